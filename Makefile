@@ -1,0 +1,33 @@
+# Short names for developers; everything here is one command that can be typed by hand.
+PY := .venv/bin/python
+
+.PHONY: setup demo test lint format types build check-install clean
+
+setup:
+	bash scripts/setup.sh all,test,dev
+
+demo:
+	bash scripts/demo.sh
+
+test:
+	bash scripts/test.sh
+
+lint:
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format:
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types:
+	$(PY) -m mypy
+
+build:
+	$(PY) -m build
+
+check-install:
+	bash scripts/check_install.sh $(PY)
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov

@@ -1,0 +1,30 @@
+"""Every error a user can meet derives from :class:`MrtransError` and reads as one plain line: cause and remedy.
+
+None derives from ``RuntimeError``: a generator-based Qt worker swallows those silently.
+"""
+
+from __future__ import annotations
+
+
+class MrtransError(Exception):
+    """Base class; its text is shown to the user verbatim (dock, command line)."""
+
+
+class VolumeError(MrtransError):
+    """The input image cannot be used as one 3-D magnetic-resonance volume."""
+
+
+class CheckpointError(MrtransError):
+    """A checkpoint is missing, damaged, or does not serve the request."""
+
+
+class RecipeError(MrtransError):
+    """A training recipe or its data folder is wrong."""
+
+
+class DeviceError(MrtransError):
+    """The requested compute device cannot be used."""
+
+
+class OutOfMemory(MrtransError):
+    """The device ran out of memory even at the smallest batch."""

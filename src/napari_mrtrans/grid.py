@@ -1,0 +1,129 @@
+"""Source slices to the model's grid and exactly back.
+
+The model sees canonical axial slices: rows run anterior to posterior... as stored, row 0 is the most posterior voxel
+(RAS+), columns run from left to right, both at one in-plane spacing. The way there is a permutation and flips of the
+array axes (exact) and, where the voxel size differs from the model's, one small interpolation matrix for each axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+#: In-plane voxel sizes within this fraction of the model's spacing are used as they are, without interpolation.
+SNAP = 0.02
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How array axes map onto canonical (slice, row, column) = (S+, A+, R+)."""
+
+    order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+    @classmethod
+    def from_affine(cls, affine: NDArray[np.float64]) -> Orientation:
+        """Closest canonical orientation of a voxel-to-RAS affine (oblique ones keep their own slice plane)."""
+        codes = nib.io_orientation(affine)
+        axis_of = {int(world): axis for axis, world in enumerate(codes[:, 0])}
+        order = (axis_of[2], axis_of[1], axis_of[0])
+        flips = tuple(bool(codes[axis, 1] < 0) for axis in order)
+        return cls(order, (flips[0], flips[1], flips[2]))
+
+    def to_canonical(self, data: NDArray) -> NDArray:
+        """Array (i, j, k) to (slice, row, column)."""
+        out = data.transpose(self.order)
+        return out[tuple(slice(None, None, -1 if flip else None) for flip in self.flips)]
+
+    def slice_index(self, index: int, n_slices: int) -> int:
+        """Canonical slice index of the array's axial index, and the other way round (its own inverse)."""
+        return n_slices - 1 - index if self.flips[0] else index
+
+    def slice_to_array(self, image: NDArray) -> NDArray:
+        """Canonical slice images (..., row, column) to the orientation of ``np.take(array, index, axis=axial)``."""
+        flipped = image[..., :: -1 if self.flips[1] else 1, :: -1 if self.flips[2] else 1]
+        return flipped if self.order[1] < self.order[2] else np.swapaxes(flipped, -1, -2)
+
+
+def interpolation_matrix(n_out: int, n_in: int, start: float, step: float) -> NDArray[np.float32]:
+    """Rows interpolate ``n_in`` samples at positions ``start + step * i``; triangle kernel, widened when ``step`` > 1.
+
+    Positions outside the input see zeros. Shape (n_out, n_in). With ``step`` 1 and an integer start, rows are unit vectors.
+    """
+    positions = start + step * np.arange(n_out)
+    width = max(1.0, step)
+    weights = np.clip(1.0 - np.abs(positions[:, None] - np.arange(n_in)[None, :]) / width, 0.0, None)
+    return (weights / width).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class AxisMap:
+    """One in-plane axis: ``n`` model pixels of which pixel p lies at source coordinate ``start + step * p``."""
+
+    n_source: int
+    n: int
+    start: float
+    step: float
+
+    @classmethod
+    def fit(cls, n_source: int, voxel: float, spacing: float, first: int, last: int, multiple: int) -> AxisMap:
+        """Cover source voxels ``first..last`` at ``spacing`` mm, padded evenly to a multiple of ``multiple`` pixels."""
+        step = spacing / voxel
+        if abs(step - 1.0) <= SNAP:
+            step = 1.0
+        needed = int(np.ceil((last - first) / step)) + 1
+        n = -(-needed // multiple) * multiple
+        start = (first + last) / 2.0 - step * (n - 1) / 2.0
+        return cls(n_source, n, float(np.floor(start)) if step == 1.0 else start, step)
+
+    def forward(self) -> NDArray[np.float32]:
+        """(n, n_source) matrix from source to model pixels."""
+        return interpolation_matrix(self.n, self.n_source, self.start, self.step)
+
+    def backward(self) -> NDArray[np.float32]:
+        """(n_source, n) matrix from model pixels to source; positions beyond the model's pixels give 0."""
+        return interpolation_matrix(self.n_source, self.n, -self.start / self.step, 1.0 / self.step)
+
+
+@dataclass(frozen=True)
+class SliceGrid:
+    """Maps canonical slices (row, column) onto the model's pixels and back."""
+
+    rows: AxisMap
+    columns: AxisMap
+
+    @classmethod
+    def fit(
+        cls, mask: NDArray[np.bool_], voxel: tuple[float, float], spacing: float, multiple: int, margin: float = 4.0
+    ) -> SliceGrid:
+        """The smallest grid around a canonical head mask.
+
+        Args:
+            mask: (slice, row, column).
+            voxel: Row and column voxel size in mm.
+            spacing: The model's in-plane spacing in mm.
+            multiple: Pixel counts are rounded up to this.
+            margin: Kept around the head, in mm.
+        """
+        axes = []
+        for axis, size in ((1, voxel[0]), (2, voxel[1])):
+            hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+            pad = margin / size
+            axes.append(AxisMap.fit(mask.shape[axis], size, spacing, int(hit[0] - pad), int(hit[-1] + pad), multiple))
+        return cls(axes[0], axes[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Model pixels (rows, columns)."""
+        return self.rows.n, self.columns.n
+
+    def to_model(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(..., row, column) on the source grid to model pixels."""
+        return np.asarray(self.rows.forward() @ image @ self.columns.forward().T, dtype=np.float32)
+
+    def to_source(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(..., row, column) model pixels back onto the source grid."""
+        return np.asarray(self.rows.backward() @ image @ self.columns.backward().T, dtype=np.float32)

@@ -1,0 +1,75 @@
+"""What every model family offers the trainer and the sampler."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..contrasts import Contrast
+from ..networks.unet import UNet
+
+#: Position in this list is the network's contrast index; the order is part of every checkpoint and never changes.
+VOCABULARY: tuple[Contrast, ...] = (Contrast.T1, Contrast.T2, Contrast.PD, Contrast.FLAIR)
+
+
+@dataclass
+class Batch:
+    """Paired slices in normalised units [0, 1].
+
+    Attributes:
+        source: (batch, 1, H, W).
+        target: As ``source``.
+        source_contrast: (batch,) int64, index into :data:`VOCABULARY`.
+        target_contrast: As ``source_contrast``.
+    """
+
+    source: Tensor
+    target: Tensor
+    source_contrast: Tensor
+    target_contrast: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+
+class Model(nn.Module, ABC):
+    """One family: its loss and its way from noise to an image. Images cross this interface in [0, 1]."""
+
+    #: One answer, no spread.
+    deterministic: bool = False
+    #: Contrast pairs are told to the network.
+    conditional: bool
+
+    @property
+    @abstractmethod
+    def multiple(self) -> int:
+        """Height and width must be multiples of this."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Scalar training loss; every random number comes from ``generator`` (dropout apart)."""
+
+
+def unet(options: dict[str, Any], *, conditional: bool, **fixed: Any) -> UNet:
+    """Build the shared U-Net from a recipe's ``network`` section."""
+    return UNet(**{**options, **fixed}, contrasts=len(VOCABULARY) if conditional else 0)
+
+
+def to_signed(image: Tensor) -> Tensor:
+    """[0, 1] to the [-1, 1] that networks see."""
+    return 2.0 * image - 1.0
+
+
+def to_unit(image: Tensor) -> Tensor:
+    """[-1, 1] back to [0, 1]; not clamped."""
+    return (image + 1.0) / 2.0
+
+
+def contrast_index(contrast: Contrast) -> int:
+    """Index of a contrast in :data:`VOCABULARY`."""
+    return VOCABULARY.index(contrast)

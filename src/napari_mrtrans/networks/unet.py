@@ -1,0 +1,217 @@
+"""The one U-Net behind Direct, the GAN generator, NCSN, DDPM and flow.
+
+Topology of Ho et al. 2020 (arXiv 2006.11239) as widened by Dhariwal & Nichol 2021 (arXiv 2105.05233): residual blocks with
+group normalisation and SiLU, self-attention at chosen levels and in the middle, a skip connection from every encoder
+block. Two things are ours: an optional pixel-unshuffle stem (Shi et al. 2016, arXiv 1609.05158), which runs the network at
+half resolution for a quarter of the cost, and an embedding of (source, target) contrast, so that one network serves
+several transformations.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    """Cosines and sines of ``values`` (batch,) at ``dim // 2`` geometric frequencies: (batch, dim), in [-1, 1]."""
+    half = dim // 2
+    exponents = torch.arange(half, device=values.device, dtype=torch.float32) / half
+    angles = values.float()[:, None] * torch.exp(-math.log(max_period) * exponents)[None]
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class ResBlock(nn.Module):
+    """GroupNorm-SiLU-conv twice, with the embedding added (or as scale and shift, FiLM) before the second convolution."""
+
+    def __init__(
+        self, c_in: int, c_out: int, embedding: int, *, groups: int, dropout: float, scale_shift: bool
+    ) -> None:
+        super().__init__()
+        self.scale_shift = scale_shift
+        self.norm1 = nn.GroupNorm(groups, c_in)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.project = nn.Linear(embedding, c_out * (2 if scale_shift else 1)) if embedding else None
+        self.norm2 = nn.GroupNorm(groups, c_out)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = _zero(nn.Conv2d(c_out, c_out, 3, padding=1))
+        self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        if self.project is None or embedding is None:
+            h = F.silu(self.norm2(h))
+        elif self.scale_shift:
+            scale, shift = self.project(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+            h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        else:
+            h = F.silu(self.norm2(h + self.project(F.silu(embedding))[:, :, None, None]))
+        return self.skip(x) + self.conv2(self.dropout(h))
+
+
+class Attention(nn.Module):
+    """Single- or multi-head self-attention over all pixels, with a residual connection."""
+
+    def __init__(self, channels: int, *, groups: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(groups, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = _zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        q, k, v = (
+            self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, h * w).transpose(-1, -2).unbind(1)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(mixed.transpose(-1, -2).reshape(b, c, h, w))
+
+
+class _Level(nn.Module):
+    """A residual block and, where the level has it, attention."""
+
+    def __init__(self, block: ResBlock, attention: Attention | None) -> None:
+        super().__init__()
+        self.block = block
+        self.attention = attention
+
+    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+        x = self.block(x, embedding)
+        return x if self.attention is None else self.attention(x)
+
+
+class UNet(nn.Module):
+    """Image-to-image U-Net, optionally told a noise level and a contrast pair.
+
+    Args:
+        in_channels: Image channels, e.g. 1 (source) or 2 (noisy target, source).
+        out_channels: 1, or 2 when a variance is predicted too.
+        widths: Channels at each level; each next level has half the resolution.
+        blocks: Residual blocks at each level on the way down; one more on the way up.
+        attention: Levels with self-attention (0 = finest); the middle always has it.
+        unshuffle: 1 = full resolution (the paper's setting); 2 = half-resolution stem.
+        groups: Groups of every normalisation.
+        heads: Attention heads.
+        dropout: Before the second convolution of each residual block.
+        scale_shift: FiLM conditioning instead of addition.
+        time: Whether :meth:`forward` takes a noise-level input.
+        contrasts: Size of the contrast vocabulary; 0 = the network serves one pair and is not told.
+        context_channels: Channels of a feature map at the stem's resolution that :meth:`forward` takes besides the image.
+
+    Height and width of the input must be multiples of :attr:`multiple`.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        out_channels: int = 1,
+        widths: tuple[int, ...] = (32, 64, 128),
+        blocks: int = 1,
+        attention: tuple[int, ...] = (),
+        unshuffle: int = 2,
+        groups: int = 8,
+        heads: int = 1,
+        dropout: float = 0.0,
+        scale_shift: bool = True,
+        time: bool = True,
+        contrasts: int = 4,
+        context_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.unshuffle = unshuffle
+        self.multiple = unshuffle * 2 ** (len(widths) - 1)
+        base = widths[0]
+        size = 4 * base if time or contrasts else 0
+        self.time = nn.Sequential(nn.Linear(base, size), nn.SiLU(), nn.Linear(size, size)) if time else None
+        self.source = nn.Embedding(contrasts, size) if contrasts else None
+        self.target = nn.Embedding(contrasts, size) if contrasts else None
+
+        def level(c_in: int, c_out: int, index: int) -> _Level:
+            block = ResBlock(c_in, c_out, size, groups=groups, dropout=dropout, scale_shift=scale_shift)
+            return _Level(block, Attention(c_out, groups=groups, heads=heads) if index in attention else None)
+
+        self.stem = nn.Conv2d(in_channels * unshuffle**2 + context_channels, base, 3, padding=1)
+        self.down = nn.ModuleList()
+        skips, channels = [base], base
+        for index, width in enumerate(widths):
+            for _ in range(blocks):
+                self.down.append(level(channels, width, index))
+                channels = width
+                skips.append(channels)
+            if index < len(widths) - 1:
+                self.down.append(nn.Conv2d(channels, channels, 3, stride=2, padding=1))
+                skips.append(channels)
+        self.middle = nn.ModuleList([level(channels, channels, -1), level(channels, channels, -1)])
+        self.middle_attention = Attention(channels, groups=groups, heads=heads)
+        self.up = nn.ModuleList()
+        for index in reversed(range(len(widths))):
+            for _ in range(blocks + 1):
+                self.up.append(level(channels + skips.pop(), widths[index], index))
+                channels = widths[index]
+            if index:
+                self.up.append(nn.Conv2d(channels, channels, 3, padding=1))
+        self.feature_channels = channels
+        self.norm = nn.GroupNorm(groups, channels)
+        self.head = _zero(nn.Conv2d(channels, out_channels * unshuffle**2, 3, padding=1))
+
+    def forward(
+        self,
+        image: Tensor,
+        time: Tensor | None = None,
+        source: Tensor | None = None,
+        target: Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+    ) -> Tensor:
+        """(batch, in_channels, H, W) -> (batch, out_channels, H, W); ``time`` (batch,), ``source``/``target`` (batch,) int64."""
+        return self.with_features(image, time, source, target, context=context)[0]
+
+    def with_features(
+        self,
+        image: Tensor,
+        time: Tensor | None = None,
+        source: Tensor | None = None,
+        target: Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward`, and the last feature map (batch, feature_channels, H / unshuffle, W / unshuffle)."""
+        embedding = self._embed(time, source, target)
+        h = F.pixel_unshuffle(image, self.unshuffle) if self.unshuffle > 1 else image
+        h = self.stem(h if context is None else torch.cat([h, context], dim=1))
+        skips = [h]
+        for stage in self.down:
+            h = stage(h, embedding) if isinstance(stage, _Level) else stage(h)
+            skips.append(h)
+        h = self.middle[1](self.middle_attention(self.middle[0](h, embedding)), embedding)
+        for stage in self.up:
+            if isinstance(stage, _Level):
+                h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
+            else:
+                h = stage(F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        h = F.silu(self.norm(h))
+        out = self.head(h)
+        return (F.pixel_shuffle(out, self.unshuffle) if self.unshuffle > 1 else out), h
+
+    def _embed(self, time: Tensor | None, source: Tensor | None, target: Tensor | None) -> Tensor | None:
+        parts = []
+        if self.time is not None:
+            assert time is not None, "this network needs a noise level"
+            parts.append(self.time(sinusoidal_embedding(time, self.time[0].in_features)))
+        if self.source is not None and self.target is not None:
+            assert source is not None and target is not None, "this network needs the contrast pair"
+            parts += [self.source(source), self.target(target)]
+        return torch.stack(parts).sum(0) if parts else None
+
+
+def _zero(conv: nn.Conv2d) -> nn.Conv2d:
+    """Start a residual branch at the identity."""
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv

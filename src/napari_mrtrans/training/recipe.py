@@ -1,0 +1,168 @@
+"""Recipes: a YAML file that fixes everything a training run needs besides the data folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ..checkpoint import DataSource, SamplerDefaults, first_problem
+from ..contrasts import Pair
+from ..errors import MrtransError, RecipeError
+from ..paths import recipe_dir
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataOptions(_Strict):
+    """Where the subjects are and who is held out."""
+
+    format: Literal["bids"] = "bids"
+    folders: tuple[str, ...] = Field((".",), description="BIDS folders below --data")
+    spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size of the model grid")
+    test: tuple[str, ...] = Field((), description="subjects never trained or tuned on, as folder/sub-XX or sub-XX")
+    validation: tuple[str, ...] = Field((), description="subjects for monitoring only")
+    holdout_fraction: float = Field(0.0, ge=0, lt=1, description="if no subject is named: share held out for each of test, validation")
+    exclude_masked: bool = Field(False, description="skip slices that an expert mask marks as lesion or tumour")
+    min_area: float = Field(0.01, ge=0, lt=1, description="slices with less head than this share of the grid are skipped")
+    sources: tuple[DataSource, ...] = ()
+
+
+class Stage(_Strict):
+    """A stretch of training at one crop size."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(8, ge=1)
+    crop: tuple[int, int] = Field((128, 128), description="rows, columns in pixels after downsampling")
+    downsample: int = Field(1, ge=1, description="area-average by this factor: cheap early training on whole slices")
+
+
+class Augmentation(_Strict):
+    """Random changes of geometry (source and target together) and intensity (each its own)."""
+
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip")
+    rotate_deg: float = Field(12.0, ge=0)
+    scale: float = Field(0.1, ge=0, description="standard deviation of the log of the zoom, each axis")
+    source_gamma: float = Field(0.2, ge=0, description="standard deviation of log gamma")
+    source_gain: float = Field(0.08, ge=0)
+    source_bias: float = Field(0.15, ge=0, description="standard deviation of the log bias field")
+    source_noise: float = Field(0.02, ge=0, description="largest noise standard deviation, in [0, 1] units")
+    source_blur: float = Field(0.8, ge=0, description="largest Gaussian blur in pixels, one random axis or both")
+    target_gamma: float = Field(0.1, ge=0)
+    target_gain: float = Field(0.05, ge=0)
+
+
+class Optimiser(_Strict):
+    """AdamW with linear warm-up and cosine decay to ``final`` times ``lr``."""
+
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: int = Field(100, ge=0)
+    final: float = Field(0.02, ge=0, le=1)
+    clip: float = Field(1.0, gt=0, description="gradient norm")
+
+
+class Recipe(_Strict):
+    """One training run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    description: str = ""
+    model: Literal["direct", "flow"]
+    pairs: tuple[Pair, ...] = Field(min_length=1)
+    options: dict[str, Any] = Field({}, description="the model class's own arguments (network, sigma_data, …)")
+    mean_checkpoint: str | None = Field(None, description="flow on residuals: the Direct checkpoint (name or file) whose mean it refines")
+    data: DataOptions = DataOptions()
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    augmentation: Augmentation = Augmentation()
+    optimiser: Optimiser = Optimiser()
+    ema: float = Field(0.999, ge=0, lt=1)
+    seed: int = Field(0, ge=0)
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    validate_every: int = Field(250, ge=1, description="steps between validation passes")
+    validation_slices: int = Field(16, ge=1)
+    checkpoint_minutes: float = Field(5.0, gt=0, description="wall-clock between resumable states")
+    sampler: SamplerDefaults = SamplerDefaults()
+    notes: tuple[str, ...] = ()
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("expected a list such as [T1->T2]")
+        try:
+            return tuple(pair if isinstance(pair, Pair) else Pair.parse(pair) for pair in value)
+        except MrtransError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def conditional(self) -> bool:
+        """Several pairs: the network is told which."""
+        return len(self.pairs) > 1
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything that determines the result."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def list_recipes() -> dict[str, Path]:
+    """Recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted(recipe_dir().rglob("*.yaml"))}
+
+
+def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """A recipe by shipped name or by file, with ``key.sub=value`` overrides (values are YAML).
+
+    Raises:
+        RecipeError: no such recipe, not YAML, an unknown key or a wrong type; the text names the key.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        shipped = list_recipes()
+        if str(name) not in shipped:
+            raise RecipeError(f"No recipe '{name}'. Shipped recipes: {', '.join(shipped) or 'none'}; or give a .yaml file.")
+        path = shipped[str(name)]
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"Recipe '{path}' cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"Recipe '{path}' is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise RecipeError(f"Recipe '{path}' is empty or not a mapping of keys.")
+    for override in overrides or []:
+        _override(document, override)
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise RecipeError(f"Recipe '{path.name}': {first_problem(error)}.") from None
+
+
+def _override(document: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise RecipeError(f"--set {text}: write it as key=value, e.g. optimiser.lr=0.0002.")
+    node: Any = document
+    *parents, last = key.split(".")
+    for part in parents:
+        node = node[int(part)] if isinstance(node, list) and part.isdigit() and int(part) < len(node) else node
+        if isinstance(node, dict):
+            node = node.setdefault(part, {})
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = yaml.safe_load(value)
+    elif isinstance(node, dict):
+        node[last] = yaml.safe_load(value)
+    else:
+        raise RecipeError(f"--set {text}: the recipe has no place for '{key}'.")

@@ -1,0 +1,60 @@
+"""Quick numbers and pictures while a model trains; the real report is :mod:`napari_mrtrans.training.evaluate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..contrasts import Pair
+from ..models import Direct, Flow, Model
+from ..samplers import dpm_solver_pp_2m, log_sigmas
+from .data.slices import Item
+
+SAMPLES, STEPS = 4, 8
+
+
+@torch.no_grad()
+def validate(
+    model: Model, held: list[tuple[Pair, Item]], device: torch.device, board: Any | None, step: int
+) -> dict[str, float]:
+    """PSNR inside the head (dB, range 1) averaged over held-out slices; for flow, also mean std / RMSE of the mean.
+
+    ``psnr`` of a flow is that of the mean of 4 samples.
+    """
+    was_training = model.training
+    model.eval()
+    psnrs, stds, squares, rows = [], [], [], []
+    for _, (source, target, first, second) in held:
+        x = torch.from_numpy(source)[None, None].to(device)
+        y = torch.from_numpy(target)[None, None].to(device)
+        contrasts = torch.tensor([first], device=device), torch.tensor([second], device=device)
+        samples = _samples(model, x, *contrasts).clamp(0, 1)
+        mean, std = samples.mean(0, keepdim=True), samples.std(0, correction=0, keepdim=True)
+        inside = x > 0
+        square = (mean - y)[inside].square()
+        psnrs.append(float(-10 * square.mean().log10()))
+        squares.append(float(square.mean()))
+        stds.append(float(std[inside].mean()))
+        rows.append(torch.cat([x, y, mean, (mean - y).abs(), 4 * std], dim=3)[0])
+    metrics = {"psnr": sum(psnrs) / len(psnrs)}
+    if not model.deterministic:
+        metrics["std_over_rmse"] = (sum(stds) / len(stds)) / (sum(squares) / len(squares)) ** 0.5
+    if board is not None:
+        for key, value in metrics.items():
+            board.add_scalar(f"validation/{key}", value, step)
+        board.add_image("validation/source-target-mean-error-std", rows[0].clamp(0, 1), step)
+    model.train(was_training)
+    return metrics
+
+
+def _samples(model: Model, x: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    if isinstance(model, Direct):
+        return model.predict(x, source, target)
+    assert isinstance(model, Flow)
+    condition = model.condition(x, source, target).repeat(SAMPLES)
+    noise = torch.randn((SAMPLES, *x.shape[1:]), generator=torch.Generator().manual_seed(0)).to(x.device)
+    sigmas = log_sigmas(STEPS)
+    final = dpm_solver_pp_2m(lambda y, s: model.denoise(y, s, condition), noise * sigmas[0], sigmas)
+    return model.decode(final, condition)

@@ -1,0 +1,1 @@
+"""The napari side: the dock, its worker, its layers. The only package that imports Qt or napari."""

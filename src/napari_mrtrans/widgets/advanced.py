@@ -1,0 +1,102 @@
+"""The collapsed part of the form: device, batch, sampler, steps and what to keep of the samples."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QRegularExpression
+from qtpy.QtGui import QRegularExpressionValidator
+from qtpy.QtWidgets import QComboBox, QFormLayout, QSpinBox, QWidget
+from superqt import QCollapsible
+
+from .layers import KeepSamples
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint
+
+#: Names as the engine's device option takes them. A list of what is there would need torch.
+DEVICES = ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")
+DEVICE_PATTERN = r"auto|cpu|mps|cuda(:\d+)?"
+
+
+class Advanced(QCollapsible):
+    """Settings with a good default; ``None`` or ``"auto"`` leave the choice to the checkpoint and the engine."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Advanced", parent)
+        self._device = QComboBox()
+        self._device.addItems(DEVICES)
+        self._device.setEditable(True)
+        self._device.setValidator(QRegularExpressionValidator(QRegularExpression(DEVICE_PATTERN), self._device))
+        self._device.setToolTip("auto takes a GPU where there is one. A certain one: cuda:1")
+        self._batch = _optional_number("auto", 512)
+        self._batch.setToolTip("Images per network call. auto lowers it by itself when memory is short.")
+        self._sampler = QComboBox()
+        self._steps = _optional_number("default", 2000)
+        self._steps.setToolTip("Sampling steps per image. Fewer are faster and less exact.")
+        self._keep = QComboBox()
+        self._keep.addItems([choice.value for choice in KeepSamples])
+        self._keep.setToolTip("Samples take n times the memory of the volume.")
+
+        inner = QWidget()
+        form = QFormLayout(inner)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for label, field in (
+            ("Device", self._device),
+            ("Batch", self._batch),
+            ("Sampler", self._sampler),
+            ("Steps", self._steps),
+            ("Keep samples", self._keep),
+        ):
+            form.addRow(label, field)
+        self.addWidget(inner)
+
+    def show_defaults(self, checkpoint: Checkpoint | None, samplers: tuple[str, ...]) -> None:
+        """Name the checkpoint's own settings as the defaults, and switch off what a deterministic model ignores."""
+        chosen = self.sampler
+        sampling = checkpoint is not None and not checkpoint.deterministic
+        self._sampler.clear()
+        self._sampler.addItem("default")
+        self._steps.setSpecialValueText("default")
+        if sampling and checkpoint is not None:
+            self._sampler.setItemText(0, f"default ({checkpoint.card.sampler.name})")
+            self._steps.setSpecialValueText(f"default ({checkpoint.card.sampler.steps})")
+        self._sampler.addItems(samplers)
+        if chosen in samplers:
+            self._sampler.setCurrentText(chosen)
+        for field in (self._sampler, self._steps, self._keep):
+            field.setEnabled(sampling)
+
+    @property
+    def device(self) -> str:
+        """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...; a half-typed name counts as ``auto``."""
+        return self._device.currentText() if self._device.lineEdit().hasAcceptableInput() else "auto"
+
+    @property
+    def batch(self) -> int | str:
+        """Images per network call, or ``auto``."""
+        return self._batch.value() or "auto"
+
+    @property
+    def sampler(self) -> str | None:
+        """Name of a sampler, or None for the checkpoint's own."""
+        return self._sampler.currentText() if self._sampler.currentIndex() > 0 else None
+
+    @property
+    def steps(self) -> int | None:
+        """Number of steps, or None for the checkpoint's own."""
+        return self._steps.value() or None
+
+    @property
+    def keep_samples(self) -> KeepSamples:
+        """Which sample layers to make."""
+        return KeepSamples(self._keep.currentText())
+
+
+def _optional_number(unset: str, maximum: int) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(0, maximum)
+    box.setSpecialValueText(unset)
+    return box

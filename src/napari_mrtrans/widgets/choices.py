@@ -1,0 +1,49 @@
+"""What the installed checkpoints allow to choose, and how the choices read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..contrasts import Contrast, Pair
+from ..library import checkpoints_for, list_checkpoints
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint
+
+
+def targets_from(source: Contrast) -> list[Contrast]:
+    """The contrasts that some installed checkpoint makes from ``source``, in their usual order."""
+    served = {pair.target for checkpoint in list_checkpoints() for pair in checkpoint.pairs if pair.source == source}
+    return [contrast for contrast in Contrast if contrast in served]
+
+
+def models_for(pair: Pair) -> list[tuple[str, Checkpoint]]:
+    """Label and checkpoint of every installed checkpoint that serves ``pair``, the default first."""
+    found = checkpoints_for(pair.source, pair.target)
+    families = [checkpoint.card.model for checkpoint in found]
+    return [
+        (f"{family} · {pair}" + (f" ({checkpoint.name})" if families.count(family) > 1 else ""), checkpoint)
+        for family, checkpoint in zip(families, found, strict=True)
+    ]
+
+
+def no_target_line(source: Contrast) -> str:
+    """The line for a source contrast that no installed checkpoint starts from."""
+    names = ", ".join(checkpoint.name for checkpoint in list_checkpoints()) or "none"
+    return f"No checkpoint for {source}. Installed: {names}. Train one with napari-mrtrans-train."
+
+
+def card_summary(checkpoint: Checkpoint) -> str:
+    """A few lines of a checkpoint's card, for a tooltip."""
+    card = checkpoint.card
+    lines = [
+        f"{checkpoint.name}: {checkpoint.n_parameters / 1e6:.1f} M parameters, {checkpoint.size_bytes / 1e6:.0f} MB",
+        f"Serves {', '.join(map(str, checkpoint.pairs))}",
+    ]
+    if checkpoint.deterministic:
+        lines.append("Deterministic: one answer, no uncertainty")
+    else:
+        lines.append(f"Sampler {card.sampler.name}, {card.sampler.steps} steps")
+    if card.data:
+        lines.append("Trained on " + ", ".join(f"{data.name} ({data.licence})" for data in card.data))
+    return "\n".join([*lines, *card.notes])

@@ -1,0 +1,31 @@
+"""The main job on the built-in sample, in a window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..contrasts import Contrast
+from .transform import TransformWidget
+
+if TYPE_CHECKING:
+    import napari
+
+PLUGIN = "napari-mrtrans"
+
+
+def open_demo(viewer: napari.Viewer) -> TransformWidget:
+    """Load the sample, dock the widget, choose T1 → T2 with the flow model, and press Transform."""
+    viewer.open_sample(PLUGIN, "icbm152")
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN)
+    widget.form.choose(Contrast.T1, Contrast.T2, "flow")
+    widget.button.click()
+    return widget
+
+
+def run_demo() -> None:
+    """Open napari on the sample with T2 streaming in; returns when its window is closed."""
+    import napari
+
+    viewer = napari.Viewer(title="napari-mrtrans demo")
+    open_demo(viewer)
+    napari.run()

@@ -1,0 +1,88 @@
+"""Progress of one run: counts, the time that is left, and the two widgets that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+
+
+def clock(seconds: float) -> str:
+    """``80`` as ``1:20``, ``4000`` as ``1:06:40``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Countdown:
+    """Estimates the time left from the pace since the first network evaluation."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._started: float | None = None
+        self._last = 0.0
+        self.done = 0
+        self.total = 0
+
+    def start(self) -> None:
+        """Begin to measure; later calls change nothing."""
+        if self._started is None:
+            self._started = self._last = self._now()
+
+    def advance(self, done: int, total: int) -> None:
+        """``done`` of ``total`` slices are finished."""
+        self.start()
+        self.done, self.total = done, total
+        self._last = self._now()
+
+    def left(self) -> float | None:
+        """Seconds left, or None before the first slice."""
+        if self._started is None or not self.done:
+            return None
+        pace = (self._last - self._started) / self.done
+        return max(pace * (self.total - self.done) - (self._now() - self._last), 0.0)
+
+    def text(self) -> str:
+        """``slice 41/180 · 1:20 left``."""
+        left = self.left()
+        return f"slice {self.done}/{self.total} · {clock(left)} left" if left is not None else ""
+
+
+class ProgressLine(QWidget):
+    """A bar and one line under it; both keep their place while nothing runs."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._bar.setFixedHeight(8)
+        self._label = QLabel()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self._bar)
+        column.addWidget(self._label)
+        self.reset()
+
+    @property
+    def text(self) -> str:
+        """The line under the bar."""
+        return self._label.text()
+
+    def reset(self) -> None:
+        """Empty bar, empty line."""
+        self._bar.setRange(0, 1)
+        self._bar.setValue(0)
+        self._label.clear()
+
+    def show_waiting(self, text: str) -> None:
+        """A moving bar: nothing to count yet."""
+        self._bar.setRange(0, 0)
+        self._label.setText(text)
+
+    def show_count(self, done: int, total: int, text: str) -> None:
+        """``done`` of ``total``."""
+        self._bar.setRange(0, max(total, 1))
+        self._bar.setValue(done)
+        self._label.setText(text)

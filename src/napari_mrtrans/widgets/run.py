@@ -1,0 +1,99 @@
+"""One press of Transform: what was asked, where it goes, and how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+
+from ..contrasts import Pair
+from .form import SliceRange, TransformForm
+from .layers import ResultLayers
+from .progress import Countdown
+from .source import LayerSource, axial_axis, check_layer, layer_affine, slice_on_screen
+from .worker import Monitor, Request
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ..checkpoint import Checkpoint
+    from ..transform import SliceUpdate
+
+
+class Run:
+    """Built in the GUI thread from the form as it stands; later changes of the form do not touch it.
+
+    Raises:
+        VolumeError: the layer is not one 3-D scalar image.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, form: TransformForm, layer: Image, pair: Pair, checkpoint: Checkpoint
+    ) -> None:
+        check_layer(layer)
+        affine = layer_affine(layer)
+        self.axis = axial_axis(affine)
+        self.n_slices = int(layer.data.shape[self.axis])
+        self.pair = pair
+        self.deterministic = checkpoint.deterministic
+        self.n = 1 if self.deterministic else form.samples.value()
+        self.monitor = Monitor()
+        self.countdown = Countdown()
+        self._layer = layer
+        on_screen = slice_on_screen(viewer, layer, self.axis)
+        advanced = form.advanced
+        self.request = Request(
+            source=LayerSource(layer.data, affine, layer.name, pair.source),
+            checkpoint=checkpoint,
+            target=pair.target,
+            n=self.n,
+            seed=form.seed.value(),
+            start_slice=on_screen,
+            slices=(on_screen, on_screen + 1) if form.slice_range is SliceRange.CURRENT else None,
+            steps=advanced.steps,
+            sampler=advanced.sampler,
+            device=advanced.device,
+            batch=advanced.batch,
+        )
+        self.layers = ResultLayers(
+            viewer,
+            layer,
+            axis=self.axis,
+            stem=f"{layer.name}_{pair.target}",
+            record=self._record,
+            keep=advanced.keep_samples,
+            deterministic=self.deterministic,
+        )
+
+    @property
+    def anchor(self) -> Image:
+        """A layer that lies where the result lies, still there when the source is gone."""
+        return self.layers.mean or self._layer
+
+    def add(self, update: SliceUpdate) -> None:
+        """Take in one finished slice."""
+        self.countdown.advance(update.done, update.total)
+        self.layers.add(update)
+
+    def _record(self) -> dict[str, Any]:
+        checkpoint = self.request.checkpoint
+        record = {
+            "checkpoint": checkpoint.name,
+            "sha256": checkpoint.sha256,
+            "model": checkpoint.card.model,
+            "source": self.pair.source.value,
+            "target": self.pair.target.value,
+            "seed": self.request.seed,
+            "n": self.n,
+            "units": checkpoint.card.units,
+        }
+        if not self.deterministic:
+            record["sampler"] = self.request.sampler or checkpoint.card.sampler.name
+            record["steps"] = self.request.steps or checkpoint.card.sampler.steps
+        return record
+
+
+def head_voxels(update: SliceUpdate) -> int:
+    """Voxels of a slice inside the head: the engine leaves 0 outside."""
+    return int(np.count_nonzero(update.mean))

@@ -1,0 +1,128 @@
+"""From a napari image layer to one MR volume, and between the viewer's sliders and its axial slices.
+
+A layer opened by napari-nifti holds its voxels in S, A, R order while ``metadata["affine"]`` maps R, A, S ordered
+voxels to RAS millimetres, so the affine of the array as it lies in memory has its columns reversed. Its display
+scale is negative and its translation the far corner: the sliders run against the array index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nibabel as nib
+import numpy as np
+from napari.layers import Image, Layer
+from numpy.typing import NDArray
+
+from ..contrasts import Contrast, guess_contrast
+from ..errors import VolumeError
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ..volume import Volume
+
+#: napari-nifti writes this key next to ``affine``; its presence tells the S, A, R voxel order.
+NIFTI_READER_KEY = "coordinate_system"
+RESULT_KEY = "mrtrans"
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSource:
+    """What a worker needs of a layer, without the layer: it may be renamed or deleted meanwhile."""
+
+    data: Any
+    affine: NDArray[np.float64]
+    name: str
+    contrast: Contrast
+
+    def volume(self) -> Volume:
+        """Read and check the voxels (takes its time; not for the GUI thread).
+
+        Raises:
+            VolumeError: constant, empty, complex, ...
+        """
+        from ..volume import Volume
+
+        return Volume(np.asarray(self.data), self.affine, contrast=self.contrast, name=self.name)
+
+
+def check_layer(layer: Layer) -> None:
+    """Raise a ``VolumeError`` unless ``layer`` is one 3-D scalar image."""
+    kind = None
+    if not isinstance(layer, Image):
+        kind = f"a {type(layer).__name__} layer"
+    elif layer.rgb:
+        kind = "RGB"
+    elif layer.multiscale:
+        kind = "multiscale"
+    elif layer.ndim != 3:
+        kind = f"{layer.ndim}-D"
+    if kind is not None:
+        raise VolumeError(f"'{layer.name}' is {kind}; expected one 3-D volume.")
+
+
+def nifti_affine(layer: Layer) -> NDArray[np.float64] | None:
+    """The affine (array index to RAS mm) recorded in the layer's metadata, or None."""
+    recorded = layer.metadata.get("affine")
+    if recorded is None or np.shape(recorded) != (4, 4):
+        return None
+    affine = np.array(recorded, dtype=np.float64)
+    return affine[:, [2, 1, 0, 3]] if NIFTI_READER_KEY in layer.metadata else affine
+
+
+def layer_affine(layer: Layer) -> NDArray[np.float64]:
+    """Array index to RAS millimetres for ``layer.data`` as it lies in memory.
+
+    Without a recorded affine the axes are taken as axial, anterior-posterior and left-right, drawn the usual way:
+    anterior up and the patient's right on the left of the screen. A negative scale turns an axis on the screen.
+    """
+    recorded = nifti_affine(layer)
+    if recorded is not None:
+        return recorded
+    axial, row, column = (float(size) for size in layer.scale)
+    affine = np.zeros((4, 4))
+    affine[2, 0] = abs(axial)
+    affine[1, 1] = -row
+    affine[0, 2] = -column
+    affine[3, 3] = 1.0
+    return affine
+
+
+def axial_axis(affine: NDArray[np.float64]) -> int:
+    """The array axis closest to inferior-superior."""
+    return int(np.flatnonzero(nib.io_orientation(affine)[:, 0] == 2)[0])
+
+
+def guess_layer_contrast(layer: Layer) -> Contrast | None:
+    """What a layer shows, by our own record of a result, by its name, else by the name of its file."""
+    record = layer.metadata.get(RESULT_KEY)
+    if isinstance(record, dict) and record.get("kind") == "mean":
+        return Contrast.parse(record["target"])
+    path = layer.source.path
+    return guess_contrast(layer.name) or (guess_contrast(Path(path).name) if path else None)
+
+
+def is_candidate(layer: Layer) -> bool:
+    """True for layers worth offering as a source: images, but not our own std and sample layers."""
+    record = layer.metadata.get(RESULT_KEY)
+    return isinstance(layer, Image) and not (isinstance(record, dict) and record.get("kind") != "mean")
+
+
+def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:
+    """Index along ``axis`` of the slice that the viewer's sliders point at, clipped to the layer."""
+    index = round(float(layer.world_to_data(viewer.dims.point)[axis]))
+    return int(np.clip(index, 0, layer.data.shape[axis] - 1))
+
+
+def show_slice(viewer: ViewerModel, layer: Layer, axis: int, index: int) -> None:
+    """Move the viewer's sliders to slice ``index`` along the layer's ``axis``."""
+    position = np.array(layer.world_to_data(viewer.dims.point), dtype=float)
+    position[axis] = index
+    world = layer.data_to_world(position)
+    offset = viewer.dims.ndim - layer.ndim
+    for dim in viewer.dims.not_displayed:
+        if dim >= offset:
+            viewer.dims.set_point(dim, world[dim - offset])

@@ -1,0 +1,221 @@
+"""The dock: choose, press Transform, watch slices arrive with their uncertainty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+
+from .form import TransformForm
+from .layers import ResultLayers
+from .progress import ProgressLine
+from .run import Run, head_voxels
+from .sigma_card import SigmaCard
+from .source import show_slice, slice_on_screen
+from .state import DockState
+from .worker import TransformWorker, transform_worker
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ..transform import SliceUpdate
+
+#: Redraws per second while slices arrive: smooth to the eye, and leaves the window free.
+REFRESH_MS = 250
+
+_BUTTON = {
+    DockState.LOADING: "Cancel",
+    DockState.RUNNING: "Cancel",
+    DockState.CANCELLING: "Cancelling…",
+}
+
+
+class TransformWidget(QWidget):
+    """Contrast transformation of the chosen image layer.
+
+    Signals:
+        state_changed: The new :class:`DockState`.
+    """
+
+    state_changed = Signal(object)
+
+    def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        self._state = DockState.NO_IMAGE
+        self._run: Run | None = None
+        self._worker: TransformWorker | None = None
+        self.form = TransformForm(napari_viewer)
+        self.button = QPushButton("Transform")
+        self.progress = ProgressLine()
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        self.card = SigmaCard()
+        self.card.hide()
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setInterval(REFRESH_MS)
+        self._timer.timeout.connect(self._tick)
+        self.button.clicked.connect(self._on_button)
+        self.form.changed.connect(self._on_choice)
+        self.card.slice_clicked.connect(self._on_slice_clicked)
+        napari_viewer.dims.events.point.connect(self._mark_slice)
+        self._on_choice()
+
+    def _build(self) -> None:
+        note = QLabel("Research use only. Not for diagnosis.")
+        note.setEnabled(False)
+        column = QVBoxLayout(self)
+        column.setSpacing(8)
+        for widget in (self.form, self.button, self.progress, self.message, self.card):
+            column.addWidget(widget)
+        column.addStretch(1)
+        column.addWidget(note)
+        self.setMinimumWidth(320)
+
+    @property
+    def state(self) -> DockState:
+        """What the dock is doing."""
+        return self._state
+
+    @property
+    def layers(self) -> ResultLayers | None:
+        """The layers of the current or last run."""
+        return self._run.layers if self._run is not None else None
+
+    def start(self) -> None:
+        """Transform the chosen layer."""
+        layer, pair, checkpoint = self.form.layer, self.form.pair, self.form.checkpoint
+        if self._state.busy:
+            return
+        if self.form.problem or layer is None or pair is None or checkpoint is None:
+            self._fail(self.form.problem)
+            return
+        self._run = run = Run(self._viewer, self.form, layer, pair, checkpoint)
+        self.card.begin(run.n_slices)
+        self.card.setVisible(not run.deterministic)
+        self._mark_slice()
+        self.message.clear()
+        self._worker = worker = transform_worker(run.request, run.monitor)
+        worker.yielded.connect(self._on_update)
+        worker.errored.connect(self._on_error)
+        worker.finished.connect(self._on_finished)
+        self._set_state(DockState.LOADING)
+        self.progress.show_waiting("Loading the model…")
+        self._timer.start()
+        worker.start()
+
+    def cancel(self) -> None:
+        """Stop at the next network evaluation; finished slices stay."""
+        if self._worker is not None and self._state.busy:
+            self._worker.quit()
+            self._set_state(DockState.CANCELLING)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """A dock closed for good has lost its parent once this event is over: then nobody could press Cancel."""
+        super().hideEvent(event)
+        QTimer.singleShot(0, self._cancel_if_removed)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Checkpoints may have been installed meanwhile."""
+        super().showEvent(event)
+        if not self._state.busy:
+            self.form.reload()
+
+    def _cancel_if_removed(self) -> None:
+        if isalive(self) and self.parent() is None:
+            self.cancel()
+
+    def _set_state(self, state: DockState) -> None:
+        self._state = state
+        self.form.setEnabled(not state.busy)
+        self.button.setText(_BUTTON.get(state, "Transform"))
+        self.button.setEnabled(state not in (DockState.NO_IMAGE, DockState.CANCELLING))
+        self.state_changed.emit(state)
+
+    def _on_button(self) -> None:
+        if self._state.busy:
+            self.cancel()
+        else:
+            self.start()
+
+    def _on_choice(self) -> None:
+        if self._state.busy:
+            return
+        self._set_state(DockState.NO_IMAGE if self.form.layer is None else DockState.READY)
+        self.message.setText(self.form.problem)
+
+    def _on_update(self, update: SliceUpdate) -> None:
+        run = self._run
+        if run is None:
+            return
+        if self._state is DockState.LOADING:
+            self._set_state(DockState.RUNNING)
+        first = run.countdown.done == 0
+        run.add(update)
+        self.card.add(update.index, update.sigma_hat, head_voxels(update))
+        if first:
+            self._tick()
+
+    def _tick(self) -> None:
+        """Show what came in since the last time."""
+        run = self._run
+        if run is None:
+            return
+        for text in run.monitor.notices():
+            self.message.setText(text)
+        run.layers.refresh()
+        self.card.redraw(run.n, run.pair.target)
+        step = run.monitor.step
+        if step is not None and self._state is DockState.LOADING:
+            self._set_state(DockState.RUNNING)
+        if step is not None:
+            run.countdown.start()
+        if run.countdown.done:
+            self.progress.show_count(run.countdown.done, run.countdown.total, run.countdown.text())
+        elif step is not None:
+            self.progress.show_waiting(f"first slice · step {step[0]}/{step[1]}")
+
+    def _on_error(self, error: Exception) -> None:
+        self._fail(str(error))
+
+    def _fail(self, text: str) -> None:
+        self._set_state(DockState.FAILED)
+        self.message.setText(text)
+        show_error(text)
+
+    def _on_finished(self) -> None:
+        run, self._worker = self._run, None
+        self._timer.stop()
+        if run is None:
+            return
+        self._tick()
+        run.layers.finish()
+        done, total = run.countdown.done, run.countdown.total
+        self.progress.show_count(done, total, "")
+        if self._state is DockState.FAILED:
+            return
+        if run.monitor.cancel.is_set():
+            self._set_state(DockState.CANCELLED)
+            self.message.setText(f"Cancelled. {_count(done)} kept.")
+        else:
+            self._set_state(DockState.DONE)
+            self.message.setText(f"Done: {_count(done)}." if done else "There is no head in this slice.")
+
+    def _on_slice_clicked(self, index: int) -> None:
+        run = self._run
+        if run is not None:
+            show_slice(self._viewer, run.anchor, run.axis, index)
+
+    def _mark_slice(self, event: Any = None) -> None:
+        run = self._run
+        if run is not None and isalive(self):
+            self.card.plot.set_current(slice_on_screen(self._viewer, run.anchor, run.axis))
+
+
+def _count(slices: int) -> str:
+    return "1 slice" if slices == 1 else f"{slices} slices"

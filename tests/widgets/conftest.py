@@ -1,0 +1,198 @@
+"""A real viewer, real (tiny) checkpoint files, and an engine whose pace the test decides."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QObject, Qt, QThreadPool, QTimer
+from safetensors.numpy import save_file
+
+from napari_mrtrans import library
+from napari_mrtrans.checkpoint import CARD_KEY
+from napari_mrtrans.widgets import worker
+from napari_mrtrans.widgets.transform import TransformWidget
+
+SHAPE = (12, 20, 16)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and "make_napari_viewer" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.gui)
+
+
+def write_card(folder: Path, name: str, model: str, pairs: list[str]) -> Path:
+    """A checkpoint file good enough to be listed: a valid card and one small tensor."""
+    card = {
+        "name": name,
+        "model": model,
+        "options": {},
+        "pairs": pairs,
+        "grid": {},
+        "intensity": {"headroom": {"T1": 2.0, "T2": 4.0, "PD": 2.0, "FLAIR": 3.0}},
+        "sampler": {"steps": 7},
+        "data": [{"name": "Phantoms", "licence": "CC0", "citation": "none"}],
+    }
+    path = folder / f"{name}.safetensors"
+    save_file({"weight": np.zeros(8, np.float16)}, path, metadata={CARD_KEY: json.dumps(card)})
+    return path
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Exactly these checkpoints are installed: flow and direct for T1→T2, flow alone for the rest."""
+    shipped, user = tmp_path / "shipped", tmp_path / "user"
+    shipped.mkdir()
+    user.mkdir()
+    monkeypatch.setattr(library, "shipped_checkpoint_dir", lambda: shipped)
+    monkeypatch.setattr(library, "user_checkpoint_dir", lambda: user)
+    write_card(shipped, "many-flow", "flow", ["T1->T2", "T1->FLAIR", "T2->T1"])
+    write_card(shipped, "one-direct", "direct", ["T1->T2"])
+    return user
+
+
+@pytest.fixture
+def brain() -> np.ndarray:
+    """A ball of tissue in S, A, R order; the first and last slices are empty."""
+    grid = np.stack(np.meshgrid(*[np.linspace(-1.1, 1.1, n) for n in SHAPE], indexing="ij"))
+    radius = np.sqrt((grid**2).sum(axis=0))
+    return np.where(radius < 1, 100 * (1.5 - radius), 0).astype(np.float32)
+
+
+@dataclass
+class FakeEngine:
+    """Stands in for the engine: finished slices, nearest first, at a chosen pace, then perhaps an error."""
+
+    pace: float = 0.0
+    error: Exception | None = None
+    error_after: int = 10**9
+    notices: list[str] = field(default_factory=list)
+    requests: list[worker.Request] = field(default_factory=list)
+    closed: int = 0
+
+    def stream(self, request: worker.Request, monitor: worker.Monitor) -> Iterator[SimpleNamespace]:
+        self.requests.append(request)
+        for text in self.notices:
+            monitor.notify(text)
+        data = request.source.volume().data
+        axis = request_axis(request)
+        low, high = request.slices or (0, data.shape[axis])
+        order = sorted(range(low, high), key=lambda k: abs(k - (request.start_slice or 0)))
+        order = [k for k in order if np.take(data, k, axis).any()]
+        try:
+            for done, index in enumerate(order, start=1):
+                if done > self.error_after and self.error is not None:
+                    raise self.error
+                monitor.on_step(1, 2)
+                until = time.monotonic() + self.pace
+                while time.monotonic() < until:
+                    if monitor.cancel.is_set():
+                        return
+                    time.sleep(0.01)
+                yield fake_update(np.take(data, index, axis), index, done, len(order), request)
+        finally:
+            self.closed += 1
+
+
+def request_axis(request: worker.Request) -> int:
+    """Axial axis of a request's array."""
+    return request.source.volume().axial_axis
+
+
+def fake_update(source: np.ndarray, index: int, done: int, total: int, request: worker.Request) -> SimpleNamespace:
+    """Mean = source / 200, std = index / 1000 in the head, sample k = mean + k / 100."""
+    head = source > 0
+    mean = source / 200
+    n = 1 if request.checkpoint.deterministic else request.n
+    std = np.where(head, index / 1000, 0).astype(np.float32) if n > 1 else np.zeros_like(mean)
+    samples = np.stack([np.where(head, mean + k / 100, 0) for k in range(n)])
+    sigma = index / 1000 if n > 1 else float("nan")
+    return SimpleNamespace(index=index, mean=mean, std=std, samples=samples, sigma_hat=sigma, done=done, total=total)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, checkpoints: Path) -> FakeEngine:
+    """The fake engine in place of the real one."""
+    fake = FakeEngine()
+    monkeypatch.setattr(worker, "stream", fake.stream)
+    return fake
+
+
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every line the dock passes to napari's ``show_error``."""
+    lines: list[str] = []
+    monkeypatch.setattr("napari_mrtrans.widgets.transform.show_error", lines.append)
+    return lines
+
+
+@dataclass
+class Bench:
+    """A viewer with the dock, and the hands of a user."""
+
+    viewer: object
+    dock: TransformWidget
+    qtbot: object
+
+    def press(self) -> None:
+        """Click the one button."""
+        assert self.dock.button.isEnabled()
+        self.qtbot.mouseClick(self.dock.button, Qt.MouseButton.LeftButton)
+
+    def wait_for(self, *states: object, timeout: int = 10_000) -> None:
+        """Let the window live until the dock is in one of ``states``."""
+        self.qtbot.waitUntil(lambda: self.dock.state in states, timeout=timeout)
+
+    def run(self, timeout: int = 10_000) -> None:
+        """Press Transform and wait for the end."""
+        self.press()
+        self.qtbot.waitUntil(lambda: not self.dock.state.busy, timeout=timeout)
+        self.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=timeout)
+        self.qtbot.wait(10)
+
+    def layer(self, name: str) -> object:
+        """The layer of that name."""
+        return self.viewer.layers[name]
+
+
+@pytest.fixture
+def bench(make_napari_viewer: Callable, qtbot: object) -> Iterator[Bench]:
+    """A shown viewer with the dock."""
+    viewer = make_napari_viewer(show=True)
+    dock = TransformWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="MR contrast transformation")
+    yield Bench(viewer, dock, qtbot)
+    dock.cancel()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000)
+
+
+class Heartbeat(QObject):
+    """Measures the longest time the event loop did not come round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest = 0.0
+        self._last = time.perf_counter()
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(5)
+
+    def _beat(self) -> None:
+        now = time.perf_counter()
+        self.longest = max(self.longest, now - self._last)
+        self._last = now
+
+    def stop(self) -> float:
+        """Seconds of the longest gap."""
+        self._beat()
+        self._timer.stop()
+        return self.longest
