@@ -161,37 +161,40 @@ def test_networks_know_tensors_only() -> None:
     assert not strays, _broken(strays)
 
 
-def _loaded_by(roots: list[str]) -> set[str]:
-    """Our modules that importing ``roots`` executes: what they import at once, and every parent."""
-    loaded: set[str] = set()
-    waiting = list(roots)
+def _loaded_by(roots: list[str]) -> dict[str, str]:
+    """Our modules that importing ``roots`` executes, each with the chain of imports that leads to it."""
+    loaded: dict[str, str] = {}
+    waiting = [(root, root) for root in roots]
     while waiting:
-        module = waiting.pop()
+        module, chain = waiting.pop(0)
         if module in loaded or module not in FILES:
             continue
-        loaded.add(module)
-        waiting.append(module.rpartition(".")[0])
-        waiting += [found.imported for found in IMPORTS if found.importer == module and found.at_import]
+        loaded[module] = chain
+        # importing a module executes the packages it is in
+        executed = [found.imported for found in IMPORTS if found.importer == module and found.at_import]
+        waiting += [(name, f"{chain} > {name}") for name in [module.rpartition(".")[0], *executed]]
     return loaded
 
 
-def _at_import_of(roots: list[str], packages: set[str]) -> list[Import]:
+def _early(roots: list[str], packages: set[str]) -> str:
     loaded = _loaded_by(roots)
-    return [
-        found for found in IMPORTS if found.importer in loaded and found.at_import and found.top in packages
-    ]
+    return "\n".join(
+        f"{loaded[found.importer]} > {found.imported}"
+        for found in IMPORTS
+        if found.importer in loaded and found.at_import and found.top in packages
+    )
 
 
 def test_torch_comes_when_work_starts() -> None:
     widgets = [module for module in FILES if _room(module) == "widgets"]
     roots = [PACKAGE, f"{PACKAGE}.cli", f"{PACKAGE}.library", *widgets]
-    early = _at_import_of(roots, {"torch", "lightning_fabric"})
-    assert not early, _broken(early)
+    early = _early(roots, {"torch", "lightning_fabric"})
+    assert not early, early
 
 
 def test_headless_parts_load_no_window() -> None:
-    early = _at_import_of([module for module in FILES if _room(module) != "widgets"], WINDOW)
-    assert not early, _broken(early)
+    early = _early([module for module in FILES if _room(module) != "widgets"], WINDOW)
+    assert not early, early
 
 
 def test_the_reader_of_imports_sees_what_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,8 +132,8 @@ def test_manifest_names_things_that_exist() -> None:
         assert spec.origin is not None
         source = Path(spec.origin).read_text(encoding="utf-8")
         assert f"class {attribute}" in source or f"def {attribute}(" in source, command["python_name"]
-    icon = manifest["icon"].partition(":")[2]
-    assert (PACKAGE / icon).is_file()
+    package, _, icon = manifest["icon"].partition(":")
+    assert PACKAGE.parent.joinpath(*package.split("."), icon).is_file()
 
 
 HEAVY = (

@@ -147,13 +147,17 @@ class Checkpoint:
         from .models import FAMILIES, build
 
         if self.card.model not in FAMILIES:
-            raise CheckpointError(f"'{self.path.name}' holds a '{self.card.model}' model; this version knows {', '.join(FAMILIES)}.")
+            raise CheckpointError(
+                f"'{self.path.name}' holds a '{self.card.model}' model; this version knows {', '.join(FAMILIES)}."
+            )
         try:
             with torch.device("meta"):
                 model = build(self.card.model, self.card.options)
             tensors = load_file(str(self.path))
         except (TypeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"'{self.path.name}' does not describe a '{self.card.model}' model ({error}).") from None
+            raise CheckpointError(
+                f"'{self.path.name}' does not describe a '{self.card.model}' model ({error})."
+            ) from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"'{self.path.name}' is truncated or damaged ({error}); install it again.") from None
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -194,7 +198,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"'{path.name}' has an unreadable card; install it again.") from None
     if version > CARD_VERSION:
         raise CheckpointError(
-            f"'{path.name}' has card version {version}, newer than this napari-mrtrans reads ({CARD_VERSION}). Update the plugin."
+            f"'{path.name}' has card version {version}, newer than this napari-mrtrans reads ({CARD_VERSION}). "
+            "Update the plugin."
         )
     try:
         raw["pairs"] = [Pair.parse(pair) for pair in raw["pairs"]]
@@ -251,5 +256,7 @@ def _read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]
         for entry in header.values():
             entry["shape"], entry["data_offsets"][1]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise CheckpointError(f"'{path.name}' is truncated or not a safetensors checkpoint; install it again.") from None
+        raise CheckpointError(
+            f"'{path.name}' is truncated or not a safetensors checkpoint; install it again."
+        ) from None
     return header, metadata

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +20,190 @@ def root() -> None:
     """Brain MR contrast transformation with uncertainty. Research use only, not for diagnosis."""
 
 
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option("--headless", help="Write files instead of opening napari.")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where a headless demo writes.")] = Path(
+        "mrtrans-demo"
+    ),
+) -> None:
+    """The main job on the built-in sample brain: T1 in, T2 with its uncertainty out."""
+    display = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if headless or not display:
+        from .demo import run_headless
+
+        if not headless:
+            typer.echo("No display found; running headless.")
+        for path in run_headless(output, typer.echo):
+            typer.echo(f"wrote {path}")
+        return
+    try:
+        from .widgets.demo import run_demo
+    except ImportError as error:
+        raise MrtransError(
+            f"napari cannot open here ({error}). Install a Qt backend (pip install 'napari[all]') or use --headless."
+        ) from None
+    run_demo()
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Installed checkpoints."""
+    from .library import list_checkpoints
+    from .paths import shipped_checkpoint_dir, user_checkpoint_dir
+
+    found = list_checkpoints()
+    if as_json:
+        rows = [
+            {
+                "name": c.name,
+                "model": c.card.model,
+                "pairs": [str(pair) for pair in c.pairs],
+                "size_bytes": c.size_bytes,
+                "parameters": c.n_parameters,
+                "sampler": c.card.sampler.model_dump(),
+                "steps": 1 if c.deterministic else c.card.sampler.steps,
+                "origin": "shipped" if c.path.parent == shipped_checkpoint_dir() else "user",
+                "path": str(c.path),
+                "sha256": c.sha256,
+                "card": c.card.model_dump(mode="json"),
+            }
+            for c in found
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for c in found:
+        steps = "1 pass" if c.deterministic else f"{c.card.sampler.steps} steps x {c.card.sampler.n} samples"
+        typer.echo(
+            f"{c.name}  ({c.card.model}, {c.n_parameters / 1e6:.1f} M weights, {c.size_bytes / 1e6:.1f} MB, {steps})"
+        )
+        typer.echo(f"    pairs: {', '.join(map(str, c.pairs))}")
+        typer.echo(f"    trained on: {'; '.join(f'{s.name} [{s.licence}]' for s in c.card.data) or 'not stated'}")
+        for note in c.card.notes:
+            typer.echo(f"    note: {note}")
+    if not found:
+        typer.echo(f"No checkpoints installed; put .safetensors files into {user_checkpoint_dir()}.")
+
+
+def _slice_range(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    try:
+        return int(first), int(last)
+    except ValueError:
+        raise MrtransError(f"--slices '{text}' is no range; write it as 40:60.") from None
+
+
+@app.command()
+def transform(
+    image: Annotated[Path, typer.Argument(metavar="IN.nii.gz", help="A NIfTI volume.")],
+    to: Annotated[str, typer.Option("--to", help="Target contrast: T1, T2, PD or FLAIR.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    from_: Annotated[str | None, typer.Option("--from", help="Source contrast; default: from the file name.")] = None,
+    model: Annotated[str | None, typer.Option(help="Family (flow, direct), installed name, or file.")] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Samples; default: the checkpoint's (20).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Noise levels; default: the checkpoint's.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="dpm++2m, heun or euler.")] = None,
+    slices: Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
+    mask: Annotated[Path | None, typer.Option(help="Head mask on the input's grid.")] = None,
+    save_samples: Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    batch: Annotated[str, typer.Option(help="Images for each network call, or auto.")] = "auto",
+) -> None:
+    """Make a missing contrast: mean, standard deviation and a JSON report on the input's grid."""
+    from .contrasts import Contrast
+    from .library import choose_checkpoint
+    from .streaming import transform as run
+    from .volume import Volume, read_mask
+
+    volume = Volume.load(image, from_)
+    if volume.contrast is None:
+        raise MrtransError(f"The contrast of '{volume.name}' is not known from its name; say it with --from T1.")
+    target = Contrast.parse(to)
+    if volume.contrast == target:
+        raise MrtransError(f"'{volume.name}' is {target} already; choose another target with --to.")
+    checkpoint = choose_checkpoint(model, volume.contrast, target)
+    bounds = _slice_range(slices)
+    head = None if mask is None else read_mask(mask, volume)
+    with _progress(f"{volume.contrast}→{target} · {checkpoint.name}") as (tell, say):
+        ensemble = run(
+            volume, checkpoint, target=target, n=n, seed=seed, slices=bounds, steps=steps, sampler=sampler,
+            device=device, batch=batch, mask=head, keep_samples=save_samples, progress=tell, status=say,
+        )  # fmt: skip
+    for path in ensemble.save(output).values():
+        typer.echo(f"wrote {path}")
+    if not checkpoint.deterministic:
+        typer.echo(f"sigma-hat {ensemble.sigma_hat:.4f}")
+
+
+class _progress:
+    """A progress bar on a terminal; quiet otherwise. Gives (tell a finished slice, say a notice)."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("slice {task.completed}/{task.total}"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task(title, total=None)
+
+    def __enter__(self) -> tuple[Any, Any]:
+        self.bar.start()
+        tell = lambda update: self.bar.update(self.task, completed=update.done, total=update.total)  # noqa: E731
+        return tell, lambda line: typer.echo(line, err=True)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Data folder (BIDS), as for training.")],
+    checkpoint: Annotated[list[str], typer.Option("--checkpoint", help="Installed name or file; may be repeated.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    pairs: Annotated[str | None, typer.Option(help="Only these, e.g. 'T1->T2,T1->FLAIR'.")] = None,
+    subjects: Annotated[
+        str | None, typer.Option(help="Only these, comma-separated; default: the card's test subjects.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Samples.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Noise levels.")] = None,
+    slab: Annotated[int | None, typer.Option(help="Only this many slices in the middle of the head.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+) -> None:
+    """Compare checkpoints with acquired targets on held-out subjects, beside a monotone look-up table as the floor."""
+    from .contrasts import Pair
+    from .library import load_checkpoint
+    from .training.evaluate import evaluate as run
+
+    chosen = [Pair.parse(text) for text in pairs.split(",")] if pairs else None
+    names = subjects.split(",") if subjects else None
+    loaded = [load_checkpoint(name) for name in checkpoint]
+    paths = run(
+        data,
+        loaded,
+        output,
+        pairs=chosen,
+        subjects=names,
+        n=n,
+        steps=steps,
+        slab=slab,
+        seed=seed,
+        device=device,
+        say=typer.echo,
+    )
+    for path in paths:
+        typer.echo(f"wrote {path}")
+
+
 def run_app(application: typer.Typer) -> None:
     """Run a command line; a user's mistake prints one plain line to stderr and exits 2, never a traceback."""
     try:
@@ -24,7 +212,7 @@ def run_app(application: typer.Typer) -> None:
         print(f"{error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        print("Interrupted; nothing was written.", file=sys.stderr)
         sys.exit(130)
 
 

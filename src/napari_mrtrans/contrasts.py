@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from .errors import MrtransError
 
 
-class Contrast(str, Enum):
+class Contrast(StrEnum):
     """A structural brain MR contrast; member name and value are equal."""
 
     T1 = "T1"
     T2 = "T2"
     PD = "PD"
     FLAIR = "FLAIR"
-
-    def __str__(self) -> str:
-        return self.value
 
     @classmethod
     def parse(cls, text: str | Contrast) -> Contrast:
@@ -61,7 +58,7 @@ class Pair(NamedTuple):
         return pair
 
 
-# BIDS suffixes, IXI (IXI002-Guys-0828-T1), OASIS-3 (…_T1w), BraTS 2018-2023 (…_t1, …-t2w, …-t1n), MSSEG, vendor series names.
+# BIDS suffixes, IXI (IXI002-Guys-0828-T1), OASIS-3 (…_T1w), BraTS 2018-2023 (…_t1, …-t2w, …-t1n), vendor series.
 # FLAIR comes first: a "T2-FLAIR" series is a FLAIR.
 _PATTERNS: tuple[tuple[Contrast, str], ...] = (
     (Contrast.FLAIR, r"flair|t2f|dark[ _-]?fluid|tirm"),

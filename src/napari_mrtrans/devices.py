@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, TypeVar
+
 from .errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+M = TypeVar("M", bound="torch.nn.Module")
 
 
 def available_devices() -> list[str]:
@@ -17,7 +25,7 @@ def available_devices() -> list[str]:
     return names
 
 
-def resolve_device(name: str = "auto"):  # noqa: ANN201
+def resolve_device(name: str = "auto") -> tuple[torch.device, str | None]:
     """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``, and a notice for the user or None.
 
     A missing accelerator is not fatal: the CPU is used and the notice says so.
@@ -31,12 +39,9 @@ def resolve_device(name: str = "auto"):  # noqa: ANN201
         if torch.cuda.is_available():
             return torch.device("cuda"), None
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu"), None
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
         raise DeviceError(f"Unknown device '{name}'; choose auto, cpu, cuda, cuda:k or mps.")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         return torch.device("cpu"), "CUDA not available; using CPU."
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -55,3 +60,13 @@ def bf16_is_fast(device_type: str) -> bool:
     if device_type == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return device_type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+def to_channels_last(model: M) -> M:
+    """Convolution weights in the memory order that is 2 to 3 times faster on CPUs and tensor cores; in place."""
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model

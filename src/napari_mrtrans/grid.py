@@ -1,7 +1,7 @@
 """Source slices to the model's grid and exactly back.
 
-The model sees canonical axial slices: rows run anterior to posterior... as stored, row 0 is the most posterior voxel
-(RAS+), columns run from left to right, both at one in-plane spacing. The way there is a permutation and flips of the
+The model sees canonical axial slices: rows run from posterior to anterior, columns from left to right (RAS+), both at
+one in-plane spacing. The way there is a permutation and flips of the
 array axes (exact) and, where the voxel size differs from the model's, one small interpolation matrix for each axis.
 """
 
@@ -51,7 +51,8 @@ class Orientation:
 def interpolation_matrix(n_out: int, n_in: int, start: float, step: float) -> NDArray[np.float32]:
     """Rows interpolate ``n_in`` samples at positions ``start + step * i``; triangle kernel, widened when ``step`` > 1.
 
-    Positions outside the input see zeros. Shape (n_out, n_in). With ``step`` 1 and an integer start, rows are unit vectors.
+    Positions outside the input see zeros. Shape (n_out, n_in). With ``step`` 1 and an integer start, rows are unit
+    vectors.
     """
     positions = start + step * np.arange(n_out)
     width = max(1.0, step)
@@ -97,7 +98,12 @@ class SliceGrid:
 
     @classmethod
     def fit(
-        cls, mask: NDArray[np.bool_], voxel: tuple[float, float], spacing: float, multiple: int, margin: float = 4.0
+        cls,
+        mask: NDArray[np.bool_],
+        voxel: tuple[float, float],
+        spacing: float,
+        multiple: int,
+        margin: float = 4.0,
     ) -> SliceGrid:
         """The smallest grid around a canonical head mask.
 

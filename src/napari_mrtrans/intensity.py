@@ -19,7 +19,7 @@ HEADROOM: dict[Contrast, float] = {Contrast.T1: 2.0, Contrast.T2: 3.5, Contrast.
 
 
 def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Finite and non-negative: NaN and negative values (interpolation ripples) become 0, +inf the largest finite value."""
+    """Finite and non-negative: NaN and negative values (interpolation ripples) become 0, +inf the largest value."""
     out = np.asarray(data, dtype=np.float32)
     finite = np.isfinite(out)
     top = float(out[finite].max()) if finite.any() else 0.0

@@ -15,7 +15,10 @@ PREFERENCE = ("flow", "ddpm", "ncsn", "cgan", "resvit", "direct")
 
 
 def list_checkpoints() -> list[Checkpoint]:
-    """Installed checkpoints, default first. A damaged file is skipped with a warning; a user's file hides a shipped namesake."""
+    """Installed checkpoints, default first.
+
+    A damaged file is skipped with a warning; a user's file hides a shipped one of the same name.
+    """
     found: dict[str, Checkpoint] = {}
     for folder in (shipped_checkpoint_dir(), user_checkpoint_dir()):
         for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
@@ -78,7 +81,8 @@ def choose_checkpoint(name: str | Path | None, source: Contrast, target: Contras
 
 def no_checkpoint_line(pair: Pair) -> str:
     """What to tell a user who asks for a pair that nothing serves."""
-    return f"No checkpoint for {pair.source} → {pair.target}. {_installed_line(list_checkpoints())} Train one with napari-mrtrans-train."
+    installed = _installed_line(list_checkpoints())
+    return f"No checkpoint for {pair.source} → {pair.target}. {installed} Train one with napari-mrtrans-train."
 
 
 def _installed_line(installed: list[Checkpoint]) -> str:

@@ -2,9 +2,10 @@
 
     sample_x(predict, y, sigmas, *, callback=None) -> Tensor
 
-``predict(y, sigma)`` is the denoiser D(y; σ) ≈ E[clean | y] with ``sigma`` of shape (batch,); ``y`` is the start, noise of
-standard deviation ``sigmas[0]``; ``sigmas`` descends and does not contain the final 0: every sampler ends with the denoised
-image at ``sigmas[-1]``. ``callback(done, total)`` is called before every network evaluation and may raise to stop.
+``predict(y, sigma)`` is the denoiser D(y; σ) ≈ E[clean | y] with ``sigma`` of shape (batch,); ``y`` is the start, noise
+of standard deviation ``sigmas[0]``; ``sigmas`` descends and does not contain the final 0: every sampler ends with the
+denoised image at ``sigmas[-1]``. ``callback(done, total)`` is called before every network evaluation and may raise to
+stop.
 """
 
 from __future__ import annotations

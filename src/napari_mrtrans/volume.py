@@ -59,15 +59,12 @@ class Volume:
             name = name.removesuffix(suffix)
         if image.get_data_dtype().names:
             raise VolumeError(f"'{name}' is RGB; expected one 3-D volume of scalar intensities.")
-        try:
-            data = np.asanyarray(image.dataobj)
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise VolumeError(f"'{path}' is truncated or damaged ({_first_line(error)}). Copy or convert it again.") from None
+        data = _read_voxels(image, path)
         zooms = image.header.get_zooms()[: min(3, data.ndim)]
         if any(not np.isfinite(zoom) or zoom <= 0 for zoom in zooms):
             raise VolumeError(f"'{name}' has a voxel size of 0; repair its header before use.")
         guess = Contrast.parse(contrast) if contrast is not None else guess_contrast(name)
-        return cls(data, image.affine, guess, name, path, image.header)
+        return cls(np.asarray(data), image.affine, guess, name, path, image.header)
 
     @property
     def axial_axis(self) -> int:
@@ -94,6 +91,29 @@ class Volume:
         return image
 
 
+def read_mask(path: str | Path, like: Volume) -> NDArray[np.bool_]:
+    """A mask file (above 0 = inside) on the grid of ``like``; may be empty.
+
+    Raises:
+        VolumeError: unreadable, or on another grid.
+    """
+    image = _open_nifti(Path(path))
+    data = np.nan_to_num(_read_voxels(image, Path(path)))
+    data = data[..., 0] if data.ndim == 4 and data.shape[-1] == 1 else data
+    if data.shape != like.data.shape or not np.allclose(image.affine, like.affine, atol=1e-3):
+        raise VolumeError(f"The mask '{Path(path).name}' does not lie on the grid of '{like.name}'.")
+    return np.asarray(data > 0, dtype=bool)
+
+
+def _read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
+    try:
+        return np.asanyarray(image.dataobj)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise VolumeError(
+            f"'{path}' is truncated or damaged ({_first_line(error)}). Copy or convert it again."
+        ) from None
+
+
 def _open_nifti(path: Path) -> nib.Nifti1Image:
     if not path.exists():
         raise VolumeError(f"'{path}' does not exist.")
@@ -101,7 +121,13 @@ def _open_nifti(path: Path) -> nib.Nifti1Image:
         raise VolumeError(f"'{path}' is a folder; expected a NIfTI file (.nii or .nii.gz).")
     try:
         image = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, OSError, EOFError, ValueError) as error:
+    except (
+        nib.filebasedimages.ImageFileError,
+        nib.spatialimages.HeaderDataError,
+        OSError,
+        EOFError,
+        ValueError,
+    ) as error:
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             raise VolumeError(f"'{path}' cannot be read as NIfTI ({_first_line(error)}).") from None
         raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.") from None

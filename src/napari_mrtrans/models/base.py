@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +15,9 @@ from ..networks.unet import UNet
 
 #: Position in this list is the network's contrast index; the order is part of every checkpoint and never changes.
 VOCABULARY: tuple[Contrast, ...] = (Contrast.T1, Contrast.T2, Contrast.PD, Contrast.FLAIR)
+
+#: Solves for the clean variable: (denoiser, unit noise) -> clean; see :mod:`napari_mrtrans.samplers`.
+Solve = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
 
 
 @dataclass
@@ -53,6 +57,23 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Scalar training loss; every random number comes from ``generator`` (dropout apart)."""
+
+    @abstractmethod
+    def sample(
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
+    ) -> Tensor:
+        """Draw targets for each slice; what depends on the slice alone is computed once for all its samples.
+
+        Args:
+            source: (slices, 1, H, W) in [0, 1].
+            source_contrast: (slices,) int64.
+            target_contrast: As ``source_contrast``.
+            noise: (slices, n, H, W), standard normal. Deterministic models use its shape alone, with n = 1.
+            solve: The sampler.
+
+        Returns:
+            (slices, n, H, W), not clamped.
+        """
 
 
 def unet(options: dict[str, Any], *, conditional: bool, **fixed: Any) -> UNet:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Batch, Model, to_signed, to_unit, unet
+from .base import Batch, Model, Solve, to_signed, to_unit, unet
 
 
 class Direct(Model):
@@ -38,3 +38,9 @@ class Direct(Model):
     def predict(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Tensor:
         """(batch, 1, H, W) in [0, 1] to the predicted target, same shape and unit, not clamped."""
         return to_unit(self.net(to_signed(source), None, source_contrast, target_contrast))
+
+    def sample(
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
+    ) -> Tensor:
+        del noise, solve
+        return self.predict(source, source_contrast, target_contrast)

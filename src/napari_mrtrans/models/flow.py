@@ -1,7 +1,7 @@
 """flow: one σ-space denoiser, the fast probabilistic default beside the paper's five models.
 
-Preconditioned denoiser of Karras et al. 2022 (EDM, arXiv 2206.00364, Table 1), equivalent to flow matching up to a change of
-variables (σ = (1 - t) / t):
+Preconditioned denoiser of Karras et al. 2022 (EDM, arXiv 2206.00364, Table 1), equivalent to flow matching up to a
+change of variables (σ = (1 - t) / t):
 
     D(y; σ) = c_skip(σ) y + c_out(σ) F(c_in(σ) y, ¼ ln σ),
     c_skip = σ_d² / (σ² + σ_d²),  c_out = σ σ_d / sqrt(σ² + σ_d²),  c_in = 1 / sqrt(σ² + σ_d²),
@@ -9,10 +9,10 @@ variables (σ = (1 - t) / t):
 
 with the training σ either log-normal (EDM) or log-logistic (what a uniform flow-matching time gives).
 
-With ``residual`` on, the denoised variable is not the image but r = (y - μ(x)) / s, where μ is a frozen Direct network and
-s scales r to a standard deviation of σ_d (regression plus generative residual: Mardani et al. 2023, arXiv 2309.15214). μ and
-its last feature map are computed once for each slice and shared by all samples and all steps, so the network that runs
-hundreds of times can be small.
+With a ``mean_network``, the denoised variable is not the image but r = (y - μ(x)) / s, where μ is a frozen Direct
+network and s scales r to a standard deviation of σ_d (regression plus generative residual: Mardani et al. 2023, arXiv
+2309.15214). μ and its last feature map are computed once for each slice and shared by all samples and all steps, so the
+network that runs hundreds of times can be small.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Batch, Model, to_signed, to_unit, unet
+from .base import Batch, Model, Solve, to_signed, to_unit, unet
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Condition:
     target_contrast: Tensor
 
     def repeat(self, n: int) -> Condition:
-        """Each slice ``n`` times in a row, without copying memory where possible."""
+        """Each slice ``n`` times in a row."""
 
         def rep(value: Tensor | None) -> Tensor | None:
             return None if value is None else value.repeat_interleave(n, dim=0)
@@ -126,6 +126,13 @@ class Flow(Model):
     def decode(self, y: Tensor, condition: Condition) -> Tensor:
         """The denoised variable to an image in [0, 1], not clamped."""
         return to_unit(y if condition.mean is None else condition.mean + self.scale * y)
+
+    def sample(
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
+    ) -> Tensor:
+        condition = self.condition(source, source_contrast, target_contrast).repeat(noise.shape[1])
+        clean = solve(lambda y, sigma: self.denoise(y, sigma, condition), noise.flatten(0, 1)[:, None])
+        return self.decode(clean, condition).reshape(noise.shape)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         condition = self.condition(batch.source, batch.source_contrast, batch.target_contrast)

@@ -1,9 +1,11 @@
 """The one U-Net behind Direct, the GAN generator, NCSN, DDPM and flow.
 
-Topology of Ho et al. 2020 (arXiv 2006.11239) as widened by Dhariwal & Nichol 2021 (arXiv 2105.05233): residual blocks with
-group normalisation and SiLU, self-attention at chosen levels and in the middle, a skip connection from every encoder
-block. Two things are ours: an optional pixel-unshuffle stem (Shi et al. 2016, arXiv 1609.05158), which runs the network at
-half resolution for a quarter of the cost, and an embedding of (source, target) contrast, so that one network serves
+Topology of Ho et al. 2020 (arXiv 2006.11239) as widened by Dhariwal & Nichol 2021 (arXiv 2105.05233): residual blocks
+with group normalisation and SiLU, self-attention at chosen levels and in the middle, a skip connection from every encoder
+block.
+
+Two things are ours: an optional pixel-unshuffle stem (Shi et al. 2016, arXiv 1609.05158), which runs the network
+at half resolution for a quarter of the cost, and an embedding of (source, target) contrast, so that one network serves
 several transformations.
 """
 
@@ -25,7 +27,7 @@ def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10_000.0)
 
 
 class ResBlock(nn.Module):
-    """GroupNorm-SiLU-conv twice, with the embedding added (or as scale and shift, FiLM) before the second convolution."""
+    """GroupNorm-SiLU-conv twice; the embedding is added (or scales and shifts: FiLM) before the second convolution."""
 
     def __init__(
         self, c_in: int, c_out: int, embedding: int, *, groups: int, dropout: float, scale_shift: bool
@@ -64,9 +66,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
-        q, k, v = (
-            self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, h * w).transpose(-1, -2).unbind(1)
-        )
+        q, k, v = self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, h * w).transpose(-1, -2).unbind(1)
         mixed = F.scaled_dot_product_attention(q, k, v)
         return x + self.out(mixed.transpose(-1, -2).reshape(b, c, h, w))
 
@@ -100,7 +100,7 @@ class UNet(nn.Module):
         scale_shift: FiLM conditioning instead of addition.
         time: Whether :meth:`forward` takes a noise-level input.
         contrasts: Size of the contrast vocabulary; 0 = the network serves one pair and is not told.
-        context_channels: Channels of a feature map at the stem's resolution that :meth:`forward` takes besides the image.
+        context_channels: Channels of a feature map, at the stem's resolution, taken besides the image.
 
     Height and width of the input must be multiples of :attr:`multiple`.
     """
@@ -127,6 +127,7 @@ class UNet(nn.Module):
         self.multiple = unshuffle * 2 ** (len(widths) - 1)
         base = widths[0]
         size = 4 * base if time or contrasts else 0
+        self.time_channels = base
         self.time = nn.Sequential(nn.Linear(base, size), nn.SiLU(), nn.Linear(size, size)) if time else None
         self.source = nn.Embedding(contrasts, size) if contrasts else None
         self.target = nn.Embedding(contrasts, size) if contrasts else None
@@ -168,7 +169,10 @@ class UNet(nn.Module):
         *,
         context: Tensor | None = None,
     ) -> Tensor:
-        """(batch, in_channels, H, W) -> (batch, out_channels, H, W); ``time`` (batch,), ``source``/``target`` (batch,) int64."""
+        """(batch, in_channels, H, W) to (batch, out_channels, H, W).
+
+        ``time`` is (batch,) float, ``source`` and ``target`` are (batch,) int64 contrast indices.
+        """
         return self.with_features(image, time, source, target, context=context)[0]
 
     def with_features(
@@ -202,7 +206,7 @@ class UNet(nn.Module):
         parts = []
         if self.time is not None:
             assert time is not None, "this network needs a noise level"
-            parts.append(self.time(sinusoidal_embedding(time, self.time[0].in_features)))
+            parts.append(self.time(sinusoidal_embedding(time, self.time_channels)))
         if self.source is not None and self.target is not None:
             assert source is not None and target is not None, "this network needs the contrast pair"
             parts += [self.source(source), self.target(target)]

@@ -24,7 +24,10 @@ def run(
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     workers: Annotated[int, typer.Option(help="Background decoding processes.")] = 1,
     cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. optimiser.lr=0.0002.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. optimiser.lr=0.0002."),
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the shipped recipes.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the recipe as it will run, and stop.")] = False,
 ) -> None:
@@ -35,7 +38,9 @@ def run(
         for name in list_recipes():
             loaded = load_recipe(name)
             images = sum(stage.steps * stage.batch for stage in loaded.stages)
-            typer.echo(f"{name:28} {loaded.model:8} {len(loaded.pairs)} pairs  {images:>9,} slices  {loaded.description}")
+            typer.echo(
+                f"{name:28} {loaded.model:8} {len(loaded.pairs)} pairs  {images:>9,} slices  {loaded.description}"
+            )
         return
     if recipe is None:
         raise RecipeError("Name a recipe or a YAML file; --list shows the shipped ones.")
@@ -49,7 +54,17 @@ def run(
         return
     if data is None or output is None:
         raise RecipeError("Give the data folder with --data and the output folder with -o.")
-    _train(chosen, data, output, cache, accelerator=accelerator, devices=devices, resume=resume, max_minutes=max_minutes, workers=workers)
+    _train(
+        chosen,
+        data,
+        output,
+        cache,
+        accelerator=accelerator,
+        devices=devices,
+        resume=resume,
+        max_minutes=max_minutes,
+        workers=workers,
+    )
 
 
 def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options: Any) -> None:
@@ -62,10 +77,18 @@ def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options:
 
     console = Console(stderr=False)
     splits, skipped = open_splits(chosen, data, cache)
-    console.print(", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()), highlight=False)
+    console.print(
+        ", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()),
+        highlight=False,
+    )
     for line in skipped:
         console.print(f"skipped {line}", highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
     smooth = 0.0
     spoken = time.monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -81,9 +104,19 @@ def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options:
                 spoken = time.monotonic()
                 rate = step.seconds / (step.step - first[0] + 1)
                 left = rate * (step.total - step.step)
-                console.print(f"step {step.step}/{step.total}  loss {smooth:.4f}  {left / 60:.0f} min left", highlight=False)
+                console.print(
+                    f"step {step.step}/{step.total}  loss {smooth:.4f}  {left / 60:.0f} min left",
+                    highlight=False,
+                )
 
-        path = train(chosen, splits, output, progress=on_step, say=lambda line: console.print(line, highlight=False), **options)
+        path = train(
+            chosen,
+            splits,
+            output,
+            progress=on_step,
+            say=lambda line: console.print(line, highlight=False),
+            **options,
+        )
     console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
 
 

@@ -10,9 +10,10 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -20,17 +21,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint import Card, Grid, Intensity, write_checkpoint
-from ..devices import bf16_is_fast
+from ..devices import bf16_is_fast, to_channels_last
 from ..errors import RecipeError
 from ..intensity import HEADROOM
-from ..models import Direct, Flow, Model, build
+from ..library import load_checkpoint
+from ..models import Batch, Direct, Flow, Model, build
 from .data.slices import Source, TrainingSlices, batches, fixed_slices
 from .recipe import Recipe
 from .validation import validate
 
 STATE = "state.safetensors"
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=_precision(recipe, accelerator))
     torch.manual_seed(recipe.seed)
-    raw = initial_model(recipe, splits["train"])
-    raw = raw.to(memory_format=torch.channels_last)
+    raw, model_options = initial_model(recipe, splits["train"])
+    to_channels_last(raw)
     options = recipe.optimiser
     trainable = [p for p in raw.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trainable, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay)
@@ -120,7 +124,7 @@ def train(
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         metrics = validate(_averaged(ema), held, fabric.device, board, step) if held else {}
-        write_checkpoint(path, _averaged(ema), make_card(recipe, splits, step, metrics))
+        write_checkpoint(path, _averaged(ema), make_card(recipe, model_options, splits, step, metrics))
         if finished:
             (out / STATE).unlink(missing_ok=True)
         else:
@@ -131,24 +135,23 @@ def train(
     return path
 
 
-def initial_model(recipe: Recipe, source: Source) -> Model:
-    """The untrained model; for a residual flow with the Direct network it refines and the measured residual scale."""
+def initial_model(recipe: Recipe, source: Source) -> tuple[Model, dict[str, Any]]:
+    """The untrained model and its options; a residual flow gets its frozen Direct network and residual scale."""
     options = {**recipe.options, "conditional": recipe.conditional}
     if recipe.mean_checkpoint is None:
-        return build(recipe.model, options)
-    from ..library import load_checkpoint
-
+        return build(recipe.model, options), options
     mean = load_checkpoint(recipe.mean_checkpoint)
     direct = mean.build()
     if not isinstance(direct, Direct) or direct.conditional != recipe.conditional:
         raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
-    model = build(recipe.model, {**options, **_residual_options(recipe, direct, mean.card, source)})
+    options |= _residual_options(recipe, direct, mean.card, source)
+    model = build(recipe.model, options)
     assert isinstance(model, Flow) and model.mean_net is not None
     model.mean_net.load_state_dict(direct.net.state_dict())
-    return model
+    return model, options
 
 
-def _residual_options(recipe: Recipe, direct: Direct, card: Card, source: Source) -> dict[str, object]:
+def _residual_options(recipe: Recipe, direct: Direct, card: Card, source: Source) -> dict[str, Any]:
     """Residual standard deviation over the first 128 augmented training slices, brain voxels, [-1, 1] units."""
     stage = recipe.stages[-1]
     total = count = 0.0
@@ -161,20 +164,14 @@ def _residual_options(recipe: Recipe, direct: Direct, card: Card, source: Source
     return {"mean_network": card.options["network"], "residual_std": round(math.sqrt(total / count), 4)}
 
 
-def make_card(recipe: Recipe, splits: dict[str, Source], step: int, metrics: dict[str, float]) -> Card:
+def make_card(
+    recipe: Recipe, options: dict[str, Any], splits: dict[str, Source], step: int, metrics: dict[str, float]
+) -> Card:
     """The card of what was just trained."""
     seen, left = 0, step
     for stage in recipe.stages:
         seen += min(left, stage.steps) * stage.batch
         left -= min(left, stage.steps)
-    options = {**recipe.options, "conditional": recipe.conditional}
-    if recipe.mean_checkpoint is not None:
-        from ..library import load_checkpoint
-
-        mean = load_checkpoint(recipe.mean_checkpoint)
-        direct = mean.build()
-        assert isinstance(direct, Direct)
-        options |= _residual_options(recipe, direct, mean.card, splits["train"])
     return Card(
         name=recipe.name,
         model=recipe.model,
@@ -195,7 +192,7 @@ def make_card(recipe: Recipe, splits: dict[str, Source], step: int, metrics: dic
     )
 
 
-def _all_batches(recipe: Recipe, source: Source, step: int, workers: int):  # noqa: ANN202
+def _all_batches(recipe: Recipe, source: Source, step: int, workers: int) -> Iterator[Batch]:
     offset = 0
     for stage in recipe.stages:
         if step < stage.steps:
@@ -211,11 +208,11 @@ def _lr_factor(step: int, recipe: Recipe) -> float:
     return warm * (options.final + (1 - options.final) * cosine)
 
 
-def _ema_rule(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def _ema_rule(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Exponential moving average with warm-up: decay min(d, (1 + i) / (10 + i)) at update i."""
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+    def update(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
         i = int(updates)
         weight = 1 - min(decay, (1 + i) / (10 + i))
         floating = [(a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()]
@@ -230,15 +227,13 @@ def _averaged(ema: AveragedModel) -> Model:
     return module
 
 
-def _precision(recipe: Recipe, accelerator: str) -> str:
+def _precision(recipe: Recipe, accelerator: str) -> Literal["bf16-mixed", "32-true"]:
     if recipe.precision == "auto":
         return "bf16-mixed" if bf16_is_fast(accelerator) else "32-true"
-    return {"bf16": "bf16-mixed", "float32": "32-true"}[recipe.precision]
+    return "bf16-mixed" if recipe.precision == "bf16" else "32-true"
 
 
-def _board(out: Path):  # noqa: ANN202
-    from torch.utils.tensorboard import SummaryWriter
-
+def _board(out: Path) -> SummaryWriter:
     return SummaryWriter(str(out / "tensorboard"))
 
 
@@ -251,7 +246,11 @@ def _save_state(
         tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     header = {"recipe": recipe.sha256, "step": step}
     part = path.with_suffix(".part")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, str(part), {"run": json.dumps(header)})
+    save_file(
+        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+        str(part),
+        {"run": json.dumps(header)},
+    )
     part.replace(path)
 
 
@@ -265,7 +264,9 @@ def _load_state(path: Path, recipe: Recipe, model: Model, ema: AveragedModel, op
             header = json.loads((file.metadata() or {})["run"])
         tensors = load_file(str(path))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise RecipeError(f"The state in '{path.parent}' is damaged ({error}); start again in another folder.") from None
+        raise RecipeError(
+            f"The state in '{path.parent}' is damaged ({error}); start again in another folder."
+        ) from None
     if header["recipe"] != recipe.sha256:
         raise RecipeError(f"The run in '{path.parent}' was started with another recipe; resume it with its own.")
 

@@ -28,9 +28,13 @@ class DataOptions(_Strict):
     spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size of the model grid")
     test: tuple[str, ...] = Field((), description="subjects never trained or tuned on, as folder/sub-XX or sub-XX")
     validation: tuple[str, ...] = Field((), description="subjects for monitoring only")
-    holdout_fraction: float = Field(0.0, ge=0, lt=1, description="if no subject is named: share held out for each of test, validation")
+    holdout_fraction: float = Field(
+        0.0, ge=0, lt=1, description="if no subject is named: share held out for each of test, validation"
+    )
     exclude_masked: bool = Field(False, description="skip slices that an expert mask marks as lesion or tumour")
-    min_area: float = Field(0.01, ge=0, lt=1, description="slices with less head than this share of the grid are skipped")
+    min_area: float = Field(
+        0.01, ge=0, lt=1, description="slices with less head than this share of the grid are skipped"
+    )
     sources: tuple[DataSource, ...] = ()
 
 
@@ -77,7 +81,9 @@ class Recipe(_Strict):
     model: Literal["direct", "flow"]
     pairs: tuple[Pair, ...] = Field(min_length=1)
     options: dict[str, Any] = Field({}, description="the model class's own arguments (network, sigma_data, …)")
-    mean_checkpoint: str | None = Field(None, description="flow on residuals: the Direct checkpoint (name or file) whose mean it refines")
+    mean_checkpoint: str | None = Field(
+        None, description="flow on residuals: the Direct checkpoint (name or file) whose mean it refines"
+    )
     data: DataOptions = DataOptions()
     stages: tuple[Stage, ...] = Field(min_length=1)
     augmentation: Augmentation = Augmentation()
@@ -132,7 +138,9 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     if path.suffix not in (".yaml", ".yml"):
         shipped = list_recipes()
         if str(name) not in shipped:
-            raise RecipeError(f"No recipe '{name}'. Shipped recipes: {', '.join(shipped) or 'none'}; or give a .yaml file.")
+            raise RecipeError(
+                f"No recipe '{name}'. Shipped recipes: {', '.join(shipped) or 'none'}; or give a .yaml file."
+            )
         path = shipped[str(name)]
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 
 from ..contrasts import Pair
-from ..models import Direct, Flow, Model
-from ..samplers import dpm_solver_pp_2m, log_sigmas
+from ..models import Model
+from ..samplers import Predict, dpm_solver_pp_2m, log_sigmas
 from .data.slices import Item
 
 SAMPLES, STEPS = 4, 8
+
+
+def _solve(predict: Predict, noise: Tensor) -> Tensor:
+    sigmas = log_sigmas(STEPS)
+    return dpm_solver_pp_2m(predict, noise * sigmas[0], sigmas)
 
 
 @torch.no_grad()
@@ -30,7 +35,9 @@ def validate(
         x = torch.from_numpy(source)[None, None].to(device)
         y = torch.from_numpy(target)[None, None].to(device)
         contrasts = torch.tensor([first], device=device), torch.tensor([second], device=device)
-        samples = _samples(model, x, *contrasts).clamp(0, 1)
+        n = 1 if model.deterministic else SAMPLES
+        noise = torch.randn((1, n, *source.shape), generator=torch.Generator().manual_seed(0)).to(device)
+        samples = model.sample(x, *contrasts, noise, _solve)[0, :, None].clamp(0, 1)
         mean, std = samples.mean(0, keepdim=True), samples.std(0, correction=0, keepdim=True)
         inside = x > 0
         square = (mean - y)[inside].square()
@@ -47,14 +54,3 @@ def validate(
         board.add_image("validation/source-target-mean-error-std", rows[0].clamp(0, 1), step)
     model.train(was_training)
     return metrics
-
-
-def _samples(model: Model, x: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    if isinstance(model, Direct):
-        return model.predict(x, source, target)
-    assert isinstance(model, Flow)
-    condition = model.condition(x, source, target).repeat(SAMPLES)
-    noise = torch.randn((SAMPLES, *x.shape[1:]), generator=torch.Generator().manual_seed(0)).to(x.device)
-    sigmas = log_sigmas(STEPS)
-    final = dpm_solver_pp_2m(lambda y, s: model.denoise(y, s, condition), noise * sigmas[0], sigmas)
-    return model.decode(final, condition)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Names as the engine's device option takes them. A list of what is there would need torch.
 DEVICES = ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")
+#: The names of ``samplers.SAMPLERS``, which likewise would need torch; a test compares the two.
+SAMPLER_NAMES = ("dpm++2m", "heun", "euler")
 DEVICE_PATTERN = r"auto|cpu|mps|cuda(:\d+)?"
 
 
@@ -24,7 +26,9 @@ class Advanced(QCollapsible):
     """Settings with a good default; ``None`` or ``"auto"`` leave the choice to the checkpoint and the engine."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Advanced", parent)
+        super().__init__("Advanced", parent, expandedIcon="▼", collapsedIcon="▶")
+        # Its own margins would set it apart from the rows above.
+        self.layout().setContentsMargins(0, 0, 0, 0)
         self._device = QComboBox()
         self._device.addItems(DEVICES)
         self._device.setEditable(True)
@@ -53,7 +57,7 @@ class Advanced(QCollapsible):
             form.addRow(label, field)
         self.addWidget(inner)
 
-    def show_defaults(self, checkpoint: Checkpoint | None, samplers: tuple[str, ...]) -> None:
+    def show_defaults(self, checkpoint: Checkpoint | None) -> None:
         """Name the checkpoint's own settings as the defaults, and switch off what a deterministic model ignores."""
         chosen = self.sampler
         sampling = checkpoint is not None and not checkpoint.deterministic
@@ -63,8 +67,8 @@ class Advanced(QCollapsible):
         if sampling and checkpoint is not None:
             self._sampler.setItemText(0, f"default ({checkpoint.card.sampler.name})")
             self._steps.setSpecialValueText(f"default ({checkpoint.card.sampler.steps})")
-        self._sampler.addItems(samplers)
-        if chosen in samplers:
+        self._sampler.addItems(SAMPLER_NAMES)
+        if chosen is not None:
             self._sampler.setCurrentText(chosen)
         for field in (self._sampler, self._steps, self._keep):
             field.setEnabled(sampling)

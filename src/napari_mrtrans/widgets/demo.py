@@ -18,6 +18,7 @@ def open_demo(viewer: napari.Viewer) -> TransformWidget:
     viewer.open_sample(PLUGIN, "icbm152")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN)
     widget.form.choose(Contrast.T1, Contrast.T2, "flow")
+    widget.compare.setChecked(True)
     widget.button.click()
     return widget
 

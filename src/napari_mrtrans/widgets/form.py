@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox
 from ..contrasts import Contrast, Pair
 from ..errors import CheckpointError, VolumeError
 from ..library import no_checkpoint_line
-from ..samplers import SAMPLERS
 from . import choices
 from .advanced import Advanced
 from .layer_combo import LayerCombo
@@ -167,7 +166,7 @@ class TransformForm(QWidget):
         checkpoint = self.checkpoint
         self.model.setToolTip(choices.card_summary(checkpoint) if checkpoint else "")
         self.samples.setEnabled(checkpoint is not None and not checkpoint.deterministic)
-        self.advanced.show_defaults(checkpoint, SAMPLERS)
+        self.advanced.show_defaults(checkpoint)
         self.problem = self._find_problem()
         self.changed.emit()
 

@@ -88,9 +88,12 @@ class RunningQuantile:
 class ResultLayers:
     """Mean, std and sample layers of one run on one source layer.
 
+    The arrays exist from the first slice on, their layers are added one by one: each addition holds up napari's
+    window for a moment, together they would be a visible stop.
+
     Args:
         viewer: Where the layers go.
-        source: The layer transformed; only its placement, name and metadata are kept.
+        source: The layer transformed; only its placement and metadata are kept.
         axis: Array axis of the axial slices.
         stem: Start of the layers' names.
         record: Called at the first slice; goes to ``metadata["mrtrans"]`` of every layer, with its kind added.
@@ -117,28 +120,56 @@ class ResultLayers:
         self._record = record
         self._keep = KeepSamples.NONE if deterministic else keep
         self._deterministic = deterministic
-        self._std_spread = RunningQuantile()
+        self._show_std = False
+        self._spread = RunningQuantile()
         self._dirty = False
-        self.mean: Image | None = None
-        self.std: Image | None = None
-        self.samples: list[Image] = []
+        self._arrays: dict[str, NDArray[np.float32]] = {}
+        self._pending: list[str] = []
+        self._layers: dict[str, Image] = {}
+
+    @property
+    def mean(self) -> Image | None:
+        """The mean layer, once the first slice is there."""
+        return self._layers.get("mean")
+
+    @property
+    def std(self) -> Image | None:
+        """The std layer, once it is added."""
+        return self._layers.get("std")
+
+    def alive(self) -> Iterator[Image]:
+        """The layers of this run that nobody has deleted."""
+        return (layer for layer in self._layers.values() if layer in self._viewer.layers)
 
     def add(self, update: SliceUpdate) -> None:
-        """Write one finished slice; the first one makes the layers."""
-        if self.mean is None:
-            self._create(len(update.samples))
+        """Write one finished slice; the first one makes the arrays and the mean layer."""
+        if not self._arrays:
+            self._allocate(len(update.samples))
+            self.add_next_layer()
         where = (slice(None),) * self._axis + (update.index,)
-        if self.mean is not None:
-            self.mean.data[where] = update.mean
-        if self.std is not None:
-            self.std.data[where] = update.std
-            self._std_spread.add(update.std[update.std > 0])
+        self._arrays["mean"][where] = update.mean
+        if "std" in self._arrays:
+            self._arrays["std"][where] = update.std
+            self._spread.add(update.std[update.std > 0])
         if self._keep is KeepSamples.STACK:
-            self.samples[0].data[(slice(None), *where)] = update.samples
-        for layer, sample in zip(self.samples, update.samples, strict=False):
-            if self._keep is KeepSamples.SEPARATE:
-                layer.data[where] = sample
+            self._arrays["samples"][(slice(None), *where)] = update.samples
+        elif self._keep is KeepSamples.SEPARATE:
+            for k, sample in enumerate(update.samples):
+                self._arrays[_sample_name(k)][where] = sample
         self._dirty = True
+
+    def add_next_layer(self) -> bool:
+        """Add the next layer that is still missing; False when there is none."""
+        if not self._pending:
+            return False
+        kind = self._pending.pop(0)
+        layer = self._image(kind)
+        before = self._viewer.layers.selection.active
+        self._layers[kind] = layer
+        self._viewer.add_layer(layer)
+        if kind != "mean":
+            self._viewer.layers.selection.active = before
+        return True
 
     def refresh(self) -> None:
         """Redraw what was written since the last call; cheap enough for several calls a second."""
@@ -150,45 +181,50 @@ class ResultLayers:
             layer.refresh(thumbnail=False, extent=False, highlight=False)
 
     def finish(self) -> None:
-        """Redraw once more, with thumbnails."""
+        """Add what is still missing and redraw once more, with thumbnails."""
+        while self.add_next_layer():
+            pass
         self._fit_std_limits()
         for layer in self.alive():
             layer.refresh()
 
-    def alive(self) -> Iterator[Image]:
-        """The layers of this run that nobody has deleted."""
-        for layer in (self.mean, self.std, *self.samples):
-            if layer is not None and layer in self._viewer.layers:
-                yield layer
+    def show_std(self, visible: bool) -> None:
+        """Show or hide the std layer, also one that is yet to come."""
+        self._show_std = visible
+        if self.std is not None:
+            self.std.visible = visible
 
-    def _create(self, n: int) -> None:
-        if self._keep is KeepSamples.STACK:
-            placement = with_sample_axis(self._placement)
-            self.samples = [self._image("samples", (n, *self._shape), placement, visible=False)]
-        elif self._keep is KeepSamples.SEPARATE:
-            self.samples = [
-                self._image(f"sample_{k + 1:02d}", self._shape, self._placement, visible=False) for k in range(n)
-            ]
-        self.mean = self._image("mean", self._shape, self._placement)
+    def _allocate(self, n: int) -> None:
+        volumes = ["mean"]
         if not self._deterministic:
-            self.std = self._image("std", self._shape, self._placement, visible=False, colormap="magma")
-            self._viewer.layers.selection.active = self.mean
+            volumes.append("std")
+        if self._keep is KeepSamples.SEPARATE:
+            volumes += [_sample_name(k) for k in range(n)]
+        self._arrays = {kind: np.zeros(self._shape, np.float32) for kind in volumes}
+        if self._keep is KeepSamples.STACK:
+            self._arrays["samples"] = np.zeros((n, *self._shape), np.float32)
+        self._pending = list(self._arrays)
 
-    def _image(self, kind: str, shape: tuple[int, ...], placement: dict[str, Any], **look: Any) -> Image:
-        metadata = {**placement["metadata"], RESULT_KEY: {**self._record(), "kind": kind.split("_")[0]}}
-        layer = Image(
-            np.zeros(shape, dtype=np.float32),
+    def _image(self, kind: str) -> Image:
+        placement = with_sample_axis(self._placement) if kind == "samples" else dict(self._placement)
+        role = kind if kind in ("mean", "std") else "samples"
+        placement["metadata"] = {**self._placement["metadata"], RESULT_KEY: {**self._record(), "kind": role}}
+        return Image(
+            self._arrays[kind],
             name=f"{self._stem}_{kind}",
             contrast_limits=(0.0, 1.0),
-            **{**placement, "metadata": metadata},
-            **look,
+            colormap="magma" if kind == "std" else "gray",
+            visible=kind == "mean" or (kind == "std" and self._show_std),
+            **placement,
         )
-        self._viewer.add_layer(layer)
-        return layer
 
     def _fit_std_limits(self) -> None:
         if self.std is None:
             return
-        upper = self._std_spread.value(STD_QUANTILE)
+        upper = self._spread.value(STD_QUANTILE)
         if upper > 0 and abs(upper - self.std.contrast_limits[1]) > LIMIT_TOLERANCE * upper:
             self.std.contrast_limits = (0.0, upper)
+
+
+def _sample_name(k: int) -> str:
+    return f"sample_{k + 1:02d}"

@@ -49,14 +49,31 @@ class Countdown:
         return f"slice {self.done}/{self.total} · {clock(left)} left" if left is not None else ""
 
 
+class _Bar(QProgressBar):
+    """A thin bar that redraws with the rest of the window.
+
+    ``QProgressBar.setValue`` repaints at once, and with napari's canvas in the same window that costs a whole frame.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextVisible(False)
+        self.setFixedHeight(8)
+
+    def show_value(self, value: int, maximum: int) -> None:
+        """Set both without an immediate repaint; maximum 0 shows a moving bar."""
+        self.setUpdatesEnabled(False)
+        self.setRange(0, maximum)
+        self.setValue(value)
+        self.setUpdatesEnabled(True)
+
+
 class ProgressLine(QWidget):
     """A bar and one line under it; both keep their place while nothing runs."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(False)
-        self._bar.setFixedHeight(8)
+        self._bar = _Bar()
         self._label = QLabel()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -72,17 +89,15 @@ class ProgressLine(QWidget):
 
     def reset(self) -> None:
         """Empty bar, empty line."""
-        self._bar.setRange(0, 1)
-        self._bar.setValue(0)
+        self._bar.show_value(0, 1)
         self._label.clear()
 
     def show_waiting(self, text: str) -> None:
         """A moving bar: nothing to count yet."""
-        self._bar.setRange(0, 0)
+        self._bar.show_value(0, 0)
         self._label.setText(text)
 
     def show_count(self, done: int, total: int, text: str) -> None:
         """``done`` of ``total``."""
-        self._bar.setRange(0, max(total, 1))
-        self._bar.setValue(done)
+        self._bar.show_value(done, max(total, 1))
         self._label.setText(text)

@@ -8,7 +8,7 @@ from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from .form import TransformForm
 from .layers import ResultLayers
@@ -54,6 +54,7 @@ class TransformWidget(QWidget):
         self.progress = ProgressLine()
         self.message = QLabel()
         self.message.setWordWrap(True)
+        self.compare = QCheckBox("Source, mean and std side by side")
         self.card = SigmaCard()
         self.card.hide()
         self._build()
@@ -62,6 +63,7 @@ class TransformWidget(QWidget):
         self._timer.timeout.connect(self._tick)
         self.button.clicked.connect(self._on_button)
         self.form.changed.connect(self._on_choice)
+        self.compare.toggled.connect(self._on_compare)
         self.card.slice_clicked.connect(self._on_slice_clicked)
         napari_viewer.dims.events.point.connect(self._mark_slice)
         self._on_choice()
@@ -71,7 +73,8 @@ class TransformWidget(QWidget):
         note.setEnabled(False)
         column = QVBoxLayout(self)
         column.setSpacing(8)
-        for widget in (self.form, self.button, self.progress, self.message, self.card):
+        self.button.setMinimumHeight(32)
+        for widget in (self.form, self.button, self.progress, self.message, self.compare, self.card):
             column.addWidget(widget)
         column.addStretch(1)
         column.addWidget(note)
@@ -99,7 +102,8 @@ class TransformWidget(QWidget):
         self.card.begin(run.n_slices)
         self.card.setVisible(not run.deterministic)
         self._mark_slice()
-        self.message.clear()
+        run.layers.show_std(self.compare.isChecked())
+        self._say("")
         self._worker = worker = transform_worker(run.request, run.monitor)
         worker.yielded.connect(self._on_update)
         worker.errored.connect(self._on_error)
@@ -147,7 +151,11 @@ class TransformWidget(QWidget):
         if self._state.busy:
             return
         self._set_state(DockState.NO_IMAGE if self.form.layer is None else DockState.READY)
-        self.message.setText(self.form.problem)
+        self._say(self.form.problem)
+
+    def _say(self, text: str) -> None:
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
 
     def _on_update(self, update: SliceUpdate) -> None:
         run = self._run
@@ -155,11 +163,8 @@ class TransformWidget(QWidget):
             return
         if self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
-        first = run.countdown.done == 0
         run.add(update)
         self.card.add(update.index, update.sigma_hat, head_voxels(update))
-        if first:
-            self._tick()
 
     def _tick(self) -> None:
         """Show what came in since the last time."""
@@ -167,7 +172,10 @@ class TransformWidget(QWidget):
         if run is None:
             return
         for text in run.monitor.notices():
-            self.message.setText(text)
+            self._say(text)
+        if run.layers.add_next_layer() and self.compare.isChecked():
+            # One more picture in the row: each has become smaller.
+            self._viewer.reset_view()
         run.layers.refresh()
         self.card.redraw(run.n, run.pair.target)
         step = run.monitor.step
@@ -185,7 +193,7 @@ class TransformWidget(QWidget):
 
     def _fail(self, text: str) -> None:
         self._set_state(DockState.FAILED)
-        self.message.setText(text)
+        self._say(text)
         show_error(text)
 
     def _on_finished(self) -> None:
@@ -201,10 +209,18 @@ class TransformWidget(QWidget):
             return
         if run.monitor.cancel.is_set():
             self._set_state(DockState.CANCELLED)
-            self.message.setText(f"Cancelled. {_count(done)} kept.")
+            self._say(f"Cancelled. {_count(done)} kept.")
         else:
             self._set_state(DockState.DONE)
-            self.message.setText(f"Done: {_count(done)}." if done else "There is no head in this slice.")
+            self._say(f"Done: {_count(done)}." if done else "There is no head in this slice.")
+
+    def _on_compare(self, side_by_side: bool) -> None:
+        if self._run is not None:
+            self._run.layers.show_std(side_by_side)
+        grid = self._viewer.canvas.grid
+        grid.shape = (1, -1) if side_by_side else (-1, -1)
+        grid.enabled = side_by_side
+        self._viewer.reset_view()
 
     def _on_slice_clicked(self, index: int) -> None:
         run = self._run

@@ -1,4 +1,4 @@
-"""Reader of plain BIDS folders: ``sub-*/[ses-*/]anat/*_{T1w,T2w,PDw,FLAIR}.nii.gz``, masks under ``derivatives/masks``."""
+"""Reader of plain BIDS: ``sub-*/[ses-*/]anat/*_{T1w,T2w,PDw,FLAIR}.nii.gz``, masks under ``derivatives/masks``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def _read_session(base: Path, anat: Path, prefix: str) -> Session:
         if hits:
             files[contrast] = hits[0]
     masks = sorted((base / "derivatives" / "masks").joinpath(*parts).glob("*_mask.nii*"))
-    return Session(prefix + parts[0], parts[1] if parts[1].startswith("ses-") else "", files, masks[0] if masks else None)
+    return Session(
+        prefix + parts[0], parts[1] if parts[1].startswith("ses-") else "", files, masks[0] if masks else None
+    )
 
 
 def split_sessions(

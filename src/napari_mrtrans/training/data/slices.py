@@ -77,7 +77,11 @@ class TrainingSlices(Dataset[Item]):
         cropped = random_crop(images, self.stage, self.recipe.augmentation, rng)
         source = change_source(cropped[0], pair.source, self.recipe.augmentation, rng)
         target = change_gamma(
-            cropped[1], pair.target, self.recipe.augmentation.target_gamma, self.recipe.augmentation.target_gain, rng
+            cropped[1],
+            pair.target,
+            self.recipe.augmentation.target_gamma,
+            self.recipe.augmentation.target_gain,
+            rng,
         )
         return source, target, contrast_index(pair.source), contrast_index(pair.target)
 
@@ -91,11 +95,15 @@ def slice_weights(decoded: Decoded, recipe: Recipe) -> NDArray[np.float64]:
     return weights / weights.sum()
 
 
-def random_crop(images: NDArray[np.float32], stage: Stage, options: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
+def random_crop(
+    images: NDArray[np.float32], stage: Stage, options: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Rotate, zoom, flip and crop (channel, row, column) images together, linearly interpolated, averaged down last."""
     size = np.asarray(stage.crop) * stage.downsample
     inside = np.argwhere(images.max(axis=0) > 0)
-    low, high = (inside.min(axis=0), inside.max(axis=0)) if len(inside) else (np.zeros(2), np.asarray(images.shape[1:]) - 1)
+    low, high = (
+        (inside.min(axis=0), inside.max(axis=0)) if len(inside) else (np.zeros(2), np.asarray(images.shape[1:]) - 1)
+    )
     slack = np.maximum(high - low + 1 - size, 0) / 2 + 4
     centre = (low + high) / 2 + rng.uniform(-1, 1, 2) * slack
     angle = np.deg2rad(rng.uniform(-1, 1) * options.rotate_deg)
@@ -114,7 +122,7 @@ def random_crop(images: NDArray[np.float32], stage: Stage, options: Augmentation
 def change_gamma(
     image: NDArray[np.float32], contrast: Contrast, gamma: float, gain: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Random gamma about the brain's median (which stays where normalisation put it) and random gain, clipped to [0, 1]."""
+    """Random gamma about the brain's median (which stays where normalisation put it), random gain, clipped."""
     middle = 1.0 / HEADROOM[contrast]
     power, factor = np.exp(rng.normal(0, gamma)), np.exp(rng.normal(0, gain))
     return np.clip(factor * middle * (image / middle) ** power, 0, 1).astype(np.float32)
@@ -139,7 +147,10 @@ def smooth_field(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np
     """A random low-order cosine field of unit standard deviation, shape (row, column)."""
     row, column = (np.linspace(0, np.pi, n) for n in shape)
     field = sum(
-        rng.normal() * np.outer(np.cos(i * row), np.cos(j * column)) for i in range(3) for j in range(3) if 0 < i + j < 4
+        rng.normal() * np.outer(np.cos(i * row), np.cos(j * column))
+        for i in range(3)
+        for j in range(3)
+        if 0 < i + j < 4
     )
     return np.asarray(field - np.mean(field)) / (np.std(field) + 1e-9)
 

@@ -8,7 +8,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from ...contrasts import Contrast
 from ...errors import RecipeError
 from ...grid import Orientation, SliceGrid
 from ...intensity import HEADROOM, clean, head_mask, normalise
-from ...volume import Volume
+from ...volume import Volume, read_mask
 from .bids import Session
 
 #: Raise when what is stored changes.
@@ -47,7 +46,9 @@ def decode(session: Session, spacing: float, cache: Path) -> Decoded:
         RecipeError: its contrasts lie on different grids.
         VolumeError: a file cannot be used.
     """
-    key = hashlib.sha256(json.dumps([FORMAT, spacing, HEADROOM, [_stamp(p) for p in _paths(session)]]).encode()).hexdigest()[:24]
+    key = hashlib.sha256(
+        json.dumps([FORMAT, spacing, HEADROOM, [_stamp(p) for p in _paths(session)]]).encode()
+    ).hexdigest()[:24]
     images_path, info_path = cache / f"{key}.npy", cache / f"{key}.json"
     if not info_path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,9 @@ def _decode(session: Session, spacing: float) -> tuple[NDArray[np.float16], dict
     first = next(iter(volumes.values()))
     for volume in volumes.values():
         if volume.data.shape != first.data.shape or not np.allclose(volume.affine, first.affine, atol=1e-3):
-            raise RecipeError(f"{session.name}: '{volume.name}' and '{first.name}' lie on different grids; co-register them first.")
+            raise RecipeError(
+                f"{session.name}: '{volume.name}' and '{first.name}' lie on different grids; co-register them first."
+            )
     orientation = Orientation.from_affine(first.affine)
     sizes = first.voxel_sizes[list(orientation.order)]
     arrays = {contrast: orientation.to_canonical(clean(volume.data)) for contrast, volume in volumes.items()}
@@ -82,7 +85,7 @@ def _decode(session: Session, spacing: float) -> tuple[NDArray[np.float16], dict
     )
     marked = np.zeros(len(head), dtype=bool)
     if session.mask is not None:
-        mask = orientation.to_canonical(np.asanyarray(nib.load(session.mask).dataobj))
+        mask = orientation.to_canonical(read_mask(session.mask, first))
         marked = np.asarray((mask > 0).any(axis=(1, 2)))
     info = {
         "contrasts": [contrast.value for contrast in arrays],

@@ -1,0 +1,87 @@
+"""Statistics of an ensemble of samples, and the result of a transformation.
+
+Mean and standard deviation are the paper's ("Evaluation of mean and standard deviation images"): over n samples, the
+standard deviation with divisor n.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import MrtransError
+from .volume import Volume
+
+
+def sigma_hat(std: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
+    """Mean standard deviation over the masked voxels (the paper's σ̂); NaN where the mask is empty."""
+    return float(std[mask].mean(dtype=np.float64)) if mask.any() else float("nan")
+
+
+@dataclass
+class Ensemble:
+    """The answer for one volume, on exactly the input's grid.
+
+    Attributes:
+        volume: The input.
+        mean: Pixel-wise mean, shape as the input, float32, target's normalised units [0, 1]; 0 outside the head.
+        std: Pixel-wise population standard deviation, same shape and units.
+        median: Pixel-wise median, same shape and units, or None above 64 samples.
+        samples: (n, ...) or None if not kept.
+        per_slice: σ̂ of each axial slice, NaN where nothing was computed, shape (n_slices,).
+        sigma_hat: σ̂ over all computed head voxels.
+        info: What was run and what came out; written as JSON.
+    """
+
+    volume: Volume
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    median: NDArray[np.float32] | None
+    samples: NDArray[np.float32] | None
+    per_slice: NDArray[np.float64]
+    sigma_hat: float
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> dict[str, Path]:
+        """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, ``_samples`` (if kept) and the JSON; names to paths.
+
+        Files appear under their final names only when complete.
+
+        Raises:
+            MrtransError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        stem = f"{self.volume.name}_{self.info['target']}"
+        images = {"mean": self.mean, "std": self.std}
+        if self.samples is not None:
+            images["samples"] = np.moveaxis(self.samples, 0, -1)
+        written: dict[str, Path] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for kind, data in images.items():
+                path = folder / f"{stem}_{kind}.nii.gz"
+                part = folder / f".{stem}_{kind}.part.nii.gz"
+                try:
+                    self.volume.image_like(data).to_filename(part)
+                    part.replace(path)
+                finally:
+                    part.unlink(missing_ok=True)
+                written[kind] = path
+            path = folder / f"{stem}.json"
+            part = folder / f".{stem}.json.part"
+            try:
+                part.write_text(json.dumps(self.info, indent=2) + "\n", encoding="utf-8")
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            written["json"] = path
+        except OSError as error:
+            raise MrtransError(
+                f"Cannot write to '{folder}' ({error.strerror or error}). Choose another folder with -o."
+            ) from None
+        return written

@@ -1,0 +1,285 @@
+"""A volume and a checkpoint in, finished slices out, nearest to the one on screen first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import __version__
+from .checkpoint import Checkpoint
+from .contrasts import Contrast
+from .engine import MAX_HELD, Cancelled, Engine, Moments
+from .ensemble import Ensemble, sigma_hat
+from .errors import MrtransError, OutOfMemory
+from .job import Job, Range, check_pair, prepare
+from .volume import Volume
+
+#: Network images at once when the user says "auto".
+AUTO_BATCH = {"cpu": 32, "mps": 40, "cuda": 160}
+
+
+@dataclass(frozen=True)
+class SliceUpdate:
+    """One finished axial slice, in the orientation of ``np.take(volume.data, index, axis=volume.axial_axis)``.
+
+    Attributes:
+        index: Along the volume's axial array axis.
+        mean: Mean of the samples, (H, W) float32, target's normalised units [0, 1], 0 outside the head.
+        std: Population standard deviation, same units; 0 for deterministic models.
+        median: Median, or None above 64 samples.
+        samples: (n, H, W), or None above 64 samples.
+        sigma_hat: Mean std over the slice's head; NaN for deterministic models.
+        voxels: Head voxels in the slice.
+        done: Slices finished so far, this one included.
+        total: Slices with head in the requested range.
+    """
+
+    index: int
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    median: NDArray[np.float32] | None
+    samples: NDArray[np.float32] | None
+    sigma_hat: float
+    voxels: int
+    done: int
+    total: int
+
+
+def stream(
+    volume: Volume,
+    checkpoint: Checkpoint,
+    *,
+    target: Contrast | str,
+    source: Contrast | str | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    start_slice: int | None = None,
+    slices: Range = None,
+    steps: int | None = None,
+    sampler: str | None = None,
+    device: str = "auto",
+    batch: int | str = "auto",
+    mask: NDArray[Any] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    status: Callable[[str], None] | None = None,
+) -> Iterator[SliceUpdate]:
+    """Transform slice by slice, outwards from ``start_slice``.
+
+    The starting noise depends on ``seed`` and the sample's number alone and is the same for every slice, so each sample
+    is a coherent volume. Same seed, machine and settings give the same bits; another batch size or slice order the
+    same up to rounding.
+
+    Args:
+        volume: The input.
+        checkpoint: Serves the pair.
+        target: Contrast to make.
+        source: Contrast of the volume; None = ``volume.contrast``.
+        n: Samples for each slice; None = the checkpoint's default (20). Deterministic models always use 1.
+        seed: Of the starting noise.
+        start_slice: Index along ``volume.axial_axis``; None = middle of the head.
+        slices: Restrict to ``range`` or (first, past-last) along that axis; slices without head are skipped.
+        steps: Noise levels; None = the checkpoint's default.
+        sampler: One of :data:`napari_mrtrans.samplers.SAMPLERS`; None = the checkpoint's default.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``.
+        batch: Images for each network call, or ``auto``. Halved by itself when memory runs out.
+        mask: Head mask, same shape as the volume; None = found automatically.
+        cancel: Polled before every network call; when true, the generator ends.
+        on_step: Told (done, total) network calls of the current batch.
+        status: Told one-line notices for the user.
+
+    Yields:
+        Finished slices.
+
+    Raises:
+        MrtransError: the request cannot be served; nothing has been computed then.
+        OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
+    """
+    job = prepare(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask)
+    yield from _run(job, checkpoint, device, _check_batch(batch), cancel, on_step, status or (lambda line: None))
+
+
+def _check_batch(batch: int | str) -> int | None:
+    if batch == "auto":
+        return None
+    try:
+        size = int(batch)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise MrtransError(f"Batch '{batch}' is neither a positive number nor auto.")
+    return size
+
+
+def _run(
+    job: Job,
+    checkpoint: Checkpoint,
+    device_name: str,
+    batch: int | None,
+    cancel: Callable[[], bool] | None,
+    on_step: Callable[[int, int], None] | None,
+    status: Callable[[str], None],
+) -> Iterator[SliceUpdate]:
+    from .devices import resolve_device
+    from .samplers import LOSSY_BELOW, SAMPLERS
+
+    if job.sampler not in SAMPLERS:
+        raise MrtransError(f"Unknown sampler '{job.sampler}'; choose one of {', '.join(SAMPLERS)}.")
+    if not checkpoint.deterministic and job.steps < LOSSY_BELOW.get(job.sampler, 0):
+        enough = LOSSY_BELOW[job.sampler]
+        status(f"'{job.sampler}' with {job.steps} steps loses much of the spread; use dpm++2m, or {enough} steps.")
+    device, notice = resolve_device(device_name)
+    if notice:
+        status(notice)
+    engine = Engine(job, checkpoint, device, cancel, on_step)
+    size = batch or AUTO_BATCH[device.type]
+    pending = list(job.order)
+    done, total = 0, len(pending)
+    while pending:
+        group = engine.next_group(pending, size)
+        try:
+            results, short = engine.transform(group, size)
+        except Cancelled:
+            return
+        if short:
+            number = job.orientation.slice_index(group[0], len(job.mask))
+            if size == 1:
+                raise OutOfMemory(_memory_line(device.type, number, size))
+            size = max(1, min(size, len(group) * job.n) // 2)
+            status(f"Out of memory; batch lowered to {size}.")
+            continue
+        del pending[: len(group)]
+        for index, samples in zip(group, results, strict=True):
+            done += 1
+            yield _finish(job, checkpoint.deterministic, index, samples, done, total)
+
+
+def _memory_line(device_type: str, index: int, batch: int) -> str:
+    name = "computer" if device_type == "cpu" else "GPU"
+    remedy = "close other programs" if device_type == "cpu" else "choose CPU"
+    kept = f"The {name} ran out of memory at slice {index}. Finished slices were kept."
+    return f"{kept} Lower Batch (now {batch}), or {remedy}."
+
+
+def _finish(
+    job: Job, deterministic: bool, index: int, result: Moments | NDArray[np.float32], done: int, total: int
+) -> SliceUpdate:
+    """Statistics of a slice, in the array's own orientation."""
+    turn = job.orientation.slice_to_array
+    median = samples = None
+    if isinstance(result, Moments):
+        mean, std = result.mean, np.sqrt(result.square / result.count)
+    else:
+        mean, std = result.mean(axis=0, dtype=np.float64), result.std(axis=0, dtype=np.float64)
+        median, samples = turn(np.median(result, axis=0)), turn(result)
+    inside = job.mask[index]
+    return SliceUpdate(
+        index=job.orientation.slice_index(index, len(job.mask)),
+        mean=turn(np.asarray(mean, dtype=np.float32)),
+        std=turn(np.asarray(std, dtype=np.float32)),
+        median=median,
+        samples=samples,
+        sigma_hat=float("nan") if deterministic else sigma_hat(np.asarray(std), inside),
+        voxels=int(inside.sum()),
+        done=done,
+        total=total,
+    )
+
+
+def transform(
+    volume: Volume,
+    checkpoint: Checkpoint,
+    *,
+    target: Contrast | str,
+    source: Contrast | str | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    slices: Range = None,
+    steps: int | None = None,
+    sampler: str | None = None,
+    device: str = "auto",
+    batch: int | str = "auto",
+    mask: NDArray[Any] | None = None,
+    keep_samples: bool = False,
+    progress: Callable[[SliceUpdate], None] | None = None,
+    status: Callable[[str], None] | None = None,
+) -> Ensemble:
+    """Transform a whole volume (or a range of slices). Arguments as :func:`stream`.
+
+    Args:
+        keep_samples: Keep all samples (n times the memory of the volume).
+        progress: Told every finished slice.
+
+    Raises:
+        MrtransError: the request cannot be served.
+    """
+    from .devices import resolve_device
+
+    began = time.perf_counter()
+    shape, axis = volume.data.shape, volume.axial_axis
+    notices: list[str] = []
+
+    def note(line: str) -> None:
+        notices.append(line)
+        if status is not None:
+            status(line)
+
+    defaults = checkpoint.card.sampler
+    n = 1 if checkpoint.deterministic else defaults.n if n is None else n
+    if keep_samples and n > MAX_HELD:
+        raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
+    mean, std = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    median = np.zeros(shape, dtype=np.float32) if n <= MAX_HELD else None
+    samples = np.zeros((n, *shape), dtype=np.float32) if keep_samples else None
+    per_slice = np.full(volume.n_slices, np.nan)
+    weights = np.zeros(volume.n_slices)
+    for update in stream(
+        volume, checkpoint, target=target, source=source, n=n, seed=seed, slices=slices, steps=steps, sampler=sampler,
+        device=device, batch=batch, mask=mask, status=note,
+    ):  # fmt: skip
+        where: list[Any] = [slice(None)] * 3
+        where[axis] = update.index
+        mean[tuple(where)], std[tuple(where)] = update.mean, update.std
+        if median is not None:
+            median[tuple(where)] = update.median
+        if samples is not None:
+            samples[(slice(None), *where)] = update.samples
+        per_slice[update.index], weights[update.index] = update.sigma_hat, update.voxels
+        if progress is not None:
+            progress(update)
+    known = np.isfinite(per_slice) & (weights > 0)
+    overall = float(np.average(per_slice[known], weights=weights[known])) if known.any() else float("nan")
+    pair = check_pair(volume, checkpoint, source, target)
+    info = {
+        "napari_mrtrans": __version__,
+        "input": str(volume.path or volume.name),
+        "source": pair.source.value,
+        "target": pair.target.value,
+        "checkpoint": checkpoint.name,
+        "sha256": checkpoint.sha256,
+        "model": checkpoint.card.model,
+        "units": checkpoint.card.units,
+        "seed": seed,
+        "n": n,
+        "sampler": None if checkpoint.deterministic else sampler or defaults.name,
+        "steps": 1 if checkpoint.deterministic else steps or defaults.steps,
+        "device": str(resolve_device(device)[0]),
+        "seconds": round(time.perf_counter() - began, 3),
+        "slices_done": int((weights > 0).sum()),
+        "sigma_hat": _number(overall),
+        "sigma_hat_per_slice": [_number(value) for value in per_slice],
+        "ood_probability": None,
+        "verdict": "not calibrated",
+        "notices": notices,
+        "intended_use": "research only, not for diagnosis",
+    }
+    return Ensemble(volume, mean, std, median, samples, per_slice, overall, info)
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
