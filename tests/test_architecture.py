@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 # Lowest first. A module may import from its own room and from the rooms before it.
 ROOMS = (
     ("errors", "contrasts"),
-    ("grid", "intensity", "ensemble", "ood", "lesion", "metrics"),
-    ("paths", "volume", "sample", "networks"),
-    ("samplers", "models"),
+    ("grid", "intensity", "ood", "lesion", "metrics"),
+    ("paths", "volume", "networks"),
+    ("ensemble", "sample", "samplers", "models"),  # an ensemble writes itself onto its volume's grid
     ("checkpoint", "library", "devices"),
-    ("prepare", "transform"),
-    ("training", "cohort"),
+    ("prepare", "job", "engine", "streaming"),
+    ("training", "cohort", "demo"),
     ("widgets",),
     ("cli", "__main__"),
 )
@@ -57,6 +57,8 @@ class Import:
 
 
 def _room(module: str) -> str | None:
+    if module == f"{PACKAGE}.training.cli":  # the other command line: on top of everything, like the first
+        return "cli"
     parts = module.split(".")
     return parts[1] if parts[0] == PACKAGE and len(parts) > 1 else None
 
@@ -107,9 +109,7 @@ def _imports_of(module: str) -> Iterator[Import]:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, base] if base else parents)
             # "from . import volume" names a module, "from .volume import Volume" a thing in one
-            names = [
-                candidate if (candidate := f"{base}.{alias.name}") in FILES else base for alias in node.names
-            ]
+            names = [candidate if (candidate := f"{base}.{alias.name}") in FILES else base for alias in node.names]
         for name in dict.fromkeys(names):
             yield Import(module, name, node.lineno, at_import)
 

@@ -1,8 +1,8 @@
 """The one U-Net behind Direct, the GAN generator, NCSN, DDPM and flow.
 
 Topology of Ho et al. 2020 (arXiv 2006.11239) as widened by Dhariwal & Nichol 2021 (arXiv 2105.05233): residual blocks
-with group normalisation and SiLU, self-attention at chosen levels and in the middle, a skip connection from every encoder
-block.
+with group normalisation and SiLU, self-attention at chosen levels and in the middle, a skip connection from every
+encoder block.
 
 Two things are ours: an optional pixel-unshuffle stem (Shi et al. 2016, arXiv 1609.05158), which runs the network
 at half resolution for a quarter of the cost, and an embedding of (source, target) contrast, so that one network serves

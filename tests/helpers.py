@@ -1,0 +1,90 @@
+"""Small, fast stand-ins: a head that is not a scan, checkpoints that are not trained, a data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mrtrans.checkpoint import Card, Checkpoint, Grid, Intensity, SamplerDefaults, read_checkpoint
+from napari_mrtrans.contrasts import Contrast, Pair
+from napari_mrtrans.intensity import HEADROOM
+
+PAIRS = [
+    Pair(a, b)
+    for a in (Contrast.T1, Contrast.T2, Contrast.FLAIR)
+    for b in (Contrast.T1, Contrast.T2, Contrast.FLAIR)
+    if a != b
+]
+TINY = {"widths": [8, 16], "blocks": 1, "unshuffle": 2, "groups": 4}
+
+RAS = np.diag([1.0, 1.0, 1.0, 1.0])
+
+
+def head(shape: tuple[int, int, int] = (40, 48, 20), seed: int = 0) -> NDArray[np.float32]:
+    """An ellipsoid of textured tissue in exact zeros, in scanner-like units (hundreds), axes (R, A, S)."""
+    grids = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    inside = sum((g / 0.8) ** 2 for g in grids) < 1
+    rng = np.random.default_rng(seed)
+    tissue = 300 + 100 * np.sin(4 * grids[0]) * np.cos(3 * grids[1]) + 60 * grids[2] + 10 * rng.standard_normal(shape)
+    return np.where(inside, tissue, 0).astype(np.float32)
+
+
+def tiny_model(family: str = "flow", seed: int = 0):
+    """An untrained model whose output layers are random rather than zero, so that it depends on its input."""
+    import torch
+
+    from napari_mrtrans.models import build
+
+    torch.manual_seed(seed)
+    options: dict[str, object] = {"network": TINY, "conditional": True}
+    model = build(family, options)
+    for parameter in model.parameters():
+        if parameter.dim() == 4 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model, options
+
+
+def tiny_checkpoint(
+    path: Path,
+    family: str = "flow",
+    *,
+    pairs: list[Pair] | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    **card: object,
+) -> Checkpoint:
+    """Write an untrained checkpoint that serves ``pairs`` (default: all six of T1, T2, FLAIR)."""
+    from napari_mrtrans.checkpoint import write_checkpoint
+
+    model, options = tiny_model(family, seed)
+    document = {
+        "name": name or path.stem,
+        "model": family,
+        "options": options,
+        "pairs": PAIRS if pairs is None else pairs,
+        "grid": Grid(),
+        "intensity": Intensity(headroom=HEADROOM),
+        "sampler": SamplerDefaults(steps=3, n=4),
+        **card,
+    }
+    return read_checkpoint(write_checkpoint(path, model, Card(**document)))
+
+
+def save_nifti(path: Path, data: NDArray, affine: NDArray = RAS) -> Path:
+    """Write an array as NIfTI."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.Nifti1Image(data, affine).to_filename(path)
+    return path
+
+
+def bids_folder(root: Path, subjects: int = 4, shape: tuple[int, int, int] = (40, 48, 20)) -> Path:
+    """Subjects with T1w, T2w and FLAIR that are known functions of one another."""
+    for i in range(subjects):
+        t1 = head(shape, seed=i)
+        contrasts = {"T1w": t1, "T2w": np.where(t1 > 0, 700 - t1, 0), "FLAIR": np.where(t1 > 0, 200 + 0.5 * t1, 0)}
+        for suffix, data in contrasts.items():
+            save_nifti(root / f"sub-{i:02}" / "anat" / f"sub-{i:02}_{suffix}.nii.gz", data.astype(np.float32))
+    return root

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers import TINY, bids_folder, tiny_checkpoint
+from napari_mrtrans.checkpoint import read_checkpoint
+from napari_mrtrans.errors import RecipeError
+from napari_mrtrans.training.data.slices import Source
+from napari_mrtrans.training.loop import STATE, Progress, train
+from napari_mrtrans.training.recipe import Augmentation, Recipe
+from napari_mrtrans.training.setup import open_splits
+
+
+def recipe(model: str = "direct", steps: tuple[int, int] = (4, 4), **changes: object) -> Recipe:
+    document = {
+        "name": f"tiny-{model}",
+        "model": model,
+        "pairs": ["T1->T2", "T2->T1"],
+        "options": {"network": {**TINY, "dropout": 0.1}},
+        "data": {"test": ["sub-00"], "validation": ["sub-01"]},
+        "validation_slices": 2,
+        "validate_every": 5,
+        "stages": [
+            {"steps": steps[0], "batch": 2, "crop": [16, 16], "downsample": 2},
+            {"steps": steps[1], "batch": 2, "crop": [32, 32]},
+        ],
+        **changes,
+    }
+    return Recipe.model_validate(document)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
+    root = tmp_path_factory.mktemp("bids")
+    return open_splits(recipe(), bids_folder(root / "data"), root / "cache")[0]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(path).build().state_dict()
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("model", ["direct", "flow"])
+@pytest.mark.parametrize("stop", [3, 6])
+def test_a_resumed_run_ends_with_the_same_bits(
+    splits: dict[str, Source], tmp_path: Path, model: str, stop: int
+) -> None:
+    whole = train(recipe(model), splits, tmp_path / "whole", workers=0)
+
+    def halt(progress: Progress) -> None:
+        # The state of the previous step is on disk (checkpoint_minutes is next to nothing).
+        if progress.step == stop + 1:
+            raise Stopped
+
+    eager = recipe(model, checkpoint_minutes=1e-9)
+    with pytest.raises(Stopped):
+        train(eager, splits, tmp_path / "halved", workers=0, progress=halt)
+    steps: list[int] = []
+    resumed = train(
+        eager,
+        splits,
+        tmp_path / "halved",
+        workers=0,
+        resume=True,
+        progress=lambda progress: steps.append(progress.step),
+    )
+    assert steps == list(range(stop + 1, 9))
+    expected, found = weights(whole), weights(resumed)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+
+
+def test_the_card_says_what_was_done(splits: dict[str, Source], tmp_path: Path) -> None:
+    chosen = recipe()
+    card = read_checkpoint(train(chosen, splits, tmp_path / "out", workers=0)).card
+    assert card.recipe_sha256 == chosen.sha256
+    assert card.steps == 8
+    assert card.images == 16
+    assert card.splits == {"train": ["sub-02", "sub-03"], "validation": ["sub-01"], "test": ["sub-00"]}
+    assert card.metrics["validation"]["psnr"] > 0
+    assert list((tmp_path / "out" / "tensorboard").glob("events*"))
+
+
+def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, Source], tmp_path: Path) -> None:
+    said: list[str] = []
+    path = train(recipe(), splits, tmp_path, workers=0, max_minutes=0, say=said.append)
+    assert read_checkpoint(path).card.steps == 1
+    assert (tmp_path / STATE).exists()
+    assert said[-1] == "Stopped after 1 of 8 steps; --resume continues."
+    train(recipe(), splits, tmp_path, workers=0, resume=True)
+    assert not (tmp_path / STATE).exists()
+
+
+def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(splits: dict[str, Source], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="Nothing to resume"):
+        train(recipe(), splits, tmp_path, workers=0, resume=True)
+    train(recipe(), splits, tmp_path, workers=0, max_minutes=0)
+    with pytest.raises(RecipeError, match="add --resume"):
+        train(recipe(), splits, tmp_path, workers=0)
+    with pytest.raises(RecipeError, match="another recipe"):
+        train(recipe(seed=5), splits, tmp_path, workers=0, resume=True)
+    (tmp_path / STATE).write_bytes(b"half")
+    with pytest.raises(RecipeError, match="damaged"):
+        train(recipe(), splits, tmp_path, workers=0, resume=True)
+
+
+def test_training_learns_a_known_mapping(splits: dict[str, Source], tmp_path: Path) -> None:
+    losses: list[float] = []
+    long = recipe(
+        steps=(60, 1),
+        augmentation=dict.fromkeys(Augmentation.model_fields, 0),
+        optimiser={"lr": 0.01, "warmup": 5},
+        validate_every=1000,
+    )
+    train(long, splits, tmp_path, workers=0, progress=lambda progress: losses.append(progress.loss))
+    assert sum(losses[50:60]) < 0.3 * sum(losses[:10])
+
+
+def test_residual_flow_carries_the_direct_network_it_refines(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mrtrans.contrasts import Pair
+
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
+    pairs = [Pair.parse("T1->T2"), Pair.parse("T2->T1")]
+    mean = tiny_checkpoint(tmp_path / "tiny-mean.safetensors", "direct", pairs=pairs)
+    chosen = recipe("flow", mean_checkpoint="tiny-mean")
+    path = train(chosen, splits, tmp_path / "out", workers=0)
+    trained = weights(path)
+    for name, value in mean.build().net.state_dict().items():  # type: ignore[union-attr]
+        torch.testing.assert_close(trained[f"mean_net.{name}"], value, rtol=0, atol=0)
+    assert 0.01 < read_checkpoint(path).card.options["residual_std"] < 2
+    with pytest.raises(RecipeError, match="is no Direct model"):
+        train(recipe("flow", mean_checkpoint=str(path)), splits, tmp_path / "again", workers=0)

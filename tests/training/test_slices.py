@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from helpers import bids_folder
+from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.intensity import HEADROOM
+from napari_mrtrans.training.data.slices import (
+    Source,
+    TrainingSlices,
+    batches,
+    change_gamma,
+    fixed_slices,
+    random_crop,
+    smooth_field,
+)
+from napari_mrtrans.training.recipe import Augmentation, Recipe, Stage
+from napari_mrtrans.training.setup import open_splits
+
+STILL = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields, 0))
+
+
+def recipe(**changes: object) -> Recipe:
+    document = {
+        "name": "tiny",
+        "model": "direct",
+        "pairs": ["T1->T2", "T2->FLAIR"],
+        "data": {"test": ["sub-00"]},
+        "stages": [{"steps": 6, "batch": 4, "crop": [32, 32]}],
+        **changes,
+    }
+    return Recipe.model_validate(document)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    root = tmp_path_factory.mktemp("bids")
+    splits, skipped = open_splits(recipe(), bids_folder(root / "data"), root / "cache")
+    assert not skipped
+    assert [session.subject for session in splits["test"].sessions] == ["sub-00"]
+    return splits["train"]
+
+
+def test_an_item_is_a_pure_function_of_seed_and_number(source: Source) -> None:
+    first, second = (TrainingSlices(source, recipe(), recipe().stages[0], 0) for _ in range(2))
+    for i in (0, 5, 23):
+        for a, b in zip(first[i], second[i], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert np.abs(first[0][0] - first[1][0]).max() > 0.01
+    reseeded = TrainingSlices(source, recipe(seed=1), recipe().stages[0], 0)
+    assert np.abs(first[0][0] - reseeded[0][0]).max() > 0.01
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_starting_late_continues_the_same_batches(source: Source, workers: int) -> None:
+    dataset = TrainingSlices(source, recipe(), recipe().stages[0], 0)
+    everything, late = list(batches(dataset, 0, 0)), list(batches(dataset, 4, workers))
+    assert len(everything) == 6
+    assert len(late) == 2
+    for a, b in zip(everything[4:], late, strict=True):
+        torch.testing.assert_close(a.source, b.source, rtol=0, atol=0)
+        torch.testing.assert_close(a.target_contrast, b.target_contrast, rtol=0, atol=0)
+
+
+def test_source_and_target_are_the_same_place(source: Source) -> None:
+    """The made-up target is a known linear function of the source, so away from edges the pair lies on one line."""
+    moved = STILL.model_copy(update={"rotate_deg": 20.0, "flip": 0.5})
+    dataset = TrainingSlices(
+        source, recipe(pairs=["T1->T2"], augmentation=moved), Stage(steps=2, batch=4, crop=(32, 32)), 0
+    )
+    for i in range(4):
+        x, y, first, second = dataset[i]
+        deep = ndimage.minimum_filter(x, 7) > 0.1
+        assert deep.sum() > 50
+        assert np.corrcoef(x[deep], y[deep])[0, 1] < -0.99
+        assert (first, second) == (0, 1)
+
+
+def test_only_complete_pairs_are_drawn(source: Source) -> None:
+    dataset = TrainingSlices(source, recipe(pairs=["T1->PD", "T2->FLAIR"]), recipe().stages[0], 0)
+    assert {dataset[i][2:] for i in range(8)} == {(1, 3)}
+
+
+def test_crop_without_augmentation_is_the_image_itself() -> None:
+    images = np.zeros((1, 40, 40), dtype=np.float32)
+    images[0, 8:24, 10:26] = np.random.default_rng(0).random((16, 16)) + 0.1
+    out = random_crop(images, Stage(steps=1, crop=(32, 32)), STILL, np.random.default_rng(1))
+    assert out.shape == (1, 32, 32)
+    # Subpixel placement interpolates, so the total is kept rather than every pixel.
+    assert out.sum() == pytest.approx(images.sum(), rel=0.02)
+
+
+def test_downsampling_averages(source: Source) -> None:
+    flat = np.ones((2, 64, 64), dtype=np.float32)
+    out = random_crop(flat, Stage(steps=1, crop=(16, 16), downsample=2), STILL, np.random.default_rng(0))
+    assert out.shape == (2, 16, 16)
+    np.testing.assert_allclose(out, 1, atol=1e-6)
+
+
+def test_gamma_keeps_the_median_where_normalisation_put_it() -> None:
+    middle = 1 / HEADROOM[Contrast.T2]
+    image = np.array([0, middle, 0.9], dtype=np.float32)
+    out = change_gamma(image, Contrast.T2, 0.5, 0.0, np.random.default_rng(0))
+    assert out[0] == 0
+    assert out[1] == pytest.approx(middle, rel=1e-5)
+    assert abs(out[2] - 0.9) > 0.02
+
+
+def test_bias_field_is_smooth_and_of_unit_size() -> None:
+    field = smooth_field((64, 48), np.random.default_rng(0))
+    assert field.std() == pytest.approx(1, rel=1e-3)
+    assert np.abs(np.diff(field, axis=0)).max() < 0.3
+
+
+def test_marked_slices_can_be_left_out(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    root = bids_folder(tmp_path / "data", subjects=1)
+    mask = np.zeros((40, 48, 20), dtype=np.uint8)
+    mask[20, 24, :10] = 1
+    folder = root / "derivatives" / "masks" / "sub-00" / "anat"
+    folder.mkdir(parents=True)
+    nib.Nifti1Image(mask, np.eye(4)).to_filename(folder / "sub-00_label-lesion_mask.nii.gz")
+    chosen = recipe(data={"exclude_masked": True})
+    splits, _ = open_splits(chosen, root, tmp_path / "cache")
+    from napari_mrtrans.training.data.slices import slice_weights
+
+    weights = slice_weights(splits["train"][0], chosen)
+    assert weights[:10].sum() == 0
+    assert weights.sum() == pytest.approx(1)
+    assert slice_weights(splits["train"][0], recipe(data={}))[:10].sum() > 0
+
+
+def test_fixed_slices_are_padded_and_not_augmented(source: Source) -> None:
+    chosen = fixed_slices(source, recipe().pairs, 5, 16)
+    assert len(chosen) == 5
+    for (first, second), (x, y, i, j) in chosen:
+        assert x.shape == y.shape
+        assert all(n % 16 == 0 for n in x.shape)
+        assert (i, j) in ((0, 1), (1, 3))
+        assert first != second
