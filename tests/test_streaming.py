@@ -182,7 +182,7 @@ def test_cancel_ends_before_the_next_evaluation_and_keeps_what_was_finished(brai
         brain, flow, target="T2", n=2, cancel=lambda: len(finished) == 2 and steps[-1][0] == 1,
         on_step=lambda done, total: steps.append((done, total)),
     ):  # fmt: skip
-        finished.append(update.index)  # noqa: PERF401 - cancel reads it
+        finished.append(update.index)
     assert len(finished) == 2
     assert steps[-1][0] == 1
 
@@ -234,7 +234,7 @@ def test_out_of_memory_at_batch_1_says_what_to_do_and_keeps_finished_slices(
         OutOfMemory, match=r"ran out of memory at slice 9\. Finished slices were kept\. Lower Batch \(now 1\)"
     ):
         for update in stream(brain, flow, target="T2", n=2, start_slice=10, batch=2):
-            done.append(update.index)  # noqa: PERF401 - the engine reads it
+            done.append(update.index)
     assert done == [10]
     assert not isinstance(OutOfMemory(""), RuntimeError)
 

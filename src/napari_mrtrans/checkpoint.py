@@ -70,7 +70,7 @@ class Card(_Strict):
     name: str
     model: str
     options: dict[str, Any]
-    pairs: list[Pair]
+    pairs: list[Pair] = Field(min_length=1)
     grid: Grid
     intensity: Intensity
     sampler: SamplerDefaults
@@ -154,9 +154,9 @@ class Checkpoint:
             with torch.device("meta"):
                 model = build(self.card.model, self.card.options)
             tensors = load_file(str(self.path))
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise CheckpointError(
-                f"'{self.path.name}' does not describe a '{self.card.model}' model ({error})."
+                f"'{self.path.name}' does not describe a '{self.card.model}' model ({' '.join(str(error).split())})."
             ) from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"'{self.path.name}' is truncated or damaged ({error}); install it again.") from None
@@ -194,7 +194,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         raw = json.loads(metadata[CARD_KEY])
         version = int(raw.get("version", 0))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise CheckpointError(f"'{path.name}' has an unreadable card; install it again.") from None
     if version > CARD_VERSION:
         raise CheckpointError(
@@ -253,8 +253,11 @@ def _read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]
                 raise ValueError("not a safetensors header")
             header = json.loads(file.read(length))
         metadata = header.pop("__metadata__", {})
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata is no mapping")
         for entry in header.values():
-            entry["shape"], entry["data_offsets"][1]
+            if not all(isinstance(size, int) for size in (*entry["shape"], entry["data_offsets"][1])):
+                raise ValueError("sizes are no integers")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise CheckpointError(
             f"'{path.name}' is truncated or not a safetensors checkpoint; install it again."

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .errors import MrtransError
+
+#: Base of all that typer finds wrong with a command line (recent versions bring a click of their own).
+_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -102,8 +106,8 @@ def transform(
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
     from_: Annotated[str | None, typer.Option("--from", help="Source contrast; default: from the file name.")] = None,
     model: Annotated[str | None, typer.Option(help="Family (flow, direct), installed name, or file.")] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Samples; default: the checkpoint's (20).")] = None,
-    steps: Annotated[int | None, typer.Option(help="Noise levels; default: the checkpoint's.")] = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Samples; default: the checkpoint's (20).")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Noise levels; default: the checkpoint's.")] = None,
     sampler: Annotated[str | None, typer.Option(help="dpm++2m, heun or euler.")] = None,
     slices: Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices.")] = None,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
@@ -114,6 +118,7 @@ def transform(
 ) -> None:
     """Make a missing contrast: mean, standard deviation and a JSON report on the input's grid."""
     from .contrasts import Contrast
+    from .ensemble import check_folder
     from .library import choose_checkpoint
     from .streaming import transform as run
     from .volume import Volume, read_mask
@@ -127,6 +132,7 @@ def transform(
     checkpoint = choose_checkpoint(model, volume.contrast, target)
     bounds = _slice_range(slices)
     head = None if mask is None else read_mask(mask, volume)
+    check_folder(output)
     with _progress(f"{volume.contrast}→{target} · {checkpoint.name}") as (tell, say):
         ensemble = run(
             volume, checkpoint, target=target, n=n, seed=seed, slices=bounds, steps=steps, sampler=sampler,
@@ -206,14 +212,23 @@ def evaluate(
 
 def run_app(application: typer.Typer) -> None:
     """Run a command line; a user's mistake prints one plain line to stderr and exits 2, never a traceback."""
-    try:
-        application()
-    except MrtransError as error:
-        print(f"{error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Interrupted; nothing was written.", file=sys.stderr)
-        sys.exit(130)
+    with warnings.catch_warnings():
+        # A damaged checkpoint among good ones is a remark to the user, not to a programmer.
+        warnings.showwarning = lambda message, *_, **__: print(message, file=sys.stderr)
+        try:
+            status = application(standalone_mode=False)
+        except MrtransError as error:
+            print(error, file=sys.stderr)
+            status = 2
+        except _UsageError as error:
+            context = error.ctx
+            print(f"{error.format_message()} See {context.command_path if context else ''} --help.", file=sys.stderr)
+            status = 2
+        except KeyboardInterrupt:
+            status = 130
+    if status == 130:  # typer's exit status for Ctrl-C
+        print("Interrupted.", file=sys.stderr)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def main() -> None:

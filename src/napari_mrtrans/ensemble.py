@@ -7,6 +7,7 @@ standard deviation with divisor n.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,23 @@ from .volume import Volume
 def sigma_hat(std: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
     """Mean standard deviation over the masked voxels (the paper's σ̂); NaN where the mask is empty."""
     return float(std[mask].mean(dtype=np.float64)) if mask.any() else float("nan")
+
+
+def check_folder(folder: Path) -> None:
+    """Ask before the work, not after it, whether results can be written; creates nothing.
+
+    Raises:
+        MrtransError: the folder, or the one it would be made in, cannot be written.
+    """
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise MrtransError(_cannot_write(folder, NotADirectoryError(0, f"'{nearest}' is no folder")))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise MrtransError(_cannot_write(folder, PermissionError(0, "no permission")))
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    return f"Cannot write to '{folder}' ({error.strerror or error}). Choose another folder with -o."
 
 
 @dataclass
@@ -50,7 +68,7 @@ class Ensemble:
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, ``_samples`` (if kept) and the JSON; names to paths.
 
-        Files appear under their final names only when complete.
+        Files appear under their final names only when all are complete.
 
         Raises:
             MrtransError: the folder cannot be written.
@@ -60,28 +78,19 @@ class Ensemble:
         images = {"mean": self.mean, "std": self.std}
         if self.samples is not None:
             images["samples"] = np.moveaxis(self.samples, 0, -1)
-        written: dict[str, Path] = {}
+        written = {kind: folder / f"{stem}_{kind}.nii.gz" for kind in images} | {"json": folder / f"{stem}.json"}
+        parts = {kind: path.with_name(f".part-{path.name}") for kind, path in written.items()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for kind, data in images.items():
-                path = folder / f"{stem}_{kind}.nii.gz"
-                part = folder / f".{stem}_{kind}.part.nii.gz"
-                try:
-                    self.volume.image_like(data).to_filename(part)
-                    part.replace(path)
-                finally:
-                    part.unlink(missing_ok=True)
-                written[kind] = path
-            path = folder / f"{stem}.json"
-            part = folder / f".{stem}.json.part"
             try:
-                part.write_text(json.dumps(self.info, indent=2) + "\n", encoding="utf-8")
-                part.replace(path)
+                for kind, data in images.items():
+                    self.volume.image_like(data).to_filename(parts[kind])
+                parts["json"].write_text(json.dumps(self.info, indent=2) + "\n", encoding="utf-8")
+                for kind, part in parts.items():
+                    part.replace(written[kind])
             finally:
-                part.unlink(missing_ok=True)
-            written["json"] = path
+                for part in parts.values():
+                    part.unlink(missing_ok=True)
         except OSError as error:
-            raise MrtransError(
-                f"Cannot write to '{folder}' ({error.strerror or error}). Choose another folder with -o."
-            ) from None
+            raise MrtransError(_cannot_write(folder, error)) from None
         return written

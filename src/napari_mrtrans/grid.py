@@ -56,8 +56,15 @@ def interpolation_matrix(n_out: int, n_in: int, start: float, step: float) -> ND
     """
     positions = start + step * np.arange(n_out)
     width = max(1.0, step)
-    weights = np.clip(1.0 - np.abs(positions[:, None] - np.arange(n_in)[None, :]) / width, 0.0, None)
-    return (weights / width).astype(np.float32)
+
+    def kernel(samples: NDArray) -> NDArray:
+        return np.clip(1.0 - np.abs(positions[:, None] - samples) / width, 0.0, None)
+
+    # Triangles of a fractional width do not sum to the width at every position; divide by their true sum over an
+    # endless row of samples, or a constant image comes out striped.
+    reach = int(np.ceil(width)) + 1
+    endless = kernel(np.floor(positions)[:, None] + np.arange(-reach, reach + 1)).sum(axis=1, keepdims=True)
+    return (kernel(np.arange(n_in)) / endless).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     from scipy import ndimage
 
     positive = data > 0
-    if positive.mean() > 0.9:
+    if positive.mean() > 0.9 or _corners(positive).mean() > 0.3:
         from skimage.filters import threshold_otsu
 
         positive = data > np.expm1(threshold_otsu(np.log1p(data / max(float(data.mean()), 1e-12)))) * data.mean()
@@ -70,3 +70,9 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
         positive = labels == int(sizes.argmax())
     # Dark fluid may be exactly 0 after stripping or clipping; in-plane holes in any axis direction count as head.
     return np.asarray(ndimage.binary_fill_holes(positive), dtype=bool)
+
+
+def _corners(data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The eight corners of a volume, a tenth of each axis wide: air, which is exactly 0 only after stripping."""
+    ends = [np.r_[0 : -(-n // 10), n - -(-n // 10) : n] for n in data.shape]
+    return data[np.ix_(*ends)]

@@ -105,6 +105,8 @@ def _check_mask(mask: NDArray[Any], volume: Volume) -> NDArray[np.bool_]:
 def _visiting_order(mask: NDArray[np.bool_], orientation: Orientation, start: int | None, slices: Range) -> list[int]:
     """Canonical indices of slices with head, nearest to the start first."""
     count = len(mask)
+    if isinstance(slices, range) and not slices:
+        raise MrtransError("The range of slices is empty.")
     first, stop = (0, count) if slices is None else (slices[0], slices[-1] + 1) if isinstance(slices, range) else slices
     if not 0 <= first < stop <= count:
         raise MrtransError(f"Slices {first}:{stop} are not within 0:{count}.")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import logging
+import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,14 +59,12 @@ class Volume:
         """
         path = Path(path)
         image = _open_nifti(path)
-        name = path.name
-        for suffix in reversed(NIFTI_SUFFIXES):
-            name = name.removesuffix(suffix)
+        name = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
         if image.get_data_dtype().names:
             raise VolumeError(f"'{name}' is RGB; expected one 3-D volume of scalar intensities.")
         data = _read_voxels(image, path)
-        zooms = image.header.get_zooms()[: min(3, data.ndim)]
-        if any(not np.isfinite(zoom) or zoom <= 0 for zoom in zooms):
+        zooms = np.abs(_raw_zooms(path, image))[: min(3, data.ndim)]
+        if not (np.isfinite(zooms) & (zooms > 0)).all():
             raise VolumeError(f"'{name}' has a voxel size of 0; repair its header before use.")
         guess = Contrast.parse(contrast) if contrast is not None else guess_contrast(name)
         return cls(np.asarray(data), image.affine, guess, name, path, image.header)
@@ -84,7 +87,7 @@ class Volume:
     def image_like(self, data: NDArray[np.generic]) -> nib.Nifti1Image:
         """A float32 NIfTI image of ``data`` on this volume's grid (extra leading sample axes go last on disk)."""
         array = np.asarray(data, dtype=np.float32)
-        header = self.header.copy() if self.header is not None else None
+        header = None if self.header is None else self.header.as_byteswapped(nib.volumeutils.native_code)
         image = nib.Nifti1Image(array, self.affine, header)
         image.set_data_dtype(np.float32)
         image.header["cal_min"], image.header["cal_max"] = 0.0, 0.0
@@ -107,11 +110,23 @@ def read_mask(path: str | Path, like: Volume) -> NDArray[np.bool_]:
 
 def _read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
     try:
-        return np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+        data = np.asanyarray(image.dataobj)
+        if path.name.lower().endswith(".gz"):
+            # nibabel stops at the last voxel, before the checksum that tells whether all of them are right.
+            with gzip.open(path) as file:
+                while file.read(1 << 20):
+                    pass
+        return data
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
         raise VolumeError(
             f"'{path}' is truncated or damaged ({_first_line(error)}). Copy or convert it again."
         ) from None
+
+
+def _raw_zooms(path: Path, image: nib.Nifti1Image) -> NDArray[np.floating]:
+    """Voxel sizes as the file states them: nibabel silently makes 1 of a 0."""
+    with nib.openers.ImageOpener(path) as file:
+        return np.asarray(type(image.header).from_fileobj(file, check=False)["pixdim"][1:4])
 
 
 def _open_nifti(path: Path) -> nib.Nifti1Image:
@@ -120,13 +135,15 @@ def _open_nifti(path: Path) -> nib.Nifti1Image:
     if path.is_dir():
         raise VolumeError(f"'{path}' is a folder; expected a NIfTI file (.nii or .nii.gz).")
     try:
-        image = nib.load(path)
+        with _quiet_nibabel():
+            image = nib.load(path)
     except (
         nib.filebasedimages.ImageFileError,
         nib.spatialimages.HeaderDataError,
         OSError,
         EOFError,
         ValueError,
+        zlib.error,
     ) as error:
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             raise VolumeError(f"'{path}' cannot be read as NIfTI ({_first_line(error)}).") from None
@@ -134,6 +151,18 @@ def _open_nifti(path: Path) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):
         raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.")
     return image
+
+
+@contextmanager
+def _quiet_nibabel() -> Iterator[None]:
+    """Keep nibabel's remarks on a header off stderr: what a user must know is in our own line."""
+    logger = nib.imageglobals.logger
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _first_line(error: BaseException) -> str:

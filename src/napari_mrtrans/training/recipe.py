@@ -165,12 +165,17 @@ def _override(document: dict[str, Any], text: str) -> None:
     node: Any = document
     *parents, last = key.split(".")
     for part in parents:
-        node = node[int(part)] if isinstance(node, list) and part.isdigit() and int(part) < len(node) else node
         if isinstance(node, dict):
             node = node.setdefault(part, {})
+        else:
+            node = node[int(part)] if isinstance(node, list) and part.isdigit() and int(part) < len(node) else None
+    try:
+        new = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {text}: the value is not YAML.") from None
     if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = yaml.safe_load(value)
+        node[int(last)] = new
     elif isinstance(node, dict):
-        node[last] = yaml.safe_load(value)
+        node[last] = new
     else:
         raise RecipeError(f"--set {text}: the recipe has no place for '{key}'.")

@@ -78,7 +78,7 @@ class TransformWidget(QWidget):
             column.addWidget(widget)
         column.addStretch(1)
         column.addWidget(note)
-        self.setMinimumWidth(320)
+        self.setMinimumWidth(340)
 
     @property
     def state(self) -> DockState:
@@ -217,9 +217,7 @@ class TransformWidget(QWidget):
     def _on_compare(self, side_by_side: bool) -> None:
         if self._run is not None:
             self._run.layers.show_std(side_by_side)
-        grid = self._viewer.canvas.grid
-        grid.shape = (1, -1) if side_by_side else (-1, -1)
-        grid.enabled = side_by_side
+        self._viewer.canvas.grid.enabled = side_by_side
         self._viewer.reset_view()
 
     def _on_slice_clicked(self, index: int) -> None:
