@@ -266,6 +266,17 @@ def test_missing_cuda_falls_back_and_says_so(brain: Volume, flow: Checkpoint) ->
     assert notices == ["CUDA not available; using CPU."]
 
 
+def test_a_whole_head_is_noticed(flow: Checkpoint) -> None:
+    rng = np.random.default_rng(0)
+    scanned = Volume(head() + rng.rayleigh(5, head().shape), RAS, Contrast.T1, "scan")
+    notices: list[str] = []
+    list(stream(scanned, flow, target="T2", n=1, slices=(9, 10), status=notices.append))
+    assert notices[0].startswith("'scan' looks like a whole head")
+    notices.clear()
+    list(stream(scanned, flow, target="T2", n=1, slices=(9, 10), mask=head() > 0, status=notices.append))
+    assert not notices
+
+
 def test_samplers_that_lose_spread_say_so(brain: Volume, flow: Checkpoint) -> None:
     notices: list[str] = []
     list(stream(brain, flow, target="T2", n=1, slices=(9, 10), sampler="euler", steps=10, status=notices.append))

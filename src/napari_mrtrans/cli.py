@@ -221,8 +221,9 @@ def run_app(application: typer.Typer) -> None:
             print(error, file=sys.stderr)
             status = 2
         except _UsageError as error:
-            context = error.ctx
-            print(f"{error.format_message()} See {context.command_path if context else ''} --help.", file=sys.stderr)
+            if message := error.format_message().strip().rstrip("."):  # empty where the help was printed
+                where = error.ctx.command_path if error.ctx else "napari-mrtrans"
+                print(f"{message}. See {where} --help.", file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
             status = 130

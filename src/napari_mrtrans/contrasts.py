@@ -58,23 +58,43 @@ class Pair(NamedTuple):
         return pair
 
 
-# BIDS suffixes, IXI (IXI002-Guys-0828-T1), OASIS-3 (…_T1w), BraTS 2018-2023 (…_t1, …-t2w, …-t1n), vendor series.
-# FLAIR comes first: a "T2-FLAIR" series is a FLAIR.
-_PATTERNS: tuple[tuple[Contrast, str], ...] = (
-    (Contrast.FLAIR, r"flair|t2f|dark[ _-]?fluid|tirm"),
-    (Contrast.PD, r"pd(w|weighted)?|proton[ _-]?density|dp"),
-    (Contrast.T2, r"t2(w|weighted)?(tse|fse)?"),
-    (Contrast.T1, r"t1(w|n|weighted)?|mp[ _-]?rage|mp2?rage|spgr|bravo|tfl"),
+# BIDS suffixes, IXI (IXI002-Guys-0828-T1), OASIS-1 and -3, ADNI, BraTS 2018-2023 (…_t1, …-t2w, …-t1n), MSSEG (3DFLAIR,
+# DP), vendor series.
+def _whole(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![a-z0-9])(?:[23]d|s)?({pattern})(?![a-z0-9])", re.IGNORECASE)
+
+
+_FLAIR = _whole(r"(t2[ _-]?(w|weighted)?[ _-]?)?flair|t2f|dark[ _-]?fluid|da[ _-]?fl|tirm")
+_NAMED: tuple[tuple[Contrast, re.Pattern[str]], ...] = (
+    (Contrast.PD, _whole(r"pd(w|weighted)?|proton[ _-]?density|dp")),
+    (Contrast.T2, _whole(r"t2(w|weighted)?(tse|fse)?(?!\*)")),
+    (Contrast.T1, _whole(r"t1(w|n|weighted)?")),
 )
-_POST_CONTRAST = re.compile(r"(?<![a-z0-9])(t1ce|t1c|t1gd|ce[ _-]gad\w*)(?![a-z0-9])", re.IGNORECASE)
+_T1_SEQUENCE = _whole(r"(t1)?mp[ _-]?rage|mp2?rage|f?spgr|bravo|tfl|oas1_\d+_mr\d+_mpr|adni_\w*_mpr")
+_POST_CONTRAST = _whole(r"t1w?(ce|c|gd)")
+_AGENT = _whole(r"ce[ _-]\w+|t1w?[ _+-]+(c|ce)|(t1)?(gd|gad|gado\w*|km|contrast)|post([ _-]?(c|ce|gd|con|contrast))?")
+_T2_STAR_OR_MAP = _whole(r"t2[ _-]?star|fl2d|hemo|swi|swan|t[12][ _-]?map(ping|s)?")
+# What an image was brought onto is not what it shows.
+_REFERENCE = re.compile(r"[ _-](to|in|on|space)[ _-](t1|t2|pd|flair)w?(?![a-z0-9])", re.IGNORECASE)
 
 
 def guess_contrast(name: str) -> Contrast | None:
-    """Guess the contrast from a file or layer name; ``None`` when nothing or only a contrast-enhanced T1 is named."""
+    """Guess the contrast from a file or layer name; ``None`` when nothing or only a contrast-enhanced T1 is named.
+
+    A FLAIR is a FLAIR wherever the name says so (``T2-FLAIR``); otherwise the contrast named last counts, because
+    subjects and visits, which may be called T1 or PD too, come first. In BIDS names, ``key-value`` parts are ignored.
+    """
     stem = re.sub(r"\.(nii|nii\.gz|gz|img|hdr)$", "", re.split(r"[\\/]", str(name))[-1], flags=re.IGNORECASE)
+    agent = bool(_AGENT.search(stem))
+    if stem.lower().startswith("sub-"):
+        stem = "_".join(part for part in stem.split("_") if not re.fullmatch(r"[a-zA-Z]+-[a-zA-Z0-9+]+", part))
+    stem = _REFERENCE.sub("", stem)
     if _POST_CONTRAST.search(stem):
         return None
-    for contrast, pattern in _PATTERNS:
-        if re.search(rf"(?<![a-z0-9])({pattern})(?![a-z0-9])", stem, re.IGNORECASE):
-            return contrast
-    return None
+    if _FLAIR.search(stem):
+        return Contrast.FLAIR
+    if _T2_STAR_OR_MAP.search(stem):
+        return None
+    named = [(match.start(), contrast) for contrast, pattern in _NAMED for match in pattern.finditer(stem)]
+    guess = max(named)[1] if named else Contrast.T1 if _T1_SEQUENCE.search(stem) else None
+    return None if guess is Contrast.T1 and agent else guess

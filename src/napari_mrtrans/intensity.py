@@ -45,6 +45,11 @@ def normalise(data: NDArray[np.float32], mask: NDArray[np.bool_], contrast: Cont
     return np.where(mask, scaled, 0.0).astype(np.float32)
 
 
+def is_stripped(data: NDArray[np.float32]) -> bool:
+    """Whether the background is exactly 0, as after brain extraction; scanners leave noise there."""
+    return bool((data > 0).mean() <= 0.9)
+
+
 def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where the head is, shape as ``data`` (non-negative).
 

@@ -12,13 +12,17 @@ from .checkpoint import Checkpoint
 from .contrasts import Contrast, Pair
 from .errors import CheckpointError, MrtransError, VolumeError
 from .grid import Orientation, SliceGrid
-from .intensity import clean, head_mask, normalise
+from .intensity import clean, head_mask, is_stripped, normalise
 from .volume import Volume
 
 #: Slices are cropped to the head, in steps of this many pixels (or the network's own multiple).
 BOX_STEP = 16
 
 Range = range | tuple[int, int] | None
+
+WHOLE_HEAD = (
+    "'{}' looks like a whole head; the models know skull-stripped brains. Strip it first, or give a brain mask."
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Job:
     steps: int
     sampler: str
     order: list[int]
+    notices: tuple[str, ...] = ()
 
 
 def prepare(
@@ -70,7 +75,8 @@ def prepare(
     sizes = volume.voxel_sizes[list(orientation.order)]
     grid = SliceGrid.fit(canonical, (float(sizes[1]), float(sizes[2])), checkpoint.card.grid.spacing_mm, BOX_STEP)
     order = _visiting_order(canonical, orientation, start_slice, slices)
-    return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order)
+    notices = () if mask is not None or is_stripped(data) else (WHOLE_HEAD.format(volume.name),)
+    return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, notices)
 
 
 def check_pair(volume: Volume, checkpoint: Checkpoint, source: Contrast | str | None, target: Contrast | str) -> Pair:

@@ -136,8 +136,8 @@ def _run(
         enough = LOSSY_BELOW[job.sampler]
         status(f"'{job.sampler}' with {job.steps} steps loses much of the spread; use dpm++2m, or {enough} steps.")
     device, notice = resolve_device(device_name)
-    if notice:
-        status(notice)
+    for line in (*job.notices, *([notice] if notice else [])):
+        status(line)
     engine = Engine(job, checkpoint, device, cancel, on_step)
     size = batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
     pending = list(job.order)

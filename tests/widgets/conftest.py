@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from safetensors.numpy import save_file
 
 from napari_mrtrans import library
 from napari_mrtrans.checkpoint import CARD_KEY
+from napari_mrtrans.streaming import SliceUpdate
 from napari_mrtrans.widgets import worker
 from napari_mrtrans.widgets.transform import TransformWidget
 
@@ -78,7 +78,7 @@ class FakeEngine:
     requests: list[worker.Request] = field(default_factory=list)
     closed: int = 0
 
-    def stream(self, request: worker.Request, monitor: worker.Monitor) -> Iterator[SimpleNamespace]:
+    def stream(self, request: worker.Request, monitor: worker.Monitor) -> Iterator[SliceUpdate]:
         self.requests.append(request)
         for text in self.notices:
             monitor.notify(text)
@@ -107,15 +107,24 @@ def request_axis(request: worker.Request) -> int:
     return request.source.volume().axial_axis
 
 
-def fake_update(source: np.ndarray, index: int, done: int, total: int, request: worker.Request) -> SimpleNamespace:
+def fake_update(source: np.ndarray, index: int, done: int, total: int, request: worker.Request) -> SliceUpdate:
     """Mean = source / 200, std = index / 1000 in the head, sample k = mean + k / 100."""
     head = source > 0
     mean = source / 200
-    n = 1 if request.checkpoint.deterministic else request.n
-    std = np.where(head, index / 1000, 0).astype(np.float32) if n > 1 else np.zeros_like(mean)
-    samples = np.stack([np.where(head, mean + k / 100, 0) for k in range(n)])
-    sigma = index / 1000 if n > 1 else float("nan")
-    return SimpleNamespace(index=index, mean=mean, std=std, samples=samples, sigma_hat=sigma, done=done, total=total)
+    n = request.n
+    std = np.where(head, index / 1000 if n > 1 else 0, 0).astype(np.float32)
+    samples = np.stack([np.where(head, mean + k / 100, 0) for k in range(n)]).astype(np.float32)
+    return SliceUpdate(
+        index=index,
+        mean=mean,
+        std=std,
+        median=mean,
+        samples=samples,
+        sigma_hat=index / 1000 if n > 1 else float("nan"),
+        voxels=int(head.sum()),
+        done=done,
+        total=total,
+    )
 
 
 @pytest.fixture

@@ -79,6 +79,9 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=_precision(recipe, accelerator))
+    fabric.launch()
+    if any(stage.batch % fabric.world_size for stage in recipe.stages):
+        raise RecipeError(f"Every stage's batch must be a multiple of the number of devices ({fabric.world_size}).")
     torch.manual_seed(recipe.seed)
     raw, model_options = initial_model(recipe, splits["train"])
     to_channels_last(raw)
@@ -95,12 +98,13 @@ def train(
     board = _board(out) if fabric.is_global_zero else None
     began = saved = time.monotonic()
     finished = True
-    for batch in _all_batches(recipe, splits["train"], step, workers):
-        torch.manual_seed((recipe.seed << 32) + step)
+    for batch in _all_batches(recipe, splits["train"], step, workers, fabric):
+        seed = (recipe.seed << 40) + (fabric.global_rank << 32) + step
+        torch.manual_seed(seed)
         for group in optimiser.param_groups:
             group["lr"] = options.lr * _lr_factor(step, recipe)
         model.train()
-        loss = model.loss(batch.to(fabric.device), torch.Generator().manual_seed((recipe.seed << 32) + step))
+        loss = model.loss(batch.to(fabric.device), torch.Generator().manual_seed(seed))
         fabric.backward(loss)
         fabric.clip_gradients(model, optimiser, max_norm=options.clip)
         optimiser.step()
@@ -118,7 +122,7 @@ def train(
         if now - saved > 60 * recipe.checkpoint_minutes and fabric.is_global_zero:
             _save_state(out / STATE, recipe, step, raw, ema, optimiser)
             saved = now
-        if max_minutes is not None and now - began > 60 * max_minutes:
+        if max_minutes is not None and fabric.broadcast(now - began > 60 * max_minutes):
             finished = step >= recipe.total_steps
             break
     path = out / f"{recipe.name}.safetensors"
@@ -192,11 +196,12 @@ def make_card(
     )
 
 
-def _all_batches(recipe: Recipe, source: Source, step: int, workers: int) -> Iterator[Batch]:
+def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric: Fabric) -> Iterator[Batch]:
     offset = 0
     for stage in recipe.stages:
         if step < stage.steps:
-            yield from batches(TrainingSlices(source, recipe, stage, offset), max(step, 0), workers)
+            dataset = TrainingSlices(source, recipe, stage, offset)
+            yield from batches(dataset, step, workers, fabric.global_rank, fabric.world_size)
         offset += stage.steps * stage.batch
         step = max(step - stage.steps, 0)
 

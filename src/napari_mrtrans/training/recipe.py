@@ -160,7 +160,7 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
 
 def _override(document: dict[str, Any], text: str) -> None:
     key, separator, value = text.partition("=")
-    if not separator:
+    if not separator or not all(key.split(".")):
         raise RecipeError(f"--set {text}: write it as key=value, e.g. optimiser.lr=0.0002.")
     node: Any = document
     *parents, last = key.split(".")

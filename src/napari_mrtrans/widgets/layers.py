@@ -16,7 +16,7 @@ from .source import RESULT_KEY
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ..transform import SliceUpdate
+    from ..streaming import SliceUpdate
 
 #: Share of the std voxels below the upper contrast limit.
 STD_QUANTILE = 0.99
@@ -95,6 +95,7 @@ class ResultLayers:
         viewer: Where the layers go.
         source: The layer transformed; only its placement and metadata are kept.
         axis: Array axis of the axial slices.
+        n: Number of samples.
         stem: Start of the layers' names.
         record: Called at the first slice; goes to ``metadata["mrtrans"]`` of every layer, with its kind added.
         keep: Which sample layers to make.
@@ -107,6 +108,7 @@ class ResultLayers:
         source: Layer,
         *,
         axis: int,
+        n: int,
         stem: str,
         record: Callable[[], dict[str, Any]],
         keep: KeepSamples = KeepSamples.NONE,
@@ -114,6 +116,7 @@ class ResultLayers:
     ) -> None:
         self._viewer = viewer
         self._axis = axis
+        self._n = n
         self._shape: tuple[int, ...] = tuple(source.data.shape)
         self._placement = inherited(source)
         self._stem = stem
@@ -144,16 +147,16 @@ class ResultLayers:
     def add(self, update: SliceUpdate) -> None:
         """Write one finished slice; the first one makes the arrays and the mean layer."""
         if not self._arrays:
-            self._allocate(len(update.samples))
+            self._allocate()
             self.add_next_layer()
         where = (slice(None),) * self._axis + (update.index,)
         self._arrays["mean"][where] = update.mean
         if "std" in self._arrays:
             self._arrays["std"][where] = update.std
             self._spread.add(update.std[update.std > 0])
-        if self._keep is KeepSamples.STACK:
+        if update.samples is not None and self._keep is KeepSamples.STACK:
             self._arrays["samples"][(slice(None), *where)] = update.samples
-        elif self._keep is KeepSamples.SEPARATE:
+        elif update.samples is not None and self._keep is KeepSamples.SEPARATE:
             for k, sample in enumerate(update.samples):
                 self._arrays[_sample_name(k)][where] = sample
         self._dirty = True
@@ -194,15 +197,15 @@ class ResultLayers:
         if self.std is not None:
             self.std.visible = visible
 
-    def _allocate(self, n: int) -> None:
+    def _allocate(self) -> None:
         volumes = ["mean"]
         if not self._deterministic:
             volumes.append("std")
         if self._keep is KeepSamples.SEPARATE:
-            volumes += [_sample_name(k) for k in range(n)]
+            volumes += [_sample_name(k) for k in range(self._n)]
         self._arrays = {kind: np.zeros(self._shape, np.float32) for kind in volumes}
         if self._keep is KeepSamples.STACK:
-            self._arrays["samples"] = np.zeros((n, *self._shape), np.float32)
+            self._arrays["samples"] = np.zeros((self._n, *self._shape), np.float32)
         self._pending = list(self._arrays)
 
     def _image(self, kind: str) -> Image:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Image
 
 from ..contrasts import Pair
+from ..engine import MAX_HELD
+from ..errors import MrtransError
 from .form import SliceRange, TransformForm
-from .layers import ResultLayers
+from .layers import KeepSamples, ResultLayers
 from .progress import Countdown
 from .source import LayerSource, axial_axis, check_layer, layer_affine, slice_on_screen
 from .worker import Monitor, Request
@@ -18,31 +19,34 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ..checkpoint import Checkpoint
-    from ..transform import SliceUpdate
+    from ..streaming import SliceUpdate
 
 
 class Run:
     """Built in the GUI thread from the form as it stands; later changes of the form do not touch it.
 
     Raises:
-        VolumeError: the layer is not one 3-D scalar image.
+        MrtransError: the layer is not one 3-D scalar image, or more samples are to be kept than the engine holds.
     """
 
     def __init__(
         self, viewer: ViewerModel, form: TransformForm, layer: Image, pair: Pair, checkpoint: Checkpoint
     ) -> None:
         check_layer(layer)
+        advanced = form.advanced
+        self.n = 1 if checkpoint.deterministic else form.samples.value()
+        if advanced.keep_samples is not KeepSamples.NONE and self.n > MAX_HELD:
+            raise MrtransError(f"At most {MAX_HELD} samples can be kept. Lower Samples, or set Keep samples to No.")
         affine = layer_affine(layer)
         self.axis = axial_axis(affine)
         self.n_slices = int(layer.data.shape[self.axis])
         self.pair = pair
         self.deterministic = checkpoint.deterministic
-        self.n = 1 if self.deterministic else form.samples.value()
         self.monitor = Monitor()
         self.countdown = Countdown()
+        self.notices: list[str] = []
         self._layer = layer
         on_screen = slice_on_screen(viewer, layer, self.axis)
-        advanced = form.advanced
         self.request = Request(
             source=LayerSource(layer.data, affine, layer.name, pair.source),
             checkpoint=checkpoint,
@@ -60,6 +64,7 @@ class Run:
             viewer,
             layer,
             axis=self.axis,
+            n=self.n,
             stem=f"{layer.name}_{pair.target}",
             record=self._record,
             keep=advanced.keep_samples,
@@ -93,7 +98,3 @@ class Run:
             record["steps"] = self.request.steps or checkpoint.card.sampler.steps
         return record
 
-
-def head_voxels(update: SliceUpdate) -> int:
-    """Voxels of a slice inside the head: the engine leaves 0 outside."""
-    return int(np.count_nonzero(update.mean))

@@ -10,10 +10,11 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from ..errors import MrtransError
 from .form import TransformForm
 from .layers import ResultLayers
 from .progress import ProgressLine
-from .run import Run, head_voxels
+from .run import Run
 from .sigma_card import SigmaCard
 from .source import show_slice, slice_on_screen
 from .state import DockState
@@ -22,7 +23,7 @@ from .worker import TransformWorker, transform_worker
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ..transform import SliceUpdate
+    from ..streaming import SliceUpdate
 
 #: Redraws per second while slices arrive: smooth to the eye, and leaves the window free.
 REFRESH_MS = 250
@@ -98,7 +99,11 @@ class TransformWidget(QWidget):
         if self.form.problem or layer is None or pair is None or checkpoint is None:
             self._fail(self.form.problem)
             return
-        self._run = run = Run(self._viewer, self.form, layer, pair, checkpoint)
+        try:
+            self._run = run = Run(self._viewer, self.form, layer, pair, checkpoint)
+        except MrtransError as error:
+            self._fail(str(error))
+            return
         self.card.begin(run.n_slices)
         self.card.setVisible(not run.deterministic)
         self._mark_slice()
@@ -115,9 +120,18 @@ class TransformWidget(QWidget):
 
     def cancel(self) -> None:
         """Stop at the next network evaluation; finished slices stay."""
-        if self._worker is not None and self._state.busy:
-            self._worker.quit()
+        worker = self._worker
+        if worker is None or not self._state.busy:
+            return
+        worker.quit()
+        if self._state is not DockState.LOADING:
             self._set_state(DockState.CANCELLING)
+            return
+        # An import of torch cannot be interrupted, and nobody should have to wait for it: that worker ends by itself.
+        worker.yielded.disconnect(self._on_update)
+        worker.errored.disconnect(self._on_error)
+        worker.finished.disconnect(self._on_finished)
+        self._on_finished()
 
     def hideEvent(self, event: QHideEvent) -> None:
         """A dock closed for good has lost its parent once this event is over: then nobody could press Cancel."""
@@ -164,15 +178,16 @@ class TransformWidget(QWidget):
         if self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
         run.add(update)
-        self.card.add(update.index, update.sigma_hat, head_voxels(update))
+        self.card.add(update.index, update.sigma_hat, update.voxels)
 
     def _tick(self) -> None:
         """Show what came in since the last time."""
         run = self._run
         if run is None:
             return
-        for text in run.monitor.notices():
-            self._say(text)
+        run.notices += run.monitor.notices()
+        if run.notices and self._state.busy:
+            self._say(run.notices[-1])
         if run.layers.add_next_layer() and self.compare.isChecked():
             # One more picture in the row: each has become smaller.
             self._viewer.reset_view()
@@ -209,10 +224,10 @@ class TransformWidget(QWidget):
             return
         if run.monitor.cancel.is_set():
             self._set_state(DockState.CANCELLED)
-            self._say(f"Cancelled. {_count(done)} kept.")
+            self._say("\n".join([f"Cancelled. {_count(done)} kept.", *run.notices]))
         else:
             self._set_state(DockState.DONE)
-            self._say(f"Done: {_count(done)}." if done else "There is no head in this slice.")
+            self._say("\n".join([f"Done: {_count(done)}.", *run.notices]))
 
     def _on_compare(self, side_by_side: bool) -> None:
         if self._run is not None:

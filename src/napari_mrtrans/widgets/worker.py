@@ -23,7 +23,7 @@ from ..errors import MrtransError, OutOfMemory
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
-    from ..transform import SliceUpdate
+    from ..streaming import SliceUpdate
     from .source import LayerSource
 
 logger = logging.getLogger(__name__)
@@ -73,11 +73,11 @@ class Monitor:
 
 def stream(request: Request, monitor: Monitor) -> Iterable[SliceUpdate]:
     """Start the engine. The import is here because it brings torch: not before work starts, not in the GUI thread."""
-    from .. import transform
+    from .. import streaming
 
     # The digest, for the layers' metadata, reads the whole file: here rather than in the GUI thread.
     logger.info("Running %s, sha256 %s", request.checkpoint.name, request.checkpoint.sha256)
-    return transform.stream(
+    return streaming.stream(
         request.source.volume(),
         request.checkpoint,
         target=request.target,

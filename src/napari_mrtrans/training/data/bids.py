@@ -60,7 +60,12 @@ def _read_session(base: Path, anat: Path, prefix: str) -> Session:
     parts = anat.relative_to(base).parts
     files: dict[Contrast, Path] = {}
     for contrast, suffix in _SUFFIX.items():
-        hits = sorted(anat.glob(f"*_{suffix}.nii*"))
+        # An image with contrast agent (BIDS entity ce) is another contrast under the same suffix.
+        hits = sorted(
+            path
+            for path in anat.glob(f"*_{suffix}.nii*")
+            if path.name.endswith((".nii", ".nii.gz")) and "_ce-" not in path.name
+        )
         if hits:
             files[contrast] = hits[0]
     masks = sorted((base / "derivatives" / "masks").joinpath(*parts).glob("*_mask.nii*"))

@@ -166,12 +166,15 @@ def collate(items: list[Item]) -> Batch:
     )
 
 
-def batches(dataset: TrainingSlices, first_step: int, workers: int) -> Iterator[Batch]:
-    """Batches of a stage from step ``first_step`` on, decoded and augmented in background processes."""
-    order = range(first_step * dataset.stage.batch, len(dataset))
+def batches(dataset: TrainingSlices, first_step: int, workers: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    """Batches of a stage from step ``first_step`` on, decoded and augmented in background processes.
+
+    Of every global batch, process ``rank`` of ``world`` takes items ``rank``, ``rank + world``, …
+    """
+    order = range(first_step * dataset.stage.batch + rank, len(dataset), world)
     options: dict[str, Any] = {"prefetch_factor": 4} if workers else {}
     loader: DataLoader[Item] = DataLoader(
-        dataset, dataset.stage.batch, sampler=order, num_workers=workers, collate_fn=collate, **options
+        dataset, dataset.stage.batch // world, sampler=order, num_workers=workers, collate_fn=collate, **options
     )
     yield from loader
 

@@ -1,0 +1,88 @@
+"""Seconds for one slice with n = 20 samples, and what each choice costs or saves, measured side by side in one run.
+
+    python benchmarks/slice_speed.py [--rounds 5]
+
+Ratios are of medians over rounds in which all variants take turns, so a machine that drifts hurts all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+import napari_mrtrans as mt
+from napari_mrtrans.devices import bf16_is_fast, resolve_device
+from napari_mrtrans.networks.unet import UNet
+
+SLICE = 90
+
+
+def sampling(**options: object) -> Callable[[], None]:
+    """Transform one slice of the sample brain, without reading the checkpoint or preparing the volume twice."""
+    volume, checkpoint = mt.sample_volume(), mt.load_checkpoint("flow")
+
+    def run() -> None:
+        for _ in mt.stream(volume, checkpoint, target="T2", slices=(SLICE, SLICE + 1), **options):  # type: ignore[arg-type]
+            pass
+
+    return run
+
+
+def forward(net: UNet, batch: int, size: tuple[int, int]) -> Callable[[], None]:
+    """One network call on random input."""
+    net = net.eval()
+    image = torch.randn(batch, 2, *size).contiguous(memory_format=torch.channels_last)
+    index, level = torch.zeros(batch, dtype=torch.int64), torch.zeros(batch)
+
+    def run() -> None:
+        with torch.inference_mode():
+            net(image, level, index, index)
+
+    return run
+
+
+def measure(variants: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Median seconds of each variant; one warm-up round first."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for i in range(rounds + 1):
+        for name, run in variants.items():
+            began = time.perf_counter()
+            run()
+            if i:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    device = resolve_device()[0]
+    print(f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {device}, "
+          f"torch {torch.__version__}, bf16 {'on' if bf16_is_fast(device.type) else 'off'}")  # fmt: skip
+    steps = mt.load_checkpoint("flow").card.sampler.steps
+    empty = measure({"1 sample, 1 step": sampling(n=1, steps=1)}, rounds)["1 sample, 1 step"]
+    found = measure(
+        {f"n=20, {steps} steps (default)": sampling(n=20), "n=20, 20 steps": sampling(n=20, steps=20), "n=1": sampling(n=1)}, rounds
+    )
+    base = next(iter(found.values()))
+    for name, value in found.items():
+        print(f"{name:28} {value:7.2f} s   {value / base:5.2f} x default   ({value - empty:.2f} s without the fixed cost)")
+    nets = {
+        "flow's own network": dict(widths=(24, 32, 48, 64)),
+        "one U-Net, 2.7 M": dict(widths=(32, 64, 128)),
+        "same, full resolution": dict(widths=(32, 64, 128), unshuffle=1),
+    }
+    calls = measure({name: forward(UNet(in_channels=2, **options), 4, (160, 144)) for name, options in nets.items()}, rounds)  # type: ignore[arg-type]
+    first = next(iter(calls.values()))
+    for name, value in calls.items():
+        print(f"{name:28} {4 / value:7.1f} images/s   {value / first:5.2f} x the time of the first")
+
+
+if __name__ == "__main__":
+    main()
