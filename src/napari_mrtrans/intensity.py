@@ -47,7 +47,8 @@ def normalise(data: NDArray[np.float32], mask: NDArray[np.bool_], contrast: Cont
 
 def is_stripped(data: NDArray[np.float32]) -> bool:
     """Whether the background is exactly 0, as after brain extraction; scanners leave noise there."""
-    return bool((data > 0).mean() <= 0.9)
+    positive = data > 0
+    return bool(positive.mean() <= 0.9 and _corners(positive).mean() <= 0.3)
 
 
 def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -62,7 +63,7 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     from scipy import ndimage
 
     positive = data > 0
-    if positive.mean() > 0.9 or _corners(positive).mean() > 0.3:
+    if not is_stripped(data):
         from skimage.filters import threshold_otsu
 
         positive = data > np.expm1(threshold_otsu(np.log1p(data / max(float(data.mean()), 1e-12)))) * data.mean()
