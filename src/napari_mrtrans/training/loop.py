@@ -117,7 +117,7 @@ def train(
         if board is not None and step % 10 == 0:
             board.add_scalar("train/loss", float(loss.detach()), step)
         if step % recipe.validate_every == 0 and held and fabric.is_global_zero:
-            metrics = validate(_averaged(ema), held, fabric.device, board, step)
+            metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler)
             say(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
         if now - saved > 60 * recipe.checkpoint_minutes and fabric.is_global_zero:
             _save_state(out / STATE, recipe, step, raw, ema, optimiser)
@@ -127,7 +127,7 @@ def train(
             break
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
-        metrics = validate(_averaged(ema), held, fabric.device, board, step) if held else {}
+        metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
         write_checkpoint(path, _averaged(ema), make_card(recipe, model_options, splits, step, metrics))
         if finished:
             (out / STATE).unlink(missing_ok=True)

@@ -7,27 +7,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoint import SamplerDefaults
 from ..contrasts import Pair
 from ..models import Model
-from ..samplers import Predict, dpm_solver_pp_2m, log_sigmas
+from ..samplers import SAMPLERS, Predict, log_sigmas
 from .data.slices import Item
 
-SAMPLES, STEPS = 4, 8
-
-
-def _solve(predict: Predict, noise: Tensor) -> Tensor:
-    sigmas = log_sigmas(STEPS)
-    return dpm_solver_pp_2m(predict, noise * sigmas[0], sigmas)
+SAMPLES = 4
 
 
 @torch.no_grad()
 def validate(
-    model: Model, held: list[tuple[Pair, Item]], device: torch.device, board: Any | None, step: int
+    model: Model,
+    held: list[tuple[Pair, Item]],
+    device: torch.device,
+    board: Any | None,
+    step: int,
+    sampler: SamplerDefaults,
 ) -> dict[str, float]:
     """PSNR inside the head (dB, range 1) averaged over held-out slices; for flow, also mean std / RMSE of the mean.
 
     ``psnr`` of a flow is that of the mean of 4 samples.
     """
+    sigmas = log_sigmas(sampler.steps, sampler.sigma_min, sampler.sigma_max)
+
+    def solve(predict: Predict, noise: Tensor) -> Tensor:
+        return SAMPLERS[sampler.name](predict, noise * sigmas[0], sigmas)
+
     was_training = model.training
     model.eval()
     psnrs, stds, squares, rows = [], [], [], []
@@ -37,7 +43,7 @@ def validate(
         contrasts = torch.tensor([first], device=device), torch.tensor([second], device=device)
         n = 1 if model.deterministic else SAMPLES
         noise = torch.randn((1, n, *source.shape), generator=torch.Generator().manual_seed(0)).to(device)
-        samples = model.sample(x, *contrasts, noise, _solve)[0, :, None].clamp(0, 1)
+        samples = model.sample(x, *contrasts, noise, solve)[0, :, None].clamp(0, 1)
         mean, std = samples.mean(0, keepdim=True), samples.std(0, correction=0, keepdim=True)
         inside = x > 0
         square = (mean - y)[inside].square()
