@@ -56,9 +56,7 @@ def sdist(built: Path) -> list[str]:
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         assert not [member.name for member in archive if member.islnk() or member.issym()]
-        return [
-            str(PurePosixPath(*PurePosixPath(member.name).parts[1:])) for member in archive if member.isfile()
-        ]
+        return [str(PurePosixPath(*PurePosixPath(member.name).parts[1:])) for member in archive if member.isfile()]
 
 
 def _files_in_package() -> list[str]:

@@ -88,7 +88,9 @@ class Volume:
         """A float32 NIfTI image of ``data`` on this volume's grid (extra leading sample axes go last on disk)."""
         array = np.asarray(data, dtype=np.float32)
         header = None if self.header is None else self.header.as_byteswapped(nib.volumeutils.native_code)
-        image = nib.Nifti1Image(array, self.affine, header)
+        # A NIfTI-1 header has no room for a NIfTI-2 affine in double precision.
+        kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+        image = kind(array, self.affine, header)
         image.set_data_dtype(np.float32)
         image.header["cal_min"], image.header["cal_max"] = 0.0, 0.0
         return image
@@ -125,7 +127,7 @@ def _read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
 
 def _raw_zooms(path: Path, image: nib.Nifti1Image) -> NDArray[np.floating]:
     """Voxel sizes as the file states them: nibabel silently makes 1 of a 0."""
-    with nib.openers.ImageOpener(path) as file:
+    with nib.openers.ImageOpener(str(path)) as file:
         return np.asarray(type(image.header).from_fileobj(file, check=False)["pixdim"][1:4])
 
 

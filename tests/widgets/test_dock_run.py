@@ -50,21 +50,24 @@ def test_slice_reaches_the_canvas(loaded, engine, brain):
 
 
 def test_window_stays_responsive(loaded, engine):
-    engine.pace = 0.05
+    engine.pace = 0.25
     loaded.press()
     loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_std" in loaded.viewer.layers)
-    # Adding a layer costs napari itself about 100 ms; what counts is the time the slices stream in.
+    # Adding a layer and a full garbage collection hold up any napari; what counts is the time slices stream in,
+    # and a median over several redraws tells a slow dock from a busy machine.
     loaded.qtbot.wait(100)
     gc.collect()
     gc.disable()
     try:
-        heartbeat = Heartbeat()
-        loaded.qtbot.wait(400)
-        gap = heartbeat.stop()
+        gaps = []
+        for _ in range(5):
+            heartbeat = Heartbeat()
+            loaded.qtbot.wait(300)
+            gaps.append(heartbeat.stop())
     finally:
         gc.enable()
     assert loaded.dock.state is DockState.RUNNING
-    assert gap < 0.1
+    assert sorted(gaps)[2] < 0.1, gaps
 
 
 def test_one_button_tells_the_state(loaded, engine):
@@ -208,9 +211,7 @@ def test_deleted_layers_do_not_stop_a_run(loaded, engine):
     assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w_T2_std"]
 
 
-OUT_OF_MEMORY = (
-    "The GPU ran out of memory at slice 41. Finished slices were kept. Lower Batch (now 8), or choose CPU."
-)
+OUT_OF_MEMORY = "The GPU ran out of memory at slice 41. Finished slices were kept. Lower Batch (now 8), or choose CPU."
 
 
 def test_engine_out_of_memory_line_is_shown_verbatim(loaded, engine, errors):
@@ -226,7 +227,9 @@ class OutOfMemoryError(RuntimeError):
     """Named and derived as torch's own."""
 
 
-@pytest.mark.parametrize("batch, said", [(0, "Lower Batch, or choose CPU."), (8, "Lower Batch (now 8), or choose CPU.")])
+@pytest.mark.parametrize(
+    "batch, said", [(0, "Lower Batch, or choose CPU."), (8, "Lower Batch (now 8), or choose CPU.")]
+)
 def test_torch_out_of_memory_shows_the_remedy(loaded, engine, errors, batch, said):
     engine.error, engine.error_after = OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), 1
     loaded.dock.form.advanced._batch.setValue(batch)

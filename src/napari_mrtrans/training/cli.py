@@ -19,10 +19,12 @@ def run(
     data: Annotated[Path | None, typer.Option(help="Data folder (BIDS).")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Output folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder exactly.")] = False,
-    max_minutes: Annotated[float | None, typer.Option(help="End after this long with a usable checkpoint.")] = None,
-    devices: Annotated[int, typer.Option(help="Number of devices.")] = 1,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0, help="End after this long with a usable checkpoint.")
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Number of devices.")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Background decoding processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Background decoding processes.")] = 1,
     cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -71,10 +73,20 @@ def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from .loop import Progress as Step
-    from .loop import train
-    from .setup import open_splits
+    from ..devices import resolve_device
+    from ..ensemble import check_folder
+    from .setup import check_model, open_splits
 
+    try:
+        from .loop import Progress as Step
+        from .loop import train
+    except ImportError as error:
+        raise MrtransError(f"Training needs more packages ({error}): pip install 'napari-mrtrans[train]'.") from None
+
+    check_model(chosen)
+    check_folder(output)
+    if notice := resolve_device(options["accelerator"])[1]:
+        raise MrtransError(f"{notice.split(';')[0]}; choose --accelerator cpu.")
     console = Console(stderr=False)
     splits, skipped = open_splits(chosen, data, cache)
     console.print(

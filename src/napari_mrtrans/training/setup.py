@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import RecipeError
 from ..paths import training_cache_dir
 from .data.bids import read_bids, split_sessions
 from .data.slices import Source
 from .recipe import Recipe
+
+
+def check_model(recipe: Recipe) -> None:
+    """See before any data are read that the recipe's model can be built and its crops fit the network.
+
+    Raises:
+        RecipeError: naming the key.
+    """
+    import torch
+
+    from ..models import build
+
+    try:
+        with torch.device("meta"):
+            multiple = build(recipe.model, {**recipe.options, "conditional": recipe.conditional}).multiple
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise RecipeError(f"Recipe '{recipe.name}': options: {' '.join(str(error).split())}.") from None
+    for index, stage in enumerate(recipe.stages):
+        if any(size < 1 or size % multiple for size in stage.crop):
+            raise RecipeError(f"Recipe '{recipe.name}': stages.{index}.crop: not a multiple of {multiple}.")
 
 
 def open_splits(recipe: Recipe, root: Path, cache: Path | None = None) -> tuple[dict[str, Source], list[str]]:

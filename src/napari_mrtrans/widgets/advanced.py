@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,8 @@ class Advanced(QCollapsible):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Advanced", parent, expandedIcon="▼", collapsedIcon="▶")
         # Its own margins would set it apart from the rows above.
-        self.layout().setContentsMargins(0, 0, 0, 0)
+        if (layout := self.layout()) is not None:
+            layout.setContentsMargins(0, 0, 0, 0)
         self._device = QComboBox()
         self._device.addItems(DEVICES)
         self._device.setEditable(True)
@@ -76,7 +78,8 @@ class Advanced(QCollapsible):
     @property
     def device(self) -> str:
         """``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...; a half-typed name counts as ``auto``."""
-        return self._device.currentText() if self._device.lineEdit().hasAcceptableInput() else "auto"
+        name = self._device.currentText()
+        return name if re.fullmatch(DEVICE_PATTERN, name) else "auto"
 
     @property
     def batch(self) -> int | str:

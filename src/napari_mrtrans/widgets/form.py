@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_SAMPLES = 20
 
 
-class SliceRange(str, Enum):
+class SliceRange(StrEnum):
     """Which axial slices a run covers."""
 
     ALL = "All slices"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ STD_QUANTILE = 0.99
 LIMIT_TOLERANCE = 0.05
 
 
-class KeepSamples(str, Enum):
+class KeepSamples(StrEnum):
     """Which sample layers a run leaves."""
 
     NONE = "No"

@@ -72,12 +72,15 @@ class SlicePlot(QWidget):
     def _area(self) -> QRectF:
         return QRectF(self.rect()).adjusted(PAD_X, PAD_TOP, -PAD_X, -PAD_BOTTOM)
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Send the slice under the mouse."""
-        self._pick(event)
+        if event is not None:
+            self._pick(event)
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
         """Dragging scrubs; hovering tells the value."""
+        if event is None:
+            return
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._pick(event)
         index = self.index_at(event.position().x())
@@ -91,7 +94,7 @@ class SlicePlot(QWidget):
         if index is not None and event.buttons() & Qt.MouseButton.LeftButton:
             self.slice_clicked.emit(index)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the frame, the curve, the mark and the end labels."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -109,8 +112,8 @@ class SlicePlot(QWidget):
 
     def _draw_curve(self, painter: QPainter, area: QRectF, top: float) -> None:
         if self._current is not None:
-            painter.setPen(QPen(MARK, 1.5))
-            x = self.x_of(self._current)
+            painter.setPen(QPen(MARK, 2))
+            x = round(self.x_of(self._current))
             painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
         painter.setPen(QPen(CURVE, 1.5))
         painter.setBrush(CURVE)

@@ -12,7 +12,7 @@ from ..errors import MrtransError
 from .form import SliceRange, TransformForm
 from .layers import KeepSamples, ResultLayers
 from .progress import Countdown
-from .source import LayerSource, axial_axis, check_layer, layer_affine, slice_on_screen
+from .source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
 from .worker import Monitor, Request
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Run:
         self._layer = layer
         on_screen = slice_on_screen(viewer, layer, self.axis)
         self.request = Request(
-            source=LayerSource(layer.data, affine, layer.name, pair.source),
+            source=LayerSource(layer.data, affine, layer_stem(layer), pair.source),
             checkpoint=checkpoint,
             target=pair.target,
             n=self.n,
@@ -65,7 +65,7 @@ class Run:
             layer,
             axis=self.axis,
             n=self.n,
-            stem=f"{layer.name}_{pair.target}",
+            stem=f"{layer_stem(layer)}_{pair.target}",
             record=self._record,
             keep=advanced.keep_samples,
             deterministic=self.deterministic,
@@ -97,4 +97,3 @@ class Run:
             record["sampler"] = self.request.sampler or checkpoint.card.sampler.name
             record["steps"] = self.request.steps or checkpoint.card.sampler.steps
         return record
-

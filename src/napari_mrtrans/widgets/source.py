@@ -7,6 +7,7 @@ scale is negative and its translation the far corner: the sliders run against th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,11 @@ def guess_layer_contrast(layer: Layer) -> Contrast | None:
         return Contrast.parse(record["target"])
     path = layer.source.path
     return guess_contrast(layer.name) or (guess_contrast(Path(path).name) if path else None)
+
+
+def layer_stem(layer: Layer) -> str:
+    """The layer's name without the ``.nii`` that napari leaves of ``.nii.gz``."""
+    return re.sub(r"\.nii(\.gz)?(?=$| \[)", "", layer.name)
 
 
 def is_candidate(layer: Layer) -> bool:

@@ -133,12 +133,12 @@ class TransformWidget(QWidget):
         worker.finished.disconnect(self._on_finished)
         self._on_finished()
 
-    def hideEvent(self, event: QHideEvent) -> None:
+    def hideEvent(self, event: QHideEvent | None) -> None:
         """A dock closed for good has lost its parent once this event is over: then nobody could press Cancel."""
         super().hideEvent(event)
         QTimer.singleShot(0, self._cancel_if_removed)
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QShowEvent | None) -> None:
         """Checkpoints may have been installed meanwhile."""
         super().showEvent(event)
         if not self._state.busy:

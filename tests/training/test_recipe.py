@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from napari_mrtrans.contrasts import Contrast, Pair
+from napari_mrtrans.errors import RecipeError
+from napari_mrtrans.training.recipe import list_recipes, load_recipe
+from napari_mrtrans.training.setup import check_model
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "model": "direct",
+    "pairs": ["T1->T2", "T2->T1"],
+    "options": {"network": {"widths": [8, 16], "blocks": 1, "unshuffle": 2, "groups": 4}},
+    "stages": [{"steps": 3, "batch": 2, "crop": [16, 16]}, {"steps": 5}],
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(document: object = SMALL, name: str = "small.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(document if isinstance(document, str) else yaml.safe_dump(document), encoding="utf-8")
+        return path
+
+    return write
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, list(overrides))
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_shipped_recipe_loads_and_can_be_built(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    check_model(recipe)
+    assert recipe.data.test, "a shipped checkpoint is judged on named subjects"
+    assert not set(recipe.data.test) & set(recipe.data.validation)
+    assert recipe.data.sources
+    for source in recipe.data.sources:
+        assert source.licence
+        assert source.citation
+    assert load_recipe(name).sha256 == recipe.sha256
+
+
+def test_direct_and_flow_for_six_pairs_are_shipped() -> None:
+    six = {Pair(a, b) for a in ("T1", "T2", "FLAIR") for b in ("T1", "T2", "FLAIR") if a != b}
+    shipped = [load_recipe(name) for name in list_recipes()]
+    assert {recipe.model for recipe in shipped if set(recipe.pairs) >= six} >= {"direct", "flow"}
+
+
+def test_a_recipe_as_it_is_written(write) -> None:
+    recipe = load_recipe(write())
+    assert recipe.pairs == (Pair(Contrast.T1, Contrast.T2), Pair(Contrast.T2, Contrast.T1))
+    assert recipe.conditional
+    assert recipe.total_steps == 8
+    assert recipe.stages[0].crop == (16, 16)
+    assert recipe.stages[1].batch == 8
+
+
+def test_one_pair_needs_no_telling_which(write) -> None:
+    assert not load_recipe(write({**SMALL, "pairs": ["T1->T2"]})).conditional
+
+
+def test_a_recipe_cannot_be_changed_after_loading(write) -> None:
+    with pytest.raises(ValidationError):
+        load_recipe(write()).seed = 3  # type: ignore[misc]
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown key": ({"epochs": 3}, "epochs: Extra inputs are not permitted"),
+    "unknown key below": ({"optimiser": {"learning_rate": 1}}, "optimiser.learning_rate: Extra inputs"),
+    "unknown key in a stage": ({"stages": [{"steps": 1, "size": 2}]}, "stages.0.size: Extra inputs"),
+    "wrong type": ({"seed": "zero"}, "seed: Input should be a valid integer"),
+    "fraction of a step": ({"stages": [{"steps": 2.5}]}, "stages.0.steps: Input should be a valid integer"),
+    "no number": ({"optimiser": {"lr": "fast"}}, "optimiser.lr: Input should be a valid number"),
+    "list for a mapping": ({"data": [1]}, "data: "),
+    "mapping for a list": ({"stages": {"steps": 1}}, "stages: "),
+    "missing": ({"model": None}, "model: "),
+    "unknown model": ({"model": "gan"}, "model: Input should be 'direct' or 'flow'"),
+    "unknown format": ({"data": {"format": "dicom"}}, "data.format: "),
+    "out of range": ({"ema": 1.5}, "ema: "),
+    "negative": ({"optimiser": {"lr": -1}}, "optimiser.lr: "),
+    "no stages": ({"stages": []}, "stages: "),
+    "no steps": ({"stages": [{}]}, "stages.0.steps: Field required"),
+    "crop of three": ({"stages": [{"steps": 1, "crop": [1, 2, 3]}]}, "stages.0.crop"),
+    "no pairs": ({"pairs": []}, "pairs: "),
+    "pairs in one text": ({"pairs": "T1->T2"}, "pairs: Value error, expected a list such as [T1->T2]"),
+    "pair unknown": ({"pairs": ["T1->T2", "T1->T9"]}, "pairs: Value error, Unknown contrast 'T9'"),
+    "pair without arrow": ({"pairs": ["T1"]}, "pairs: Value error, 'T1' is no pair"),
+    "pair of one": ({"pairs": ["T1->T1w"]}, "same contrast"),
+    "name with a space": ({"name": "my run"}, "name: "),
+    "name that is a path": ({"name": "../x"}, "name: "),
+    "source without licence": ({"data": {"sources": [{"name": "x", "citation": "y"}]}}, "data.sources.0.licence"),
+    "sampler": ({"sampler": {"steps": 0}}, "sampler.steps: "),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_is_named_by_its_key(kind: str, write) -> None:
+    changes, expected = WRONG[kind]
+    line = refusal(write({**SMALL, **changes}))
+    assert line.startswith("Recipe 'small.yaml': ")
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is empty or not a mapping"),
+        ("- a\n- b\n", "is empty or not a mapping"),
+        ("just words", "is empty or not a mapping"),
+        ("name: [1\nmodel: x\n", "is not YAML"),
+        ("name: 'x\n", "is not YAML"),
+        ("a: b: c\n", "is not YAML"),
+        ("name: !!python/object/apply:os.getcwd []\n", "is not YAML"),
+    ],
+)
+def test_no_recipe_at_all(text: str, expected: str, write) -> None:
+    assert expected in refusal(write(text))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(tmp_path / "gone.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    assert "cannot be read" in refusal(tmp_path / "folder.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"description: \xe9\n")
+    assert "is not YAML" in refusal(tmp_path / "latin.yaml")
+
+
+def test_unknown_name_lists_what_is_shipped() -> None:
+    line = refusal(Path("t9-t2"))
+    assert line.startswith("No recipe 't9-t2'. Shipped recipes: ")
+    assert all(name in line for name in list_recipes())
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("seed=7", lambda r: r.seed == 7),
+        ("optimiser.lr=0.002", lambda r: r.optimiser.lr == 0.002),
+        ("optimiser.lr=2e-3", lambda r: r.optimiser.lr == 0.002),
+        ("stages.0.steps=11", lambda r: (r.stages[0].steps, r.stages[0].batch, r.stages[1].steps) == (11, 2, 5)),
+        ("stages.1.crop=[32, 64]", lambda r: r.stages[1].crop == (32, 64)),
+        ("stages.1={steps: 9}", lambda r: r.stages[1].steps == 9),
+        ("options.network.widths=[16]", lambda r: r.options["network"]["widths"] == [16]),
+        ("options.new.thing=yes", lambda r: r.options.get("new") == {"thing": True}),
+        ("data.test=[sub-01]", lambda r: r.data.test == ("sub-01",)),
+        ("pairs=[FLAIR->T1]", lambda r: r.pairs == (Pair(Contrast.FLAIR, Contrast.T1),)),
+        ("pairs.1=T2->FLAIR", lambda r: [str(p) for p in r.pairs] == ["T1→T2", "T2→FLAIR"]),
+        ("description=a=b", lambda r: r.description == "a=b"),
+    ],
+)
+def test_override(override: str, read, write) -> None:
+    before = load_recipe(write())
+    after = load_recipe(write(), [override])
+    assert read(after)
+    assert not read(before)
+    assert after.sha256 != before.sha256
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed", "write it as key=value"),
+        ("=3", "write it as key=value"),
+        ("optimiser.=3", "write it as key=value"),
+        ("optimiser.lr=[1", "the value is not YAML"),
+        ("optimiser.rate=1", "optimiser.rate: Extra inputs"),
+        ("nothing.here=1", "nothing: Extra inputs"),
+        ("optimiser.lr=quick", "optimiser.lr: "),
+        ("stages.2.steps=1", "the recipe has no place for 'stages.2.steps'"),
+        ("stages.last.steps=1", "the recipe has no place for"),
+        ("stages.0.size=1", "stages.0.size: Extra inputs"),
+        ("name.first=x", "the recipe has no place for 'name.first'"),
+        ("stages.0.steps=", "stages.0.steps: "),
+        ("stages.1.crop.0=24", "stages.1.crop: "),
+    ],
+)
+def test_bad_override(override: str, expected: str, write) -> None:
+    assert expected in refusal(write(), override)
+
+
+def test_overrides_apply_in_order(write) -> None:
+    assert load_recipe(write(), ["seed=1", "seed=2"]).seed == 2
+
+
+def test_digest_depends_on_content_alone(write) -> None:
+    reference = load_recipe(write()).sha256
+    turned = {key: SMALL[key] for key in reversed(SMALL)}
+    assert load_recipe(write(yaml.safe_dump(turned, sort_keys=False), "other.yaml")).sha256 == reference
+    spelled = textwrap.dedent(
+        """
+        # the same, in other words
+        name:   small
+        model: "direct"
+        pairs: [T1w -> T2w, T2→T1]
+        seed: 0
+        options: {network: {groups: 4, widths: [8, 16], blocks: 1, unshuffle: 2}}
+        stages:
+          - {steps: 3, batch: 2, crop: [16, 16]}
+          - {steps: 5, batch: 8}
+        """
+    )
+    assert load_recipe(write(spelled)).sha256 == reference
+    for changes in ({"seed": 1}, {"ema": 0.9}, {"pairs": ["T2->T1", "T1->T2"]}, {"options": {}}):
+        assert load_recipe(write({**SMALL, **changes})).sha256 != reference
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("options.netwrok=3", "options: "),
+        ("options.network.widths=abc", "options: "),
+        ("options.network.widths=[]", "options: "),
+        ("options.network=null", "options: "),
+        ("options.network.groups=3", "options: "),
+        ("stages.0.crop=[15, 16]", "stages.0.crop: not a multiple of 4"),
+        ("stages.1.crop=[16, 0]", "stages.1.crop: not a multiple of 4"),
+    ],
+)
+def test_what_the_network_cannot_do_is_said_before_training(override: str, expected: str, write) -> None:
+    check_model(load_recipe(write()))
+    with pytest.raises(RecipeError) as caught:
+        check_model(load_recipe(write(), [override]))
+    assert str(caught.value).startswith(f"Recipe 'small': {expected}")
+    assert "\n" not in str(caught.value)

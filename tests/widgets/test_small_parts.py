@@ -1,0 +1,103 @@
+"""The parts without a viewer: clock, quantile, plot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QColor
+
+from napari_mrtrans.widgets.layers import RunningQuantile
+from napari_mrtrans.widgets.plots import CURVE, MARK, SlicePlot
+from napari_mrtrans.widgets.progress import Countdown, clock
+from napari_mrtrans.widgets.state import DockState
+
+
+def test_manifest_is_valid_and_its_commands_exist() -> None:
+    manifest = PluginManifest.from_distribution("napari-mrtrans")
+    manifest.validate_imports()
+    assert [widget.display_name for widget in manifest.contributions.widgets] == ["MR contrast transformation"]
+    assert [sample.key for sample in manifest.contributions.sample_data] == ["icbm152"]
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (80.4, "1:20"), (3599.9, "1:00:00"), (4000, "1:06:40")])
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_countdown_uses_the_pace_since_the_first_step() -> None:
+    time = 100.0
+    countdown = Countdown(now=lambda: time)
+    assert countdown.text() == ""
+    countdown.start()
+    time = 110.0
+    countdown.advance(5, 45)
+    assert countdown.text() == "slice 5/45 · 1:20 left"
+    time = 130.0
+    assert countdown.text() == "slice 5/45 · 1:00 left"
+
+
+def test_running_quantile_is_numpys() -> None:
+    values = np.random.default_rng(0).random((4, 1000)) ** 3
+    quantile = RunningQuantile()
+    assert quantile.value(0.99) == 0
+    for block in values:
+        quantile.add(block)
+    assert quantile.value(0.99) == pytest.approx(np.quantile(values, 0.99), abs=2e-3)
+
+
+def test_values_above_one_count_as_one() -> None:
+    quantile = RunningQuantile()
+    quantile.add(np.array([5.0, 0.1]))
+    assert quantile.value(1.0) == 1
+
+
+def test_busy_states() -> None:
+    assert [state for state in DockState if state.busy] == [
+        DockState.LOADING,
+        DockState.RUNNING,
+        DockState.CANCELLING,
+    ]
+
+
+@pytest.fixture
+def plot(qtbot) -> SlicePlot:
+    widget = SlicePlot()
+    qtbot.addWidget(widget)
+    widget.resize(300, 100)
+    widget.set_values(np.array([np.nan, 0.1, 0.2, 0.3, np.nan]))
+    widget.show()
+    return widget
+
+
+def test_a_click_tells_the_slice(plot: SlicePlot, qtbot) -> None:
+    for index in (0, 2, 4):
+        with qtbot.waitSignal(plot.slice_clicked) as caught:
+            qtbot.mouseClick(plot, Qt.MouseButton.LeftButton, pos=QPoint(round(plot.x_of(index)), 50))
+        assert caught.args == [index]
+
+
+def test_a_click_outside_the_curve_tells_the_nearest_end(plot: SlicePlot, qtbot) -> None:
+    with qtbot.waitSignal(plot.slice_clicked) as caught:
+        qtbot.mouseClick(plot, Qt.MouseButton.LeftButton, pos=QPoint(299, 50))
+    assert caught.args == [4]
+
+
+def test_the_curve_and_the_mark_are_drawn(plot: SlicePlot) -> None:
+    def drawn(colour: QColor) -> bool:
+        image = plot.grab().toImage()
+        pixels = [image.pixelColor(x, y) for x in range(image.width()) for y in range(image.height())]
+        return any(max(abs(a - b) for a, b in zip(p.getRgb(), colour.getRgb(), strict=True)) < 40 for p in pixels)
+
+    assert drawn(CURVE)
+    assert not drawn(MARK)
+    plot.set_current(3)
+    assert drawn(MARK)
+
+
+def test_an_empty_plot_ignores_clicks(qtbot) -> None:
+    widget = SlicePlot()
+    qtbot.addWidget(widget)
+    with qtbot.assertNotEmitted(widget.slice_clicked):
+        qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)

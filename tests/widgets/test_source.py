@@ -1,0 +1,183 @@
+"""From layer to volume: affines, refusals, and which slice is on screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari_nifti import napari_get_reader
+
+from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.errors import VolumeError
+from napari_mrtrans.widgets.sample_data import icbm152
+from napari_mrtrans.widgets.source import (
+    LayerSource,
+    axial_axis,
+    check_layer,
+    guess_layer_contrast,
+    is_candidate,
+    layer_affine,
+    show_slice,
+    slice_on_screen,
+)
+
+RNG = np.random.default_rng(0)
+
+
+def oblique_affine() -> np.ndarray:
+    """A P, S, R ordered grid of 1 x 1.5 x 2 mm, tilted by 20 degrees about x and 10 about z."""
+    tilt = nib.eulerangles.euler2mat(z=np.deg2rad(10), x=np.deg2rad(20))
+    axes = np.array([[0, 0, 1], [-1, 0, 0], [0, 1, 0]], dtype=float)
+    return nib.affines.from_matvec(tilt @ axes @ np.diag([1, 1.5, 2]), [5, -7, 11])
+
+
+def affine_of(codes: str) -> np.ndarray:
+    """An anisotropic grid in the named orientation."""
+    ornt = nib.orientations.axcodes2ornt(tuple(codes))
+    affine = np.zeros((4, 4))
+    for axis, (world, sign) in enumerate(ornt):
+        affine[int(world), axis] = sign * (1.0 + axis / 2)
+    affine[:3, 3] = (3, -4, 5)
+    affine[3, 3] = 1
+    return affine
+
+
+AFFINES = {code: affine_of(code) for code in ("RAS", "LAS", "LPS", "PSR", "SAR", "ILA")} | {"oblique": oblique_affine()}
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_affine_of_a_napari_nifti_layer_places_every_voxel(tmp_path: Path, name: str) -> None:
+    data = RNG.random((5, 6, 7)).astype(np.float32)
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(data, AFFINES[name]).to_filename(path)
+    voxels, keywords = open_nifti(path)
+    layer = Image(voxels, **keywords)
+    affine = layer_affine(layer)
+    # Each voxel of the layer must lie where nibabel puts the voxel of the file with the same value.
+    for value in RNG.choice(data.ravel(), 20, replace=False):
+        in_file = np.argwhere(data == value)[0]
+        in_layer = np.argwhere(np.asarray(layer.data) == value)[0]
+        np.testing.assert_allclose(
+            nib.affines.apply_affine(affine, in_layer),
+            nib.affines.apply_affine(AFFINES[name], in_file),
+            atol=1e-4,
+        )
+    # The reader says S, A, R for every file but leaves cyclic permutations as they are; the affine tells the truth.
+    assert nib.aff2axcodes(affine)[axial_axis(affine)] in "SI"
+
+
+def open_nifti(path: Path) -> tuple[np.ndarray, dict]:
+    """Data and layer keywords as the real reader gives them."""
+    data, keywords, _ = napari_get_reader(str(path))(str(path))[0]
+    return data, keywords
+
+
+def test_an_array_with_its_own_affine_is_taken_as_it_lies() -> None:
+    layer = Image(np.zeros((4, 5, 6)), metadata={"affine": affine_of("LPS")})
+    np.testing.assert_array_equal(layer_affine(layer), affine_of("LPS"))
+    assert axial_axis(layer_affine(layer)) == 2
+
+
+def test_a_plain_array_is_axial_first_with_the_layers_voxel_size() -> None:
+    affine = layer_affine(Image(np.zeros((4, 5, 6)), scale=(3, 1, 2)))
+    assert nib.aff2axcodes(affine) == ("S", "P", "L")
+    np.testing.assert_allclose(nib.affines.voxel_sizes(affine), (3, 1, 2))
+
+
+def test_a_plain_array_shown_upside_down_is_read_as_shown() -> None:
+    assert nib.aff2axcodes(layer_affine(Image(np.zeros((4, 5, 6)), scale=(-3, -1, -2)))) == ("S", "A", "R")
+
+
+@pytest.mark.parametrize(
+    "layer, line",
+    [
+        (Image(np.zeros((5, 6)), name="x"), "'x' is 2-D; expected one 3-D volume."),
+        (Image(np.zeros((2, 5, 6, 7)), name="x"), "'x' is 4-D; expected one 3-D volume."),
+        (Image(np.zeros((5, 6, 7, 3)), rgb=True, name="x"), "'x' is RGB; expected one 3-D volume."),
+        (Labels(np.zeros((5, 6, 7), int), name="x"), "'x' is a Labels layer; expected one 3-D volume."),
+        (
+            Image([np.zeros((8, 8, 8)), np.zeros((4, 4, 4))], multiscale=True, name="x"),
+            "'x' is multiscale; expected one 3-D volume.",
+        ),
+    ],
+)
+def test_refusals(layer, line: str) -> None:
+    with pytest.raises(VolumeError) as caught:
+        check_layer(layer)
+    assert str(caught.value) == line
+
+
+def test_lazy_arrays_are_read() -> None:
+    dask = pytest.importorskip("dask.array")
+    data = RNG.random((4, 5, 6)).astype(np.float32)
+    layer = Image(dask.from_array(data, chunks=2))
+    check_layer(layer)
+    volume = LayerSource(layer.data, layer_affine(layer), "lazy", Contrast.T1).volume()
+    np.testing.assert_array_equal(volume.data, data)
+
+
+@pytest.mark.parametrize(
+    "keywords, contrast",
+    [
+        ({"name": "sub-01_T2w"}, Contrast.T2),
+        ({"name": "IXI002-Guys-0828-PD"}, Contrast.PD),
+        ({"name": "brain"}, None),
+        ({"name": "x", "metadata": {"mrtrans": {"kind": "mean", "target": "FLAIR"}}}, Contrast.FLAIR),
+    ],
+)
+def test_contrast_is_guessed_from_name_and_record(keywords, contrast) -> None:
+    assert guess_layer_contrast(Image(np.zeros((4, 5, 6)), **keywords)) == contrast
+
+
+def test_std_and_samples_of_ours_are_no_sources() -> None:
+    for kind, offered in (("mean", True), ("std", False), ("samples", False)):
+        layer = Image(np.zeros((4, 5, 6)), metadata={"mrtrans": {"kind": kind, "target": "T2"}})
+        assert is_candidate(layer) is offered
+    assert not is_candidate(Labels(np.zeros((4, 5, 6), int)))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("scale", [(1, 1, 1), (-3, -1, -2)])
+def test_slice_on_screen_and_back(order, scale) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((9, 10, 11)), scale=scale, translate=(40, -20, 7))
+    viewer.dims.order = order
+    axis = order[0]
+    for index in (0, 3, 8):
+        show_slice(viewer, layer, axis, index)
+        assert slice_on_screen(viewer, layer, axis) == index
+    # The whole way of the slider, against the index where the scale is negative.
+    steps = range(viewer.dims.nsteps[axis])
+    seen = []
+    for step in steps:
+        viewer.dims.set_current_step(axis, step)
+        seen.append(slice_on_screen(viewer, layer, axis))
+    assert seen == (list(steps) if scale[axis] > 0 else list(steps)[::-1])
+
+
+def test_slice_outside_a_layer_is_clipped() -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((9, 10, 11)))
+    viewer.add_image(np.zeros((30, 10, 11)))
+    viewer.dims.set_point(0, 25)
+    assert slice_on_screen(viewer, layer, 0) == 8
+
+
+def test_sample_lies_as_napari_nifti_would_lay_it(tmp_path: Path) -> None:
+    from napari_mrtrans.sample import sample_volume
+
+    volume = sample_volume()
+    path = tmp_path / "icbm152_T1w.nii.gz"
+    nib.Nifti1Image(volume.data, volume.affine).to_filename(path)
+    data, keywords = open_nifti(path)
+    ours, our_keywords, kind = icbm152()[0]
+    assert kind == "image"
+    np.testing.assert_array_equal(ours, data)
+    np.testing.assert_allclose(our_keywords["scale"], keywords["scale"])
+    np.testing.assert_allclose(our_keywords["translate"], keywords["translate"])
+    np.testing.assert_allclose(our_keywords["metadata"]["affine"], keywords["metadata"]["affine"])
+    assert our_keywords["metadata"]["coordinate_system"] == keywords["metadata"]["coordinate_system"]
