@@ -53,23 +53,20 @@ def ensemble(volume: Volume, **changes: object) -> Ensemble:
     return Ensemble(**values)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("zooms", [(1.0, 1.0, 1.0), (0.8, 1.3, 4.0)], ids=["1 mm", "anisotropic"])
-def test_48_orientations_of_one_head_give_the_same_answer(
-    zooms: tuple[float, float, float], flow: Checkpoint, tmp_path: Path
-) -> None:
-    original = nib.Nifti1Image(head(SHAPE), np.diag([*zooms, 1]))
-    reference = run(Volume(head(SHAPE), np.diag([*zooms, 1]), Contrast.T1), flow)
+def test_48_orientations_of_one_head_give_the_same_answer(flow: Checkpoint) -> None:
+    affine = np.diag([0.8, 1.3, 4, 1])
+    original = nib.Nifti1Image(head((20, 24, 5)), affine)
+    reference = run(Volume(head((20, 24, 5)), affine, Contrast.T1), flow, steps=1)
+    straight = Orientation.from_affine(affine)
     assert reference.std[reference.mean > 0].min() > 0
     for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
         turned = original.as_reoriented(np.column_stack([order, signs]))
-        volume = Volume(np.asarray(turned.dataobj), turned.affine, Contrast.T1)
-        answer = run(volume, flow)
-        back = Orientation.from_affine(volume.affine)
+        answer = run(Volume(np.asarray(turned.dataobj), turned.affine, Contrast.T1), flow, steps=1)
+        back = Orientation.from_affine(turned.affine)
         for got, wanted in ((answer.mean, reference.mean), (answer.std, reference.std)):
-            expected = Orientation.from_affine(original.affine).to_canonical(wanted)
-            np.testing.assert_array_equal(back.to_canonical(got), expected)
-        flip = back.flips[0]
-        np.testing.assert_array_equal(answer.per_slice[::-1] if flip else answer.per_slice, reference.per_slice)
+            np.testing.assert_array_equal(back.to_canonical(got), straight.to_canonical(wanted))
+        per_slice = answer.per_slice[::-1] if back.flips[0] else answer.per_slice
+        np.testing.assert_array_equal(per_slice, reference.per_slice)
         assert answer.sigma_hat == pytest.approx(reference.sigma_hat)
 
 

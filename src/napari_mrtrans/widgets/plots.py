@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 CURVE = QColor("#d0367a")
 MARK = QColor("#f0a830")
+#: The curve stays this much below the upper edge.
+HEADROOM = 1.15
 PAD_X, PAD_TOP, PAD_BOTTOM = 6, 8, 18
 
 
@@ -106,8 +108,9 @@ class SlicePlot(QWidget):
         painter.drawLine(area.bottomLeft(), area.bottomRight())
         finite = self._values[np.isfinite(self._values)]
         if finite.size:
-            self._draw_curve(painter, area, float(finite.max()) or 1.0)
-            self._draw_labels(painter, area, text, float(finite.max()))
+            top = float(finite.max()) * HEADROOM or 1.0
+            self._draw_curve(painter, area, top)
+            self._draw_labels(painter, area, text, top)
         painter.end()
 
     def _draw_curve(self, painter: QPainter, area: QRectF, top: float) -> None:

@@ -74,7 +74,9 @@ class Monitor:
 def stream(request: Request, monitor: Monitor) -> Iterable[SliceUpdate]:
     """Start the engine. The import is here because it brings torch: not before work starts, not in the GUI thread."""
     from .. import streaming
+    from .preload import preload_torch
 
+    preload_torch()
     # The digest, for the layers' metadata, reads the whole file: here rather than in the GUI thread.
     logger.info("Running %s, sha256 %s", request.checkpoint.name, request.checkpoint.sha256)
     return streaming.stream(
