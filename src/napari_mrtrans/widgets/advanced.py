@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QRegularExpression
-from qtpy.QtGui import QRegularExpressionValidator
+from qtpy.QtGui import QIcon, QRegularExpressionValidator
 from qtpy.QtWidgets import QComboBox, QFormLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
@@ -27,7 +27,10 @@ class Advanced(QCollapsible):
     """Settings with a good default; ``None`` or ``"auto"`` leave the choice to the checkpoint and the engine."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Advanced", parent, expandedIcon="▼", collapsedIcon="▶")
+        # The default icons are painted in a colour that napari's theme does not reach; text follows it.
+        super().__init__("", parent, expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self._title(False)
+        self.toggled.connect(self._title)
         # Its own margins would set it apart from the rows above.
         if (layout := self.layout()) is not None:
             layout.setContentsMargins(0, 0, 0, 0)
@@ -58,6 +61,9 @@ class Advanced(QCollapsible):
         ):
             form.addRow(label, field)
         self.addWidget(inner)
+
+    def _title(self, expanded: bool) -> None:
+        self.setText(f"{'▾' if expanded else '▸'} Advanced")
 
     def show_defaults(self, checkpoint: Checkpoint | None) -> None:
         """Name the checkpoint's own settings as the defaults, and switch off what a deterministic model ignores."""

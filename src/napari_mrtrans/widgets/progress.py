@@ -69,7 +69,7 @@ class _Bar(QProgressBar):
 
 
 class ProgressLine(QWidget):
-    """A bar and one line under it; both keep their place while nothing runs."""
+    """A bar, and while something runs one line under it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -90,14 +90,18 @@ class ProgressLine(QWidget):
     def reset(self) -> None:
         """Empty bar, empty line."""
         self._bar.show_value(0, 1)
-        self._label.clear()
+        self._say("")
 
     def show_waiting(self, text: str) -> None:
         """A moving bar: nothing to count yet."""
         self._bar.show_value(0, 0)
-        self._label.setText(text)
+        self._say(text)
 
     def show_count(self, done: int, total: int, text: str) -> None:
         """``done`` of ``total``."""
         self._bar.show_value(done, max(total, 1))
+        self._say(text)
+
+    def _say(self, text: str) -> None:
         self._label.setText(text)
+        self._label.setVisible(bool(text))

@@ -105,7 +105,7 @@ class TransformWidget(QWidget):
             self._fail(str(error))
             return
         self.card.begin(run.n_slices)
-        self.card.setVisible(not run.deterministic)
+        self.card.setVisible(run.n > 1)
         self._mark_slice()
         run.layers.show_std(self.compare.isChecked())
         self._say("")
