@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 import napari_mrtrans as mt
-from napari_mrtrans.devices import bf16_is_fast, resolve_device
+from napari_mrtrans.devices import bf16_is_fast, resolve_device, to_channels_last
 from napari_mrtrans.networks.unet import UNet
 
 SLICE = 90
@@ -63,22 +63,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     device = resolve_device()[0]
-    print(f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, {device}, "
-          f"torch {torch.__version__}, bf16 {'on' if bf16_is_fast(device.type) else 'off'}")  # fmt: skip
+    cpu, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    bf16 = "on" if bf16_is_fast(device.type) else "off"
+    print(f"{platform.machine()} {cpu}, {threads} threads, {device}, torch {torch.__version__}, bf16 {bf16}")
     steps = mt.load_checkpoint("flow").card.sampler.steps
     empty = measure({"1 sample, 1 step": sampling(n=1, steps=1)}, rounds)["1 sample, 1 step"]
-    found = measure(
-        {f"n=20, {steps} steps (default)": sampling(n=20), "n=20, 20 steps": sampling(n=20, steps=20), "n=1": sampling(n=1)}, rounds
-    )
+    runs = {
+        f"n=20, {steps} steps (default)": sampling(n=20),
+        "n=20, 20 steps": sampling(n=20, steps=20),
+        "n=1": sampling(n=1),
+    }
+    found = measure(runs, rounds)
     base = next(iter(found.values()))
     for name, value in found.items():
-        print(f"{name:28} {value:7.2f} s   {value / base:5.2f} x default   ({value - empty:.2f} s without the fixed cost)")
+        print(f"{name:28} {value:7.2f} s   {value / base:5.2f} x default   ({value - empty:.2f} s without reading)")
     nets = {
-        "flow's own network": dict(widths=(24, 32, 48, 64)),
-        "one U-Net, 2.7 M": dict(widths=(32, 64, 128)),
-        "same, full resolution": dict(widths=(32, 64, 128), unshuffle=1),
+        "flow's own network": UNet(in_channels=2, widths=(24, 32, 48, 64)),
+        "one U-Net, 2.7 M": UNet(in_channels=2, widths=(32, 64, 128)),
+        "same, full resolution": UNet(in_channels=2, widths=(32, 64, 128), unshuffle=1),
     }
-    calls = measure({name: forward(UNet(in_channels=2, **options), 4, (160, 144)) for name, options in nets.items()}, rounds)  # type: ignore[arg-type]
+    calls = measure({name: forward(to_channels_last(net), 4, (160, 144)) for name, net in nets.items()}, rounds)
     first = next(iter(calls.values()))
     for name, value in calls.items():
         print(f"{name:28} {4 / value:7.1f} images/s   {value / first:5.2f} x the time of the first")

@@ -198,3 +198,12 @@ def test_listing_and_cards_import_no_torch(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
+
+
+def test_a_file_called_like_a_family_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "installed"
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(installed))
+    tiny_checkpoint(installed / "aaa-flow.safetensors", name="aaa-flow")
+    (tmp_path / "aaa-flow").write_text("notes")
+    monkeypatch.chdir(tmp_path)
+    assert load_checkpoint("aaa-flow").path.parent == installed

@@ -321,3 +321,8 @@ def test_a_checkpoint_may_serve_a_single_pair(tmp_path: Path, brain: Volume) -> 
     assert list(stream(brain, single, target="T2", n=1, slices=(9, 10)))
     with pytest.raises(MrtransError, match="it serves T1→T2"):
         list(stream(brain, single, target="FLAIR"))
+
+
+def test_fewer_than_one_sample_is_refused_also_when_they_are_kept(brain: Volume, flow: Checkpoint) -> None:
+    with pytest.raises(MrtransError, match="at least 1"):
+        transform(brain, flow, target="T2", n=-1, keep_samples=True)

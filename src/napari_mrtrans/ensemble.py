@@ -74,7 +74,7 @@ class Ensemble:
             MrtransError: the folder cannot be written.
         """
         folder = Path(folder)
-        stem = f"{self.volume.name}_{self.info['target']}"
+        stem = f"{self.volume.name.replace('/', '_')}_{self.info['target']}"
         images = {"mean": self.mean, "std": self.std}
         if self.samples is not None:
             images["samples"] = np.moveaxis(self.samples, 0, -1)

@@ -43,7 +43,7 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
         CheckpointError: there is none, or it is damaged.
     """
     text = str(name)
-    if text.endswith(".safetensors") or Path(text).is_file():
+    if text.endswith(".safetensors"):
         return read_checkpoint(text)
     installed = list_checkpoints()
     for checkpoint in installed:
@@ -52,6 +52,8 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
     for checkpoint in installed:
         if text == checkpoint.card.model:
             return checkpoint
+    if Path(text).is_file():
+        return read_checkpoint(text)
     raise CheckpointError(f"No checkpoint '{text}'. {_installed_line(installed)}")
 
 

@@ -237,7 +237,7 @@ def transform(
         raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
     mean, std = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     median = np.zeros(shape, dtype=np.float32) if n <= MAX_HELD else None
-    samples = np.zeros((n, *shape), dtype=np.float32) if keep_samples else None
+    samples = np.zeros((max(n, 0), *shape), dtype=np.float32) if keep_samples else None
     per_slice = np.full(volume.n_slices, np.nan)
     weights = np.zeros(volume.n_slices)
     for update in stream(

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from helpers import bids_folder
 from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.intensity import HEADROOM
 from napari_mrtrans.training.data.slices import (
     Source,
@@ -144,3 +145,15 @@ def test_fixed_slices_are_padded_and_not_augmented(source: Source) -> None:
         assert all(n % 16 == 0 for n in x.shape)
         assert (i, j) in ((0, 1), (1, 3))
         assert first != second
+
+
+def test_no_slice_left_is_said(source: Source) -> None:
+    with pytest.raises(RecipeError, match=r"data\.min_area"):
+        TrainingSlices(source, recipe(data={"min_area": 0.99}), recipe().stages[0], 0)[0]
+
+
+def test_without_a_warp_the_crop_is_a_sharp_copy() -> None:
+    image = np.random.default_rng(0).random((1, 40, 40)).astype(np.float32)
+    out = random_crop(image, Stage(steps=1, crop=(24, 24)), Augmentation(warp=0, flip=0), np.random.default_rng(3))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(image[0], 12), (24, 24))
+    assert np.abs(windows - out[0]).max(axis=(2, 3)).min() < 1e-6

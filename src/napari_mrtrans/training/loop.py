@@ -143,7 +143,7 @@ def initial_model(recipe: Recipe, source: Source) -> tuple[Model, dict[str, Any]
     """The untrained model and its options; a residual flow gets its frozen Direct network and residual scale."""
     options = {**recipe.options, "conditional": recipe.conditional}
     if recipe.mean_checkpoint is None:
-        return build(recipe.model, options), options
+        return _started(recipe, build(recipe.model, options)), options
     mean = load_checkpoint(recipe.mean_checkpoint)
     direct = mean.build()
     if not isinstance(direct, Direct) or direct.conditional != recipe.conditional:
@@ -152,7 +152,18 @@ def initial_model(recipe: Recipe, source: Source) -> tuple[Model, dict[str, Any]
     model = build(recipe.model, options)
     assert isinstance(model, Flow) and model.mean_net is not None
     model.mean_net.load_state_dict(direct.net.state_dict())
-    return model, options
+    return _started(recipe, model), options
+
+
+def _started(recipe: Recipe, model: Model) -> Model:
+    """``model`` with the weights of the checkpoint to start from, if any."""
+    if recipe.start_from is not None:
+        checkpoint = load_checkpoint(recipe.start_from)
+        try:
+            model.load_state_dict(checkpoint.build().state_dict())
+        except RuntimeError:
+            raise RecipeError(f"start_from: '{checkpoint.name}' is another network than the recipe's.") from None
+    return model
 
 
 def _residual_options(recipe: Recipe, direct: Direct, card: Card, source: Source) -> dict[str, Any]:

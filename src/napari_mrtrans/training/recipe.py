@@ -51,6 +51,7 @@ class Augmentation(_Strict):
     """Random changes of geometry (source and target together) and intensity (each its own)."""
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip")
+    warp: float = Field(0.5, ge=0, le=1, description="probability of rotation and zoom, which interpolate and so blur")
     rotate_deg: float = Field(12.0, ge=0)
     scale: float = Field(0.1, ge=0, description="standard deviation of the log of the zoom, each axis")
     source_gamma: float = Field(0.2, ge=0, description="standard deviation of log gamma")
@@ -81,6 +82,7 @@ class Recipe(_Strict):
     model: Literal["direct", "flow"]
     pairs: tuple[Pair, ...] = Field(min_length=1)
     options: dict[str, Any] = Field({}, description="the model class's own arguments (network, sigma_data, …)")
+    start_from: str | None = Field(None, description="checkpoint (name or file) whose weights training starts from")
     mean_checkpoint: str | None = Field(
         None, description="flow on residuals: the Direct checkpoint (name or file) whose mean it refines"
     )

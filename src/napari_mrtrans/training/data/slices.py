@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch.utils.data import DataLoader, Dataset
 
 from ...contrasts import Contrast, Pair
+from ...errors import RecipeError
 from ...intensity import HEADROOM
 from ...models.base import Batch, contrast_index
 from ..recipe import Augmentation, Recipe, Stage
@@ -92,6 +93,8 @@ def slice_weights(decoded: Decoded, recipe: Recipe) -> NDArray[np.float64]:
     weights = np.where(decoded.area >= recipe.data.min_area * pixels, decoded.area, 0).astype(np.float64)
     if recipe.data.exclude_masked and weights[~decoded.marked].sum() > 0:
         weights[decoded.marked] = 0
+    if not weights.any():
+        raise RecipeError("data.min_area leaves no slice to train on; lower it.")
     return weights / weights.sum()
 
 
@@ -106,12 +109,15 @@ def random_crop(
     )
     slack = np.maximum(high - low + 1 - size, 0) / 2 + 4
     centre = (low + high) / 2 + rng.uniform(-1, 1, 2) * slack
-    angle = np.deg2rad(rng.uniform(-1, 1) * options.rotate_deg)
-    zoom = np.exp(rng.normal(0, options.scale, 2))
+    warped = options.warp == 1 or rng.random() < options.warp
+    angle = np.deg2rad(rng.uniform(-1, 1) * options.rotate_deg) * warped
+    zoom = np.exp(rng.normal(0, options.scale, 2) * warped)
     flip = -1.0 if rng.random() < options.flip else 1.0
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.diag([1 / zoom[0], flip / zoom[1]])
     offset = centre - matrix @ ((size - 1) / 2)
+    if not warped:  # whole pixels: a sharp copy
+        offset = np.round(offset)
     out = np.stack(
         [ndimage.affine_transform(image, matrix, offset, tuple(size), order=1, mode="constant") for image in images]
     )
