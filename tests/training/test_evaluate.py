@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import PAIRS, bids_folder, tiny_checkpoint
+from napari_mrtrans.checkpoint import Checkpoint
+from napari_mrtrans.contrasts import Pair
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.training.data.bids import read_bids
+from napari_mrtrans.training.evaluate import Lookup, evaluate
+
+SPLITS = {"train": ["sub-00", "sub-01"], "validation": [], "test": ["sub-02"]}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bids_folder(tmp_path_factory.mktemp("bids"), subjects=3, shape=(40, 48, 24))
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tiny_checkpoint(tmp_path_factory.mktemp("flow") / "tiny-flow.safetensors", splits=SPLITS)
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tiny_checkpoint(tmp_path_factory.mktemp("direct") / "tiny-direct.safetensors", "direct", splits=SPLITS)
+
+
+@pytest.mark.parametrize("pair", [PAIRS[0], PAIRS[1]], ids=str)
+def test_the_look_up_table_finds_a_monotone_relation_in_either_direction(root: Path, pair: Pair) -> None:
+    """T2 of the made-up subjects falls with T1, FLAIR rises with it."""
+    lookup = Lookup(read_bids(root, (".",)), pair)
+    out = lookup(np.array([0.3, 0.5, 0.7], dtype=np.float32))
+    assert np.all(np.diff(out) < 0) if pair.target == "T2" else np.all(np.diff(out) > 0)
+
+
+def test_held_out_subjects_are_measured_and_written(
+    root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    pair = Pair.parse("T1->T2")
+    paths = evaluate(root, [flow, direct], tmp_path, pairs=[pair], n=3, slab=12, say=said.append)
+    assert [path.name for path in paths] == ["metrics.csv", "metrics.json", "summary.md"]
+    document = json.loads(paths[1].read_text())
+    rows = {row["method"]: row for row in document["rows"]}
+    assert rows.keys() == {"look-up table", "tiny-flow", "tiny-direct"}
+    assert {row["subject"] for row in rows.values()} == {"sub-02"}
+    assert {row["slices"] for row in rows.values()} == {12}
+    assert document["about"]["seed"] == 0
+    # The made-up relation is a look-up table; untrained networks are worse.
+    assert rows["look-up table"]["psnr"] > 30
+    assert rows["look-up table"]["psnr"] > rows["tiny-flow"]["psnr"]
+    assert rows["tiny-flow"]["psnr_fitted"] >= rows["tiny-flow"]["psnr"]
+    assert rows["tiny-flow"]["std_over_rmse"] == pytest.approx(
+        rows["tiny-flow"]["mean_std"] / rows["tiny-flow"]["rmse"]
+    )
+    assert rows["tiny-direct"]["mean_std"] is None
+    with paths[0].open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+    assert "| T1→T2 | tiny-flow | 1 |" in paths[2].read_text()
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"subjects": ["sub-00"]}, "'sub-00' is a training subject"),
+        ({"subjects": ["sub-77"]}, "'sub-77' is not in"),
+        ({"slab": 5}, "at least 11 slices"),
+        ({"pairs": [Pair.parse("T1->PD")]}, "Nothing to evaluate"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    root: Path, direct: Checkpoint, tmp_path: Path, options: dict, words: str
+) -> None:
+    with pytest.raises(MrtransError, match=words):
+        evaluate(root, [direct], tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
