@@ -13,6 +13,7 @@ from .contrasts import Contrast, Pair
 from .errors import CheckpointError, MrtransError, VolumeError
 from .grid import Orientation, SliceGrid
 from .intensity import clean, head_mask, is_stripped, normalise
+from .library import does_not_serve_line
 from .volume import Volume
 
 #: Slices are cropped to the head, in steps of this many pixels (or the network's own multiple).
@@ -89,10 +90,7 @@ def check_pair(volume: Volume, checkpoint: Checkpoint, source: Contrast | str | 
     if pair.source == pair.target:
         raise MrtransError(f"'{volume.name}' is {pair.source} already; choose another target.")
     if pair not in checkpoint.pairs:
-        raise CheckpointError(
-            f"'{checkpoint.name}' does not serve {pair}; it serves {', '.join(map(str, checkpoint.pairs))}. "
-            "Train one with napari-mrtrans-train."
-        )
+        raise CheckpointError(does_not_serve_line(checkpoint, pair))
     return pair
 
 

@@ -74,11 +74,14 @@ def choose_checkpoint(name: str | Path | None, source: Contrast, target: Contras
             return checkpoint
     checkpoint = load_checkpoint(name)
     if pair not in checkpoint.pairs:
-        raise CheckpointError(
-            f"'{checkpoint.name}' does not serve {pair}; it serves {', '.join(map(str, checkpoint.pairs))}. "
-            "Train one with napari-mrtrans-train."
-        )
+        raise CheckpointError(does_not_serve_line(checkpoint, pair))
     return checkpoint
+
+
+def does_not_serve_line(checkpoint: Checkpoint, pair: Pair) -> str:
+    """What to tell a user whose chosen checkpoint does not serve the pair."""
+    serves = ", ".join(map(str, checkpoint.pairs))
+    return f"'{checkpoint.name}' does not serve {pair}; it serves {serves}. Train one with napari-mrtrans-train."
 
 
 def no_checkpoint_line(pair: Pair) -> str:

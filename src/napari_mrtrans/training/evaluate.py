@@ -67,8 +67,8 @@ class Lookup:
         for session in sessions:
             if pair.source not in session.files or pair.target not in session.files:
                 continue
-            source, first = _normalised(session.files[pair.source], pair.source)
-            target, second = _normalised(session.files[pair.target], pair.target)
+            source, first = _normalised(Volume.load(session.files[pair.source]), pair.source)
+            target, second = _normalised(Volume.load(session.files[pair.target]), pair.target)
             both = np.flatnonzero(first & second)
             picked = rng.choice(both, min(LOOKUP_VOXELS, len(both)), replace=False)
             xs.append(source.ravel()[picked])
@@ -147,8 +147,8 @@ def _sessions(root: Path, checkpoints: Sequence[Checkpoint]) -> list[Session]:
     return read_bids(root, folders)
 
 
-def _normalised(path: Path, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    data = clean(Volume.load(path, contrast).data)
+def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    data = clean(volume.data)
     mask = head_mask(data)
     return normalise(data, mask, contrast), mask
 
@@ -158,8 +158,8 @@ def _rows(
     n: int | None, steps: int | None, slab: int | None, seed: int, device: str,
 ) -> list[Row]:  # fmt: skip
     volume = Volume.load(session.files[pair.source], pair.source)
-    source, first = _normalised(session.files[pair.source], pair.source)
-    target, second = _normalised(session.files[pair.target], pair.target)
+    source, first = _normalised(volume, pair.source)
+    target, second = _normalised(Volume.load(session.files[pair.target]), pair.target)
     if source.shape != target.shape:
         raise MrtransError(
             f"{session.name}: {pair.source} and {pair.target} lie on different grids; co-register them first."
