@@ -210,19 +210,19 @@ def evaluate(
         typer.echo(f"wrote {path}")
 
 
-def run_app(application: typer.Typer) -> None:
-    """Run a command line; a user's mistake prints one plain line to stderr and exits 2, never a traceback."""
+def run_app(application: typer.Typer, name: str) -> None:
+    """Run the command line ``name``; a user's mistake prints one plain line to stderr and exits 2, never a traceback."""
     with warnings.catch_warnings():
         # A damaged checkpoint among good ones is a remark to the user, not to a programmer.
         warnings.showwarning = lambda message, *_, **__: print(message, file=sys.stderr)
         try:
-            status = application(standalone_mode=False)
+            status = application(prog_name=name, standalone_mode=False)
         except MrtransError as error:
             print(error, file=sys.stderr)
             status = 2
         except _UsageError as error:
             if message := error.format_message().strip().rstrip("."):  # empty where the help was printed
-                where = error.ctx.command_path if error.ctx else "napari-mrtrans"
+                where = error.ctx.command_path if error.ctx else name
                 print(f"{message}. See {where} --help.", file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
@@ -234,4 +234,4 @@ def run_app(application: typer.Typer) -> None:
 
 def main() -> None:
     """Entry point of ``napari-mrtrans``."""
-    run_app(app)
+    run_app(app, "napari-mrtrans")

@@ -136,7 +136,7 @@ def main() -> None:
     """Entry point; a user's mistake prints one line and exits 2."""
     from ..cli import run_app
 
-    run_app(app)
+    run_app(app, "napari-mrtrans-train")
 
 
 __all__ = ["MrtransError", "app", "main"]
