@@ -29,16 +29,19 @@ class Batch:
         target: As ``source``.
         source_contrast: (batch,) int64, index into :data:`VOCABULARY`.
         target_contrast: As ``source_contrast``.
+        session: (batch,) int64, number of the training session; None where nobody asks.
     """
 
     source: Tensor
     target: Tensor
     source_contrast: Tensor
     target_contrast: Tensor
+    session: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        values = (getattr(self, f.name) for f in fields(self))
+        return Batch(*(None if value is None else value.to(device, non_blocking=True) for value in values))
 
 
 class Model(nn.Module, ABC):

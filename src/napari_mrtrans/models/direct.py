@@ -4,6 +4,12 @@
 
 Its minimiser is the conditional mean E[y | x], so it is as good as any answer in squared error and says nothing of
 its own certainty.
+
+How strong the contrast of a target came out is a matter of the scanner and its settings, which the source does not
+tell. With few training sessions a network learns to recognise them and to repeat their contrast, and carries that over
+to new ones. So the loss can give every training session a gain and an offset of its own for each target contrast,
+centred over the sessions (a random effect: g_s f(x) + o_s), learned with the network and not used afterwards: what
+the network itself answers is then the sessions' average contrast.
 """
 
 from __future__ import annotations
@@ -11,20 +17,27 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .base import Batch, Model, Solve, to_signed, to_unit, unet
+from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit, unet
 
 
 class Direct(Model):
-    """U-Net from source to target, linear output (clamped to [0, 1] only on export)."""
+    """U-Net from source to target, linear output (clamped to [0, 1] only on export).
+
+    Args:
+        network: U-Net options.
+        sessions: Training sessions that get a gain and an offset of their own; 0 = the plain loss.
+        conditional: Tell the network the contrast pair.
+    """
 
     deterministic = True
 
-    def __init__(self, *, network: dict[str, Any], conditional: bool = True) -> None:
+    def __init__(self, *, network: dict[str, Any], sessions: int = 0, conditional: bool = True) -> None:
         super().__init__()
         self.conditional = conditional
         self.net = unet(network, conditional=conditional, in_channels=1, out_channels=1, time=False)
+        self.effects = nn.Parameter(torch.zeros(sessions, len(VOCABULARY), 2)) if sessions else None
 
     @property
     def multiple(self) -> int:
@@ -33,7 +46,16 @@ class Direct(Model):
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         del generator  # nothing is random here
         predicted = self.net(to_signed(batch.source), None, batch.source_contrast, batch.target_contrast)
+        if self.effects is not None and batch.session is not None:
+            predicted = self._as_in_session(predicted, batch)
         return (predicted - to_signed(batch.target)).square().mean()
+
+    def _as_in_session(self, predicted: Tensor, batch: Batch) -> Tensor:
+        """The prediction in [-1, 1] with each session's own gain and offset inside the head."""
+        assert self.effects is not None
+        effects = (self.effects - self.effects.mean(dim=0))[batch.session, batch.target_contrast]
+        log_gain, offset = effects.T.reshape(2, -1, 1, 1, 1)
+        return to_signed(log_gain.exp() * to_unit(predicted) + offset * (batch.source > 0))
 
     def predict(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Tensor:
         """(batch, 1, H, W) in [0, 1] to the predicted target, same shape and unit, not clamped."""

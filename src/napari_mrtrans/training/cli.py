@@ -25,6 +25,9 @@ def run(
     devices: Annotated[int, typer.Option(min=1, help="Number of devices.")] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Background decoding processes.")] = 1,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first (takes minutes; pays on long runs).")
+    ] = False,
     cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -66,6 +69,7 @@ def run(
         resume=resume,
         max_minutes=max_minutes,
         workers=workers,
+        compiled=compile_,
     )
 
 

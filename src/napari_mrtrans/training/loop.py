@@ -57,6 +57,7 @@ def train(
     resume: bool = False,
     max_minutes: float | None = None,
     workers: int = 1,
+    compiled: bool = False,
     progress: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -71,6 +72,7 @@ def train(
         resume: Continue from the state in ``out``.
         max_minutes: End after this long with a usable checkpoint.
         workers: Background decoding processes.
+        compiled: Compile the network first.
         progress: Told after every step.
         say: Told one-line notices.
 
@@ -87,10 +89,14 @@ def train(
     to_channels_last(raw)
     options = recipe.optimiser
     trainable = [p for p in raw.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trainable, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay)
+    optimiser = torch.optim.AdamW(
+        trainable, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
+    )
     model, optimiser = fabric.setup(raw, optimiser)
     model.mark_forward_method("loss")
     ema = AveragedModel(raw, multi_avg_fn=_ema_rule(recipe.ema), use_buffers=True)
+    if compiled:
+        raw.net.compile(dynamic=False)
     step = _load_state(out / STATE, recipe, raw, ema, optimiser) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
@@ -142,6 +148,8 @@ def train(
 def initial_model(recipe: Recipe, source: Source) -> tuple[Model, dict[str, Any]]:
     """The untrained model and its options; a residual flow gets its frozen Direct network and residual scale."""
     options = {**recipe.options, "conditional": recipe.conditional}
+    if recipe.session_effects:
+        options["sessions"] = len(source.sessions)
     if recipe.mean_checkpoint is None:
         return _started(recipe, build(recipe.model, options)), options
     mean = load_checkpoint(recipe.mean_checkpoint)
@@ -160,7 +168,10 @@ def _started(recipe: Recipe, model: Model) -> Model:
     if recipe.start_from is not None:
         checkpoint = load_checkpoint(recipe.start_from)
         try:
-            model.load_state_dict(checkpoint.build().state_dict())
+            given = checkpoint.build().state_dict()
+            if "effects" in (own := model.state_dict()):  # of this run's sessions
+                given["effects"] = own["effects"]
+            model.load_state_dict(given)
         except RuntimeError:
             raise RecipeError(f"start_from: '{checkpoint.name}' is another network than the recipe's.") from None
     return model

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..checkpoint import DataSource, SamplerDefaults, first_problem
 from ..contrasts import Pair
@@ -82,6 +82,9 @@ class Recipe(_Strict):
     model: Literal["direct", "flow"]
     pairs: tuple[Pair, ...] = Field(min_length=1)
     options: dict[str, Any] = Field({}, description="the model class's own arguments (network, sigma_data, …)")
+    session_effects: bool = Field(
+        False, description="direct: a gain and offset for every training session, so that the network learns their average"
+    )
     start_from: str | None = Field(None, description="checkpoint (name or file) whose weights training starts from")
     mean_checkpoint: str | None = Field(
         None, description="flow on residuals: the Direct checkpoint (name or file) whose mean it refines"
@@ -108,6 +111,12 @@ class Recipe(_Strict):
             return tuple(pair if isinstance(pair, Pair) else Pair.parse(pair) for pair in value)
         except MrtransError as error:
             raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _effects(self) -> Recipe:
+        if self.session_effects and self.model != "direct":
+            raise ValueError("session_effects is for model: direct")
+        return self
 
     @property
     def conditional(self) -> bool:

@@ -37,7 +37,7 @@ def validate(
     was_training = model.training
     model.eval()
     psnrs, stds, squares, rows = [], [], [], []
-    for _, (source, target, first, second) in held:
+    for _, (source, target, first, second, _) in held:
         x = torch.from_numpy(source)[None, None].to(device)
         y = torch.from_numpy(target)[None, None].to(device)
         contrasts = torch.tensor([first], device=device), torch.tensor([second], device=device)

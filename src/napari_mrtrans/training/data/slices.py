@@ -22,7 +22,7 @@ from ..recipe import Augmentation, Recipe, Stage
 from .bids import Session
 from .store import Decoded, decode
 
-Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int]
+Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class TrainingSlices(Dataset[Item]):
             self.recipe.augmentation.target_gain,
             rng,
         )
-        return source, target, contrast_index(pair.source), contrast_index(pair.target)
+        return source, target, contrast_index(pair.source), contrast_index(pair.target), index
 
 
 def slice_weights(decoded: Decoded, recipe: Recipe) -> NDArray[np.float64]:
@@ -163,12 +163,13 @@ def smooth_field(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np
 
 def collate(items: list[Item]) -> Batch:
     """Stack items into a :class:`Batch` of CPU tensors."""
-    source, target, first, second = zip(*items, strict=True)
+    source, target, first, second, session = zip(*items, strict=True)
     return Batch(
         torch.from_numpy(np.stack(source))[:, None],
         torch.from_numpy(np.stack(target))[:, None],
         torch.tensor(first, dtype=torch.int64),
         torch.tensor(second, dtype=torch.int64),
+        torch.tensor(session, dtype=torch.int64),
     )
 
 
@@ -203,7 +204,7 @@ def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, multiple: 
         first, second = (
             _pad(np.asarray(decoded.images[decoded.contrasts.index(c), z], dtype=np.float32), multiple) for c in pair
         )
-        out.append((pair, (first, second, contrast_index(pair.source), contrast_index(pair.target))))
+        out.append((pair, (first, second, contrast_index(pair.source), contrast_index(pair.target), index)))
     return out
 
 
