@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CARD_VERSION = 1
 CARD_KEY = "napari_mrtrans"
 DETERMINISTIC = frozenset({"direct", "resvit"})
+#: One network call for each sample, no sampler.
+SINGLE_PASS = DETERMINISTIC | {"cgan"}
 
 
 class _Strict(BaseModel):
@@ -112,6 +114,11 @@ class Checkpoint:
     def deterministic(self) -> bool:
         """One answer and no spread."""
         return self.card.deterministic
+
+    @property
+    def single_pass(self) -> bool:
+        """One network call for each sample: sampler and steps mean nothing."""
+        return self.card.model in SINGLE_PASS
 
     @property
     def size_bytes(self) -> int:

@@ -66,7 +66,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
                 "size_bytes": c.size_bytes,
                 "parameters": c.n_parameters,
                 "sampler": c.card.sampler.model_dump(),
-                "steps": 1 if c.deterministic else c.card.sampler.steps,
+                "steps": 1 if c.single_pass else c.card.sampler.steps,
                 "origin": "shipped" if c.path.parent == shipped_checkpoint_dir() else "user",
                 "path": str(c.path),
                 "sha256": c.sha256,
@@ -77,7 +77,8 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         typer.echo(json.dumps(rows, indent=2))
         return
     for c in found:
-        steps = "1 pass" if c.deterministic else f"{c.card.sampler.steps} steps x {c.card.sampler.n} samples"
+        steps = "1 pass" if c.single_pass else f"{c.card.sampler.steps} steps"
+        steps += "" if c.deterministic else f" x {c.card.sampler.n} samples"
         typer.echo(
             f"{c.name}  ({c.card.model}, {c.n_parameters / 1e6:.1f} M weights, {c.size_bytes / 1e6:.1f} MB, {steps})"
         )
@@ -108,7 +109,9 @@ def transform(
     model: Annotated[str | None, typer.Option(help="Family (flow, direct), installed name, or file.")] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="Samples; default: the checkpoint's (20).")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Noise levels; default: the checkpoint's.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="dpm++2m, heun or euler.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="dpm++2m, heun, ancestral, ddim, langevin, … or reference.")
+    ] = None,
     slices: Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices.")] = None,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
     mask: Annotated[Path | None, typer.Option(help="Head mask on the input's grid.")] = None,
@@ -211,7 +214,7 @@ def evaluate(
 
 
 def run_app(application: typer.Typer, name: str) -> None:
-    """Run the command line ``name``; a user's mistake prints one plain line to stderr and exits 2, never a traceback."""
+    """Run the command line ``name``; a user's mistake prints one plain line to stderr and exits 2, no traceback."""
     with warnings.catch_warnings():
         # A damaged checkpoint among good ones is a remark to the user, not to a programmer.
         warnings.showwarning = lambda message, *_, **__: print(message, file=sys.stderr)

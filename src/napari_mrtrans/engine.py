@@ -33,6 +33,16 @@ def start_noise(seed: int, sample: int, shape: tuple[int, int]) -> NDArray[np.fl
     return np.random.default_rng([seed, sample]).standard_normal(shape, dtype=np.float32)
 
 
+def start_latent(seed: int, sample: int, length: int) -> NDArray[np.float32]:
+    """Standard normal latent vector of one sample, the same for all slices and devices: (length,)."""
+    return np.random.default_rng([seed, sample]).standard_normal(length, dtype=np.float32)
+
+
+def step_noise(seed: int, sample: int, step: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Standard normal noise that a stochastic sampler adds to one sample at one step: (rows, columns)."""
+    return np.random.default_rng([seed, sample, step + 1]).standard_normal(shape, dtype=np.float32)
+
+
 class Moments:
     """Running sums when there are too many samples to hold."""
 
@@ -125,14 +135,22 @@ class Engine:
         import torch
 
         from .models.base import contrast_index
-        from .samplers import SAMPLERS, log_sigmas
+        from .samplers import plan
 
         job = self.job
         boxes = [self._slice(index)[1] for index in group]
         images = np.stack([self._slice(index)[0][box] for index, box in zip(group, boxes, strict=True)])
-        noises = [start_noise(job.seed, number, job.grid.shape) for number in numbers]
-        noise = np.stack([[sheet[box] for sheet in noises] for box in boxes])
-        levels = log_sigmas(job.steps, self.defaults.sigma_min, self.defaults.sigma_max)
+        if self.model.latent:
+            noise = np.stack([[start_latent(job.seed, number, self.model.latent) for number in numbers]] * len(group))
+        else:
+            noise = _sheets([start_noise(job.seed, number, job.grid.shape) for number in numbers], boxes)
+        sample, levels = plan(
+            self.model, job.sampler, job.steps, self.defaults.sigma_min, self.defaults.sigma_max
+        )  # fmt: skip
+
+        def added(step: int) -> torch.Tensor:
+            sheets = _sheets([step_noise(job.seed, number, step, job.grid.shape) for number in numbers], boxes)
+            return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(self.device)
 
         def callback(done: int, total: int) -> None:
             if self.cancel is not None and self.cancel():
@@ -141,7 +159,7 @@ class Engine:
                 self.on_step(done, total)
 
         def solve(predict: Any, start: torch.Tensor) -> torch.Tensor:
-            return SAMPLERS[job.sampler](predict, start * levels[0], levels, callback=callback)
+            return sample(predict, start * levels[0], levels, noise=added, callback=callback)
 
         callback(0, 1)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -169,6 +187,11 @@ def head_box(image: NDArray[np.float32], step: int) -> Box:
         low = min(max((low + high - size) // 2, 0), image.shape[axis] - size)
         sides.append(slice(low, low + size))
     return sides[0], sides[1]
+
+
+def _sheets(noises: Sequence[NDArray[np.float32]], boxes: Sequence[Box]) -> NDArray[np.float32]:
+    """The part of each sample's noise in each slice's box: (slices, samples, rows, columns)."""
+    return np.stack([[sheet[box] for sheet in noises] for box in boxes])
 
 
 def _shape(box: Box) -> tuple[int, int]:

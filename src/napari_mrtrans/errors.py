@@ -22,6 +22,10 @@ class RecipeError(MrtransError):
     """A training recipe or its data folder is wrong."""
 
 
+class TrainingError(MrtransError):
+    """A training run cannot go on."""
+
+
 class DeviceError(MrtransError):
     """The requested compute device cannot be used."""
 

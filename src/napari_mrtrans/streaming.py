@@ -87,7 +87,7 @@ def stream(
         start_slice: Index along ``volume.axial_axis``; None = middle of the head.
         slices: Restrict to ``range`` or (first, past-last) along that axis; slices without head are skipped.
         steps: Noise levels; None = the checkpoint's default.
-        sampler: One of :data:`napari_mrtrans.samplers.SAMPLERS`; None = the checkpoint's default.
+        sampler: One of :data:`napari_mrtrans.samplers.SAMPLERS`, or ``reference``; None = the checkpoint's default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``.
         batch: Images for each network call, or ``auto``. Halved by itself when memory runs out.
         mask: Head mask, same shape as the volume; None = found automatically.
@@ -130,11 +130,11 @@ def _run(
     from .devices import resolve_device
     from .samplers import LOSSY_BELOW, SAMPLERS
 
-    if job.sampler not in SAMPLERS:
-        raise MrtransError(f"Unknown sampler '{job.sampler}'; choose one of {', '.join(SAMPLERS)}.")
-    if not checkpoint.deterministic and job.steps < LOSSY_BELOW.get(job.sampler, 0):
+    if job.sampler not in (*SAMPLERS, "reference"):
+        raise MrtransError(f"Unknown sampler '{job.sampler}'; choose one of {', '.join(SAMPLERS)}, reference.")
+    if not checkpoint.single_pass and job.steps < LOSSY_BELOW.get(job.sampler, 0):
         enough = LOSSY_BELOW[job.sampler]
-        status(f"'{job.sampler}' with {job.steps} steps loses much of the spread; use dpm++2m, or {enough} steps.")
+        status(f"'{job.sampler}' with {job.steps} steps distorts the spread; use dpm++2m, or {enough} steps.")
     device, notice = resolve_device(device_name)
     for line in (*job.notices, *([notice] if notice else [])):
         status(line)
@@ -268,8 +268,8 @@ def transform(
         "units": checkpoint.card.units,
         "seed": seed,
         "n": n,
-        "sampler": None if checkpoint.deterministic else sampler or defaults.name,
-        "steps": 1 if checkpoint.deterministic else steps or defaults.steps,
+        "sampler": None if checkpoint.single_pass else sampler or defaults.name,
+        "steps": 1 if checkpoint.single_pass else None if sampler == "reference" else steps or defaults.steps,
         "device": str(resolve_device(device)[0]),
         "seconds": round(time.perf_counter() - began, 3),
         "slices_done": int((weights > 0).sum()),

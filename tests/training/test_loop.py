@@ -9,9 +9,10 @@ from helpers import TINY, bids_folder, tiny_checkpoint
 from napari_mrtrans.checkpoint import read_checkpoint
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.training.data.slices import Source
-from napari_mrtrans.training.loop import STATE, Progress, train
+from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.recipe import Augmentation, Recipe
 from napari_mrtrans.training.setup import open_splits
+from napari_mrtrans.training.state import STATE
 
 
 def recipe(model: str = "direct", steps: tuple[int, int] = (4, 4), **changes: object) -> Recipe:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .base import Batch, Model
+from .cgan import CGAN
+from .ddpm import DDPM
 from .direct import Direct
 from .flow import Flow
+from .ncsn import NCSN
+from .sigma import SigmaModel
 
-FAMILIES: dict[str, type[Model]] = {"direct": Direct, "flow": Flow}
+FAMILIES: dict[str, type[Model]] = {"direct": Direct, "flow": Flow, "ddpm": DDPM, "ncsn": NCSN, "cgan": CGAN}
 
 
 def build(family: str, options: dict[str, Any]) -> Model:
@@ -16,4 +20,4 @@ def build(family: str, options: dict[str, Any]) -> Model:
     return FAMILIES[family](**options)
 
 
-__all__ = ["FAMILIES", "Batch", "Direct", "Flow", "Model", "build"]
+__all__ = ["CGAN", "DDPM", "FAMILIES", "NCSN", "Batch", "Direct", "Flow", "Model", "SigmaModel", "build"]

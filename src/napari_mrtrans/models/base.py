@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contrasts import Contrast
-from ..networks.unet import UNet
+from ..networks.unet import PRESETS, UNet
 
 #: Position in this list is the network's contrast index; the order is part of every checkpoint and never changes.
 VOCABULARY: tuple[Contrast, ...] = (Contrast.T1, Contrast.T2, Contrast.PD, Contrast.FLAIR)
@@ -40,8 +40,11 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        values = (getattr(self, f.name) for f in fields(self))
-        return Batch(*(None if value is None else value.to(device, non_blocking=True) for value in values))
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            moved[field.name] = None if value is None else value.to(device, non_blocking=True)
+        return Batch(**moved)
 
 
 class Model(nn.Module, ABC):
@@ -51,6 +54,12 @@ class Model(nn.Module, ABC):
     deterministic: bool = False
     #: Contrast pairs are told to the network.
     conditional: bool
+    #: Length of the latent vector of each sample; 0 = samples start from noise images.
+    latent: int = 0
+    #: Updates of the critic for each update of the model.
+    critic_steps: int = 1
+    #: Name and number of levels of the sampler that all others are measured against; see :mod:`..samplers`.
+    reference: tuple[str, int] = ("", 0)
 
     @property
     @abstractmethod
@@ -58,8 +67,24 @@ class Model(nn.Module, ABC):
         """Height and width must be multiples of this."""
 
     @abstractmethod
-    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Scalar training loss; every random number comes from ``generator`` (dropout apart)."""
+    def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
+        """Scalar training loss; every random number comes from ``generator`` (dropout apart).
+
+        ``critic`` is what :meth:`make_critic` made, and None for the models without one.
+        """
+
+    def make_critic(self) -> nn.Module | None:
+        """The network that an adversarial model trains against; needed in training only."""
+        return None
+
+    def critic_loss(self, critic: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Scalar loss of the critic, the model held fixed."""
+        raise NotImplementedError(f"{type(self).__name__} has no critic")
+
+    def own_levels(self, steps: int) -> list[float] | None:
+        """``steps`` of the noise levels the model was trained on, descending; None where it has no such set."""
+        del steps
+        return None
 
     @abstractmethod
     def sample(
@@ -71,7 +96,8 @@ class Model(nn.Module, ABC):
             source: (slices, 1, H, W) in [0, 1].
             source_contrast: (slices,) int64.
             target_contrast: As ``source_contrast``.
-            noise: (slices, n, H, W), standard normal. Deterministic models use its shape alone, with n = 1.
+            noise: Standard normal: (slices, n, H, W), or (slices, n, :attr:`latent`) where that is not 0. Deterministic
+                models use its shape alone, with n = 1.
             solve: The sampler.
 
         Returns:
@@ -79,8 +105,16 @@ class Model(nn.Module, ABC):
         """
 
 
-def unet(options: dict[str, Any], *, conditional: bool, **fixed: Any) -> UNet:
-    """Build the shared U-Net from a recipe's ``network`` section."""
+def unet(options: dict[str, Any] | str, *, conditional: bool, **fixed: Any) -> UNet:
+    """Build the shared U-Net from a recipe's ``network`` section or the name of a preset.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    if isinstance(options, str):
+        if options not in PRESETS:
+            raise ValueError(f"network preset '{options}' is none of {', '.join(PRESETS)}")
+        options = PRESETS[options]
     return UNet(**{**options, **fixed}, contrasts=len(VOCABULARY) if conditional else 0)
 
 

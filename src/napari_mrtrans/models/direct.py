@@ -26,14 +26,14 @@ class Direct(Model):
     """U-Net from source to target, linear output (clamped to [0, 1] only on export).
 
     Args:
-        network: U-Net options.
+        network: U-Net options or the name of a preset.
         sessions: Training sessions that get a gain and an offset of their own; 0 = the plain loss.
         conditional: Tell the network the contrast pair.
     """
 
     deterministic = True
 
-    def __init__(self, *, network: dict[str, Any], sessions: int = 0, conditional: bool = True) -> None:
+    def __init__(self, *, network: dict[str, Any] | str, sessions: int = 0, conditional: bool = True) -> None:
         super().__init__()
         self.conditional = conditional
         self.net = unet(network, conditional=conditional, in_channels=1, out_channels=1, time=False)
@@ -43,7 +43,7 @@ class Direct(Model):
     def multiple(self) -> int:
         return self.net.multiple
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
         del generator  # nothing is random here
         predicted = self.net(to_signed(batch.source), None, batch.source_contrast, batch.target_contrast)
         if self.effects is not None and batch.session is not None:

@@ -12,6 +12,7 @@ several transformations.
 from __future__ import annotations
 
 import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,31 +27,90 @@ def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10_000.0)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+#: Named sizes. ``paper``: widths and attention of improved-diffusion's rule for 128 pixels; ``fast`` is what we ship.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"widths": (128, 128, 256, 384, 512), "blocks": 2, "attention": (3,), "unshuffle": 1, "groups": 32,
+              "scale_shift": False},
+    "base": {"widths": (64, 128, 192, 256), "blocks": 2, "attention": (3,), "unshuffle": 1, "groups": 32,
+             "scale_shift": False},
+    "light": {"widths": (64, 64, 128, 128, 256), "blocks": 2, "attention": (3,), "unshuffle": 1, "groups": 32,
+              "scale_shift": False},
+    "fast": {"widths": (32, 64, 128), "blocks": 1, "unshuffle": 2, "groups": 8},
+    "tiny": {"widths": (16, 32, 32), "blocks": 1, "unshuffle": 1, "groups": 8},
+}  # fmt: skip
+
+
+class ConditionalInstanceNorm(nn.Module):
+    """Instance normalisation whose scale and shift come from a latent vector (Dumoulin et al. 2017, arXiv 1610.07629).
+
+        CIN(h, z)_c = γ_c(z) (h_c - mean) / sqrt(variance + 1e-6) + β_c(z)
+
+    Args:
+        channels: C of h (batch, C, H, W).
+        latent: Length of z (batch, latent).
+        form: ``elu``: γ = ELU(W z + b) and β likewise (Ray et al. 2022, the paper's cGAN); ``affine``: γ = 1 + W z,
+            β = W z.
+    """
+
+    def __init__(self, channels: int, latent: int, form: Literal["elu", "affine"] = "elu") -> None:
+        super().__init__()
+        self.form = form
+        self.project = nn.Linear(latent, 2 * channels, bias=form == "elu")
+
+    def forward(self, h: Tensor, z: Tensor) -> Tensor:
+        gamma, beta = self.project(z)[:, :, None, None].chunk(2, dim=1)
+        gamma, beta = (F.elu(gamma), F.elu(beta)) if self.form == "elu" else (1 + gamma, beta)
+        return torch.addcmul(beta, gamma, F.instance_norm(h, eps=1e-6))
+
+
+def _normalise(norm: nn.Module, x: Tensor, latent: Tensor | None) -> Tensor:
+    out: Tensor = norm(x, latent) if isinstance(norm, ConditionalInstanceNorm) else norm(x)
+    return out
+
+
 class ResBlock(nn.Module):
-    """GroupNorm-SiLU-conv twice; the embedding is added (or scales and shifts: FiLM) before the second convolution."""
+    """Norm-SiLU-conv twice; the embedding is added (or scales and shifts: FiLM) before the second convolution.
+
+    The norm is group normalisation or, with a ``latent`` length, conditional instance normalisation.
+    """
 
     def __init__(
-        self, c_in: int, c_out: int, embedding: int, *, groups: int, dropout: float, scale_shift: bool
+        self,
+        c_in: int,
+        c_out: int,
+        embedding: int,
+        *,
+        groups: int,
+        dropout: float,
+        scale_shift: bool,
+        latent: int = 0,
+        latent_form: Literal["elu", "affine"] = "elu",
     ) -> None:
         super().__init__()
         self.scale_shift = scale_shift
-        self.norm1 = nn.GroupNorm(groups, c_in)
+
+        def norm(channels: int) -> nn.Module:
+            if latent:
+                return ConditionalInstanceNorm(channels, latent, latent_form)
+            return nn.GroupNorm(groups, channels)
+
+        self.norm1 = norm(c_in)
         self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
         self.project = nn.Linear(embedding, c_out * (2 if scale_shift else 1)) if embedding else None
-        self.norm2 = nn.GroupNorm(groups, c_out)
+        self.norm2 = norm(c_out)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = _zero(nn.Conv2d(c_out, c_out, 3, padding=1))
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
-    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
+    def forward(self, x: Tensor, embedding: Tensor | None, latent: Tensor | None = None) -> Tensor:
+        h = self.conv1(F.silu(_normalise(self.norm1, x, latent)))
         if self.project is None or embedding is None:
-            h = F.silu(self.norm2(h))
+            h = F.silu(_normalise(self.norm2, h, latent))
         elif self.scale_shift:
             scale, shift = self.project(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
-            h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+            h = F.silu(torch.addcmul(shift, _normalise(self.norm2, h, latent), 1 + scale))
         else:
-            h = F.silu(self.norm2(h + self.project(F.silu(embedding))[:, :, None, None]))
+            h = F.silu(_normalise(self.norm2, h + self.project(F.silu(embedding))[:, :, None, None], latent))
         return self.skip(x) + self.conv2(self.dropout(h))
 
 
@@ -79,8 +139,8 @@ class _Level(nn.Module):
         self.block = block
         self.attention = attention
 
-    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        x = self.block(x, embedding)
+    def forward(self, x: Tensor, embedding: Tensor | None, latent: Tensor | None = None) -> Tensor:
+        x = self.block(x, embedding, latent)
         return x if self.attention is None else self.attention(x)
 
 
@@ -101,6 +161,9 @@ class UNet(nn.Module):
         time: Whether :meth:`forward` takes a noise-level input.
         contrasts: Size of the contrast vocabulary; 0 = the network serves one pair and is not told.
         context_channels: Channels of a feature map, at the stem's resolution, taken besides the image.
+        latent: Length of a latent vector that every residual block but the first takes through conditional instance
+            normalisation; 0 = none, group normalisation throughout.
+        latent_form: See :class:`ConditionalInstanceNorm`.
 
     Height and width of the input must be multiples of :attr:`multiple`.
     """
@@ -121,6 +184,8 @@ class UNet(nn.Module):
         time: bool = True,
         contrasts: int = 4,
         context_channels: int = 0,
+        latent: int = 0,
+        latent_form: Literal["elu", "affine"] = "elu",
     ) -> None:
         super().__init__()
         self.unshuffle = unshuffle
@@ -132,8 +197,17 @@ class UNet(nn.Module):
         self.source = nn.Embedding(contrasts, size) if contrasts else None
         self.target = nn.Embedding(contrasts, size) if contrasts else None
 
-        def level(c_in: int, c_out: int, index: int) -> _Level:
-            block = ResBlock(c_in, c_out, size, groups=groups, dropout=dropout, scale_shift=scale_shift)
+        def level(c_in: int, c_out: int, index: int, z: int = latent) -> _Level:
+            block = ResBlock(
+                c_in,
+                c_out,
+                size,
+                groups=groups,
+                dropout=dropout,
+                scale_shift=scale_shift,
+                latent=z,
+                latent_form=latent_form,
+            )
             return _Level(block, Attention(c_out, groups=groups, heads=heads) if index in attention else None)
 
         self.stem = nn.Conv2d(in_channels * unshuffle**2 + context_channels, base, 3, padding=1)
@@ -141,7 +215,7 @@ class UNet(nn.Module):
         skips, channels = [base], base
         for index, width in enumerate(widths):
             for _ in range(blocks):
-                self.down.append(level(channels, width, index))
+                self.down.append(level(channels, width, index, latent if len(self.down) else 0))
                 channels = width
                 skips.append(channels)
             if index < len(widths) - 1:
@@ -168,12 +242,14 @@ class UNet(nn.Module):
         target: Tensor | None = None,
         *,
         context: Tensor | None = None,
+        latent: Tensor | None = None,
     ) -> Tensor:
         """(batch, in_channels, H, W) to (batch, out_channels, H, W).
 
-        ``time`` is (batch,) float, ``source`` and ``target`` are (batch,) int64 contrast indices.
+        ``time`` is (batch,) float, ``source`` and ``target`` are (batch,) int64 contrast indices, ``latent`` is
+        (batch, latent).
         """
-        return self.with_features(image, time, source, target, context=context)[0]
+        return self.with_features(image, time, source, target, context=context, latent=latent)[0]
 
     def with_features(
         self,
@@ -183,6 +259,7 @@ class UNet(nn.Module):
         target: Tensor | None = None,
         *,
         context: Tensor | None = None,
+        latent: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, and the last feature map (batch, feature_channels, H / unshuffle, W / unshuffle)."""
         embedding = self._embed(time, source, target)
@@ -190,12 +267,12 @@ class UNet(nn.Module):
         h = self.stem(h if context is None else torch.cat([h, context], dim=1))
         skips = [h]
         for stage in self.down:
-            h = stage(h, embedding) if isinstance(stage, _Level) else stage(h)
+            h = stage(h, embedding, latent) if isinstance(stage, _Level) else stage(h)
             skips.append(h)
-        h = self.middle[1](self.middle_attention(self.middle[0](h, embedding)), embedding)
+        h = self.middle[1](self.middle_attention(self.middle[0](h, embedding, latent)), embedding, latent)
         for stage in self.up:
             if isinstance(stage, _Level):
-                h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
+                h = stage(torch.cat([h, skips.pop()], dim=1), embedding, latent)
             else:
                 h = stage(F.interpolate(h, scale_factor=2.0, mode="nearest"))
         h = F.silu(self.norm(h))

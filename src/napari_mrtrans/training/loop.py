@@ -6,8 +6,6 @@ exactly the steps that the uninterrupted run takes.
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,23 +15,22 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoint import Card, Grid, Intensity, write_checkpoint
 from ..devices import bf16_is_fast, to_channels_last
-from ..errors import RecipeError
+from ..errors import RecipeError, TrainingError
 from ..intensity import HEADROOM
-from ..library import load_checkpoint
-from ..models import Batch, Direct, Flow, Model, build
+from ..models import Batch, Model
 from .data.slices import Source, TrainingSlices, batches, fixed_slices
+from .initial import initial_model
+from .opponent import Opponent
 from .recipe import Recipe
+from .state import STATE, Parts, load_state, save_state
 from .validation import validate
 
-STATE = "state.safetensors"
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
@@ -78,6 +75,7 @@ def train(
 
     Raises:
         RecipeError: the state belongs to another recipe, or there is none to resume.
+        TrainingError: the loss stopped being finite.
     """
     out.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=_precision(recipe, accelerator))
@@ -94,39 +92,58 @@ def train(
     )
     model, optimiser = fabric.setup(raw, optimiser)
     model.mark_forward_method("loss")
+    model.mark_forward_method("critic_loss")
+    opponent = Opponent.make(raw, recipe, fabric)
     ema = AveragedModel(raw, multi_avg_fn=_ema_rule(recipe.ema), use_buffers=True)
     if compiled:
-        raw.net.compile(dynamic=False)
-    step = _load_state(out / STATE, recipe, raw, ema, optimiser) if resume else 0
+        torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
+    parts = Parts(raw, ema, optimiser, opponent)
+    step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
     held = fixed_slices(splits["validation"], recipe.pairs, recipe.validation_slices, raw.multiple)
     board = _board(out) if fabric.is_global_zero else None
     began = saved = time.monotonic()
     finished = True
+    losses = {"loss": 0.0}
     for batch in _all_batches(recipe, splits["train"], step, workers, fabric):
         seed = (recipe.seed << 40) + (fabric.global_rank << 32) + step
         torch.manual_seed(seed)
-        for group in optimiser.param_groups:
+        for group in (*optimiser.param_groups, *(opponent.optimiser.param_groups if opponent else ())):
             group["lr"] = options.lr * _lr_factor(step, recipe)
         model.train()
-        loss = model.loss(batch.to(fabric.device), torch.Generator().manual_seed(seed))
-        fabric.backward(loss)
-        fabric.clip_gradients(model, optimiser, max_norm=options.clip)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        ema.update_parameters(raw)
+        batch, generator = batch.to(fabric.device), torch.Generator().manual_seed(seed)
+        if opponent is not None:
+            losses["critic"] = opponent.learn(model, batch, generator, fabric, options.clip)
+        if (step + 1) % raw.critic_steps == 0 or opponent is None:
+            loss = model.loss(batch, generator, opponent.critic if opponent else None)
+            losses["loss"] = float(loss.detach())
+            if math.isfinite(losses["loss"]):
+                fabric.backward(loss)
+                fabric.clip_gradients(model, optimiser, max_norm=options.clip)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+                ema.update_parameters(raw)
+        if not all(math.isfinite(value) for value in losses.values()):
+            path = out / f"{recipe.name}.safetensors"
+            if fabric.is_global_zero:
+                write_checkpoint(path, _averaged(ema), make_card(recipe, model_options, splits, step, {}))
+            raise TrainingError(
+                f"The loss was no longer finite at step {step + 1}; the weights before it are in '{path}'. "
+                "Lower optimiser.lr, or choose precision: float32."
+            )
         step += 1
         now = time.monotonic()
         if progress:
-            progress(Progress(step, recipe.total_steps, float(loss.detach()), now - began))
+            progress(Progress(step, recipe.total_steps, losses["loss"], now - began))
         if board is not None and step % 10 == 0:
-            board.add_scalar("train/loss", float(loss.detach()), step)
+            for name, value in losses.items():
+                board.add_scalar(f"train/{name}", value, step)
         if step % recipe.validate_every == 0 and held and fabric.is_global_zero:
             metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler)
             say(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
         if now - saved > 60 * recipe.checkpoint_minutes and fabric.is_global_zero:
-            _save_state(out / STATE, recipe, step, raw, ema, optimiser)
+            save_state(out / STATE, recipe, step, parts)
             saved = now
         if max_minutes is not None and fabric.broadcast(now - began > 60 * max_minutes):
             finished = step >= recipe.total_steps
@@ -138,56 +155,11 @@ def train(
         if finished:
             (out / STATE).unlink(missing_ok=True)
         else:
-            _save_state(out / STATE, recipe, step, raw, ema, optimiser)
+            save_state(out / STATE, recipe, step, parts)
             say(f"Stopped after {step} of {recipe.total_steps} steps; --resume continues.")
         if board is not None:
             board.close()
     return path
-
-
-def initial_model(recipe: Recipe, source: Source) -> tuple[Model, dict[str, Any]]:
-    """The untrained model and its options; a residual flow gets its frozen Direct network and residual scale."""
-    options = {**recipe.options, "conditional": recipe.conditional}
-    if recipe.session_effects:
-        options["sessions"] = len(source.sessions)
-    if recipe.mean_checkpoint is None:
-        return _started(recipe, build(recipe.model, options)), options
-    mean = load_checkpoint(recipe.mean_checkpoint)
-    direct = mean.build()
-    if not isinstance(direct, Direct) or direct.conditional != recipe.conditional:
-        raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
-    options |= _residual_options(recipe, direct, mean.card, source)
-    model = build(recipe.model, options)
-    assert isinstance(model, Flow) and model.mean_net is not None
-    model.mean_net.load_state_dict(direct.net.state_dict())
-    return _started(recipe, model), options
-
-
-def _started(recipe: Recipe, model: Model) -> Model:
-    """``model`` with the weights of the checkpoint to start from, if any."""
-    if recipe.start_from is not None:
-        checkpoint = load_checkpoint(recipe.start_from)
-        try:
-            given = checkpoint.build().state_dict()
-            if "effects" in (own := model.state_dict()):  # of this run's sessions
-                given["effects"] = own["effects"]
-            model.load_state_dict(given)
-        except RuntimeError:
-            raise RecipeError(f"start_from: '{checkpoint.name}' is another network than the recipe's.") from None
-    return model
-
-
-def _residual_options(recipe: Recipe, direct: Direct, card: Card, source: Source) -> dict[str, Any]:
-    """Residual standard deviation over the first 128 augmented training slices, brain voxels, [-1, 1] units."""
-    stage = recipe.stages[-1]
-    total = count = 0.0
-    for batch in itertools.islice(batches(TrainingSlices(source, recipe, stage, 0), 0, 0), -(-128 // stage.batch)):
-        with torch.no_grad():
-            error = direct.predict(batch.source, batch.source_contrast, batch.target_contrast) - batch.target
-        inside = batch.source > 0
-        total += float((2 * error[inside]).square().sum())
-        count += float(inside.sum())
-    return {"mean_network": card.options["network"], "residual_std": round(math.sqrt(total / count), 4)}
 
 
 def make_card(
@@ -231,8 +203,13 @@ def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric
 def _lr_factor(step: int, recipe: Recipe) -> float:
     options = recipe.optimiser
     warm = min(1.0, (step + 1) / max(1, options.warmup))
-    cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.total_steps))
-    return warm * (options.final + (1 - options.final) * cosine)
+    done = step / recipe.total_steps
+    decay = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
+        "half-linear": min(1.0, 2 * (1 - done)),
+        "constant": 1.0,
+    }[options.schedule]
+    return warm * (options.final + (1 - options.final) * decay)
 
 
 def _ema_rule(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
@@ -262,49 +239,3 @@ def _precision(recipe: Recipe, accelerator: str) -> Literal["bf16-mixed", "32-tr
 
 def _board(out: Path) -> SummaryWriter:
     return SummaryWriter(str(out / "tensorboard"))
-
-
-def _save_state(
-    path: Path, recipe: Recipe, step: int, model: Model, ema: AveragedModel, optimiser: torch.optim.Optimizer
-) -> None:
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"ema.{k}": v for k, v in ema.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    header = {"recipe": recipe.sha256, "step": step}
-    part = path.with_suffix(".part")
-    save_file(
-        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-        str(part),
-        {"run": json.dumps(header)},
-    )
-    part.replace(path)
-
-
-def _load_state(path: Path, recipe: Recipe, model: Model, ema: AveragedModel, optimiser: torch.optim.Optimizer) -> int:
-    from safetensors import safe_open
-
-    if not path.exists():
-        raise RecipeError(f"Nothing to resume in '{path.parent}'; start without --resume.")
-    try:
-        with safe_open(str(path), "pt") as file:
-            header = json.loads((file.metadata() or {})["run"])
-        tensors = load_file(str(path))
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise RecipeError(
-            f"The state in '{path.parent}' is damaged ({error}); start again in another folder."
-        ) from None
-    if header["recipe"] != recipe.sha256:
-        raise RecipeError(f"The run in '{path.parent}' was started with another recipe; resume it with its own.")
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-    model.load_state_dict(part("model."))
-    ema.load_state_dict(part("ema."))
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in part("optimiser.").items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(header["step"])

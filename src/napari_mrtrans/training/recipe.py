@@ -64,12 +64,15 @@ class Augmentation(_Strict):
 
 
 class Optimiser(_Strict):
-    """AdamW with linear warm-up and cosine decay to ``final`` times ``lr``."""
+    """AdamW with linear warm-up; the critic of an adversarial model has one of its own with the same settings."""
 
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.99)
     warmup: int = Field(100, ge=0)
+    schedule: Literal["cosine", "constant", "half-linear"] = Field(
+        "cosine", description="decay to final times lr; half-linear: constant, then linear over the second half"
+    )
     final: float = Field(0.02, ge=0, le=1)
     clip: float = Field(1.0, gt=0, description="gradient norm")
 
@@ -79,15 +82,16 @@ class Recipe(_Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     description: str = ""
-    model: Literal["direct", "flow"]
+    model: Literal["direct", "resvit", "cgan", "ncsn", "ddpm", "flow"]
     pairs: tuple[Pair, ...] = Field(min_length=1)
     options: dict[str, Any] = Field({}, description="the model class's own arguments (network, sigma_data, …)")
     session_effects: bool = Field(
-        False, description="direct: a gain and offset for every training session, so that the network learns their average"
+        False,
+        description="direct: a gain and offset for every training session; the network learns their average",
     )
     start_from: str | None = Field(None, description="checkpoint (name or file) whose weights training starts from")
     mean_checkpoint: str | None = Field(
-        None, description="flow on residuals: the Direct checkpoint (name or file) whose mean it refines"
+        None, description="flow, ncsn, ddpm: the Direct checkpoint (name or file) whose residual is sampled"
     )
     data: DataOptions = DataOptions()
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -116,6 +120,8 @@ class Recipe(_Strict):
     def _effects(self) -> Recipe:
         if self.session_effects and self.model != "direct":
             raise ValueError("session_effects is for model: direct")
+        if self.mean_checkpoint is not None and self.model not in ("flow", "ncsn", "ddpm"):
+            raise ValueError("mean_checkpoint is for model: flow, ncsn or ddpm")
         return self
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..checkpoint import SamplerDefaults
 from ..contrasts import Pair
 from ..models import Model
-from ..samplers import SAMPLERS, Predict, log_sigmas
+from ..samplers import Predict, plan
 from .data.slices import Item
 
 SAMPLES = 4
@@ -25,14 +25,20 @@ def validate(
     step: int,
     sampler: SamplerDefaults,
 ) -> dict[str, float]:
-    """PSNR inside the head (dB, range 1) averaged over held-out slices; for flow, also mean std / RMSE of the mean.
+    """PSNR inside the head (dB, range 1) averaged over held-out slices; unless deterministic, also mean std / RMSE.
 
-    ``psnr`` of a flow is that of the mean of 4 samples.
+    Of a model that samples, ``psnr`` is that of the mean of 4 samples.
     """
-    sigmas = log_sigmas(sampler.steps, sampler.sigma_min, sampler.sigma_max)
+    run, sigmas = plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max)
 
-    def solve(predict: Predict, noise: Tensor) -> Tensor:
-        return SAMPLERS[sampler.name](predict, noise * sigmas[0], sigmas)
+    def solve(predict: Predict, start: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(1)
+        return run(
+            predict,
+            start * sigmas[0],
+            sigmas,
+            noise=lambda step: torch.randn(start.shape, generator=generator).to(start.device),
+        )
 
     was_training = model.training
     model.eval()
@@ -42,7 +48,8 @@ def validate(
         y = torch.from_numpy(target)[None, None].to(device)
         contrasts = torch.tensor([first], device=device), torch.tensor([second], device=device)
         n = 1 if model.deterministic else SAMPLES
-        noise = torch.randn((1, n, *source.shape), generator=torch.Generator().manual_seed(0)).to(device)
+        shape = (1, n, model.latent) if model.latent else (1, n, *source.shape)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         samples = model.sample(x, *contrasts, noise, solve)[0, :, None].clamp(0, 1)
         mean, std = samples.mean(0, keepdim=True), samples.std(0, correction=0, keepdim=True)
         inside = x > 0

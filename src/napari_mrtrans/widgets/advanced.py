@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Names as the engine's device option takes them. A list of what is there would need torch.
 DEVICES = ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")
 #: The names of ``samplers.SAMPLERS``, which likewise would need torch; a test compares the two.
-SAMPLER_NAMES = ("dpm++2m", "heun", "euler")
+SAMPLER_NAMES = ("dpm++2m", "heun", "ancestral", "ddim", "euler", "langevin", "langevin-ncsnv2")
 DEVICE_PATTERN = r"auto|cpu|mps|cuda(:\d+)?"
 
 
@@ -66,9 +66,9 @@ class Advanced(QCollapsible):
         self.setText(f"{'▾' if expanded else '▸'} Advanced")
 
     def show_defaults(self, checkpoint: Checkpoint | None) -> None:
-        """Name the checkpoint's own settings as the defaults, and switch off what a deterministic model ignores."""
+        """Name the checkpoint's own settings as the defaults, and switch off what its model ignores."""
         chosen = self.sampler
-        sampling = checkpoint is not None and not checkpoint.deterministic
+        sampling = checkpoint is not None and not checkpoint.single_pass
         self._sampler.clear()
         self._sampler.addItem("default")
         self._steps.setSpecialValueText("default")
@@ -78,8 +78,9 @@ class Advanced(QCollapsible):
         self._sampler.addItems(SAMPLER_NAMES)
         if chosen is not None:
             self._sampler.setCurrentText(chosen)
-        for field in (self._sampler, self._steps, self._keep):
+        for field in (self._sampler, self._steps):
             field.setEnabled(sampling)
+        self._keep.setEnabled(checkpoint is not None and not checkpoint.deterministic)
 
     @property
     def device(self) -> str:

@@ -1,0 +1,127 @@
+"""cgan: conditional Wasserstein GAN with gradient penalty (paper, "Conditional generative adversarial network").
+
+    L(d, g) = E d(x, y) - E d(x, g(x, z)),  z ~ N(0, I)                      (Eq. 2)
+    min_g max_d  L - λ E ( || ∇_ŷ d(x, ŷ) || - 1 )²,  ŷ = ε y + (1 - ε) g    (Eq. 3)
+
+The latent vector z reaches the U-Net through conditional instance normalisation, so samples differ everywhere. The
+penalty is on the gradient with respect to the image alone (``partial``: the paper, Gulrajani et al. 2017, arXiv
+1704.00028; Adler & Öktem 2018) or to the source as well (``full``: Ray et al. 2023).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..networks.critic import Critic
+from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit, unet
+
+
+class CGAN(Model):
+    """Generator g(x, z); its critic exists in training only.
+
+    Args:
+        network: The generator's U-Net options or the name of a preset.
+        latent: Length of z.
+        latent_form: How z scales and shifts; see :class:`~napari_mrtrans.networks.unet.ConditionalInstanceNorm`.
+        critic_width: Channels of the critic at full resolution.
+        critic_grid: Side of the critic's last feature map; 1/16 of the training crop.
+        critic_steps: Critic updates for each generator update.
+        penalty_weight: λ.
+        penalty: ``partial`` or ``full``.
+        conditional: Tell the networks the contrast pair.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: dict[str, Any] | str,
+        latent: int = 128,
+        latent_form: Literal["elu", "affine"] = "elu",
+        critic_width: int = 32,
+        critic_grid: int = 8,
+        critic_steps: int = 4,
+        penalty_weight: float = 10.0,
+        penalty: Literal["partial", "full"] = "partial",
+        conditional: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conditional = conditional
+        self.latent = latent
+        self.critic_options = {"width": critic_width, "grid": critic_grid}
+        self.critic_steps = critic_steps
+        self.penalty_weight = penalty_weight
+        self.full = penalty == "full"
+        self.net = unet(
+            network,
+            conditional=conditional,
+            in_channels=1,
+            out_channels=1,
+            time=False,
+            latent=latent,
+            latent_form=latent_form,
+        )
+
+    @property
+    def multiple(self) -> int:
+        return self.net.multiple
+
+    def generate(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, z: Tensor) -> Tensor:
+        """g(x, z): (batch, 1, H, W) and (batch, latent) to (batch, 1, H, W), all images in [-1, 1]."""
+        out: Tensor = self.net(source, None, source_contrast, target_contrast, latent=z)
+        return out.float()
+
+    def sample(
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
+    ) -> Tensor:
+        del solve
+        n = noise.shape[1]
+        x, first, second = (
+            v.repeat_interleave(n, dim=0) for v in (to_signed(source), source_contrast, target_contrast)
+        )
+        return to_unit(self.generate(x, first, second, noise.flatten(0, 1))).reshape(len(source), n, *source.shape[-2:])
+
+    def make_critic(self) -> Critic:
+        return Critic(**self.critic_options, contrasts=len(VOCABULARY) if self.conditional else 0)
+
+    def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
+        """-E d(x, g(x, z))."""
+        assert critic is not None
+        x, fake = self._fake(batch, generator)
+        score: Tensor = critic(x, fake, *_pair(batch))
+        return -score.mean()
+
+    def critic_loss(self, critic: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        """-L + λ · penalty."""
+        with torch.no_grad():
+            x, fake = self._fake(batch, generator)
+        real, pair = to_signed(batch.target), _pair(batch)
+        epsilon = torch.rand((len(real), 1, 1, 1), generator=generator).to(real.device)
+        mixed = epsilon * real + (1 - epsilon) * fake
+        penalty = gradient_penalty(critic, x, mixed, pair, full=self.full)
+        loss: Tensor = critic(x, fake, *pair).mean() - critic(x, real, *pair).mean() + self.penalty_weight * penalty
+        return loss
+
+    def _fake(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        x = to_signed(batch.source)
+        z = torch.randn((len(x), self.latent), generator=generator).to(x.device)
+        return x, self.generate(x, *_pair(batch), z)
+
+
+def _pair(batch: Batch) -> tuple[Tensor, Tensor]:
+    return batch.source_contrast, batch.target_contrast
+
+
+def gradient_penalty(
+    critic: nn.Module, source: Tensor, image: Tensor, pair: tuple[Tensor, Tensor], *, full: bool = False
+) -> Tensor:
+    """E (|| ∇ d || - 1)², the gradient with respect to ``image``, or jointly to ``source`` too."""
+    inputs = [image.detach().requires_grad_(True)]
+    x = source.detach().requires_grad_(full)
+    inputs += [x] if full else []
+    scores = critic(x, inputs[0], *pair)
+    gradients = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
+    squares = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients]).sum(0)
+    return ((squares + 1e-8).sqrt() - 1).square().mean()

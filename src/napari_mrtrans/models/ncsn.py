@@ -1,0 +1,80 @@
+"""ncsn: noise-conditional score network, variance exploding (paper, "Noise conditional score network", Eqs. 5-7).
+
+    y_t = y_0 + σ_t ε                                                       (Eq. 5, β_t = σ_t²)
+    L = E_t (σ_t² / 2) || s(y_t, x, t) + (y_t - y_0) / σ_t² ||²              (Eq. 6)
+
+With s = -ε̂ / σ_t the loss is ½ || ε̂ - ε ||²: noise prediction, t uniform over geometric levels. The network is told
+¼ ln σ and sees y / sqrt(σ² + σ_d²), since a raw σ of 50 would drown the source's channel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..samplers import log_sigmas
+from .base import Batch
+from .sigma import Condition, SigmaModel, wide
+
+
+class NCSN(SigmaModel):
+    """Score network.
+
+    Args:
+        network: U-Net options.
+        mean_network: U-Net options of a frozen Direct network; None (the paper) = denoise the image itself.
+        residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
+        sigma_data: Standard deviation of the targets in [-1, 1] units.
+        sigma_max: σ of the noisiest level.
+        sigma_min: σ of the cleanest level.
+        levels: T, geometric between them.
+        clamp: Limit the denoised image to [-1, 1] when sampling.
+        conditional: Tell the network the contrast pair.
+    """
+
+    reference = ("langevin", 1000)
+
+    def __init__(
+        self,
+        *,
+        network: dict[str, Any] | str,
+        mean_network: dict[str, Any] | str | None = None,
+        residual_std: float = 0.1,
+        sigma_data: float = 0.5,
+        sigma_max: float = 50.0,
+        sigma_min: float = 0.01,
+        levels: int = 1000,
+        clamp: bool = True,
+        conditional: bool = True,
+    ) -> None:
+        super().__init__(
+            network=network,
+            mean_network=mean_network,
+            residual_std=residual_std,
+            spread=sigma_data,
+            conditional=conditional,
+        )
+        self.range = (sigma_min, sigma_max)
+        self.levels = levels
+        self.clamps = clamp
+
+    def own_levels(self, steps: int) -> list[float]:
+        """``steps`` geometric levels over the range of training."""
+        return log_sigmas(steps, *self.range)
+
+    def denoise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        clean = y - wide(sigma).to(y.dtype) * self._noise(y, sigma, condition)
+        return self.clamp(clean, condition) if self.clamps else clean
+
+    def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
+        condition, clean = self.conditioned(batch)
+        levels = torch.tensor(self.own_levels(self.levels))
+        sigma = levels[torch.randint(self.levels, (len(clean),), generator=generator)].to(clean.device)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        return 0.5 * (self._noise(clean + wide(sigma) * noise, sigma, condition) - noise).square().mean()
+
+    def _noise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """ε̂(y; σ)."""
+        return self.run(y / (wide(sigma).square() + self.spread**2).sqrt(), 0.25 * sigma.log(), condition)

@@ -1,0 +1,71 @@
+"""Critic of the conditional Wasserstein GAN: an image and its source to one number.
+
+After Ray et al. 2022 (the paper's cGAN family): residual blocks with average pooling between them, layer normalisation,
+ELU, a dense head. No batch normalisation, since the gradient penalty needs each sample's own gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class _Block(nn.Module):
+    """Pre-activated residual block; ``norm``: layer normalisation over channels and pixels before each activation."""
+
+    def __init__(self, channels: int, *, norm: bool) -> None:
+        super().__init__()
+
+        def half() -> list[nn.Module]:
+            first: list[nn.Module] = [nn.GroupNorm(1, channels)] if norm else []
+            return [*first, nn.ELU(), nn.Conv2d(channels, channels, 3, padding=1)]
+
+        self.body = nn.Sequential(*half(), *half())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.body(x)
+        return out
+
+
+class Critic(nn.Module):
+    """(source, image) to a score.
+
+    Args:
+        width: Channels at full resolution; doubled at each of two fourfold poolings.
+        contrasts: Size of the contrast vocabulary; 0 = one pair.
+        grid: Side of the feature map that the dense head sees, 1/16 of the training crop (larger ones are averaged).
+    """
+
+    def __init__(self, *, width: int = 32, contrasts: int = 4, grid: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, width, 3, padding=1)
+        self.source = nn.Embedding(contrasts, width) if contrasts else None
+        self.target = nn.Embedding(contrasts, width) if contrasts else None
+        self.body = nn.Sequential(
+            _Block(width, norm=False),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+            nn.AvgPool2d(4),
+            _Block(2 * width, norm=True),
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1),
+            nn.AvgPool2d(4),
+            _Block(4 * width, norm=True),
+            nn.AdaptiveAvgPool2d(grid),
+            nn.Flatten(),
+        )
+        self.head = nn.Sequential(
+            nn.Linear(4 * width * grid**2, 128), nn.ELU(), nn.LayerNorm(128), nn.Linear(128, 1)
+        )  # fmt: skip
+
+    def forward(
+        self,
+        source: Tensor,
+        image: Tensor,
+        source_contrast: Tensor | None = None,
+        target_contrast: Tensor | None = None,
+    ) -> Tensor:
+        """Both (batch, 1, H, W) in [-1, 1], sides multiples of 16; contrasts (batch,) int64. Returns (batch,)."""
+        h = self.stem(torch.cat([source, image], dim=1))
+        if self.source is not None and self.target is not None:
+            h = h + (self.source(source_contrast) + self.target(target_contrast))[:, :, None, None]
+        score: Tensor = self.head(self.body(h))
+        return score[:, 0]

@@ -1,0 +1,48 @@
+"""The critic of an adversarial model in training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from ..errors import RecipeError
+from ..models import Batch, Model
+from .recipe import Recipe
+
+
+@dataclass
+class Opponent:
+    """The critic and its optimiser."""
+
+    critic: Any
+    optimiser: Any
+
+    @classmethod
+    def make(cls, model: Model, recipe: Recipe, fabric: Fabric) -> Opponent | None:
+        critic = model.make_critic()
+        if critic is None:
+            return None
+        if fabric.world_size > 1:
+            raise RecipeError(f"{recipe.model} trains on one device: its critic cannot be shared; use --devices 1.")
+        options = recipe.optimiser
+        optimiser = torch.optim.AdamW(
+            critic.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
+        )
+        return cls(*fabric.setup(critic, optimiser))
+
+    def learn(self, model: Any, batch: Batch, generator: torch.Generator, fabric: Fabric, clip: float) -> float:
+        """One update; its loss. Afterwards the critic's weights take no gradient until the next."""
+        self.critic.requires_grad_(True)
+        loss = model.critic_loss(self.critic, batch, generator)
+        value = float(loss.detach())
+        if math.isfinite(value):
+            fabric.backward(loss)
+            fabric.clip_gradients(self.critic, self.optimiser, max_norm=clip)
+            self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.critic.requires_grad_(False)
+        return value

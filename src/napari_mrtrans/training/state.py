@@ -1,0 +1,94 @@
+"""The resumable state of a run: one safetensors file, never pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from ..errors import RecipeError
+from ..models import Model
+from .opponent import Opponent
+from .recipe import Recipe
+
+STATE = "state.safetensors"
+
+
+@dataclass
+class Parts:
+    """What a state holds."""
+
+    model: Model
+    ema: AveragedModel
+    optimiser: Any
+    opponent: Opponent | None
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        critic = {"critic": self.opponent.critic} if self.opponent else {}
+        return {"model": self.model, "ema": self.ema, **critic}
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        critic = {"critic-optimiser": self.opponent.optimiser} if self.opponent else {}
+        return {"optimiser": self.optimiser, **critic}
+
+
+def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
+    """Write the state after ``step``; it appears under its name only when complete."""
+    tensors = {f"{name}.{k}": v for name, module in parts.modules().items() for k, v in module.state_dict().items()}
+    for name, optimiser in parts.optimisers().items():
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"{name}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    header = {"recipe": recipe.sha256, "step": step}
+    part = path.with_suffix(".part")
+    save_file(
+        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+        str(part),
+        {"run": json.dumps(header)},
+    )
+    part.replace(path)
+
+
+def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
+    """Fill ``parts`` from the state at ``path``; its step.
+
+    Raises:
+        RecipeError: there is none, it is damaged, or it belongs to another recipe.
+    """
+    from safetensors import safe_open
+
+    if not path.exists():
+        raise RecipeError(f"Nothing to resume in '{path.parent}'; start without --resume.")
+    try:
+        with safe_open(str(path), "pt") as file:
+            header = json.loads((file.metadata() or {})["run"])
+        tensors = load_file(str(path))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RecipeError(
+            f"The state in '{path.parent}' is damaged ({error}); start again in another folder."
+        ) from None
+    if header["recipe"] != recipe.sha256:
+        raise RecipeError(f"The run in '{path.parent}' was started with another recipe; resume it with its own.")
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    for name, module in parts.modules().items():
+        module.load_state_dict(part(f"{name}."))
+    for name, optimiser in parts.optimisers().items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part(f"{name}.").items():
+            index, quantity = key.split(".", 1)
+            state.setdefault(int(index), {})[quantity] = value
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        for parameter, quantities in optimiser.state.items():
+            for quantity, value in quantities.items():
+                if value.shape == parameter.shape:  # fused kernels want the weights' own memory layout
+                    quantities[quantity] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+    return int(header["step"])
