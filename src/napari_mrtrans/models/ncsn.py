@@ -3,13 +3,15 @@
     y_t = y_0 + σ_t ε                                                       (Eq. 5, β_t = σ_t²)
     L = E_t (σ_t² / 2) || s(y_t, x, t) + (y_t - y_0) / σ_t² ||²              (Eq. 6)
 
-With s = -ε̂ / σ_t the loss is ½ || ε̂ - ε ||²: noise prediction, t uniform over geometric levels. The network is told
-¼ ln σ and sees y / sqrt(σ² + σ_d²), since a raw σ of 50 would drown the source's channel.
+With s = -ε̂ / σ_t the loss is ½ || ε̂ - ε ||²: noise prediction, t uniform over geometric levels. The network F is told
+¼ ln σ and sees y / sqrt(σ² + σ_d²), since a raw σ of 50 would drown the source's channel. Either ε̂ = F (``noise``), or
+    ε̂ = (σ y - σ_d sqrt(σ² + σ_d²) F) / (σ² + σ_d²)                          (``preconditioned``),
+which has the noise that is plain to see taken out, so that a small network need not spend itself on copying it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,7 @@ class NCSN(SigmaModel):
         sigma_max: σ of the noisiest level.
         sigma_min: σ of the cleanest level.
         levels: T, geometric between them.
+        prediction: What the network gives: ``noise`` (NCSNv2 in its noise-prediction form) or ``preconditioned``.
         clamp: Limit the denoised image to [-1, 1] when sampling.
         conditional: Tell the network the contrast pair.
     """
@@ -46,6 +49,7 @@ class NCSN(SigmaModel):
         sigma_max: float = 50.0,
         sigma_min: float = 0.01,
         levels: int = 1000,
+        prediction: Literal["noise", "preconditioned"] = "noise",
         clamp: bool = True,
         conditional: bool = True,
     ) -> None:
@@ -58,6 +62,7 @@ class NCSN(SigmaModel):
         )
         self.range = (sigma_min, sigma_max)
         self.levels = levels
+        self.preconditioned = prediction == "preconditioned"
         self.clamps = clamp
 
     def own_levels(self, steps: int) -> list[float]:
@@ -77,4 +82,7 @@ class NCSN(SigmaModel):
 
     def _noise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """ε̂(y; σ)."""
-        return self.run(y / (wide(sigma).square() + self.spread**2).sqrt(), 0.25 * sigma.log(), condition)
+        s = wide(sigma).to(y.dtype)
+        root = (s.square() + self.spread**2).sqrt()
+        raw = self.run(y / root, 0.25 * sigma.log(), condition)
+        return (s * y / root - self.spread * raw) / root if self.preconditioned else raw

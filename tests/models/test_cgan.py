@@ -1,0 +1,101 @@
+"""Latent normalisation, gradient penalty and the generator's use of its latent vector."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from helpers import TINY
+from napari_mrtrans.models import CGAN, Batch
+from napari_mrtrans.models.cgan import gradient_penalty
+from napari_mrtrans.networks.critic import Critic
+from napari_mrtrans.networks.unet import ConditionalInstanceNorm
+
+PAIR = torch.zeros(3, dtype=torch.int64), torch.ones(3, dtype=torch.int64)
+
+
+def cgan(**options: object) -> CGAN:
+    torch.manual_seed(0)
+    model = CGAN(network=TINY, critic_width=8, critic_grid=1, **options)
+    nn.init.normal_(model.net.head.weight, std=0.1)
+    for parameter in model.net.parameters():
+        if parameter.dim() == 4 and not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand((2, 3, 1, 16, 16), generator=generator)
+    return Batch(images[0], images[1], *PAIR)
+
+
+@pytest.mark.parametrize("form", ["elu", "affine"])
+def test_normalisation_scales_and_shifts_by_the_latent_vector(form) -> None:
+    torch.manual_seed(0)
+    norm = ConditionalInstanceNorm(4, 5, form)
+    h, z = torch.randn(3, 4, 8, 8), torch.randn(3, 5)
+    out = norm(h, z)
+    raw = norm.project(z)
+    gamma, beta = raw[:, :4], raw[:, 4:]
+    gamma, beta = (nn.functional.elu(gamma), nn.functional.elu(beta)) if form == "elu" else (1 + gamma, beta)
+    torch.testing.assert_close(out.mean((2, 3)), beta, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(out.std((2, 3), correction=0), gamma.abs(), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(norm(7 * h + 3, z), out, atol=1e-4, rtol=1e-3)
+
+
+class Linear(nn.Module):
+    def __init__(self, source_weight: float, image_weight: float) -> None:
+        super().__init__()
+        self.weights = source_weight, image_weight
+
+    def forward(self, source: Tensor, image: Tensor, *pair: Tensor) -> Tensor:
+        return (self.weights[0] * source + self.weights[1] * image).flatten(1).sum(1)
+
+
+def test_penalty_of_a_linear_critic_is_known() -> None:
+    """Over 64 pixels the gradient of w · image has length 8 w; with the source, 8 sqrt(v² + w²)."""
+    x, y = torch.randn(3, 1, 8, 8), torch.randn(3, 1, 8, 8)
+    critic = Linear(0.3, 0.4)
+    assert float(gradient_penalty(critic, x, y, PAIR)) == pytest.approx((8 * 0.4 - 1) ** 2, rel=1e-5)
+    assert float(gradient_penalty(critic, x, y, PAIR, full=True)) == pytest.approx((8 * 0.5 - 1) ** 2, rel=1e-5)
+
+
+def test_critic_scores_each_sample_on_its_own() -> None:
+    torch.manual_seed(0)
+    critic = Critic(width=8, grid=2)
+    x, y = torch.randn(3, 1, 32, 32), torch.randn(3, 1, 32, 32)
+    scores = critic(x, y, *PAIR)
+    assert scores.shape == (3,)
+    torch.testing.assert_close(critic(x[1:2], y[1:2], PAIR[0][:1], PAIR[1][:1]), scores[1:2], atol=1e-5, rtol=1e-5)
+    assert (critic(x, y, PAIR[0] + 3, PAIR[1]) - scores).abs().max() > 1e-5
+
+
+def test_samples_differ_by_their_latent_vector_alone() -> None:
+    model, b = cgan().eval(), batch()
+    z = torch.randn(3, 4, model.latent)
+    with torch.no_grad():
+        out = model.sample(b.source, *PAIR, z, None)
+        alone = model.sample(b.source[2:], PAIR[0][2:], PAIR[1][2:], z[2:, 3:], None)
+    assert out.shape == (3, 4, 16, 16)
+    assert float(out.std(1).mean()) > 1e-3
+    torch.testing.assert_close(out[2:, 3:], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_each_side_learns_alone() -> None:
+    model, b = cgan(), batch()
+    critic = model.make_critic()
+    model.critic_loss(critic, b, torch.Generator().manual_seed(0)).backward()
+    assert all(p.grad is None for p in model.parameters())
+    assert any(bool(p.grad.any()) for p in critic.parameters() if p.grad is not None)
+    critic.requires_grad_(False)
+    model.loss(b, torch.Generator().manual_seed(0), critic).backward()
+    assert bool(model.net.head.weight.grad.any())
+
+
+def test_generator_and_critic_are_as_big_as_meant() -> None:
+    with torch.device("meta"):
+        generator, critic = CGAN(network="fast"), Critic(width=32, contrasts=0)
+    assert sum(p.numel() for p in generator.parameters()) < 4e6
+    assert sum(p.numel() for p in critic.parameters()) == pytest.approx(1.8e6, rel=0.35)
