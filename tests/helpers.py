@@ -20,6 +20,18 @@ PAIRS = [
 ]
 TINY = {"widths": [8, 16], "blocks": 1, "unshuffle": 2, "groups": 4}
 
+#: What a family needs besides or instead of a tiny U-Net.
+OPTIONS: dict[str, dict[str, object]] = {
+    "cgan": {"latent": 8, "critic_grid": 1, "critic_width": 4},
+    "resvit": {
+        "network": {
+            "width": 4, "blocks": 3, "transformer_blocks": [1, 3], "hidden": 16, "depth": 2, "heads": 2, "mlp": 32,
+            "grid": [2, 2],
+        },
+        "critic_width": 4,
+    },
+}  # fmt: skip
+
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])
 
 
@@ -39,7 +51,7 @@ def tiny_model(family: str = "flow", seed: int = 0):
     from napari_mrtrans.models import build
 
     torch.manual_seed(seed)
-    options: dict[str, object] = {"network": TINY, "conditional": True}
+    options: dict[str, object] = {"network": TINY, "conditional": True, **OPTIONS.get(family, {})}
     model = build(family, options)
     for parameter in model.parameters():
         if parameter.dim() == 4 and not parameter.any():

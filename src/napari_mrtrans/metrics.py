@@ -37,9 +37,19 @@ def ssim(
     Raises:
         MrtransError: shapes differ, an axis is shorter than the window of 11 voxels, or the mask is empty.
     """
+    prediction, target, inside = _checked(prediction, target, mask)
+    return float(ssim_map(prediction, target, data_range=data_range)[inside].mean())
+
+
+def ssim_map(prediction: NDArray, target: NDArray, *, data_range: float = 1.0) -> NDArray[np.float64]:
+    """The local similarities that :func:`ssim` averages, shaped as its volumes.
+
+    Raises:
+        MrtransError: shapes differ or an axis is shorter than the window of 11 voxels.
+    """
     from skimage.metrics import structural_similarity
 
-    prediction, target, inside = _checked(prediction, target, mask)
+    prediction, target, _ = _checked(prediction, target, None)
     if min(prediction.shape) < 11:
         raise MrtransError(f"SSIM needs at least 11 voxels along every axis; got {prediction.shape}.")
     _, similarity = structural_similarity(
@@ -51,7 +61,7 @@ def ssim(
         use_sample_covariance=False,
         full=True,
     )
-    return float(similarity[inside].mean())
+    return np.asarray(similarity)
 
 
 def _checked(

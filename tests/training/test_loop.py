@@ -7,7 +7,9 @@ import torch
 
 from helpers import TINY, bids_folder, tiny_checkpoint
 from napari_mrtrans.checkpoint import read_checkpoint
-from napari_mrtrans.errors import RecipeError
+from napari_mrtrans.errors import RecipeError, TrainingError
+from napari_mrtrans.models import CGAN, Direct
+from napari_mrtrans.networks.critic import Critic
 from napari_mrtrans.training.data.slices import Source
 from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.recipe import Augmentation, Recipe
@@ -39,6 +41,12 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
     return open_splits(recipe(), bids_folder(root / "data"), root / "cache")[0]
 
 
+@pytest.fixture(autouse=True)
+def small_critic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A critic that suits 32-pixel crops."""
+    monkeypatch.setattr(CGAN, "make_critic", lambda self: Critic(width=4, grid=1))
+
+
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(path).build().state_dict()
 
@@ -47,7 +55,7 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize(("model", "stop"), [("direct", 3), ("flow", 6)])
+@pytest.mark.parametrize(("model", "stop"), [("direct", 3), ("flow", 6), ("ddpm", 2), ("cgan", 5)])
 def test_a_resumed_run_ends_with_the_same_bits(
     splits: dict[str, Source], tmp_path: Path, model: str, stop: int
 ) -> None:
@@ -74,6 +82,32 @@ def test_a_resumed_run_ends_with_the_same_bits(
     expected, found = weights(whole), weights(resumed)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bad", [1, 4])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    honest, calls = Direct.loss, []
+
+    def loss(self: Direct, *arguments: object) -> torch.Tensor:
+        calls.append(1)
+        return honest(self, *arguments) * (float("nan") if len(calls) == bad else 1)
+
+    monkeypatch.setattr(Direct, "loss", loss)
+    with pytest.raises(TrainingError, match=f"no longer finite at step {bad}; the weights before it are in '.*direct"):
+        train(recipe(), splits, tmp_path, workers=0)
+    kept = read_checkpoint(tmp_path / "tiny-direct.safetensors")
+    assert kept.card.steps == bad - 1
+    assert all(bool(value.isfinite().all()) for value in kept.build().state_dict().values())
+
+
+def test_session_effects_take_up_what_differs_between_sessions(splits: dict[str, Source], tmp_path: Path) -> None:
+    chosen = recipe(session_effects=True)
+    effects = weights(train(chosen, splits, tmp_path, workers=0))["effects"]
+    assert effects.shape == (2, 4, 2)
+    assert bool(effects[:, [0, 1]].any())
+    assert not effects[:, [2, 3]].any()  # contrasts that the recipe does not have
 
 
 def test_the_card_says_what_was_done(splits: dict[str, Source], tmp_path: Path) -> None:

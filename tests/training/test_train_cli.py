@@ -75,7 +75,8 @@ def test_list(run: Run) -> None:
     for line in lines:
         recipe = load_recipe(line.split()[0])
         assert recipe.model in line
-        assert f"{len(recipe.pairs)} pairs" in line
+        assert (f"{len(recipe.pairs)} pairs" if len(recipe.pairs) > 1 else str(recipe.pairs[0])) in line
+        assert "GPU, " in line
 
 
 @pytest.mark.parametrize("name", list_recipes())

@@ -10,9 +10,17 @@ from .ddpm import DDPM
 from .direct import Direct
 from .flow import Flow
 from .ncsn import NCSN
+from .resvit import ResViT
 from .sigma import SigmaModel
 
-FAMILIES: dict[str, type[Model]] = {"direct": Direct, "flow": Flow, "ddpm": DDPM, "ncsn": NCSN, "cgan": CGAN}
+FAMILIES: dict[str, type[Model]] = {
+    "direct": Direct,
+    "flow": Flow,
+    "ddpm": DDPM,
+    "ncsn": NCSN,
+    "cgan": CGAN,
+    "resvit": ResViT,
+}
 
 
 def build(family: str, options: dict[str, Any]) -> Model:
@@ -20,4 +28,4 @@ def build(family: str, options: dict[str, Any]) -> Model:
     return FAMILIES[family](**options)
 
 
-__all__ = ["CGAN", "DDPM", "FAMILIES", "NCSN", "Batch", "Direct", "Flow", "Model", "SigmaModel", "build"]
+__all__ = ["CGAN", "DDPM", "FAMILIES", "NCSN", "Batch", "Direct", "Flow", "Model", "ResViT", "SigmaModel", "build"]

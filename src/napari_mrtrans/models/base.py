@@ -81,6 +81,21 @@ class Model(nn.Module, ABC):
         """Scalar loss of the critic, the model held fixed."""
         raise NotImplementedError(f"{type(self).__name__} has no critic")
 
+    def initialise(self) -> str | None:
+        """Read into a new network what its training starts from besides random numbers; the answer is a notice."""
+        return None
+
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        """Take over the weights of another checkpoint's network.
+
+        Raises:
+            ValueError: they are another network's.
+        """
+        try:
+            self.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(" ".join(str(error).split())[:200]) from None
+
     def own_levels(self, steps: int) -> list[float] | None:
         """``steps`` of the noise levels the model was trained on, descending; None where it has no such set."""
         del steps

@@ -72,6 +72,7 @@ class DDPM(SigmaModel):
         self.betas = beta_schedule(schedule, steps)
         self.alphas_cumprod = np.cumprod(1 - self.betas)
         self.sigmas = np.sqrt((1 - self.alphas_cumprod) / self.alphas_cumprod)
+        self.log_sigmas = np.log(self.sigmas).tolist()
 
     def own_levels(self, steps: int) -> list[float]:
         """σ of ``steps`` time steps, T / steps apart, the cleanest included (all of them for ``steps`` = T)."""
@@ -94,8 +95,11 @@ class DDPM(SigmaModel):
 
     def time_of(self, sigma: Tensor) -> Tensor:
         """Time step of each noise level, interpolated in ln σ: (batch,) float in [0, T - 1]."""
-        times = np.interp(np.log(sigma.cpu().double().numpy()), np.log(self.sigmas), np.arange(self.steps))
-        return torch.from_numpy(times).float().to(sigma.device)
+        known = torch.tensor(self.log_sigmas, dtype=torch.float32, device=sigma.device)
+        wanted = sigma.float().log()
+        above = torch.searchsorted(known, wanted).clamp(1, self.steps - 1)
+        low, high = known[above - 1], known[above]
+        return above - 1 + ((wanted - low) / (high - low)).clamp(0, 1)
 
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
         condition, clean = self.conditioned(batch)

@@ -57,6 +57,10 @@ class Direct(Model):
         log_gain, offset = effects.T.reshape(2, -1, 1, 1, 1)
         return to_signed(log_gain.exp() * to_unit(predicted) + offset * (batch.source > 0))
 
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        effects = {"effects": self.effects} if self.effects is not None else {}  # of this run's sessions
+        super().start_from({**{name: value for name, value in state.items() if name != "effects"}, **effects})
+
     def predict(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Tensor:
         """(batch, 1, H, W) in [0, 1] to the predicted target, same shape and unit, not clamped."""
         return to_unit(self.net(to_signed(source), None, source_contrast, target_contrast))

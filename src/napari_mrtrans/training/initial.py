@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,36 +17,40 @@ from .data.slices import Source, TrainingSlices, batches
 from .recipe import Recipe
 
 
-def initial_model(recipe: Recipe, source: Source) -> tuple[Model, dict[str, Any]]:
-    """The untrained model and its options; a residual flow gets its frozen Direct network and residual scale."""
+def initial_model(recipe: Recipe, source: Source, say: Callable[[str], None]) -> tuple[Model, dict[str, Any]]:
+    """The untrained model and the options for its card; a residual model gets its frozen Direct network and its scale.
+
+    Raises:
+        RecipeError: a file or checkpoint that it starts from is missing or does not fit.
+    """
     options = {**recipe.options, "conditional": recipe.conditional}
     if recipe.session_effects:
         options["sessions"] = len(source.sessions)
-    if recipe.mean_checkpoint is None:
-        return _started(recipe, build(recipe.model, options)), options
-    mean = load_checkpoint(recipe.mean_checkpoint)
-    direct = mean.build()
-    if not isinstance(direct, Direct) or direct.conditional != recipe.conditional:
-        raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
-    options |= _residual_options(recipe, direct, mean.card, source)
+    mean = None if recipe.mean_checkpoint is None else load_checkpoint(recipe.mean_checkpoint)
+    direct = None if mean is None else mean.build()
+    if mean is not None and direct is not None:
+        if not isinstance(direct, Direct) or direct.conditional != recipe.conditional:
+            raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
+        options |= _residual_options(recipe, direct, mean.card, source)
     model = build(recipe.model, options)
-    assert isinstance(model, SigmaModel) and model.mean_net is not None
-    model.mean_net.load_state_dict(direct.net.state_dict())
-    return _started(recipe, model), options
-
-
-def _started(recipe: Recipe, model: Model) -> Model:
-    """``model`` with the weights of the checkpoint to start from, if any."""
+    if isinstance(model, SigmaModel) and isinstance(direct, Direct) and model.mean_net is not None:
+        model.mean_net.load_state_dict(direct.net.state_dict())
+    notice = model.initialise()
     if recipe.start_from is not None:
         checkpoint = load_checkpoint(recipe.start_from)
+        given = checkpoint.build().state_dict()
+        if given.keys() == model.state_dict().keys():
+            notice = None  # nothing of the random start is left
         try:
-            given = checkpoint.build().state_dict()
-            if "effects" in (own := model.state_dict()):  # of this run's sessions
-                given["effects"] = own["effects"]
-            model.load_state_dict(given)
-        except RuntimeError:
-            raise RecipeError(f"start_from: '{checkpoint.name}' is another network than the recipe's.") from None
-    return model
+            model.start_from(given)
+        except ValueError as error:
+            raise RecipeError(
+                f"start_from: '{checkpoint.name}' is another network than the recipe's ({error})."
+            ) from None
+    if notice:
+        say(notice)
+    # A path on this machine is nothing to publish in a card.
+    return model, {name: value for name, value in options.items() if name != "pretrained_vit"}
 
 
 def _residual_options(recipe: Recipe, direct: Direct, card: Card, source: Source) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def train(
     if any(stage.batch % fabric.world_size for stage in recipe.stages):
         raise RecipeError(f"Every stage's batch must be a multiple of the number of devices ({fabric.world_size}).")
     torch.manual_seed(recipe.seed)
-    raw, model_options = initial_model(recipe, splits["train"])
+    raw, model_options = initial_model(recipe, splits["train"], say)
     to_channels_last(raw)
     options = recipe.optimiser
     trainable = [p for p in raw.parameters() if p.requires_grad]

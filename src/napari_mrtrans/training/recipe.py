@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import itertools
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,8 +144,42 @@ class Recipe(_Strict):
 
 
 def list_recipes() -> dict[str, Path]:
-    """Recipes that come with the package, by name."""
-    return {path.stem: path for path in sorted(recipe_dir().rglob("*.yaml"))}
+    """Recipes that come with the package, by name, with the file that holds each."""
+    return {name: path for name, (path, _) in _catalogue().items()}
+
+
+@cache
+def _catalogue() -> dict[str, tuple[Path, dict[str, Any]]]:
+    """File and content of each of the package's recipes; a file holds one, or those that its ``matrix`` spans."""
+    recipes = {}
+    for path in sorted(recipe_dir().rglob("*.yaml")):
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = _span(document["matrix"]) if "matrix" in document else {path.stem: document}
+        recipes.update({name: (path, recipe) for name, recipe in found.items()})
+    return recipes
+
+
+def _span(matrix: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every model on every ordered pair of every data set's contrasts: the common keys, the set's, the model's."""
+    recipes = {}
+    for dataset, about in matrix["datasets"].items():
+        for source, target in itertools.permutations(about["contrasts"], 2):
+            stem = f"paper-{dataset}-{source}-{target}".lower()
+            for model, own in matrix["models"].items():
+                document = _merged(_merged(matrix["common"], about["recipe"]), own)
+                document |= {"name": f"{stem}-{model}", "pairs": [f"{source}->{target}"]}
+                if "start_from" in document:
+                    document["start_from"] = document["start_from"].format(stem=stem)
+                recipes[document["name"]] = document
+    return recipes
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(base[key], over[key]) for key in base.keys() & over.keys()
+        if isinstance(base[key], dict) and isinstance(over[key], dict)
+    }  # fmt: skip
+    return {**base, **over, **both}
 
 
 def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
@@ -152,15 +189,11 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
         RecipeError: no such recipe, not YAML, an unknown key or a wrong type; the text names the key.
     """
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        shipped = list_recipes()
-        if str(name) not in shipped:
-            raise RecipeError(
-                f"No recipe '{name}'. Shipped recipes: {', '.join(shipped) or 'none'}; or give a .yaml file."
-            )
-        path = shipped[str(name)]
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.suffix in (".yaml", ".yml"):
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        else:
+            document = _shipped(str(name))
     except OSError as error:
         raise RecipeError(f"Recipe '{path}' cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -173,6 +206,17 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
         return Recipe.model_validate(document)
     except ValidationError as error:
         raise RecipeError(f"Recipe '{path.name}': {first_problem(error)}.") from None
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    """A copy of the package's recipe ``name``."""
+    if name not in _catalogue():
+        own = [known for known in _catalogue() if not known.startswith("paper-")]
+        raise RecipeError(
+            f"No recipe '{name}'. Shipped recipes: {', '.join(own)}, and paper-DATASET-SOURCE-TARGET-MODEL "
+            "(see --list); or give a .yaml file."
+        )
+    return copy.deepcopy(_catalogue()[name][1])
 
 
 def _override(document: dict[str, Any], text: str) -> None:
