@@ -75,9 +75,9 @@ class DDPM(SigmaModel):
         self.log_sigmas = np.log(self.sigmas).tolist()
 
     def own_levels(self, steps: int) -> list[float]:
-        """σ of ``steps`` time steps, T / steps apart, the cleanest included (all of them for ``steps`` = T)."""
-        stride = self.steps / steps
-        times = sorted({round(i * stride) for i in range(min(steps, self.steps))}, reverse=True)
+        """σ of ``steps`` time steps (at most T), T / steps apart, the cleanest included."""
+        steps = min(steps, self.steps)
+        times = [round(i * self.steps / steps) for i in reversed(range(steps))]
         return [float(self.sigmas[t]) for t in times]
 
     def denoiser(self, condition: Condition) -> Denoiser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,14 @@ import typer
 
 from ..errors import MrtransError, RecipeError
 
+VALIDATE_SAMPLER = "validate-sampler"
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+#: A second one, because typer cannot tell a RECIPE from a command.
+checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=f"Is a fast sampler's spread right? See napari-mrtrans-train {VALIDATE_SAMPLER} --help.")
 def run(
     recipe: Annotated[str | None, typer.Argument(help="Name of a shipped recipe, or a YAML file.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder (BIDS).")] = None,
@@ -33,18 +38,22 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. optimiser.lr=0.0002."),
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the shipped recipes.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the shipped recipes and their cost.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the recipe as it will run, and stop.")] = False,
 ) -> None:
     """Train a model from a RECIPE and write a checkpoint that the plugin can use."""
     from .recipe import list_recipes, load_recipe
 
     if list_:
+        from .cost import cost_line
+
         for name in list_recipes():
             loaded = load_recipe(name)
             images = sum(stage.steps * stage.batch for stage in loaded.stages)
+            pairs = f"{len(loaded.pairs)} pairs" if len(loaded.pairs) > 1 else str(loaded.pairs[0])
             typer.echo(
-                f"{name:28} {loaded.model:8} {len(loaded.pairs)} pairs  {images:>9,} slices  {loaded.description}"
+                f"{name:32} {loaded.model:8} {pairs:9} {images:>10,} slices  {cost_line(loaded):24} "
+                f"{loaded.description}"
             )
         return
     if recipe is None:
@@ -136,11 +145,62 @@ def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options:
     console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
 
 
+@checks.callback()
+def _checks() -> None:
+    """Keeps the name of the only command part of the command line."""
+
+
+@checks.command(VALIDATE_SAMPLER)
+def validate_sampler(
+    checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
+    data: Annotated[Path, typer.Option(help="Data folder (BIDS), as for training.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    sampler: Annotated[str | None, typer.Option(help="The fast sampler; default: the checkpoint's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Its noise levels; default: the checkpoint's.")] = None,
+    reference_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the reference; default: the model's own (fewer is cheaper, and worse)."),
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(metavar="T1->T2", help="Only this; may be repeated. Default: all.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="This one; may be repeated. Default: the card's test subjects.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=2, help="Samples in each of three sets.")] = 20,
+    slices_per_subject: Annotated[int, typer.Option(min=1, help="Over the thick part of the head.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of all noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+) -> None:
+    """Is a fast sampler's spread right? Compares it with the model's slow reference sampler on held-out subjects."""
+    from ..contrasts import Pair
+    from ..library import load_checkpoint
+    from .validate_sampler import validate_sampler as validate
+
+    paths = validate(
+        data,
+        load_checkpoint(checkpoint),
+        output,
+        sampler=sampler,
+        steps=steps,
+        reference_steps=reference_steps,
+        pairs=[Pair.parse(text) for text in pair] if pair else None,
+        subjects=subject or None,
+        n=n,
+        slices_per_subject=slices_per_subject,
+        seed=seed,
+        device=device,
+        say=typer.echo,
+    )
+    for path in paths:
+        typer.echo(f"wrote {path}")
+
+
 def main() -> None:
     """Entry point; a user's mistake prints one line and exits 2."""
     from ..cli import run_app
 
-    run_app(app, "napari-mrtrans-train")
+    run_app(checks if sys.argv[1:2] == [VALIDATE_SAMPLER] else app, "napari-mrtrans-train")
 
 
 __all__ = ["MrtransError", "app", "main"]

@@ -71,8 +71,8 @@ class Lookup:
         for session in sessions:
             if pair.source not in session.files or pair.target not in session.files:
                 continue
-            source, first = _normalised(Volume.load(session.files[pair.source]), pair.source)
-            target, second = _normalised(Volume.load(session.files[pair.target]), pair.target)
+            source, first = normalised_volume(Volume.load(session.files[pair.source]), pair.source)
+            target, second = normalised_volume(Volume.load(session.files[pair.target]), pair.target)
             both = np.flatnonzero(first & second)
             picked = rng.choice(both, min(LOOKUP_VOXELS, len(both)), replace=False)
             xs.append(source.ravel()[picked])
@@ -121,7 +121,7 @@ def evaluate(
     """
     if slab is not None and slab < 11:
         raise MrtransError("--slab must be at least 11 slices, the width of the SSIM window.")
-    sessions = {session.name: session for session in _sessions(root, checkpoints)}
+    sessions = {session.name: session for session in known_sessions(root, checkpoints)}
     rows: list[Row] = []
     for pair in dict.fromkeys(pair for c in checkpoints for pair in c.pairs if pairs is None or pair in pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
@@ -145,13 +145,15 @@ def evaluate(
     )
 
 
-def _sessions(root: Path, checkpoints: Sequence[Checkpoint]) -> list[Session]:
+def known_sessions(root: Path, checkpoints: Sequence[Checkpoint]) -> list[Session]:
+    """Sessions below ``root`` in the folders that the checkpoints' splits name."""
     names = [name for c in checkpoints for part in c.card.splits.values() for name in part]
     folders = tuple(dict.fromkeys(name.split("/")[0] for name in names if not name.startswith("sub-"))) or (".",)
     return read_bids(root, folders)
 
 
-def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def normalised_volume(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The volume in [0, 1] and its head mask, both on its own grid."""
     data = clean(volume.data)
     mask = head_mask(data)
     return normalise(data, mask, contrast), mask
@@ -162,8 +164,8 @@ def _rows(
     n: int | None, steps: int | None, slab: int | None, seed: int, device: str,
 ) -> list[Row]:  # fmt: skip
     volume = Volume.load(session.files[pair.source], pair.source)
-    source, first = _normalised(volume, pair.source)
-    target, second = _normalised(Volume.load(session.files[pair.target]), pair.target)
+    source, first = normalised_volume(volume, pair.source)
+    target, second = normalised_volume(Volume.load(session.files[pair.target]), pair.target)
     if source.shape != target.shape:
         raise MrtransError(
             f"{session.name}: {pair.source} and {pair.target} lie on different grids; co-register them first."
