@@ -172,3 +172,26 @@ def test_residual_flow_carries_the_direct_network_it_refines(
     assert 0.01 < read_checkpoint(path).card.options["residual_std"] < 2
     with pytest.raises(RecipeError, match="is no Direct model"):
         train(recipe("flow", mean_checkpoint=str(path)), splits, tmp_path / "again", workers=0)
+
+
+def test_restyled_targets_need_the_effects_of_the_same_sessions(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
+    plain = train(recipe(name="plain"), splits, tmp_path, workers=0)
+    effects = train(recipe(name="effects", session_effects=True), splits, tmp_path, workers=0)
+    other = {**splits, "train": splits["validation"]}
+    for mean, where, problem in ((plain, splits, "without session_effects"), (effects, other, "on other sessions")):
+        with pytest.raises(RecipeError, match=f"restyle: .* trained {problem}"):
+            train(recipe("flow", mean_checkpoint=str(mean), restyle=True), where, tmp_path / "no", workers=0)
+    chosen = recipe("flow", mean_checkpoint=str(effects), restyle=True)
+    whole = weights(train(chosen, splits, tmp_path / "whole", workers=0))
+    train(chosen, splits, tmp_path / "halved", workers=0, max_minutes=0)
+    resumed = weights(train(chosen, splits, tmp_path / "halved", workers=0, resume=True))
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+
+
+def test_restyling_is_for_residuals() -> None:
+    with pytest.raises(ValueError, match="restyle needs a mean_checkpoint"):
+        recipe("flow", restyle=True)

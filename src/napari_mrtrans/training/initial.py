@@ -5,20 +5,31 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ..checkpoint import Card
+from ..checkpoint import Card, Checkpoint
 from ..errors import RecipeError
 from ..library import load_checkpoint
 from ..models import Direct, Model, SigmaModel, build
 from .data.slices import Source, TrainingSlices, batches
 from .recipe import Recipe
+from .restyle import Restyle
 
 
-def initial_model(recipe: Recipe, source: Source, say: Callable[[str], None]) -> tuple[Model, dict[str, Any]]:
-    """The untrained model and the options for its card; a residual model gets its frozen Direct network and its scale.
+@dataclass(frozen=True)
+class Start:
+    """The untrained model, the options for its card, and what changes its training targets (if anything)."""
+
+    model: Model
+    options: dict[str, Any]
+    restyle: Restyle | None
+
+
+def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) -> Start:
+    """What a run starts from; a residual model gets its frozen Direct network and its scale.
 
     Raises:
         RecipeError: a file or checkpoint that it starts from is missing or does not fit.
@@ -28,10 +39,12 @@ def initial_model(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
         options["sessions"] = len(source.sessions)
     mean = None if recipe.mean_checkpoint is None else load_checkpoint(recipe.mean_checkpoint)
     direct = None if mean is None else mean.build()
+    restyle = None
     if mean is not None and direct is not None:
         if not isinstance(direct, Direct) or direct.conditional != recipe.conditional:
             raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
-        options |= _residual_options(recipe, direct, mean.card, source)
+        restyle = _restyle(direct, mean, source) if recipe.restyle else None
+        options |= _residual_options(recipe, direct, mean.card, source, restyle)
     model = build(recipe.model, options)
     if isinstance(model, SigmaModel) and isinstance(direct, Direct) and model.mean_net is not None:
         model.mean_net.load_state_dict(direct.net.state_dict())
@@ -50,14 +63,26 @@ def initial_model(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     if notice:
         say(notice)
     # A path on this machine is nothing to publish in a card.
-    return model, {name: value for name, value in options.items() if name != "pretrained_vit"}
+    return Start(model, {name: value for name, value in options.items() if name != "pretrained_vit"}, restyle)
 
 
-def _residual_options(recipe: Recipe, direct: Direct, card: Card, source: Source) -> dict[str, Any]:
+def _restyle(direct: Direct, mean: Checkpoint, source: Source) -> Restyle:
+    if direct.effects is None:
+        raise RecipeError(f"restyle: '{mean.name}' was trained without session_effects.")
+    if mean.card.splits.get("train") != [session.name for session in source.sessions]:
+        raise RecipeError(f"restyle: '{mean.name}' was trained on other sessions than this recipe's.")
+    return Restyle(direct.effects)
+
+
+def _residual_options(
+    recipe: Recipe, direct: Direct, card: Card, source: Source, restyle: Restyle | None
+) -> dict[str, Any]:
     """Residual standard deviation over the first 128 augmented training slices, brain voxels, [-1, 1] units."""
     stage = recipe.stages[-1]
     total = count = 0.0
+    generator = torch.Generator().manual_seed(recipe.seed)
     for batch in itertools.islice(batches(TrainingSlices(source, recipe, stage, 0), 0, 0), -(-128 // stage.batch)):
+        batch = batch if restyle is None else restyle(batch, generator)
         with torch.no_grad():
             error = direct.predict(batch.source, batch.source_contrast, batch.target_contrast) - batch.target
         inside = batch.source > 0

@@ -25,7 +25,7 @@ from ..errors import RecipeError, TrainingError
 from ..intensity import HEADROOM
 from ..models import Batch, Model
 from .data.slices import Source, TrainingSlices, batches, fixed_slices
-from .initial import initial_model
+from .initial import prepare_start
 from .opponent import Opponent
 from .recipe import Recipe
 from .state import STATE, Parts, load_state, save_state
@@ -83,7 +83,8 @@ def train(
     if any(stage.batch % fabric.world_size for stage in recipe.stages):
         raise RecipeError(f"Every stage's batch must be a multiple of the number of devices ({fabric.world_size}).")
     torch.manual_seed(recipe.seed)
-    raw, model_options = initial_model(recipe, splits["train"], say)
+    start = prepare_start(recipe, splits["train"], say)
+    raw = start.model
     to_channels_last(raw)
     options = recipe.optimiser
     trainable = [p for p in raw.parameters() if p.requires_grad]
@@ -113,6 +114,8 @@ def train(
             group["lr"] = options.lr * _lr_factor(step, recipe)
         model.train()
         batch, generator = batch.to(fabric.device), torch.Generator().manual_seed(seed)
+        if start.restyle is not None:
+            batch = start.restyle(batch, generator)
         if opponent is not None:
             losses["critic"] = opponent.learn(model, batch, generator, fabric, options.clip)
         if (step + 1) % raw.critic_steps == 0 or opponent is None:
@@ -127,7 +130,7 @@ def train(
         if not all(math.isfinite(value) for value in losses.values()):
             path = out / f"{recipe.name}.safetensors"
             if fabric.is_global_zero:
-                write_checkpoint(path, _averaged(ema), make_card(recipe, model_options, splits, step, {}))
+                write_checkpoint(path, _averaged(ema), make_card(recipe, start.options, splits, step, {}))
             raise TrainingError(
                 f"The loss was no longer finite at step {step + 1}; the weights before it are in '{path}'. "
                 "Lower optimiser.lr, or choose precision: float32."
@@ -151,7 +154,7 @@ def train(
     path = out / f"{recipe.name}.safetensors"
     if fabric.is_global_zero:
         metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
-        write_checkpoint(path, _averaged(ema), make_card(recipe, model_options, splits, step, metrics))
+        write_checkpoint(path, _averaged(ema), make_card(recipe, start.options, splits, step, metrics))
         if finished:
             (out / STATE).unlink(missing_ok=True)
         else:

@@ -96,6 +96,9 @@ class Recipe(_Strict):
     mean_checkpoint: str | None = Field(
         None, description="flow, ncsn, ddpm: the Direct checkpoint (name or file) whose residual is sampled"
     )
+    restyle: bool = Field(
+        False, description="with mean_checkpoint: targets with the contrast of random sessions (its session effects)"
+    )
     data: DataOptions = DataOptions()
     stages: tuple[Stage, ...] = Field(min_length=1)
     augmentation: Augmentation = Augmentation()
@@ -125,6 +128,8 @@ class Recipe(_Strict):
             raise ValueError("session_effects is for model: direct")
         if self.mean_checkpoint is not None and self.model not in ("flow", "ncsn", "ddpm"):
             raise ValueError("mean_checkpoint is for model: flow, ncsn or ddpm")
+        if self.restyle and self.mean_checkpoint is None:
+            raise ValueError("restyle needs a mean_checkpoint")
         return self
 
     @property

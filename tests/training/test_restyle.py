@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_mrtrans.models import Batch
+from napari_mrtrans.training.restyle import Restyle
+
+
+def batch(n: int, session: int) -> Batch:
+    target = torch.full((n, 1, 4, 4), 0.4)
+    target[:, :, 0] = 0
+    index = torch.ones(n, dtype=torch.int64)
+    return Batch(target.clone(), target, 0 * index, index, session * index)
+
+
+def test_without_differences_between_sessions_nothing_changes() -> None:
+    b = batch(3, 1)
+    same = Restyle(torch.full((2, 4, 2), 0.3))(b, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(same.target, b.target)
+
+
+def test_own_effects_go_and_others_come_with_the_sessions_covariance() -> None:
+    effects = torch.zeros(3, 4, 2)
+    effects[:, 1] = torch.tensor([[0.2, 0.05], [-0.1, -0.02], [-0.1, -0.03]])
+    after = Restyle(effects)(batch(20_000, 0), torch.Generator().manual_seed(0)).target
+    assert not after[:, :, 0].any()
+    inside = after[:, 0, 1, 1]
+    average = (0.4 - 0.05) / torch.tensor(0.2).exp()
+    gain, offset = effects[:, 1].T
+    slope = torch.stack([average * gain, offset])  # to first order, what each effect does to the intensity
+    assert float(inside.mean()) == pytest.approx(float(average), abs=0.005)
+    assert float(inside.std()) == pytest.approx(float(slope.sum(0).square().mean().sqrt()), rel=0.05)
+
+
+def test_the_draw_depends_on_the_generator_alone() -> None:
+    restyle = Restyle(torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(1)) * 0.1)
+    first, again, other = (restyle(batch(2, 2), torch.Generator().manual_seed(s)).target for s in (0, 0, 1))
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert (first - other).abs().max() > 1e-3
