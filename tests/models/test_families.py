@@ -41,6 +41,38 @@ def test_direct_loss_is_the_mean_squared_error_in_signed_units() -> None:
     assert float(model.loss(b, torch.Generator()).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
+def test_direct_goes_on_from_a_network_without_a_curve_or_with_other_sessions() -> None:
+    first, _ = tiny_model("direct")
+    second = build("direct", {"network": {**TINY, "curve": 4}, "sessions": 3})
+    second.start_from(first.state_dict())
+    b = batch()
+    with torch.no_grad():
+        given, taken = (
+            model.eval().predict(b.source, b.source_contrast, b.target_contrast) for model in (first, second)
+        )
+    torch.testing.assert_close(taken, given)
+    second.start_from(build("direct", {"network": TINY, "sessions": 5}).state_dict())
+    with pytest.raises(ValueError, match="size mismatch"):
+        second.start_from(build("direct", {"network": {**TINY, "widths": [8, 8]}}).state_dict())
+
+
+def test_session_effects_are_centred_and_bring_gain_and_offset_inside_the_head() -> None:
+    model = build("direct", {"network": TINY, "sessions": 2})
+    assert isinstance(model, Direct)
+    assert model.effects is not None
+    b = batch(2)
+    b.source[:, :, :4] = 0
+    b.session = torch.tensor([0, 1])
+    with torch.no_grad():
+        model.effects[0, 1] = torch.tensor([0.4, 0.2])
+        plain = 0.3 + torch.zeros(2, 1, 16, 16)
+        out = (model._as_in_session(2 * plain - 1, b) + 1) / 2
+    for index, sign in ((0, 1), (1, -1)):
+        gain, offset = math.exp(sign * 0.2), sign * 0.1
+        torch.testing.assert_close(out[index, :, 4:], (gain * plain + offset)[index, :, 4:])
+        torch.testing.assert_close(out[index, :, :4], (gain * plain)[index, :, :4])
+
+
 def test_untrained_flow_denoiser_is_the_preconditioners_skip() -> None:
     """With F = 0 (zero-initialised head) D(y; σ) = σ_d² / (σ² + σ_d²) y."""
     model = flow()

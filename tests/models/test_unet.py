@@ -60,3 +60,21 @@ def test_context_reaches_the_output() -> None:
     net = randomise(UNet(in_channels=1, widths=(8, 16), groups=4, time=False, contrasts=0, context_channels=3))
     x, context = torch.randn(1, 1, 16, 16), torch.randn(1, 3, 8, 8)
     assert (net(x, context=context) - net(x, context=-context)).abs().max() > 1e-4
+
+
+def test_curve_starts_at_nothing_and_sees_one_pixel_at_a_time() -> None:
+    torch.manual_seed(0)
+    net = UNet(in_channels=1, widths=(8, 16), groups=4, time=False, curve=4).eval()
+    index = torch.zeros(1, dtype=torch.int64)
+    x = torch.rand(1, 1, 16, 16)
+    assert net.curve is not None
+    embedding = net._embed(None, index, index + 1)
+    assert not net.curve(x, embedding).any()
+    torch.nn.init.normal_(net.curve.last.weight)
+    out = net(x, None, index, index + 1)
+    torch.testing.assert_close(out, net.curve(x, embedding))  # the zero-initialised head adds nothing yet
+    changed = x.clone()
+    changed[..., 3, 5] += 1
+    differs = (net(changed, None, index, index + 1) - out).abs() > 1e-6
+    assert differs.sum() == 1
+    assert (net.curve(x, net._embed(None, index, index + 3)) - out).abs().max() > 1e-4

@@ -58,8 +58,10 @@ class Direct(Model):
         return to_signed(log_gain.exp() * to_unit(predicted) + offset * (batch.source > 0))
 
     def start_from(self, state: dict[str, Tensor]) -> None:
-        effects = {"effects": self.effects} if self.effects is not None else {}  # of this run's sessions
-        super().start_from({**{name: value for name, value in state.items() if name != "effects"}, **effects})
+        given = {name: value for name, value in state.items() if name != "effects"}
+        # The session effects are of this run's sessions, and a curve that the other network lacks starts at 0.
+        own = {name: v for name, v in self.state_dict().items() if name == "effects" or name.startswith("net.curve.")}
+        super().start_from({**own, **given})
 
     def predict(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Tensor:
         """(batch, 1, H, W) in [0, 1] to the predicted target, same shape and unit, not clamped."""

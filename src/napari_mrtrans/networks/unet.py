@@ -131,6 +131,29 @@ class Attention(nn.Module):
         return x + self.out(mixed.transpose(-1, -2).reshape(b, c, h, w))
 
 
+class Curve(nn.Module):
+    """A function of each pixel alone, told the embedding: (batch, C, H, W) to (batch, out, H, W), 0 at the start.
+
+    At full resolution it carries the fine structure that source and target share, as a look-up table would, past the
+    half-resolution stem.
+    """
+
+    def __init__(self, channels: int, width: int, out: int, embedding: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, width, 1)
+        self.project = nn.Linear(embedding, 2 * width) if embedding else None
+        self.second = nn.Conv2d(width, width, 1)
+        self.last = _zero(nn.Conv2d(width, out, 1))
+
+    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+        h = self.first(x)
+        if self.project is not None and embedding is not None:
+            scale, shift = self.project(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+            h = torch.addcmul(shift, h, 1 + scale)
+        out: Tensor = self.last(F.silu(self.second(F.silu(h))))
+        return out
+
+
 class _Level(nn.Module):
     """A residual block and, where the level has it, attention."""
 
@@ -164,6 +187,7 @@ class UNet(nn.Module):
         latent: Length of a latent vector that every residual block but the first takes through conditional instance
             normalisation; 0 = none, group normalisation throughout.
         latent_form: See :class:`ConditionalInstanceNorm`.
+        curve: Width of a :class:`Curve` from the image to the output; 0 = none.
 
     Height and width of the input must be multiples of :attr:`multiple`.
     """
@@ -186,6 +210,7 @@ class UNet(nn.Module):
         context_channels: int = 0,
         latent: int = 0,
         latent_form: Literal["elu", "affine"] = "elu",
+        curve: int = 0,
     ) -> None:
         super().__init__()
         self.unshuffle = unshuffle
@@ -210,6 +235,7 @@ class UNet(nn.Module):
             )
             return _Level(block, Attention(c_out, groups=groups, heads=heads) if index in attention else None)
 
+        self.curve = Curve(in_channels, curve, out_channels, size) if curve else None
         self.stem = nn.Conv2d(in_channels * unshuffle**2 + context_channels, base, 3, padding=1)
         self.down = nn.ModuleList()
         skips, channels = [base], base
@@ -277,7 +303,8 @@ class UNet(nn.Module):
                 h = stage(F.interpolate(h, scale_factor=2.0, mode="nearest"))
         h = F.silu(self.norm(h))
         out = self.head(h)
-        return (F.pixel_shuffle(out, self.unshuffle) if self.unshuffle > 1 else out), h
+        out = F.pixel_shuffle(out, self.unshuffle) if self.unshuffle > 1 else out
+        return (out if self.curve is None else out + self.curve(image, embedding)), h
 
     def _embed(self, time: Tensor | None, source: Tensor | None, target: Tensor | None) -> Tensor | None:
         parts = []
