@@ -319,7 +319,7 @@ def test_options_reach_the_sampler(run: Run, scan: Path, tmp_path: Path) -> None
 def test_a_lossy_sampler_is_remarked_on(run: Run, scan: Path, tmp_path: Path) -> None:
     code, _, err = run("transform", scan, "--to", "T2", "-n", 2, "--sampler", "euler", "--slices", "3:4", "-o", "out")
     assert code == 0
-    assert_one_line(err, "'euler' with 3 steps loses much of the spread; use dpm++2m, or 50 steps.")
+    assert_one_line(err, "'euler' with 3 steps distorts the spread; use dpm++2m, or 50 steps.")
     assert report(tmp_path / "out")["notices"] == [err.strip()]
 
 
@@ -382,7 +382,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], str]] = {
     "negative seed": (("--to", "T2", "--seed", "-1"), "the seed at least 0."),
     "unknown sampler": (
         ("--to", "T2", "--sampler", "magic"),
-        "Unknown sampler 'magic'; choose one of dpm++2m, heun, euler.",
+        "Unknown sampler 'magic'; choose one of dpm++2m, heun, ancestral, ddim, euler, langevin, langevin-ncsnv2, reference.",
     ),
     "unknown device": (
         ("--to", "T2", "--device", "tpu"),

@@ -75,7 +75,7 @@ def test_source_and_target_are_the_same_place(source: Source) -> None:
         source, recipe(pairs=["T1->T2"], augmentation=moved), Stage(steps=2, batch=4, crop=(32, 32)), 0
     )
     for i in range(4):
-        x, y, first, second = dataset[i]
+        x, y, first, second, _ = dataset[i]
         deep = ndimage.minimum_filter(x, 7, mode="constant") > 0.1
         assert deep.sum() > 50
         assert np.corrcoef(x[deep], y[deep])[0, 1] < -0.99
@@ -84,7 +84,9 @@ def test_source_and_target_are_the_same_place(source: Source) -> None:
 
 def test_only_complete_pairs_are_drawn(source: Source) -> None:
     dataset = TrainingSlices(source, recipe(pairs=["T1->PD", "T2->FLAIR"]), recipe().stages[0], 0)
-    assert {dataset[i][2:] for i in range(8)} == {(1, 3)}
+    drawn = [dataset[i][2:] for i in range(8)]
+    assert {(first, second) for first, second, _ in drawn} == {(1, 3)}
+    assert {session for *_, session in drawn} <= set(range(len(source.sessions)))
 
 
 def test_crop_without_augmentation_is_the_image_itself() -> None:
@@ -140,7 +142,7 @@ def test_marked_slices_can_be_left_out(tmp_path: Path) -> None:
 def test_fixed_slices_are_padded_and_not_augmented(source: Source) -> None:
     chosen = fixed_slices(source, recipe().pairs, 5, 16)
     assert len(chosen) == 5
-    for (first, second), (x, y, i, j) in chosen:
+    for (first, second), (x, y, i, j, _) in chosen:
         assert x.shape == y.shape
         assert all(n % 16 == 0 for n in x.shape)
         assert (i, j) in ((0, 1), (1, 3))
