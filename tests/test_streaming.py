@@ -280,7 +280,7 @@ def test_a_whole_head_is_noticed(flow: Checkpoint) -> None:
 def test_samplers_that_lose_spread_say_so(brain: Volume, flow: Checkpoint) -> None:
     notices: list[str] = []
     list(stream(brain, flow, target="T2", n=1, slices=(9, 10), sampler="euler", steps=10, status=notices.append))
-    assert notices == ["'euler' with 10 steps loses much of the spread; use dpm++2m, or 50 steps."]
+    assert notices == ["'euler' with 10 steps distorts the spread; use dpm++2m, or 50 steps."]
 
 
 @pytest.mark.parametrize(
