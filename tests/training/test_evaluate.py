@@ -49,7 +49,7 @@ def test_held_out_subjects_are_measured_and_written(
     assert [path.name for path in paths] == ["metrics.csv", "metrics.json", "summary.md"]
     document = json.loads(paths[1].read_text())
     rows = {row["method"]: row for row in document["rows"]}
-    assert rows.keys() == {"look-up table", "tiny-flow", "tiny-direct"}
+    assert rows.keys() == {"look-up table", "blurred target", "tiny-flow", "tiny-direct"}
     assert {row["subject"] for row in rows.values()} == {"sub-02"}
     assert {row["slices"] for row in rows.values()} == {12}
     assert document["about"]["seed"] == 0
@@ -61,10 +61,12 @@ def test_held_out_subjects_are_measured_and_written(
         rows["tiny-flow"]["mean_std"] / rows["tiny-flow"]["rmse"]
     )
     assert rows["tiny-direct"]["mean_std"] is None
+    assert rows["blurred target"]["fine_detail"] < 0.5
+    assert all(row["ssim_volume"] > row["ssim"] for row in rows.values())
     with paths[0].open() as file:
-        assert len(list(csv.DictReader(file))) == 3
+        assert len(list(csv.DictReader(file))) == 4
     assert "| T1→T2 | tiny-flow | 1 |" in paths[2].read_text()
-    assert len(said) == 3
+    assert len(said) == 4
 
 
 @pytest.mark.parametrize(

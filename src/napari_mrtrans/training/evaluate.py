@@ -1,5 +1,7 @@
 """Checkpoints against acquired targets on held-out subjects, with a monotone look-up table as the floor.
 
+A second row for comparison is the target itself, blurred: what is out of reach because of noise shows there.
+
 All figures are in normalised units, data range 1, inside the head of both source and target unless they say otherwise.
 """
 
@@ -174,7 +176,10 @@ def _rows(
     window = _window(first & second, volume.axial_axis, bounds)
     inside, truth = (first & second)[window], target[window]
     view = _View(str(pair), session.name, bounds[1] - bounds[0], volume, truth, inside)
-    out = [view.row("look-up table", lookup(source[window]), None, None, None)]
+    out = [
+        view.row("look-up table", lookup(source[window]), None, None, None),
+        view.row("blurred target", _blurred(truth, volume.axial_axis), None, None, None),
+    ]
     for checkpoint in serving:
         began = time.perf_counter()
         ensemble = transform(
@@ -248,6 +253,13 @@ class _View:
             std_over_rmse=None if mean_std is None else mean_std / rmse,
             seconds_per_slice=seconds,
         )
+
+
+def _blurred(image: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """In-plane Gaussian blur of 1 pixel: an answer with all structure and little of the noise."""
+    from scipy.ndimage import gaussian_filter
+
+    return np.asarray(gaussian_filter(image, [0.0 if a == axis else 1.0 for a in range(3)]))
 
 
 def _fine(image: NDArray, axis: int) -> float:
