@@ -382,7 +382,8 @@ MISTAKES: dict[str, tuple[tuple[object, ...], str]] = {
     "negative seed": (("--to", "T2", "--seed", "-1"), "the seed at least 0."),
     "unknown sampler": (
         ("--to", "T2", "--sampler", "magic"),
-        "Unknown sampler 'magic'; choose one of dpm++2m, heun, ancestral, ddim, euler, langevin, langevin-ncsnv2, reference.",
+        "Unknown sampler 'magic'; choose one of dpm++2m, heun, ancestral, ddim, euler, langevin, langevin-ncsnv2, "
+        "reference.",
     ),
     "unknown device": (
         ("--to", "T2", "--device", "tpu"),
