@@ -171,7 +171,10 @@ class Checkpoint:
         problem = _difference(expected, {name: tuple(value.shape) for name, value in tensors.items()})
         if problem:
             raise CheckpointError(f"'{self.path.name}' does not fit its card: {problem}. Install it again.")
-        model.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+        model.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()},
+            assign=True,
+        )
         return model.to(device).eval().requires_grad_(False)
 
 
@@ -221,14 +224,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def write_checkpoint(path: str | Path, model: Model, card: Card) -> Path:
     """Write ``model``'s weights as float16 with its card; the file appears under its name only when complete."""
-    import torch
     from safetensors.torch import save_file
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     document = card.model_dump(mode="json")
     document["pairs"] = [f"{pair.source}->{pair.target}" for pair in card.pairs]
-    weights = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in model.state_dict().items()}
+
+    def stored(value: torch.Tensor) -> torch.Tensor:
+        value = value.detach().cpu().contiguous()
+        return value.half() if value.is_floating_point() else value  # a count of batches may exceed float16
+
+    weights = {name: stored(value) for name, value in model.state_dict().items()}
     part = path.with_name(path.name + ".part")
     save_file(weights, str(part), metadata={CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)})
     part.replace(path)

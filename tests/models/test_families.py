@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers import TINY, tiny_model
-from napari_mrtrans.models import Batch, Direct, Flow, Model, build
+from napari_mrtrans.models import CGAN, Batch, Direct, Flow, Model, build
 from napari_mrtrans.networks.unet import PRESETS
 from napari_mrtrans.samplers import dpm_solver_pp_2m, log_sigmas
 
@@ -25,6 +25,12 @@ def flow(**options: object) -> Flow:
 
 def residual_flow() -> Flow:
     return flow(mean_network=TINY, residual_std=0.1)
+
+
+def residual_cgan() -> CGAN:
+    model = build("cgan", {"network": TINY, "mean_network": TINY, "critic_grid": 1})
+    assert isinstance(model, CGAN)
+    return model.eval()
 
 
 def solve(predict, noise):
@@ -103,7 +109,7 @@ def test_training_sigmas_follow_their_distribution(distribution: str) -> None:
     assert float(logs.std()) == pytest.approx(spread, rel=0.02)
 
 
-@pytest.mark.parametrize("make", [flow, residual_flow])
+@pytest.mark.parametrize("make", [flow, residual_flow, residual_cgan])
 def test_encode_and_decode_are_inverse(make) -> None:
     model, b = make(), batch()
     condition = model.condition(b.source, b.source_contrast, b.target_contrast)
@@ -117,6 +123,33 @@ def test_residual_flow_trains_only_its_own_network() -> None:
     assert all(p.grad is None for p in model.mean_net.parameters())
     assert model.net.head.weight.grad is not None
     assert bool(model.net.head.weight.grad.any())
+
+
+def test_untrained_residual_gan_answers_with_its_mean_network() -> None:
+    model, b = residual_cgan(), batch()
+    assert model.mean_net is not None
+    torch.nn.init.normal_(model.mean_net.head.weight, std=0.1)
+    with torch.no_grad():
+        mean = model.condition(b.source, b.source_contrast, b.target_contrast).mean
+        out = model.sample(b.source, b.source_contrast, b.target_contrast, torch.randn(4, 2, model.latent), solve)
+    assert mean is not None
+    assert float(mean.std()) > 0.01
+    torch.testing.assert_close(2 * out - 1, mean.expand_as(out))
+
+
+@pytest.mark.parametrize("family", ["ncsn", "ddpm"])
+def test_preconditioned_families_denoise_as_the_flow_whose_weights_they_take(family: str) -> None:
+    first, _ = tiny_model("flow")
+    second = build(family, {"network": TINY, "prediction": "preconditioned"})
+    second.start_from(first.state_dict())
+    b = batch()
+    noisy, sigma = torch.randn(4, 1, 16, 16), torch.tensor([0.02, 0.3, 1.0, 8.0])
+    with torch.no_grad():
+        given, taken = (
+            model.eval().denoise(noisy, sigma, model.condition(b.source, b.source_contrast, b.target_contrast))  # type: ignore[attr-defined]
+            for model in (first, second)
+        )
+    torch.testing.assert_close(taken, given.clamp(-1, 1), atol=1e-4, rtol=1e-4)
 
 
 def test_samples_of_a_slice_share_its_mean_and_differ_by_their_noise() -> None:

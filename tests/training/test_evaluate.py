@@ -11,6 +11,7 @@ from helpers import PAIRS, bids_folder, tiny_checkpoint
 from napari_mrtrans.checkpoint import Checkpoint
 from napari_mrtrans.contrasts import Pair
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.training import evaluate as module
 from napari_mrtrans.training.data.bids import read_bids
 from napari_mrtrans.training.evaluate import Lookup, evaluate
 
@@ -67,6 +68,26 @@ def test_held_out_subjects_are_measured_and_written(
         assert len(list(csv.DictReader(file))) == 4
     assert "| T1→T2 | tiny-flow | 1 |" in paths[2].read_text()
     assert len(said) == 4
+
+
+def test_finished_rows_are_not_computed_again(
+    root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is cut short by a kill in the middle of a line, then another with one checkpoint more goes on."""
+    options = {"pairs": [Pair.parse("T1->T2")], "n": 2, "slab": 11, "say": lambda line: None}
+    first = json.loads(evaluate(root, [flow], tmp_path, **options)[1].read_text())
+    kept = tmp_path / "finished.jsonl"
+    kept.write_text(kept.read_text() + '\n{"key": "0a1b", "ro')
+    called: list[str] = []
+    original = module.transform
+    monkeypatch.setattr(module, "transform", lambda *a, **k: called.append(a[1].name) or original(*a, **k))
+    again = json.loads(evaluate(root, [flow, direct], tmp_path, **options)[1].read_text())
+    assert called == ["tiny-direct"]
+    assert [row for row in again["rows"] if row["method"] != "tiny-direct"] == first["rows"]
+    evaluate(root, [flow, direct], tmp_path, **options)
+    assert called == ["tiny-direct"]
+    evaluate(root, [flow], tmp_path, **{**options, "n": 3})
+    assert called == ["tiny-direct", "tiny-flow"]
 
 
 @pytest.mark.parametrize(

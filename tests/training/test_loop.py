@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import TINY, bids_folder, tiny_checkpoint
+from helpers import OPTIONS, TINY, bids_folder, tiny_checkpoint
 from napari_mrtrans.checkpoint import read_checkpoint
 from napari_mrtrans.errors import RecipeError, TrainingError
-from napari_mrtrans.models import CGAN, Direct
-from napari_mrtrans.networks.critic import Critic
+from napari_mrtrans.models import Direct
 from napari_mrtrans.training.data.slices import Source
 from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.recipe import Augmentation, Recipe
@@ -22,12 +21,12 @@ def recipe(model: str = "direct", steps: tuple[int, int] = (4, 4), **changes: ob
         "name": f"tiny-{model}",
         "model": model,
         "pairs": ["T1->T2", "T2->T1"],
-        "options": {"network": {**TINY, "dropout": 0.1}},
+        "options": {"network": {**TINY, "dropout": 0.1}, **OPTIONS.get(model, {})},
         "data": {"test": ["sub-00"], "validation": ["sub-01"]},
         "validation_slices": 2,
         "validate_every": 5,
         "stages": [
-            {"steps": steps[0], "batch": 2, "crop": [16, 16], "downsample": 2},
+            {"steps": steps[0], "batch": 2, "crop": [32, 32] if model == "resvit" else [16, 16], "downsample": 2},
             {"steps": steps[1], "batch": 2, "crop": [32, 32]},
         ],
         **changes,
@@ -41,12 +40,6 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
     return open_splits(recipe(), bids_folder(root / "data"), root / "cache")[0]
 
 
-@pytest.fixture(autouse=True)
-def small_critic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A critic that suits 32-pixel crops."""
-    monkeypatch.setattr(CGAN, "make_critic", lambda self: Critic(width=4, grid=1))
-
-
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(path).build().state_dict()
 
@@ -55,7 +48,7 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize(("model", "stop"), [("direct", 3), ("flow", 6), ("ddpm", 2), ("cgan", 5)])
+@pytest.mark.parametrize(("model", "stop"), [("direct", 3), ("flow", 6), ("ddpm", 2), ("cgan", 5), ("resvit", 6)])
 def test_a_resumed_run_ends_with_the_same_bits(
     splits: dict[str, Source], tmp_path: Path, model: str, stop: int
 ) -> None:
@@ -156,22 +149,23 @@ def test_training_learns_a_known_mapping(splits: dict[str, Source], tmp_path: Pa
     assert sum(losses[50:60]) < 0.5 * sum(losses[:10])
 
 
-def test_residual_flow_carries_the_direct_network_it_refines(
-    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("model", ["flow", "ncsn", "ddpm", "cgan"])
+def test_residual_models_carry_the_direct_network_they_refine(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     from napari_mrtrans.contrasts import Pair
 
     monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
     pairs = [Pair.parse("T1->T2"), Pair.parse("T2->T1")]
     mean = tiny_checkpoint(tmp_path / "tiny-mean.safetensors", "direct", pairs=pairs)
-    chosen = recipe("flow", mean_checkpoint="tiny-mean")
+    chosen = recipe(model, mean_checkpoint="tiny-mean")
     path = train(chosen, splits, tmp_path / "out", workers=0)
     trained = weights(path)
     for name, value in mean.build().net.state_dict().items():  # type: ignore[union-attr]
         torch.testing.assert_close(trained[f"mean_net.{name}"], value, rtol=0, atol=0)
     assert 0.01 < read_checkpoint(path).card.options["residual_std"] < 2
     with pytest.raises(RecipeError, match="is no Direct model"):
-        train(recipe("flow", mean_checkpoint=str(path)), splits, tmp_path / "again", workers=0)
+        train(recipe(model, mean_checkpoint=str(path)), splits, tmp_path / "again", workers=0)
 
 
 def test_restyled_targets_need_the_effects_of_the_same_sessions(
@@ -190,6 +184,16 @@ def test_restyled_targets_need_the_effects_of_the_same_sessions(
     resumed = weights(train(chosen, splits, tmp_path / "halved", workers=0, resume=True))
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+
+
+def test_counts_of_batches_stay_whole_numbers_in_average_and_checkpoint(
+    splits: dict[str, Source], tmp_path: Path
+) -> None:
+    """Batch normalisation counts its updates: two a step, of critic and generator."""
+    found = weights(train(recipe("resvit"), splits, tmp_path, workers=0))
+    counts = [value for name, value in found.items() if name.endswith("num_batches_tracked")]
+    assert counts
+    assert all(value.dtype == torch.int64 and int(value) == 16 for value in counts)
 
 
 def test_restyling_is_for_residuals() -> None:

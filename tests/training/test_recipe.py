@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from napari_mrtrans.contrasts import Contrast, Pair
 from napari_mrtrans.errors import RecipeError
-from napari_mrtrans.training.recipe import list_recipes, load_recipe
+from napari_mrtrans.models import FAMILIES
+from napari_mrtrans.training.recipe import Stage, list_recipes, load_recipe
 from napari_mrtrans.training.setup import check_model
 
 SMALL: dict[str, Any] = {
@@ -57,10 +58,22 @@ def test_every_shipped_recipe_loads_and_can_be_built(name: str) -> None:
     assert load_recipe(name).sha256 == recipe.sha256
 
 
-def test_direct_and_flow_for_six_pairs_are_shipped() -> None:
+def test_every_family_is_shipped_for_six_pairs() -> None:
     six = {Pair(a, b) for a in ("T1", "T2", "FLAIR") for b in ("T1", "T2", "FLAIR") if a != b}
-    shipped = [load_recipe(name) for name in list_recipes()]
-    assert {recipe.model for recipe in shipped if set(recipe.pairs) >= six} >= {"direct", "flow"}
+    shipped = [load_recipe(name) for name, path in list_recipes().items() if path.stem == "shipped"]
+    assert {recipe.model for recipe in shipped if set(recipe.pairs) == six} == FAMILIES.keys()
+
+
+@pytest.mark.parametrize(("model", "crop", "enough"), [("resvit", 16, False), ("resvit", 32, True), ("cgan", 8, False)])
+def test_a_crop_must_suit_the_critic(model: str, crop: int, enough: bool) -> None:
+    stage = {"steps": 1, "batch": 1, "crop": [crop, crop]}
+    overrides = ["options.network=fast"] if model == "cgan" else []
+    recipe = load_recipe(f"t1-t2-flair-{model}", overrides).model_copy(update={"stages": (Stage(**stage),)})
+    if enough:
+        check_model(recipe)
+    else:
+        with pytest.raises(RecipeError, match=r"stages.0.crop: \w+ needs at least"):
+            check_model(recipe)
 
 
 def test_a_recipe_as_it_is_written(write) -> None:

@@ -347,7 +347,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], str]] = {
     "sampler": (("--sampler", "magic"), "Unknown sampler 'magic'; choose one of dpm++2m, "),
     "pair": (("--pair", "T1->PD"), "'tiny-flow' does not serve T1→PD"),
     "no pair": (("--pair", "T1"), "'T1' is no pair of contrasts"),
-    "training subject": (("--subject", "sub-00"), "'sub-00' is a training subject; validate on others."),
+    "training subject": (("--subject", "sub-00"), "'sub-00' is a training subject; choose others."),
     "subject": (("--subject", "sub-77"), "Subject 'sub-77' is not in "),
     "device": (("--device", "abacus"), "Unknown device 'abacus'"),
     "samples": (("-n", "1"), "'-n'"),

@@ -10,6 +10,7 @@ from .ddpm import DDPM
 from .direct import Direct
 from .flow import Flow
 from .ncsn import NCSN
+from .residual import ResidualModel
 from .resvit import ResViT
 from .sigma import SigmaModel
 
@@ -28,4 +29,7 @@ def build(family: str, options: dict[str, Any]) -> Model:
     return FAMILIES[family](**options)
 
 
-__all__ = ["CGAN", "DDPM", "FAMILIES", "NCSN", "Batch", "Direct", "Flow", "Model", "ResViT", "SigmaModel", "build"]
+__all__ = [
+    "CGAN", "DDPM", "FAMILIES", "NCSN", "Batch", "Direct", "Flow", "Model", "ResViT", "ResidualModel", "SigmaModel",
+    "build",
+]  # fmt: skip

@@ -58,6 +58,8 @@ class Model(nn.Module, ABC):
     latent: int = 0
     #: Updates of the critic for each update of the model.
     critic_steps: int = 1
+    #: Sides of training crops must be at least this.
+    smallest_crop: int = 1
     #: Name and number of levels of the sampler that all others are measured against; see :mod:`..samplers`.
     reference: tuple[str, int] = ("", 0)
 

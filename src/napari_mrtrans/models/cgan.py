@@ -5,7 +5,8 @@
 
 The latent vector z reaches the U-Net through conditional instance normalisation, so samples differ everywhere. The
 penalty is on the gradient with respect to the image alone (``partial``: the paper, Gulrajani et al. 2017, arXiv
-1704.00028; Adler & Öktem 2018) or to the source as well (``full``: Ray et al. 2023).
+1704.00028; Adler & Öktem 2018) or to the source as well (``full``: Ray et al. 2023). With a ``mean_network``, g draws
+residuals around its mean (:mod:`.residual`); the critic sees whole images either way.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.critic import Critic
-from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit, unet
+from .base import VOCABULARY, Batch, Solve, to_signed
+from .residual import Condition, ResidualModel
 
 
-class CGAN(Model):
+class CGAN(ResidualModel):
     """Generator g(x, z); its critic exists in training only.
 
     Args:
         network: The generator's U-Net options or the name of a preset.
+        mean_network: U-Net options of a frozen Direct network; None (the paper) = generate the image itself.
+        residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
         latent: Length of z.
         latent_form: How z scales and shifts; see :class:`~napari_mrtrans.networks.unet.ConditionalInstanceNorm`.
         critic_width: Channels of the critic at full resolution.
@@ -38,6 +42,8 @@ class CGAN(Model):
         self,
         *,
         network: dict[str, Any] | str,
+        mean_network: dict[str, Any] | str | None = None,
+        residual_std: float = 0.1,
         latent: int = 128,
         latent_form: Literal["elu", "affine"] = "elu",
         critic_width: int = 32,
@@ -47,41 +53,37 @@ class CGAN(Model):
         penalty: Literal["partial", "full"] = "partial",
         conditional: bool = True,
     ) -> None:
-        super().__init__()
-        self.conditional = conditional
-        self.latent = latent
-        self.critic_options = {"width": critic_width, "grid": critic_grid}
-        self.critic_steps = critic_steps
-        self.penalty_weight = penalty_weight
-        self.full = penalty == "full"
-        self.net = unet(
-            network,
+        super().__init__(
+            network=network,
+            mean_network=mean_network,
+            residual_std=residual_std,
+            spread=1.0,
             conditional=conditional,
-            in_channels=1,
+            noisy=0,
             out_channels=1,
             time=False,
             latent=latent,
             latent_form=latent_form,
         )
+        self.latent = latent
+        self.smallest_crop = 16  # the critic pools to a sixteenth
+        self.critic_options = {"width": critic_width, "grid": critic_grid}
+        self.critic_steps = critic_steps
+        self.penalty_weight = penalty_weight
+        self.full = penalty == "full"
 
-    @property
-    def multiple(self) -> int:
-        return self.net.multiple
-
-    def generate(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, z: Tensor) -> Tensor:
-        """g(x, z): (batch, 1, H, W) and (batch, latent) to (batch, 1, H, W), all images in [-1, 1]."""
-        out: Tensor = self.net(source, None, source_contrast, target_contrast, latent=z)
-        return out.float()
+    def generate(self, condition: Condition, z: Tensor) -> Tensor:
+        """g(x, z) in [0, 1]: (batch, latent) to (batch, 1, H, W)."""
+        images = torch.cat(condition.images, dim=1)
+        out: Tensor = self.net(images, None, *condition.pair, context=condition.features, latent=z)
+        return self.decode(out.float(), condition)
 
     def sample(
         self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
     ) -> Tensor:
         del solve
-        n = noise.shape[1]
-        x, first, second = (
-            v.repeat_interleave(n, dim=0) for v in (to_signed(source), source_contrast, target_contrast)
-        )
-        return to_unit(self.generate(x, first, second, noise.flatten(0, 1))).reshape(len(source), n, *source.shape[-2:])
+        condition = self.condition(source, source_contrast, target_contrast).repeat(noise.shape[1])
+        return self.generate(condition, noise.flatten(0, 1)).reshape(*noise.shape[:2], *source.shape[-2:])
 
     def make_critic(self) -> Critic:
         return Critic(**self.critic_options, contrasts=len(VOCABULARY) if self.conditional else 0)
@@ -105,9 +107,10 @@ class CGAN(Model):
         return loss
 
     def _fake(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        x = to_signed(batch.source)
-        z = torch.randn((len(x), self.latent), generator=generator).to(x.device)
-        return x, self.generate(x, *_pair(batch), z)
+        """Source and one generated target for each slice, in [-1, 1]."""
+        condition = self.condition(batch.source, *_pair(batch))
+        z = torch.randn((len(batch.source), self.latent), generator=generator).to(batch.source.device)
+        return condition.source, to_signed(self.generate(condition, z))
 
 
 def _pair(batch: Batch) -> tuple[Tensor, Tensor]:

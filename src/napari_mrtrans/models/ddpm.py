@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from .base import Batch
-from .sigma import Condition, Denoiser, SigmaModel, wide
+from .residual import Condition
+from .sigma import Denoiser, Prediction, SigmaModel, wide
 
 #: Width of an 8-bit grey level in [-1, 1], the bin of the discretised likelihood.
 BIN = 2 / 255
@@ -32,10 +33,13 @@ class DDPM(SigmaModel):
         network: U-Net options; it gets two output channels, ε̂ and v.
         mean_network: U-Net options of a frozen Direct network; None (the paper) = denoise the image itself.
         residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
+        sigma_data: Standard deviation of the targets in [-1, 1] units, for ``preconditioned``.
         steps: T.
         schedule: ``linear`` β from 1e-4 to 0.02 (at T = 1000), or ``cosine``.
         vlb_weight: λ T; 1 = the reference.
         first_term: Likelihood of the last reverse step: ``discretised`` in 8-bit bins (reference) or ``gaussian``.
+        prediction: What the first channel gives: ``noise`` (reference), ε̂ told t; or ``preconditioned``, F told σ (as
+            :mod:`.ncsn`).
         stability: ``clamped`` limits the denoised image and v to [-1, 1] when sampling; ``paper`` does not, which
             leaves the isolated outlier pixels that the paper repairs.
         conditional: Tell the network the contrast pair.
@@ -46,24 +50,16 @@ class DDPM(SigmaModel):
     def __init__(
         self,
         *,
-        network: dict[str, Any] | str,
-        mean_network: dict[str, Any] | str | None = None,
-        residual_std: float = 0.1,
         steps: int = 1000,
         schedule: Literal["linear", "cosine"] = "linear",
         vlb_weight: float = 1.0,
         first_term: Literal["discretised", "gaussian"] = "discretised",
+        prediction: Prediction = "noise",
         stability: Literal["clamped", "paper"] = "clamped",
-        conditional: bool = True,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            network=network,
-            mean_network=mean_network,
-            residual_std=residual_std,
-            spread=0.5,
-            out_channels=2,
-            conditional=conditional,
-        )
+        super().__init__(out_channels=2, **shared)
+        self.predicts_noise = prediction == "noise"
         self.steps = steps
         self.reference = ("ancestral", steps)
         self.vlb_weight = vlb_weight
@@ -89,7 +85,7 @@ class DDPM(SigmaModel):
     def denoise_with_variance(self, y: Tensor, sigma: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """D(y; σ) and v in [-1, 1] at the (fractional) time step whose σ this is, both (batch, 1, H, W)."""
         s = wide(sigma).to(y.dtype)
-        predicted, v = self._predict(y / (1 + s.square()).sqrt(), self.time_of(sigma), condition)
+        predicted, v = self._predict(y, sigma, self.time_of(sigma), condition)
         clean = y - s * predicted
         return (self.clamp(clean, condition), v.clamp(-1, 1)) if self.clamps else (clean, v)
 
@@ -107,7 +103,8 @@ class DDPM(SigmaModel):
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         cumulative = self._at(self.alphas_cumprod, t, clean)
         noisy = cumulative.sqrt() * clean + (1 - cumulative).sqrt() * noise
-        predicted, v = self._predict(noisy, t.to(clean.device).float(), condition)
+        sigma = self._at(self.sigmas, t, clean)
+        predicted, v = self._predict(clean + sigma * noise, sigma.flatten(), t.to(clean.device).float(), condition)
         simple = (predicted - noise).square().mean()
         return simple + self.vlb_weight * self.vlb(clean, noisy, predicted.detach(), v, t).mean()
 
@@ -139,9 +136,26 @@ class DDPM(SigmaModel):
         first = -likelihood(clean, mean, log_variance)
         return torch.where(wide(t).to(clean.device) == 0, first, divergence) / math.log(2)
 
-    def _predict(self, noisy: Tensor, time: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        predicted, v = self.run(noisy, time, condition).chunk(2, dim=1)
-        return predicted, v
+    def _predict(self, y: Tensor, sigma: Tensor, time: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+        """ε̂ and v of y = y_0 + σ ε, shaped as ``y``."""
+        if self.predicts_noise:
+            scaled = y / (1 + wide(sigma).square()).sqrt()
+            predicted, v = self.run(scaled, time, condition).chunk(2, dim=1)
+            return predicted, v
+        out, s, root = self.preconditioned(y, sigma, condition)
+        raw, v = out.chunk(2, dim=1)
+        return (s * y / root - self.sigma_data * raw) / root, v
+
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        """Also takes the weights of a network without the variance's channel, which then starts at v = 0."""
+        own = self.state_dict()
+        last = [name for name in own if name.startswith(("net.head.", "net.curve.last."))]
+        widened = {
+            name: torch.cat([state[name], torch.zeros_like(state[name])])
+            for name in last
+            if name in state and 2 * len(state[name]) == len(own[name])
+        }
+        super().start_from({**state, **widened})
 
     @staticmethod
     def _at(values: np.ndarray, t: Tensor, like: Tensor) -> Tensor:

@@ -12,13 +12,14 @@ with the training σ either log-normal (EDM) or log-logistic (what a uniform flo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from .base import Batch
-from .sigma import Condition, SigmaModel, wide
+from .residual import Condition
+from .sigma import SigmaModel, wide
 
 
 class Flow(SigmaModel):
@@ -40,39 +41,26 @@ class Flow(SigmaModel):
     def __init__(
         self,
         *,
-        network: dict[str, Any] | str,
-        mean_network: dict[str, Any] | str | None = None,
-        residual_std: float = 0.1,
-        sigma_data: float = 0.5,
-        sigma_distribution: str = "lognormal",
+        sigma_distribution: Literal["lognormal", "logistic"] = "lognormal",
         sigma_location: float = -1.2,
         sigma_scale: float = 1.2,
-        conditional: bool = True,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            network=network,
-            mean_network=mean_network,
-            residual_std=residual_std,
-            spread=sigma_data,
-            conditional=conditional,
-        )
+        super().__init__(**shared)
         self.distribution = (sigma_distribution, sigma_location, sigma_scale)
 
     def denoise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        s = wide(sigma).to(y.dtype)
-        root = (s.square() + self.spread**2).sqrt()
-        raw = self.run(y / root, 0.25 * sigma.log(), condition)
-        return (self.spread**2 / root.square()) * y + (s * self.spread / root) * raw
+        raw, s, root = self.preconditioned(y, sigma, condition)
+        return (self.sigma_data / root).square() * y + (s * self.sigma_data / root) * raw
 
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
         condition, clean = self.conditioned(batch)
         sigma = self._draw_sigma(len(clean), generator).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-        s = wide(sigma)
-        noisy = clean + s * noise
-        root = (s.square() + self.spread**2).sqrt()
-        wanted = (clean - noisy * (self.spread / root).square()) * root / (s * self.spread)
-        return (self.run(noisy / root, 0.25 * sigma.log(), condition) - wanted).square().mean()
+        noisy = clean + wide(sigma) * noise
+        raw, s, root = self.preconditioned(noisy, sigma, condition)
+        wanted = (clean - noisy * (self.sigma_data / root).square()) * root / (s * self.sigma_data)
+        return (raw - wanted).square().mean()
 
     def _draw_sigma(self, n: int, generator: torch.Generator) -> Tensor:
         kind, location, scale = self.distribution

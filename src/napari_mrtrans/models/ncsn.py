@@ -11,14 +11,15 @@ which has the noise that is plain to see taken out, so that a small network need
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..samplers import log_sigmas
 from .base import Batch
-from .sigma import Condition, SigmaModel, wide
+from .residual import Condition
+from .sigma import Prediction, SigmaModel, wide
 
 
 class NCSN(SigmaModel):
@@ -42,27 +43,17 @@ class NCSN(SigmaModel):
     def __init__(
         self,
         *,
-        network: dict[str, Any] | str,
-        mean_network: dict[str, Any] | str | None = None,
-        residual_std: float = 0.1,
-        sigma_data: float = 0.5,
         sigma_max: float = 50.0,
         sigma_min: float = 0.01,
         levels: int = 1000,
-        prediction: Literal["noise", "preconditioned"] = "noise",
+        prediction: Prediction = "noise",
         clamp: bool = True,
-        conditional: bool = True,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            network=network,
-            mean_network=mean_network,
-            residual_std=residual_std,
-            spread=sigma_data,
-            conditional=conditional,
-        )
+        super().__init__(**shared)
         self.range = (sigma_min, sigma_max)
         self.levels = levels
-        self.preconditioned = prediction == "preconditioned"
+        self.predicts_noise = prediction == "noise"
         self.clamps = clamp
 
     def own_levels(self, steps: int) -> list[float]:
@@ -82,7 +73,5 @@ class NCSN(SigmaModel):
 
     def _noise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """ε̂(y; σ)."""
-        s = wide(sigma).to(y.dtype)
-        root = (s.square() + self.spread**2).sqrt()
-        raw = self.run(y / root, 0.25 * sigma.log(), condition)
-        return (s * y / root - self.spread * raw) / root if self.preconditioned else raw
+        raw, s, root = self.preconditioned(y, sigma, condition)
+        return raw if self.predicts_noise else (s * y / root - self.sigma_data * raw) / root

@@ -69,6 +69,7 @@ class ResViT(Model):
         self.l1_weight = l1_weight
         self.adversarial_weight = adversarial_weight
         self.critic_width = critic_width
+        self.smallest_crop = 32 if adversarial_weight else 1  # what the critic's strides leave a pixel of
         self.pretrained_vit = pretrained_vit
         channels = len(VOCABULARY) if conditional else 1
         self.net = ResViTGenerator(in_channels=channels, out_channels=channels, transformers=transformers, **network)

@@ -8,12 +8,13 @@ All figures are in normalised units, data range 1, inside the head of both sourc
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..checkpoint import Checkpoint
-from ..contrasts import Contrast, Pair
+from ..contrasts import Pair
+from ..ensemble import check_folder
 from ..errors import MrtransError, RecipeError
-from ..intensity import HEADROOM, clean, head_mask, normalise
+from ..intensity import HEADROOM
 from ..streaming import transform
 from ..volume import Volume
-from .data.bids import Session, read_bids
+from .data.bids import Session
+from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions, normalised_volume
 
 #: Voxels drawn from each training subject for the look-up table.
 LOOKUP_VOXELS = 20_000
@@ -105,6 +108,9 @@ def evaluate(
 ) -> list[Path]:
     """Evaluate on held-out sessions; writes ``metrics.csv``, ``metrics.json`` and ``summary.md`` into ``out``.
 
+    Finished rows are kept in ``finished.jsonl`` there: what was stopped goes on where it was, and several runs may
+    fill one folder.
+
     Args:
         root: Data folder that holds the folders or subjects the cards name.
         checkpoints: What to compare. Their cards say which subjects are test subjects.
@@ -116,81 +122,77 @@ def evaluate(
         slab: Only this many slices around the middle of the head (at least 11); None = all.
         seed: Of the starting noise.
         device: As :func:`napari_mrtrans.stream`.
-        say: Told every finished row.
+        say: Told every row.
 
     Raises:
         MrtransError: a subject was trained on, is missing, or nothing is left to evaluate.
     """
     if slab is not None and slab < 11:
         raise MrtransError("--slab must be at least 11 slices, the width of the SSIM window.")
-    sessions = {session.name: session for session in known_sessions(root, checkpoints)}
+    sessions = known_sessions(root, checkpoints)
+    check_folder(out)
+    finished = Finished(out / "finished.jsonl")
+    settings = {"n": n, "steps": steps, "slab": slab, "seed": seed}
     rows: list[Row] = []
     for pair in dict.fromkeys(pair for c in checkpoints for pair in c.pairs if pairs is None or pair in pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
-        lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
+
+        @cache
+        def lookup(training: tuple[str, ...] = tuple(training), pair: Pair = pair) -> Lookup:
+            return Lookup([sessions[name] for name in training if name in sessions], pair)
+
         for name in subjects or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
-            if name in training:
-                raise MrtransError(f"'{name}' is a training subject; evaluate on others.")
-            if name not in sessions:
-                raise MrtransError(f"Subject '{name}' is not in '{root}'.")
-            if pair.source in sessions[name].files and pair.target in sessions[name].files:
-                for row in _rows(sessions[name], pair, serving, lookup, n, steps, slab, seed, device):
-                    rows.append(row)
-                    say(_line(row))
+            check_held_out(name, training, sessions, root)
+            if pair.source not in sessions[name].files or pair.target not in sessions[name].files:
+                continue
+            view = _View(sessions[name], pair, slab)
+            floor = {"pair": str(pair), "subject": name, "slab": slab}
+            made: list[tuple[dict[str, Any], Callable[[], Row]]] = [
+                ({**floor, "lookup": training}, lambda: view.row("look-up table", lookup()(view.source))),  # noqa: B023
+                ({**floor, "blurred": 1.0}, lambda: view.row("blurred target", view.blurred())),  # noqa: B023
+            ]
+            made += [
+                (
+                    {**floor, **settings, "n": n or c.card.sampler.n, "sha256": c.sha256},
+                    partial(view.transformed, c, n=n, steps=steps, seed=seed, device=device),
+                )
+                for c in serving
+            ]
+            for key, make in made:
+                rows.append(finished.row(key, make))
+                say(_line(rows[-1]))
     if not rows:
         raise MrtransError("Nothing to evaluate: no subject has both contrasts of a pair.")
-    return _write(
-        out,
-        rows,
-        {"n": n, "steps": steps, "slab": slab, "seed": seed, "checkpoints": [c.name for c in checkpoints]},
-    )
+    return _write(out, rows, {**settings, "checkpoints": [c.name for c in checkpoints]}, device)
 
 
-def known_sessions(root: Path, checkpoints: Sequence[Checkpoint]) -> list[Session]:
-    """Sessions below ``root`` in the folders that the checkpoints' splits name."""
-    names = [name for c in checkpoints for part in c.card.splits.values() for name in part]
-    folders = tuple(dict.fromkeys(name.split("/")[0] for name in names if not name.startswith("sub-"))) or (".",)
-    return read_bids(root, folders)
+class Finished:
+    """Rows computed earlier, one JSON document a line; a line cut short by a kill is left out.
 
+    Args:
+        path: The file; made when there is something to write.
+    """
 
-def normalised_volume(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The volume in [0, 1] and its head mask, both on its own grid."""
-    data = clean(volume.data)
-    mask = head_mask(data)
-    return normalise(data, mask, contrast), mask
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[str, Row] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                document = json.loads(line)
+                self.rows[document["key"]] = Row(**document["row"])
+            except (ValueError, KeyError, TypeError):
+                continue
 
-
-def _rows(
-    session: Session, pair: Pair, serving: Sequence[Checkpoint], lookup: Lookup,
-    n: int | None, steps: int | None, slab: int | None, seed: int, device: str,
-) -> list[Row]:  # fmt: skip
-    volume = Volume.load(session.files[pair.source], pair.source)
-    source, first = normalised_volume(volume, pair.source)
-    target, second = normalised_volume(Volume.load(session.files[pair.target]), pair.target)
-    if source.shape != target.shape:
-        raise MrtransError(
-            f"{session.name}: {pair.source} and {pair.target} lie on different grids; co-register them first."
-        )
-    bounds = _slab(first & second, volume.axial_axis, slab)
-    window = _window(first & second, volume.axial_axis, bounds)
-    inside, truth = (first & second)[window], target[window]
-    view = _View(str(pair), session.name, bounds[1] - bounds[0], volume, truth, inside)
-    out = [
-        view.row("look-up table", lookup(source[window]), None, None, None),
-        view.row("blurred target", _blurred(truth, volume.axial_axis), None, None, None),
-    ]
-    for checkpoint in serving:
-        began = time.perf_counter()
-        ensemble = transform(
-            volume, checkpoint, target=pair.target, source=pair.source, n=n, steps=steps, seed=seed, device=device,
-            slices=bounds, keep_samples=not checkpoint.deterministic,
-        )  # fmt: skip
-        seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
-        std = None if checkpoint.deterministic else ensemble.std[window]
-        sample = None if ensemble.samples is None else ensemble.samples[0][window]
-        out.append(view.row(checkpoint.name, ensemble.mean[window], std, sample, seconds))
-    return out
+    def row(self, key: dict[str, Any], make: Callable[[], Row]) -> Row:
+        """The row of ``key`` if there is one, else what ``make`` gives, which is kept."""
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        if name not in self.rows:
+            self.rows[name] = make()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n" * (file.tell() > 0) + json.dumps({"key": name, "row": asdict(self.rows[name])}))
+        return self.rows[name]
 
 
 def _slab(mask: NDArray[np.bool_], axis: int, width: int | None) -> tuple[int, int]:
@@ -211,36 +213,77 @@ def _window(mask: NDArray[np.bool_], axis: int, bounds: tuple[int, int]) -> tupl
     return tuple(sides)
 
 
-@dataclass(frozen=True)
 class _View:
     """The part of one subject that is evaluated; arrays are cut to the head's bounding box."""
 
-    pair: str
-    subject: str
-    slices: int
-    volume: Volume
-    truth: NDArray[np.float32]
-    inside: NDArray[np.bool_]
+    def __init__(self, session: Session, pair: Pair, slab: int | None) -> None:
+        self.pair, self.subject = pair, session.name
+        self._session, self._slab = session, slab
+
+    @cached_property
+    def opened(self) -> PairedVolumes:
+        """Read when a row has to be computed."""
+        return PairedVolumes.open(self._session, self.pair)
+
+    @cached_property
+    def bounds(self) -> tuple[int, int]:
+        """First and last + 1 of the evaluated slices."""
+        return _slab(self.opened.both, self.opened.volume.axial_axis, self._slab)
+
+    @cached_property
+    def window(self) -> tuple[slice, ...]:
+        """The box."""
+        return _window(self.opened.both, self.opened.volume.axial_axis, self.bounds)
+
+    @property
+    def source(self) -> NDArray[np.float32]:
+        """Normalised source."""
+        return self.opened.source[self.window]
+
+    def blurred(self) -> NDArray[np.float32]:
+        """The target after an in-plane Gaussian blur of 1 pixel: all structure and little of the noise."""
+        from scipy.ndimage import gaussian_filter
+
+        axis = self.opened.volume.axial_axis
+        return np.asarray(gaussian_filter(self.opened.target[self.window], [float(a != axis) for a in range(3)]))
+
+    def transformed(self, checkpoint: Checkpoint, *, n: int | None, steps: int | None, seed: int, device: str) -> Row:
+        """The row of a checkpoint's answer."""
+        began = time.perf_counter()
+        ensemble = transform(
+            self.opened.volume, checkpoint, target=self.pair.target, source=self.pair.source, n=n, steps=steps,
+            seed=seed, device=device, slices=self.bounds, keep_samples=not checkpoint.deterministic,
+        )  # fmt: skip
+        seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
+        std = None if checkpoint.deterministic else ensemble.std[self.window]
+        sample = None if ensemble.samples is None else ensemble.samples[0][self.window]
+        return self.row(checkpoint.name, ensemble.mean[self.window], std, sample, seconds)
 
     def row(
-        self, method: str, prediction: NDArray, std: NDArray | None, sample: NDArray | None, seconds: float | None
+        self,
+        method: str,
+        prediction: NDArray,
+        std: NDArray | None = None,
+        sample: NDArray | None = None,
+        seconds: float | None = None,
     ) -> Row:
         """All figures of one method's answer."""
-        inside = self.inside
-        prediction, truth = np.where(inside, prediction, 0), np.where(inside, self.truth, 0)
+        volume, slices = self.opened.volume, self.bounds[1] - self.bounds[0]
+        inside, truth = self.opened.both[self.window], self.opened.target[self.window]
+        prediction, truth = np.where(inside, prediction, 0), np.where(inside, truth, 0)
         rmse = float(np.sqrt(np.mean(np.square(prediction - truth)[inside])))
         mean_std = None if std is None else float(std[inside].mean())
         similarity = metrics.ssim_map(prediction, truth)
         # Beyond the box both are black, and so alike.
-        plane = self.volume.data.size / self.volume.n_slices
-        black = 1 - similarity.size / (plane * self.slices)
-        axis = self.volume.axial_axis
+        plane = volume.data.size / volume.n_slices
+        black = 1 - similarity.size / (plane * slices)
+        axis = volume.axial_axis
         answer = prediction if sample is None else np.where(inside, sample, 0)
         return Row(
             method=method,
-            pair=self.pair,
+            pair=str(self.pair),
             subject=self.subject,
-            slices=self.slices,
+            slices=slices,
             ssim=float(similarity[inside].mean()),
             ssim_volume=float(black + (1 - black) * similarity.mean()),
             fine_detail=_fine(answer, axis) / _fine(truth, axis),
@@ -253,13 +296,6 @@ class _View:
             std_over_rmse=None if mean_std is None else mean_std / rmse,
             seconds_per_slice=seconds,
         )
-
-
-def _blurred(image: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """In-plane Gaussian blur of 1 pixel: an answer with all structure and little of the noise."""
-    from scipy.ndimage import gaussian_filter
-
-    return np.asarray(gaussian_filter(image, [0.0 if a == axis else 1.0 for a in range(3)]))
 
 
 def _fine(image: NDArray, axis: int) -> float:
@@ -283,17 +319,16 @@ def _line(row: Row) -> str:
     return f"{row.pair:9} {row.subject:24} {row.method:22} SSIM {row.ssim:.4f}  PSNR {row.psnr:.2f} dB{spread}{speed}"
 
 
-def _write(out: Path, rows: list[Row], settings: dict[str, Any]) -> list[Path]:
+def _write(out: Path, rows: list[Row], settings: dict[str, Any], device: str) -> list[Path]:
     import torch
 
     about = {
         **settings,
         "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {_processor()}",
+        "machine": describe_machine(device),
         "torch": torch.__version__,
         "headroom": {contrast.value: value for contrast, value in HEADROOM.items()},
     }
-    out.mkdir(parents=True, exist_ok=True)
     paths = [out / "metrics.csv", out / "metrics.json", out / "summary.md"]
     with paths[0].open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(asdict(rows[0])))
@@ -304,14 +339,6 @@ def _write(out: Path, rows: list[Row], settings: dict[str, Any]) -> list[Path]:
     )
     paths[2].write_text(summary(rows, about), encoding="utf-8")
     return paths
-
-
-def _processor() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return torch.backends.cpu.get_cpu_capability()
 
 
 def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import torch
 from ..checkpoint import Card, Checkpoint
 from ..errors import RecipeError
 from ..library import load_checkpoint
-from ..models import Direct, Model, SigmaModel, build
+from ..models import Direct, Model, ResidualModel, build
 from .data.slices import Source, TrainingSlices, batches
 from .recipe import Recipe
 from .restyle import Restyle
@@ -46,7 +46,7 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
         restyle = _restyle(direct, mean, source) if recipe.restyle else None
         options |= _residual_options(recipe, direct, mean.card, source, restyle)
     model = build(recipe.model, options)
-    if isinstance(model, SigmaModel) and isinstance(direct, Direct) and model.mean_net is not None:
+    if isinstance(model, ResidualModel) and isinstance(direct, Direct) and model.mean_net is not None:
         model.mean_net.load_state_dict(direct.net.state_dict())
     notice = model.initialise()
     if recipe.start_from is not None:

@@ -222,8 +222,11 @@ def _ema_rule(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     def update(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
         i = int(updates)
         weight = 1 - min(decay, (1 + i) / (10 + i))
-        floating = [(a, c) for a, c in zip(averaged, current, strict=True) if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floating], [c for _, c in floating], weight)
+        # AveragedModel passes tensors of one type at a time; counts of batches are whole numbers.
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, weight)
+        else:
+            torch._foreach_copy_(averaged, current)
 
     return update
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..checkpoint import DataSource, SamplerDefaults, first_problem
+from ..checkpoint import DETERMINISTIC, DataSource, SamplerDefaults, first_problem
 from ..contrasts import Pair
 from ..errors import MrtransError, RecipeError
 from ..paths import recipe_dir
@@ -94,7 +94,7 @@ class Recipe(_Strict):
     )
     start_from: str | None = Field(None, description="checkpoint (name or file) whose weights training starts from")
     mean_checkpoint: str | None = Field(
-        None, description="flow, ncsn, ddpm: the Direct checkpoint (name or file) whose residual is sampled"
+        None, description="flow, ncsn, ddpm, cgan: the Direct checkpoint (name or file) whose residual is sampled"
     )
     restyle: bool = Field(
         False, description="with mean_checkpoint: targets with the contrast of random sessions (its session effects)"
@@ -126,8 +126,8 @@ class Recipe(_Strict):
     def _effects(self) -> Recipe:
         if self.session_effects and self.model != "direct":
             raise ValueError("session_effects is for model: direct")
-        if self.mean_checkpoint is not None and self.model not in ("flow", "ncsn", "ddpm"):
-            raise ValueError("mean_checkpoint is for model: flow, ncsn or ddpm")
+        if self.mean_checkpoint is not None and self.model in DETERMINISTIC:
+            raise ValueError("mean_checkpoint is for model: flow, ncsn, ddpm or cgan")
         if self.restyle and self.mean_checkpoint is None:
             raise ValueError("restyle needs a mean_checkpoint")
         return self
@@ -155,11 +155,21 @@ def list_recipes() -> dict[str, Path]:
 
 @cache
 def _catalogue() -> dict[str, tuple[Path, dict[str, Any]]]:
-    """File and content of each of the package's recipes; a file holds one, or those that its ``matrix`` spans."""
+    """File and content of each of the package's recipes.
+
+    A file holds one, or those below ``recipes`` on top of what is ``common``, or those that its ``matrix`` spans.
+    """
     recipes = {}
     for path in sorted(recipe_dir().rglob("*.yaml")):
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        found = _span(document["matrix"]) if "matrix" in document else {path.stem: document}
+        if "matrix" in document:
+            found = _span(document["matrix"])
+        elif "recipes" in document:
+            found = {
+                name: {"name": name, **_merged(document["common"], own)} for name, own in document["recipes"].items()
+            }
+        else:
+            found = {path.stem: document}
         recipes.update({name: (path, recipe) for name, recipe in found.items()})
     return recipes
 

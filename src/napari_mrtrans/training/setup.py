@@ -23,12 +23,15 @@ def check_model(recipe: Recipe) -> None:
 
     try:
         with torch.device("meta"):
-            multiple = build(recipe.model, {**recipe.options, "conditional": recipe.conditional}).multiple
+            model = build(recipe.model, {**recipe.options, "conditional": recipe.conditional})
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise RecipeError(f"Recipe '{recipe.name}': options: {' '.join(str(error).split())}.") from None
     for index, stage in enumerate(recipe.stages):
-        if any(size < 1 or size % multiple for size in stage.crop):
-            raise RecipeError(f"Recipe '{recipe.name}': stages.{index}.crop: not a multiple of {multiple}.")
+        where = f"Recipe '{recipe.name}': stages.{index}.crop"
+        if any(size < 1 or size % model.multiple for size in stage.crop):
+            raise RecipeError(f"{where}: not a multiple of {model.multiple}.")
+        if min(stage.crop) < model.smallest_crop:
+            raise RecipeError(f"{where}: {recipe.model} needs at least {model.smallest_crop}.")
 
 
 def open_splits(recipe: Recipe, root: Path, cache: Path | None = None) -> tuple[dict[str, Source], list[str]]:

@@ -8,7 +8,6 @@ averages out over the slices. The statistics are those of :mod:`.spread`.
 
 from __future__ import annotations
 
-import platform
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ from ..streaming import stream
 from ..volume import Volume
 from . import spread
 from .data.bids import Session
-from .evaluate import known_sessions, normalised_volume
+from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions
 from .validate_report import verdict, write_report
 
 if TYPE_CHECKING:
@@ -68,16 +67,11 @@ class _Case:
 
     @classmethod
     def open(cls, session: Session, pair: Pair) -> _Case:
-        volume = Volume.load(session.files[pair.source], pair.source)
-        inside = normalised_volume(volume, pair.source)[1]
-        target, there = normalised_volume(Volume.load(session.files[pair.target]), pair.target)
-        if inside.shape != target.shape:
-            raise MrtransError(
-                f"{session.name}: {pair.source} and {pair.target} lie on different grids; co-register them first."
-            )
-        inside, there = (np.moveaxis(mask, volume.axial_axis, 0) for mask in (inside, there))
-        target = np.moveaxis(target, volume.axial_axis, 0)
-        return cls(f"{pair} {session.name}", pair, volume, target, inside, inside & there)
+        opened = PairedVolumes.open(session, pair)
+        volume = opened.volume
+        target = np.moveaxis(opened.target, volume.axial_axis, 0)
+        inside, shared = (np.moveaxis(mask, volume.axial_axis, 0) for mask in (opened.head, opened.both))
+        return cls(f"{pair} {session.name}", pair, volume, target, inside, shared)
 
 
 def validate_sampler(
@@ -120,7 +114,7 @@ def validate_sampler(
     wanted = list(dict.fromkeys(pairs or checkpoint.pairs))
     _check(checkpoint, wanted, fast, n, slices_per_subject, seed)
     check_folder(out)
-    machine = _machine(device)
+    machine = describe_machine(device)
     slow = checkpoint
     if reference_steps is not None:
         slow = _Shortened(checkpoint.path, checkpoint.card, reference_steps)
@@ -213,12 +207,9 @@ def _check(
 
 def _chosen(root: Path, checkpoint: Checkpoint, subjects: Sequence[str] | None) -> tuple[list[Session], list[str]]:
     """The sessions to use, and the card's test subjects that are not there."""
-    there = {session.name: session for session in known_sessions(root, [checkpoint])}
+    there = known_sessions(root, [checkpoint])
     for name in subjects or ():
-        if name in checkpoint.card.splits.get("train", []):
-            raise MrtransError(f"'{name}' is a training subject; validate on others.")
-        if name not in there:
-            raise MrtransError(f"Subject '{name}' is not in '{root}'.")
+        check_held_out(name, checkpoint.card.splits.get("train", []), there, root)
     names = sorted(checkpoint.card.splits.get("test", [])) if subjects is None else subjects
     if not (present := [there[name] for name in dict.fromkeys(names) if name in there]):
         raise MrtransError(
@@ -256,15 +247,3 @@ def _line(one: spread.SliceSpread, quick: float, slowly: float) -> str:
         f"{one.volume:34} slice {one.index:3}  sigma-hat {std[2]:.4f}, reference {std[1]:.4f} and {std[0]:.4f}  "
         f"{quick:.2f} and {slowly:.2f} s"
     )
-
-
-def _machine(device: str) -> str:
-    import torch
-
-    from ..devices import resolve_device
-
-    kind = resolve_device(device)[0]
-    if kind.type == "cuda":
-        return torch.cuda.get_device_name(kind)
-    name = torch.backends.cpu.get_cpu_capability() if kind.type == "cpu" else kind.type
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, {name}"

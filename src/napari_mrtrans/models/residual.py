@@ -1,0 +1,115 @@
+"""Models that answer with an image, or with a residual around a Direct network's mean.
+
+With a ``mean_network`` the variable that is sampled is not the image y0 but r = (y0 - μ(x)) / s, where μ is a frozen
+Direct network and s scales r to a standard deviation of ``spread`` (regression plus generative residual: Mardani et al.
+2023, arXiv 2309.15214). μ and its last feature map are computed once for each slice and shared by all samples and all
+steps, so the network that runs many times can be small.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..networks.unet import UNet
+from .base import Batch, Model, to_signed, to_unit, unet
+
+
+@dataclass
+class Condition:
+    """What is computed once for a slice: images in [-1, 1], each (batch, channels, H, W)."""
+
+    source: Tensor
+    mean: Tensor | None
+    features: Tensor | None
+    source_contrast: Tensor
+    target_contrast: Tensor
+
+    def repeat(self, n: int) -> Condition:
+        """Each slice ``n`` times in a row."""
+
+        def rep(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value.repeat_interleave(n, dim=0)
+
+        source = self.source.repeat_interleave(n, dim=0)
+        first, second = (c.repeat_interleave(n) for c in self.pair)
+        return Condition(source, rep(self.mean), rep(self.features), first, second)
+
+    @property
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Source and target contrast."""
+        return self.source_contrast, self.target_contrast
+
+    @property
+    def images(self) -> list[Tensor]:
+        """What a network is shown besides the variable itself."""
+        return [self.source] if self.mean is None else [self.source, self.mean]
+
+
+class ResidualModel(Model, ABC):
+    """A model of the image itself or of what a Direct network leaves.
+
+    Args:
+        network: Options of the U-Net, or the name of a preset.
+        mean_network: U-Net options of the frozen Direct network; None = the image itself.
+        residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
+        spread: Standard deviation of the residual variable.
+        conditional: Tell the network the contrast pair.
+        noisy: Image channels that the U-Net sees besides those of the condition.
+        others: The U-Net's arguments that the family fixes.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: dict[str, Any] | str,
+        mean_network: dict[str, Any] | str | None,
+        residual_std: float,
+        spread: float,
+        conditional: bool,
+        noisy: int,
+        **others: Any,
+    ) -> None:
+        super().__init__()
+        self.conditional = conditional
+        self.scale = residual_std / spread if mean_network else 1.0
+        self.mean_net: UNet | None = None
+        context = 0
+        if mean_network:
+            self.mean_net = unet(mean_network, conditional=conditional, in_channels=1, out_channels=1, time=False)
+            self.mean_net.requires_grad_(False)
+            context = self.mean_net.feature_channels
+        images = noisy + (2 if mean_network else 1)
+        self.net = unet(network, conditional=conditional, in_channels=images, context_channels=context, **others)
+
+    @property
+    def multiple(self) -> int:
+        return max(self.net.multiple, self.mean_net.multiple if self.mean_net else 1)
+
+    def condition(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Condition:
+        """Everything a network is told about slices ``source`` (batch, 1, H, W) in [0, 1]."""
+        x = to_signed(source)
+        if self.mean_net is None:
+            return Condition(x, None, None, source_contrast, target_contrast)
+        with torch.no_grad():
+            self.mean_net.eval()
+            mean, features = self.mean_net.with_features(x, None, source_contrast, target_contrast)
+        return Condition(x, mean.float(), features, source_contrast, target_contrast)
+
+    def encode(self, target: Tensor, condition: Condition) -> Tensor:
+        """Target in [0, 1] to the variable that is sampled."""
+        y = to_signed(target)
+        return y if condition.mean is None else (y - condition.mean) / self.scale
+
+    def decode(self, y: Tensor, condition: Condition) -> Tensor:
+        """The sampled variable to an image in [0, 1], not clamped."""
+        return to_unit(y if condition.mean is None else condition.mean + self.scale * y)
+
+    def conditioned(self, batch: Batch) -> tuple[Condition, Tensor]:
+        """A training batch's condition and its clean variable."""
+        condition = self.condition(batch.source, batch.source_contrast, batch.target_contrast)
+        return condition, self.encode(batch.target, condition)
