@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from helpers import RAS, head, save_nifti, tiny_checkpoint
 from napari_mrtrans import Contrast, Ensemble, MrtransError, Volume, transform
 from napari_mrtrans.checkpoint import Checkpoint
-from napari_mrtrans.ensemble import check_folder, sigma_hat
+from napari_mrtrans.ensemble import sigma_hat
 from napari_mrtrans.grid import Orientation
+from napari_mrtrans.paths import check_folder
 
 SHAPE = (20, 24, 7)
 OBLIQUE = nib.affines.from_matvec(

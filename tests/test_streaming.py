@@ -12,7 +12,7 @@ import torch
 from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, engine, stream, streaming, transform
 from napari_mrtrans.checkpoint import Checkpoint
-from napari_mrtrans.engine import Engine, start_noise
+from napari_mrtrans.engine import Engine, unit_noise
 from napari_mrtrans.errors import OutOfMemory
 
 
@@ -103,11 +103,11 @@ def test_a_sample_is_the_same_whatever_else_is_asked_for(brain: Volume, flow: Ch
 
 
 def test_starting_noise_is_normal_and_depends_on_seed_and_sample_alone() -> None:
-    a = start_noise(1, 2, (200, 200))
-    np.testing.assert_array_equal(a, start_noise(1, 2, (200, 200)))
+    a = unit_noise((200, 200), 1, 2)
+    np.testing.assert_array_equal(a, unit_noise((200, 200), 1, 2))
     assert abs(a.mean()) < 0.02
     assert a.std() == pytest.approx(1, abs=0.02)
-    for other in (start_noise(1, 3, (200, 200)), start_noise(2, 2, (200, 200))):
+    for other in (unit_noise((200, 200), 1, 3), unit_noise((200, 200), 2, 2), unit_noise((200, 200), 1, 2, 1)):
         assert abs(np.corrcoef(a.ravel(), other.ravel())[0, 1]) < 0.02
 
 

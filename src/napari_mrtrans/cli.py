@@ -121,8 +121,8 @@ def transform(
 ) -> None:
     """Make a missing contrast: mean, standard deviation and a JSON report on the input's grid."""
     from .contrasts import Contrast
-    from .ensemble import check_folder
     from .library import choose_checkpoint
+    from .paths import check_folder
     from .streaming import transform as run
     from .volume import Volume, read_mask
 

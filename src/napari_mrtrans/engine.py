@@ -28,19 +28,13 @@ class Cancelled(Exception):
     """Raised inside a sampler when the user cancels."""
 
 
-def start_noise(seed: int, sample: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Standard normal starting noise of one sample, the same for all slices and devices: (rows, columns)."""
-    return np.random.default_rng([seed, sample]).standard_normal(shape, dtype=np.float32)
+def unit_noise(shape: tuple[int, ...], seed: int, sample: int, *step: int) -> NDArray[np.float32]:
+    """Standard normal noise of one sample, the same for all slices and devices.
 
-
-def start_latent(seed: int, sample: int, length: int) -> NDArray[np.float32]:
-    """Standard normal latent vector of one sample, the same for all slices and devices: (length,)."""
-    return np.random.default_rng([seed, sample]).standard_normal(length, dtype=np.float32)
-
-
-def step_noise(seed: int, sample: int, step: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Standard normal noise that a stochastic sampler adds to one sample at one step: (rows, columns)."""
-    return np.random.default_rng([seed, sample, step + 1]).standard_normal(shape, dtype=np.float32)
+    (rows, columns) that it starts from or, with a ``step`` from 1, that a stochastic sampler adds there; or its latent
+    vector (length,).
+    """
+    return np.random.default_rng([seed, sample, *step]).standard_normal(shape, dtype=np.float32)
 
 
 class Moments:
@@ -141,15 +135,15 @@ class Engine:
         boxes = [self._slice(index)[1] for index in group]
         images = np.stack([self._slice(index)[0][box] for index, box in zip(group, boxes, strict=True)])
         if self.model.latent:
-            noise = np.stack([[start_latent(job.seed, number, self.model.latent) for number in numbers]] * len(group))
+            noise = np.stack([[unit_noise((self.model.latent,), job.seed, number) for number in numbers]] * len(group))
         else:
-            noise = _sheets([start_noise(job.seed, number, job.grid.shape) for number in numbers], boxes)
+            noise = _sheets([unit_noise(job.grid.shape, job.seed, number) for number in numbers], boxes)
         sample, levels = plan(
             self.model, job.sampler, job.steps, self.defaults.sigma_min, self.defaults.sigma_max
         )  # fmt: skip
 
         def added(step: int) -> torch.Tensor:
-            sheets = _sheets([step_noise(job.seed, number, step, job.grid.shape) for number in numbers], boxes)
+            sheets = _sheets([unit_noise(job.grid.shape, job.seed, number, step + 1) for number in numbers], boxes)
             return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(self.device)
 
         def callback(done: int, total: int) -> None:

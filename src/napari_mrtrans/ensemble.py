@@ -7,7 +7,6 @@ standard deviation with divisor n.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MrtransError
+from .paths import write_together
 from .volume import Volume
 
 
 def sigma_hat(std: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
     """Mean standard deviation over the masked voxels (the paper's σ̂); NaN where the mask is empty."""
     return float(std[mask].mean(dtype=np.float64)) if mask.any() else float("nan")
-
-
-def check_folder(folder: Path) -> None:
-    """Ask before the work, not after it, whether results can be written; creates nothing.
-
-    Raises:
-        MrtransError: the folder, or the one it would be made in, cannot be written.
-    """
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise MrtransError(_cannot_write(folder, NotADirectoryError(0, f"'{nearest}' is no folder")))
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise MrtransError(_cannot_write(folder, PermissionError(0, "no permission")))
-
-
-def _cannot_write(folder: Path, error: OSError) -> str:
-    return f"Cannot write to '{folder}' ({error.strerror or error}). Choose another folder with -o."
 
 
 @dataclass
@@ -78,19 +60,7 @@ class Ensemble:
         images = {"mean": self.mean, "std": self.std}
         if self.samples is not None:
             images["samples"] = np.moveaxis(self.samples, 0, -1)
-        written = {kind: folder / f"{stem}_{kind}.nii.gz" for kind in images} | {"json": folder / f"{stem}.json"}
-        parts = {kind: path.with_name(f".part-{path.name}") for kind, path in written.items()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                for kind, data in images.items():
-                    self.volume.image_like(data).to_filename(parts[kind])
-                parts["json"].write_text(json.dumps(self.info, indent=2) + "\n", encoding="utf-8")
-                for kind, part in parts.items():
-                    part.replace(written[kind])
-            finally:
-                for part in parts.values():
-                    part.unlink(missing_ok=True)
-        except OSError as error:
-            raise MrtransError(_cannot_write(folder, error)) from None
-        return written
+        writers = {f"{stem}_{kind}.nii.gz": self.volume.image_like(data).to_filename for kind, data in images.items()}
+        document = json.dumps(self.info, indent=2) + "\n"
+        paths = write_together(folder, {**writers, f"{stem}.json": document})
+        return dict(zip((*images, "json"), paths, strict=True))

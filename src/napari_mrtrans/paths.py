@@ -1,12 +1,15 @@
-"""The one place that knows where files live."""
+"""The one place that knows where files live, and how results are written."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
 import platformdirs
+
+from .errors import MrtransError
 
 _APP = "napari-mrtrans"
 
@@ -30,3 +33,47 @@ def training_cache_dir() -> Path:
 def recipe_dir() -> Path:
     """Recipes that come with the package."""
     return Path(str(files("napari_mrtrans"))) / "training" / "recipes"
+
+
+def check_folder(folder: Path) -> None:
+    """Ask before the work, not after it, whether results can be written; creates nothing.
+
+    Raises:
+        MrtransError: the folder, or the one it would be made in, cannot be written.
+    """
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise MrtransError(_cannot_write(folder, NotADirectoryError(0, f"'{nearest}' is no folder")))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise MrtransError(_cannot_write(folder, PermissionError(0, "no permission")))
+
+
+def write_together(folder: Path, files: Mapping[str, str | Callable[[Path], object]]) -> list[Path]:
+    """Write files, each given as its text or as what writes it to a path, into a folder that is made if need be.
+
+    They appear under their names only when all are complete.
+
+    Raises:
+        MrtransError: the folder cannot be written.
+    """
+    parts = {folder / f".part-{name}": folder / name for name in files}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for part, content in zip(parts, files.values(), strict=True):
+                if isinstance(content, str):
+                    part.write_text(content, encoding="utf-8")
+                else:
+                    content(part)
+            for part, path in parts.items():
+                part.replace(path)
+        finally:
+            for part in parts:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise MrtransError(_cannot_write(folder, error)) from None
+    return list(parts.values())
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    return f"Cannot write to '{folder}' ({error.strerror or error}). Choose another folder with -o."

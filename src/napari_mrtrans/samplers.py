@@ -21,6 +21,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .errors import MrtransError
+
 Predict = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[int, int], None]
 Noise = Callable[[int], Tensor]
@@ -242,6 +244,17 @@ ON_OWN_LEVELS = frozenset({"ddim"})
 
 #: Add noise at every step.
 STOCHASTIC = frozenset({"ancestral", "langevin", "langevin-ncsnv2"})
+
+
+def check_sampler(name: str) -> None:
+    """``name`` must be in :data:`SAMPLERS`, or ``reference``.
+
+    Raises:
+        MrtransError: it is neither.
+    """
+    names = (*SAMPLERS, "reference")
+    if name not in names:
+        raise MrtransError(f"Unknown sampler '{name}'; choose one of {', '.join(names)}.")
 
 
 class Levelled(Protocol):

@@ -128,10 +128,9 @@ def _run(
     status: Callable[[str], None],
 ) -> Iterator[SliceUpdate]:
     from .devices import resolve_device
-    from .samplers import LOSSY_BELOW, SAMPLERS
+    from .samplers import LOSSY_BELOW, check_sampler
 
-    if job.sampler not in (*SAMPLERS, "reference"):
-        raise MrtransError(f"Unknown sampler '{job.sampler}'; choose one of {', '.join(SAMPLERS)}, reference.")
+    check_sampler(job.sampler)
     if not checkpoint.single_pass and job.steps < LOSSY_BELOW.get(job.sampler, 0):
         enough = LOSSY_BELOW[job.sampler]
         status(f"'{job.sampler}' with {job.steps} steps distorts the spread; use dpm++2m, or {enough} steps.")

@@ -87,7 +87,7 @@ def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ..devices import resolve_device
-    from ..ensemble import check_folder
+    from ..paths import check_folder
     from .setup import check_model, open_splits
 
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -24,9 +25,9 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..checkpoint import Checkpoint
 from ..contrasts import Pair
-from ..ensemble import check_folder
 from ..errors import MrtransError, RecipeError
 from ..intensity import HEADROOM
+from ..paths import check_folder, write_together
 from ..streaming import transform
 from ..volume import Volume
 from .data.bids import Session
@@ -329,16 +330,14 @@ def _write(out: Path, rows: list[Row], settings: dict[str, Any], device: str) ->
         "torch": torch.__version__,
         "headroom": {contrast.value: value for contrast, value in HEADROOM.items()},
     }
-    paths = [out / "metrics.csv", out / "metrics.json", out / "summary.md"]
-    with paths[0].open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    paths[1].write_text(
-        json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8"
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(asdict(rows[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    document = json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n"
+    return write_together(
+        out, {"metrics.csv": table.getvalue(), "metrics.json": document, "summary.md": summary(rows, about)}
     )
-    paths[2].write_text(summary(rows, about), encoding="utf-8")
-    return paths
 
 
 def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:

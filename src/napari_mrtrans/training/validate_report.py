@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import MrtransError
+from ..paths import write_together
 from . import spread
 
 STEM = "validate-sampler"
@@ -16,22 +17,10 @@ STEM = "validate-sampler"
 
 def write_report(out: Path, report: dict[str, Any]) -> list[Path]:
     """All three files, or none."""
-    paths = [out / f"{STEM}{suffix}" for suffix in (".json", ".md", ".png")]
-    parts = [path.with_name(f".part-{path.name}") for path in paths]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        try:
-            parts[0].write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            parts[1].write_text(markdown(report), encoding="utf-8")
-            plot(report, parts[2])
-            for part, path in zip(parts, paths, strict=True):
-                part.replace(path)
-        finally:
-            for part in parts:
-                part.unlink(missing_ok=True)
-    except OSError as error:
-        raise MrtransError(f"Cannot write to '{out}' ({error.strerror or error}). Choose another with -o.") from None
-    return paths
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    return write_together(
+        out, {f"{STEM}.json": text, f"{STEM}.md": markdown(report), f"{STEM}.png": partial(plot, report)}
+    )
 
 
 def verdict(report: dict[str, Any]) -> list[str]:

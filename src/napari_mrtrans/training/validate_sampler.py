@@ -23,9 +23,9 @@ from .. import __version__
 from ..checkpoint import Checkpoint
 from ..contrasts import Pair
 from ..engine import MAX_HELD
-from ..ensemble import check_folder
 from ..errors import CheckpointError, MrtransError
 from ..library import does_not_serve_line
+from ..paths import check_folder
 from ..streaming import stream
 from ..volume import Volume
 from . import spread
@@ -189,15 +189,14 @@ def thick_slices(inside: NDArray[np.bool_], count: int) -> list[int]:
 def _check(
     checkpoint: Checkpoint, pairs: Sequence[Pair], fast: tuple[str, int], n: int, slices_per_subject: int, seed: int
 ) -> None:
-    from ..samplers import SAMPLERS
+    from ..samplers import check_sampler
 
     if checkpoint.single_pass:
         kind = checkpoint.card.model
         raise MrtransError(
             f"'{checkpoint.name}' is a {kind} model, which has no sampler: there is nothing to validate."
         )
-    if fast[0] not in (*SAMPLERS, "reference"):
-        raise MrtransError(f"Unknown sampler '{fast[0]}'; choose one of {', '.join(SAMPLERS)}, reference.")
+    check_sampler(fast[0])
     if n < 2 or fast[1] < 1 or slices_per_subject < 1 or seed < 0:
         raise MrtransError("Samples must be at least 2, steps and slices at least 1, and the seed at least 0.")
     for pair in pairs:
