@@ -15,23 +15,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import metrics
+from .. import __version__, metrics
 from ..checkpoint import Checkpoint
 from ..contrasts import Pair
 from ..errors import MrtransError, RecipeError
 from ..intensity import HEADROOM
 from ..paths import check_folder, write_together
 from ..streaming import transform
-from ..volume import Volume
 from .data.bids import Session
-from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions, normalised_volume
+from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions
 
 #: Voxels drawn from each training subject for the look-up table.
 LOOKUP_VOXELS = 20_000
@@ -67,27 +66,36 @@ class Row:
 
 
 class Lookup:
-    """The best monotone look-up table target(source): isotonic regression on voxels of the training subjects."""
+    """The best monotone look-up table target(source), fitted when it is first asked.
+
+    Args:
+        sessions: Training subjects.
+        pair: What it serves.
+        seed: Of the choice of voxels.
+    """
 
     def __init__(self, sessions: Sequence[Session], pair: Pair, seed: int = 0) -> None:
+        self.sessions = [session for session in sessions if {pair.source, pair.target} <= session.files.keys()]
+        self.pair, self.seed = pair, seed
+        if not self.sessions:
+            raise RecipeError(f"No training subject of this checkpoint has {pair} in the data folder.")
+
+    @cached_property
+    def fit(self) -> Any:
+        """Isotonic regression, rising or falling, on voxels of all subjects."""
         from sklearn.isotonic import IsotonicRegression
 
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(self.seed)
         xs, ys = [], []
-        for session in sessions:
-            if pair.source not in session.files or pair.target not in session.files:
-                continue
-            source, first = normalised_volume(Volume.load(session.files[pair.source]), pair.source)
-            target, second = normalised_volume(Volume.load(session.files[pair.target]), pair.target)
-            both = np.flatnonzero(first & second)
+        for session in self.sessions:
+            paired = PairedVolumes.open(session, self.pair)
+            both = np.flatnonzero(paired.both)
             picked = rng.choice(both, min(LOOKUP_VOXELS, len(both)), replace=False)
-            xs.append(source.ravel()[picked])
-            ys.append(target.ravel()[picked])
-        if not xs:
-            raise RecipeError(f"No training subject of this checkpoint has {pair} in the data folder.")
+            xs.append(paired.source.ravel()[picked])
+            ys.append(paired.target.ravel()[picked])
         x, y = np.concatenate(xs), np.concatenate(ys)
         fits = [IsotonicRegression(increasing=up, out_of_bounds="clip").fit(x, y) for up in (True, False)]
-        self.fit = min(fits, key=lambda fit: float(np.square(fit.predict(x) - y).sum()))
+        return min(fits, key=lambda fit: float(np.square(fit.predict(x) - y).sum()))
 
     def __call__(self, source: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self.fit.predict(source.ravel()).reshape(source.shape), dtype=np.float32)
@@ -138,30 +146,22 @@ def evaluate(
     for pair in dict.fromkeys(pair for c in checkpoints for pair in c.pairs if pairs is None or pair in pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
-
-        @cache
-        def lookup(training: tuple[str, ...] = tuple(training), pair: Pair = pair) -> Lookup:
-            return Lookup([sessions[name] for name in training if name in sessions], pair)
-
+        lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
         for name in subjects or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
             check_held_out(name, training, sessions, root)
             if pair.source not in sessions[name].files or pair.target not in sessions[name].files:
                 continue
             view = _View(sessions[name], pair, slab)
-            floor = {"pair": str(pair), "subject": name, "slab": slab}
+            where = {"pair": str(pair), "subject": name, "slab": slab, "version": __version__}
             made: list[tuple[dict[str, Any], Callable[[], Row]]] = [
-                ({**floor, "lookup": training}, lambda: view.row("look-up table", lookup()(view.source))),  # noqa: B023
-                ({**floor, "blurred": 1.0}, lambda: view.row("blurred target", view.blurred())),  # noqa: B023
+                ({"lookup": training}, partial(view.looked_up, lookup)),
+                ({"blurred": True}, view.blurred),
             ]
-            made += [
-                (
-                    {**floor, **settings, "n": n or c.card.sampler.n, "sha256": c.sha256},
-                    partial(view.transformed, c, n=n, steps=steps, seed=seed, device=device),
-                )
-                for c in serving
-            ]
+            for c in serving:
+                key = {**settings, "n": n or c.card.sampler.n, "sha256": c.sha256}
+                made.append((key, partial(view.transformed, c, n=n, steps=steps, seed=seed, device=device)))
             for key, make in made:
-                rows.append(finished.row(key, make))
+                rows.append(finished.row({**where, **key}, make))
                 say(_line(rows[-1]))
     if not rows:
         raise MrtransError("Nothing to evaluate: no subject has both contrasts of a pair.")
@@ -236,17 +236,17 @@ class _View:
         """The box."""
         return _window(self.opened.both, self.opened.volume.axial_axis, self.bounds)
 
-    @property
-    def source(self) -> NDArray[np.float32]:
-        """Normalised source."""
-        return self.opened.source[self.window]
+    def looked_up(self, lookup: Lookup) -> Row:
+        """The row of a look-up table's answer."""
+        return self.row("look-up table", lookup(self.opened.source[self.window]))
 
-    def blurred(self) -> NDArray[np.float32]:
-        """The target after an in-plane Gaussian blur of 1 pixel: all structure and little of the noise."""
+    def blurred(self) -> Row:
+        """The row of the target after an in-plane Gaussian blur of 1 pixel: all structure, little of the noise."""
         from scipy.ndimage import gaussian_filter
 
         axis = self.opened.volume.axial_axis
-        return np.asarray(gaussian_filter(self.opened.target[self.window], [float(a != axis) for a in range(3)]))
+        width = [float(a != axis) for a in range(3)]
+        return self.row("blurred target", np.asarray(gaussian_filter(self.opened.target[self.window], width)))
 
     def transformed(self, checkpoint: Checkpoint, *, n: int | None, steps: int | None, seed: int, device: str) -> Row:
         """The row of a checkpoint's answer."""

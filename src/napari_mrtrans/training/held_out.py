@@ -44,8 +44,8 @@ class PairedVolumes:
             MrtransError: source and target lie on different grids.
         """
         volume = Volume.load(session.files[pair.source], pair.source)
-        source, head = normalised_volume(volume, pair.source)
-        target, there = normalised_volume(Volume.load(session.files[pair.target]), pair.target)
+        source, head = _normalised(volume, pair.source)
+        target, there = _normalised(Volume.load(session.files[pair.target]), pair.target)
         if source.shape != target.shape:
             raise MrtransError(
                 f"{session.name}: {pair.source} and {pair.target} lie on different grids; co-register them first."
@@ -53,7 +53,7 @@ class PairedVolumes:
         return cls(volume, source, target, head, head & there)
 
 
-def normalised_volume(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The volume in [0, 1] and its head mask, both on its own grid."""
     data = clean(volume.data)
     mask = head_mask(data)
