@@ -70,6 +70,21 @@ def test_held_out_subjects_are_measured_and_written(
     assert len(said) == 4
 
 
+def test_the_summary_also_averages_over_pairs_if_all_methods_have_them(
+    root: Path, direct: Checkpoint, tmp_path: Path
+) -> None:
+    few = tiny_checkpoint(tmp_path / "few.safetensors", "direct", splits=SPLITS, pairs=[PAIRS[0]])
+    options = {"pairs": PAIRS[:2], "slab": 11, "say": lambda line: None}
+    text = evaluate(root, [direct], tmp_path / "same", **options)[2].read_text()
+    rows = json.loads((tmp_path / "same" / "metrics.json").read_text())["rows"]
+    mean = np.mean([row["psnr"] for row in rows if row["method"] == "tiny-direct"])
+    [line] = [line for line in text.splitlines() if line.startswith("| tiny-direct | 2 |")]
+    assert f" {mean:.2f} " in line
+    text = evaluate(root, [direct, few], tmp_path / "not", **options)[2].read_text()
+    assert "all pairs" not in text
+    assert "| T1→T2 | few | 1 |" in text
+
+
 def test_finished_rows_are_not_computed_again(
     root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -340,35 +340,47 @@ def _write(out: Path, rows: list[Row], settings: dict[str, Any], device: str) ->
     )
 
 
+#: Columns of the summary: heading, attribute of :class:`Row`, digits.
+COLUMNS = (
+    ("SSIM3D", "ssim", 4),
+    ("SSIM3D, volume", "ssim_volume", 4),
+    ("PSNR (dB)", "psnr", 2),
+    ("PSNR, peak p99.5 (dB)", "psnr_p995", 2),
+    ("PSNR, fitted (dB)", "psnr_fitted", 2),
+    ("PSNR of one sample (dB)", "sample_psnr", 2),
+    ("mean std / RMSE", "std_over_rmse", 2),
+    ("fine detail", "fine_detail", 2),
+    ("s per slice", "seconds_per_slice", 2),
+)
+
+
 def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:
-    """A Markdown table: means over subjects for each pair and method, and how they were obtained."""
-    lines = [
-        "| pair | method | subjects | SSIM3D | SSIM3D, volume | PSNR (dB) | PSNR, peak p99.5 (dB) | PSNR, fitted (dB) "
-        "| PSNR of one sample (dB) | mean std / RMSE | fine detail | s per slice |",
-        "|---" * 12 + "|",
-    ]
-    for pair, method in dict.fromkeys((row.pair, row.method) for row in rows):
-        mine = [row for row in rows if (row.pair, row.method) == (pair, method)]
-
-        def average(key: str, digits: int, mine: list[Row] = mine) -> str:
-            values = [getattr(row, key) for row in mine]
-            return "–" if None in values else f"{float(np.mean(values)):.{digits}f}"
-
-        cells = [
-            average("ssim", 4),
-            average("ssim_volume", 4),
-            average("psnr", 2),
-            average("psnr_p995", 2),
-            average("psnr_fitted", 2),
-            average("sample_psnr", 2),
-            average("std_over_rmse", 2),
-            average("fine_detail", 2),
-            average("seconds_per_slice", 2),
-        ]
-        lines.append(f"| {pair} | {method} | {len(mine)} | {' | '.join(cells)} |")
+    """Markdown: means over subjects for each method, of all pairs together and of each, and how they were obtained."""
+    methods = list(dict.fromkeys(row.method for row in rows))
+    pairs = list(dict.fromkeys(row.pair for row in rows))
+    parts = []
+    # A mean over pairs compares nothing unless every method was measured on the same ones.
+    if len(pairs) > 1 and len({frozenset((r.pair, r.subject) for r in rows if r.method == m) for m in methods}) == 1:
+        parts.append(_table(["method, all pairs"], {(m,): [row for row in rows if row.method == m] for m in methods}))
+    groups = {(p, m): [row for row in rows if (row.pair, row.method) == (p, m)] for p in pairs for m in methods}
+    parts.append(_table(["pair", "method"], {key: mine for key, mine in groups.items() if mine}))
     slices = "all slices" if about["slab"] is None else f"{about['slab']} slices in the middle of the head"
     n = about["n"] or "default"
-    return "\n".join(lines) + (
-        f"\n\nMeans over held-out subjects, inside the head (volume: all voxels), range [0, 1], {slices}, n = {n}, "
-        f"seed {about['seed']}. {about['date']}, {about['machine']}, torch {about['torch']}.\n"
+    parts.append(
+        f"Means over held-out subjects, inside the head (volume: all voxels), range [0, 1], {slices}, n = {n}, "
+        f"seed {about['seed']}. {about['date']}, {about['machine']}, torch {about['torch']}."
     )
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(names: list[str], groups: dict[tuple[str, ...], list[Row]]) -> str:
+    """Means, a line for each group of rows; the key of a group fills the columns ``names``."""
+    head = [*names, "volumes", *(heading for heading, _, _ in COLUMNS)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for key, rows in groups.items():
+        cells = []
+        for _, attribute, digits in COLUMNS:
+            values = [getattr(row, attribute) for row in rows]
+            cells.append("–" if None in values else f"{float(np.mean(values)):.{digits}f}")
+        lines.append(f"| {' | '.join([*key, str(len(rows)), *cells])} |")
+    return "\n".join(lines)
