@@ -1,4 +1,4 @@
-"""Seconds for one slice with n = 20 samples, and what each choice costs or saves, measured side by side in one run.
+"""Seconds for one slice with n = 20 samples: every shipped model, and what each choice costs, side by side in one run.
 
     python benchmarks/slice_speed.py [--rounds 5]
 
@@ -22,9 +22,9 @@ from napari_mrtrans.networks.unet import UNet
 SLICE = 90
 
 
-def sampling(**options: object) -> Callable[[], None]:
-    """Transform one slice of the sample brain, without reading the checkpoint or preparing the volume twice."""
-    volume, checkpoint = mt.sample_volume(), mt.load_checkpoint("flow")
+def sampling(name: str = "flow", **options: object) -> Callable[[], None]:
+    """Transform one slice of the sample brain by a checkpoint, reading it and preparing the volume each time."""
+    volume, checkpoint = mt.sample_volume(), mt.load_checkpoint(name)
 
     def run() -> None:
         for _ in mt.stream(volume, checkpoint, target="T2", slices=(SLICE, SLICE + 1), **options):  # type: ignore[arg-type]
@@ -73,10 +73,13 @@ def main() -> None:
         "n=20, 20 steps": sampling(n=20, steps=20),
         "n=1": sampling(n=1),
     }
+    for checkpoint in mt.list_checkpoints():
+        steps = "1 pass" if checkpoint.single_pass else f"{checkpoint.card.sampler.steps} steps"
+        runs[f"{checkpoint.name}, {steps}"] = sampling(checkpoint.name)
     found = measure(runs, rounds)
     base = next(iter(found.values()))
     for name, value in found.items():
-        print(f"{name:28} {value:7.2f} s   {value / base:5.2f} x default   ({value - empty:.2f} s without reading)")
+        print(f"{name:32} {value:7.2f} s   {value / base:5.2f} x default   ({value - empty:.2f} s without reading)")
     nets = {
         "flow's own network": UNet(in_channels=2, widths=(24, 32, 48, 64)),
         "one U-Net, 2.7 M": UNet(in_channels=2, widths=(32, 64, 128)),
