@@ -204,6 +204,16 @@ def test_every_family_takes_a_step_at_every_size(family: str, preset: str) -> No
     assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
 
 
+@pytest.mark.parametrize(
+    ("family", "option"),
+    [("ddpm", "first_term"), ("ddpm", "prediction"), ("ncsn", "prediction"), ("cgan", "penalty"),
+     ("flow", "sigma_distribution")],
+)  # fmt: skip
+def test_a_misspelt_choice_is_refused(family: str, option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} 'discretized' is none of "):
+        build(family, {"network": TINY, option: "discretized"})
+
+
 def smooth_batch() -> Batch:
     """Two slices of smooth structure."""
     coarse = torch.rand((2, 2, 1, 4, 4), generator=torch.Generator().manual_seed(3)).flatten(0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .base import Batch, Model
 from .cgan import CGAN
@@ -25,8 +25,17 @@ FAMILIES: dict[str, type[Model]] = {
 
 
 def build(family: str, options: dict[str, Any]) -> Model:
-    """A freshly initialised model of ``family`` with the ``options`` of its card or recipe."""
-    return FAMILIES[family](**options)
+    """A freshly initialised model of ``family`` with the ``options`` of its card or recipe.
+
+    Raises:
+        TypeError: an option that the family does not have.
+        ValueError: a value that an option cannot have.
+    """
+    kind = FAMILIES[family]
+    for name, hint in get_type_hints(kind.__init__).items():
+        if get_origin(hint) is Literal and name in options and options[name] not in get_args(hint):
+            raise ValueError(f"{name} '{options[name]}' is none of {', '.join(get_args(hint))}")
+    return kind(**options)
 
 
 __all__ = [
