@@ -106,7 +106,7 @@ def transform(
     to: Annotated[str, typer.Option("--to", help="Target contrast: T1, T2, PD or FLAIR.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
     from_: Annotated[str | None, typer.Option("--from", help="Source contrast; default: from the file name.")] = None,
-    model: Annotated[str | None, typer.Option(help="Family (flow, direct), installed name, or file.")] = None,
+    model: Annotated[str | None, typer.Option(help="Family (flow, ddpm, …), installed name, or file.")] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="Samples; default: the checkpoint's (20).")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Noise levels; default: the checkpoint's.")] = None,
     sampler: Annotated[
