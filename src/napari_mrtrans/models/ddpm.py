@@ -85,7 +85,7 @@ class DDPM(SigmaModel):
     def denoise_with_variance(self, y: Tensor, sigma: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """D(y; σ) and v in [-1, 1] at the (fractional) time step whose σ this is, both (batch, 1, H, W)."""
         s = wide(sigma).to(y.dtype)
-        predicted, v = self._predict(y, sigma, self.time_of(sigma), condition)
+        predicted, v = self._predict(y, sigma, condition)
         clean = y - s * predicted
         return (self.clamp(clean, condition), v.clamp(-1, 1)) if self.clamps else (clean, v)
 
@@ -104,7 +104,7 @@ class DDPM(SigmaModel):
         cumulative = self._at(self.alphas_cumprod, t, clean)
         noisy = cumulative.sqrt() * clean + (1 - cumulative).sqrt() * noise
         sigma = self._at(self.sigmas, t, clean)
-        predicted, v = self._predict(clean + sigma * noise, sigma.flatten(), t.to(clean.device).float(), condition)
+        predicted, v = self._predict(clean + sigma * noise, sigma.flatten(), condition, t.to(clean.device).float())
         simple = (predicted - noise).square().mean()
         return simple + self.vlb_weight * self.vlb(clean, noisy, predicted.detach(), v, t).mean()
 
@@ -136,15 +136,17 @@ class DDPM(SigmaModel):
         first = -likelihood(clean, mean, log_variance)
         return torch.where(wide(t).to(clean.device) == 0, first, divergence) / math.log(2)
 
-    def _predict(self, y: Tensor, sigma: Tensor, time: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """ε̂ and v of y = y_0 + σ ε, shaped as ``y``."""
+    def _predict(
+        self, y: Tensor, sigma: Tensor, condition: Condition, time: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """ε̂ and v of y = y_0 + σ ε, shaped as ``y``; ``time`` if it is known already."""
         if self.predicts_noise:
             scaled = y / (1 + wide(sigma).square()).sqrt()
-            predicted, v = self.run(scaled, time, condition).chunk(2, dim=1)
+            predicted, v = self.run(scaled, self.time_of(sigma) if time is None else time, condition).chunk(2, dim=1)
             return predicted, v
         out, s, root = self.preconditioned(y, sigma, condition)
         raw, v = out.chunk(2, dim=1)
-        return (s * y / root - self.sigma_data * raw) / root, v
+        return self.noise_of(raw, y, s, root), v
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         """Also takes the weights of a network without the variance's channel, which then starts at v = 0."""

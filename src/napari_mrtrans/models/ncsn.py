@@ -74,4 +74,4 @@ class NCSN(SigmaModel):
     def _noise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """ε̂(y; σ)."""
         raw, s, root = self.preconditioned(y, sigma, condition)
-        return raw if self.predicts_noise else (s * y / root - self.sigma_data * raw) / root
+        return raw if self.predicts_noise else self.noise_of(raw, y, s, root)

@@ -68,6 +68,10 @@ class SigmaModel(ResidualModel):
         root = (s.square() + self.sigma_data**2).sqrt()
         return self.run(y / root, 0.25 * sigma.log(), condition), s, root
 
+    def noise_of(self, raw: Tensor, y: Tensor, s: Tensor, root: Tensor) -> Tensor:
+        """ε̂ = (y - D) / σ that :meth:`preconditioned`'s F = ``raw`` stands for."""
+        return (s * y / root - self.sigma_data * raw) / root
+
     @abstractmethod
     def denoise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """D(y; σ): (batch, 1, H, W) of noisy variables and (batch,) noise levels to the expected clean variable."""
