@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__
+from .calibration import Calibration
 from .checkpoint import Checkpoint
 from .contrasts import Contrast
 from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import Ensemble, sigma_hat
 from .errors import MrtransError, OutOfMemory
+from .image_quality import MIN_AREA, features
 from .job import Job, Range, check_pair, prepare
+from .ood import verdict
 from .volume import Volume
 
 #: Network images at once when the user says "auto". A CPU gains nothing from several slices at once, so it takes one,
@@ -39,6 +42,9 @@ class SliceUpdate:
         voxels: Head voxels in the slice.
         done: Slices finished so far, this one included.
         total: Slices with head in the requested range.
+        calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
+        novelty: How unlike the training scans the source slice is (:class:`napari_mrtrans.ood.Novelty`); NaN where
+            the slice is small or the checkpoint has no calibration.
     """
 
     index: int
@@ -50,6 +56,8 @@ class SliceUpdate:
     voxels: int
     done: int
     total: int
+    calibrated_std: NDArray[np.float32] | None = None
+    novelty: float = float("nan")
 
 
 def stream(
@@ -157,7 +165,7 @@ def _run(
         del pending[: len(group)]
         for index, samples in zip(group, results, strict=True):
             done += 1
-            yield _finish(job, checkpoint.deterministic, index, samples, done, total)
+            yield _finish(job, checkpoint, index, samples, engine.source_slice(index), done, total)
 
 
 def _memory_line(device_type: str, index: int, batch: int) -> str:
@@ -168,7 +176,13 @@ def _memory_line(device_type: str, index: int, batch: int) -> str:
 
 
 def _finish(
-    job: Job, deterministic: bool, index: int, result: Moments | NDArray[np.float32], done: int, total: int
+    job: Job,
+    checkpoint: Checkpoint,
+    index: int,
+    result: Moments | NDArray[np.float32],
+    source: NDArray[np.float32],
+    done: int,
+    total: int,
 ) -> SliceUpdate:
     """Statistics of a slice, in the array's own orientation."""
     turn = job.orientation.slice_to_array
@@ -179,17 +193,28 @@ def _finish(
         mean, std = result.mean(axis=0, dtype=np.float64), result.std(axis=0, dtype=np.float64)
         median, samples = turn(np.median(result, axis=0)), turn(result)
     inside = job.mask[index]
+    calibration = checkpoint.calibration
+    correction = calibration.spread.get(job.pair.key) if calibration else None
     return SliceUpdate(
         index=job.orientation.slice_index(index, len(job.mask)),
         mean=turn(np.asarray(mean, dtype=np.float32)),
         std=turn(np.asarray(std, dtype=np.float32)),
         median=median,
         samples=samples,
-        sigma_hat=float("nan") if deterministic else sigma_hat(np.asarray(std), inside),
+        sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(np.asarray(std), inside),
+        calibrated_std=None if correction is None else turn(np.where(inside, correction(np.asarray(std)), 0)),
+        novelty=_novelty(job, calibration, index, source),
         voxels=int(inside.sum()),
         done=done,
         total=total,
     )
+
+
+def _novelty(job: Job, calibration: Calibration | None, index: int, source: NDArray[np.float32]) -> float:
+    known = calibration.ood.novelty.get(job.pair.source) if calibration and calibration.ood else None
+    if known is None or job.mask[index].sum() < MIN_AREA * job.mask.sum(axis=(1, 2)).max():
+        return float("nan")
+    return float(known.slice_scores(features(source))[0])
 
 
 def transform(
@@ -237,8 +262,9 @@ def transform(
     mean, std = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     median = np.zeros(shape, dtype=np.float32) if n <= MAX_HELD else None
     samples = np.zeros((max(n, 0), *shape), dtype=np.float32) if keep_samples else None
-    per_slice = np.full(volume.n_slices, np.nan)
+    per_slice, novelty = np.full(volume.n_slices, np.nan), np.full(volume.n_slices, np.nan)
     weights = np.zeros(volume.n_slices)
+    calibrated: NDArray[np.float32] | None = None
     for update in stream(
         volume, checkpoint, target=target, source=source, n=n, seed=seed, slices=slices, steps=steps, sampler=sampler,
         device=device, batch=batch, mask=mask, status=note,
@@ -250,12 +276,19 @@ def transform(
             median[tuple(where)] = update.median
         if samples is not None:
             samples[(slice(None), *where)] = update.samples
+        if update.calibrated_std is not None:
+            calibrated = np.zeros(shape, dtype=np.float32) if calibrated is None else calibrated
+            calibrated[tuple(where)] = update.calibrated_std
         per_slice[update.index], weights[update.index] = update.sigma_hat, update.voxels
+        novelty[update.index] = update.novelty
         if progress is not None:
             progress(update)
     known = np.isfinite(per_slice) & (weights > 0)
     overall = float(np.average(per_slice[known], weights=weights[known])) if known.any() else float("nan")
     pair = check_pair(volume, checkpoint, source, target)
+    ood = checkpoint.calibration.ood if checkpoint.calibration else None
+    scores = ood.scores(pair.key, n, overall, per_slice, novelty) if ood else {}
+    probability = ood.assess(scores) if ood else None
     info = {
         "napari_mrtrans": __version__,
         "input": str(volume.path or volume.name),
@@ -274,12 +307,15 @@ def transform(
         "slices_done": int((weights > 0).sum()),
         "sigma_hat": _number(overall),
         "sigma_hat_per_slice": [_number(value) for value in per_slice],
-        "ood_probability": None,
-        "verdict": "not calibrated",
+        "sigma_hat_calibrated": None if calibrated is None else _number(sigma_hat(calibrated, calibrated > 0)),
+        "ood_probability": None if probability is None else _number(probability),
+        "verdict": verdict(probability),
+        "ood_scores": {name: _number(value) for name, value in scores.items()},
+        "ood_novelty_per_slice": [_number(value) for value in novelty] if ood else None,
         "notices": notices,
         "intended_use": "research only, not for diagnosis",
     }
-    return Ensemble(volume, mean, std, median, samples, per_slice, overall, info)
+    return Ensemble(volume, mean, std, median, samples, per_slice, overall, info, calibrated)
 
 
 def _number(value: float) -> float | None:
