@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 # Lowest first. A module may import from its own room and from the rooms before it.
 ROOMS = (
     ("errors", "contrasts"),
-    ("grid", "intensity", "ood", "lesion", "metrics"),
+    ("grid", "intensity", "ood", "lesion", "metrics", "coverage", "detection"),
     ("paths", "volume", "networks"),
     ("ensemble", "sample", "samplers", "models"),  # an ensemble writes itself onto its volume's grid
     ("checkpoint", "library", "devices"),
@@ -31,7 +31,7 @@ ROOMS = (
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
 
 WINDOW = {"napari", "magicgui", "superqt", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy"}
-PURE = ("grid", "intensity", "ensemble", "ood", "lesion", "metrics")
+PURE = ("grid", "intensity", "ensemble", "ood", "lesion", "metrics", "coverage", "detection")
 
 
 @dataclass(frozen=True)
