@@ -90,8 +90,10 @@ def calibration(results: Results) -> Figure | None:
         axes.grid(color="#eeeeee")
     for axes in panels[len(results.pairs) :]:
         axes.set_axis_off()
-    figure.supxlabel("nominal level of the central interval", fontsize="medium")
-    figure.supylabel("share of target voxels inside", fontsize="medium")
+    for at, axes in enumerate(panels[: len(results.pairs)]):
+        axes.set_ylabel("" if at % columns else "share of target voxels inside")
+        axes.set_xlabel("nominal central interval" if at + columns >= len(results.pairs) else "")
+        axes.tick_params(labelbottom=True)
     legend_below(figure, panels)
     return figure
 
@@ -112,7 +114,8 @@ def effect_of_n(results: Results) -> Figure | None:
                 means = factor * np.mean([curve[:shortest] for curve in curves], axis=0)
                 axes.plot(COUNTS[:shortest], means, "o-", color=colour[method], label=method, markersize=4)
         axes.set(xlabel="samples averaged", ylabel=heading, xscale="log")
-        axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
+        used = [count for count in COUNTS if count <= axes.dataLim.xmax]
+        axes.set_xticks(used, [str(count) for count in used])
         axes.minorticks_off()
         axes.grid(color="#eeeeee")
     if not panels[0].lines:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import zip_longest
 
 from .tables import Cell, Table
 
@@ -15,10 +16,11 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-to
 h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; } .note, figcaption, small { color: #555; font-size: .85rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; text-align: left; vertical-align: top; white-space: nowrap; }
-td { border-bottom: 1px solid #e5e5e5; } th { border-bottom: 2px solid #888; }
+td { border-bottom: 1px solid #e5e5e5; }
+th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
 td small { display: block; font-size: .75rem; } tr > td:first-child { font-weight: 600; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } summary { cursor: pointer; margin-top: 1rem; }
-.warning { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem 1rem; }
+.warning { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem 1rem .5rem 2rem; }
 """
 
 
@@ -61,16 +63,23 @@ def _section(section: Section) -> str:
     if section.warnings:
         parts.append(f'<ul class="warning">{"".join(f"<li>{escape(line)}</li>" for line in section.warnings)}</ul>')
     parts += [_picture(picture) for picture in section.pictures if picture]
-    parts += [_table(table) for table in section.tables if table]
-    if more := [_table(table) for table in section.more if table]:
-        parts.append(f"<details><summary>More: inside the head only</summary>{''.join(more)}</details>")
+    parts.append(_tables(section.tables))
+    if more := _tables(section.more):
+        parts.append(f"<details><summary>The same inside the head only</summary>{more}</details>")
     return "\n".join(parts)
 
 
-def _table(table: Table) -> str:
+def _tables(tables: Sequence[Table | None]) -> str:
+    """One below the other; a note that several have in a row is said once, below the last."""
+    shown = [table for table in tables if table]
+    pairs = zip_longest(shown, shown[1:])
+    return "\n".join(_table(table, after is None or after.note != table.note) for table, after in pairs)
+
+
+def _table(table: Table, with_note: bool) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.rows)
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note and with_note else ""
     return (
         f'<h3>{escape(table.title)}</h3>\n<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{rows}</tbody></table></div>{note}"

@@ -16,6 +16,8 @@ from ...paths import write_together
 
 #: Grey up to here; above, white.
 WHITE = 0.8
+#: Places in a strip; the last stays empty for models that do not sample.
+PANELS = 5
 #: Upper ends of the colour scales.
 SCALES = {"|error|": 0.4, "std": 0.2}
 
@@ -33,16 +35,17 @@ def strip(path: Path, images: Mapping[str, NDArray], aspect: float) -> None:
     """
     from matplotlib.figure import Figure
 
-    rows, columns = next(iter(images.values())).shape
-    height = 2.2 * rows * aspect / columns
-    figure = Figure(figsize=(2.2 * len(images) + 0.5 * (len(images) - 3), height + 0.4), layout="constrained")
-    for axes, (title, image) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    panels = figure.subplots(1, PANELS)
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, (title, image) in zip(panels, images.items(), strict=False):
         scale = SCALES.get(title)
         drawn = axes.imshow(
             image, "gray" if scale is None else "magma", aspect=aspect, origin="lower", vmin=0, vmax=scale or WHITE
         )
-        axes.set_axis_off()
         axes.set_title(title, fontsize=9)
         if scale:
             figure.colorbar(drawn, ax=axes, shrink=0.8).ax.tick_params(labelsize=7)
-    write_together(path.parent, {path.name: partial(figure.savefig, format="png", dpi=110)})
+    save = partial(figure.savefig, format="png", dpi=110, bbox_inches="tight", pad_inches=0.05)
+    write_together(path.parent, {path.name: save})

@@ -68,9 +68,9 @@ def curves(rows: Sequence[OodRow]) -> Figure | None:
         right.step(thresholds, f1, where="pre", color=colour, label=f"{name}: max {f1.max():.3f}")
         right.axhline(detection.all_positive_f1(labels), color=colour, linestyle=":", linewidth=0.8)
     left.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
-    right.set(xlabel="threshold on scaled σ̂ (dotted: all called unusual)", ylabel="F1", ylim=(0, 1))
+    right.set(xlabel="threshold on scaled σ̂ (dotted: all called unusual)", ylabel="F1", ylim=(0, 1.05))
     for axes in (left, right):
-        axes.legend(fontsize="x-small")
+        axes.legend(fontsize="x-small", loc="lower right" if axes is left else "lower left")
         axes.grid(color="#eeeeee")
     return figure
 
