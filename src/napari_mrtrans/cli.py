@@ -150,15 +150,15 @@ def transform(
 class _progress:
     """A progress bar on a terminal; quiet otherwise. Gives (tell a finished slice, say a notice)."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, unit: str = "slice") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
+        self.title, console = title, Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("slice {task.completed}/{task.total}"),
+            TextColumn(unit + " {task.completed:.0f}/{task.total}"),
             TimeRemainingColumn(),
         )
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
@@ -166,8 +166,12 @@ class _progress:
 
     def __enter__(self) -> tuple[Any, Any]:
         self.bar.start()
-        tell = lambda update: self.bar.update(self.task, completed=update.done, total=update.total)  # noqa: E731
+        tell = lambda update: self.show(self.title, update.done, update.total)  # noqa: E731
         return tell, lambda line: typer.echo(line, err=True)
+
+    def show(self, title: str, done: float, total: int) -> None:
+        """Set it: what is computed, and how far it is."""
+        self.bar.update(self.task, description=title, completed=done, total=total)
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
@@ -187,8 +191,14 @@ def evaluate(
     slab: Annotated[int | None, typer.Option(help="Only this many slices in the middle of the head.")] = None,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    montages: Annotated[
+        bool, typer.Option("--montages/--no-montages", help="Show slices of the scans in the report, too.")
+    ] = True,
 ) -> None:
-    """Compare checkpoints with acquired targets on held-out subjects, beside a monotone look-up table as the floor."""
+    """Compare checkpoints with acquired targets on held-out subjects: tables, figures and report.html.
+
+    A monotone look-up table stands beside them as the floor. Stopped, it goes on where it was when called again.
+    """
     from .contrasts import Pair
     from .library import load_checkpoint
     from .training.evaluate import evaluate as run
@@ -196,19 +206,12 @@ def evaluate(
     chosen = [Pair.parse(text) for text in pairs.split(",")] if pairs else None
     names = subjects.split(",") if subjects else None
     loaded = [load_checkpoint(name) for name in checkpoint]
-    paths = run(
-        data,
-        loaded,
-        output,
-        pairs=chosen,
-        subjects=names,
-        n=n,
-        steps=steps,
-        slab=slab,
-        seed=seed,
-        device=device,
-        say=typer.echo,
-    )
+    bar = _progress("evaluate", "row")
+    with bar:
+        paths = run(
+            data, loaded, output, pairs=chosen, subjects=names, n=n, steps=steps, slab=slab, seed=seed, device=device,
+            montages=montages, say=typer.echo, progress=bar.show,
+        )  # fmt: skip
     for path in paths:
         typer.echo(f"wrote {path}")
 

@@ -110,7 +110,9 @@ def _symmetry(image: NDArray[np.floating], head: NDArray[np.bool_]) -> list[floa
     pair = [side[both] for side in images]
     varied = both.sum() > 50 and all(side.std() > 0 for side in pair)
     correlation = float(np.corrcoef(*pair)[0, 1]) if varied else 0.0
-    medians = [float(np.median(side[inside])) if inside.any() else 0.0 for side, inside in zip(images, heads, strict=True)]
+    medians = [
+        float(np.median(side[inside])) if inside.any() else 0.0 for side, inside in zip(images, heads, strict=True)
+    ]
     return [float(overlap), correlation, _log(abs(medians[0] - medians[1]), 1e-3)]
 
 

@@ -97,7 +97,10 @@ def calibrate(
     about["coverage"] = coverage(test, spread)
     calibration = Calibration(card=checkpoint.card_digest, spread=spread, ood=ood, about=about)
     table = json.dumps([asdict(row) for row in judged], indent=1) + "\n"
-    files = {f"{checkpoint.name}.ood.json": table, f"{checkpoint.name}.ood.md": summary(checkpoint, judged, calibration)}
+    files = {
+        f"{checkpoint.name}.ood.json": table,
+        f"{checkpoint.name}.ood.md": summary(checkpoint, judged, calibration),
+    }
     return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
 
 
@@ -229,7 +232,11 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
             figures = (f(labels, p) for f in (detection.ece, detection.brier, detection.nll))
             lines.append(f"| {title} | {' | '.join(f'{figure:.3f}' for figure in figures)} |")
     if found := about["coverage"]:
-        lines += ["", "| pair | voxels within the central 90 % interval | after the correction | scans |", "|---|---|---|---|"]
+        lines += [
+            "",
+            "| pair | voxels within the central 90 % interval | after the correction | scans |",
+            "|---|---|---|---|",
+        ]
         for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
             mine = [item for item in found if pair in (item["pair"], "all")]
             before, after = (float(np.mean([item[key] for item in mine])) for key in ("before", "after"))

@@ -213,7 +213,9 @@ def spread_slices(volume: Volume, checkpoint: Checkpoint, pair: Pair, count: int
     """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume)."""
     job = prepare(volume, checkpoint, pair.target, pair.source)
     area = job.mask.sum(axis=(1, 2))
-    ends = (job.orientation.slice_index(int(i), len(area)) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]])
+    ends = (
+        job.orientation.slice_index(int(i), len(area)) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]]
+    )
     low, high = sorted(ends)
     step = max(1, (high - low) // (count + 1))
     return range(low + step, min(low + step * (count + 1), high + 1), step) or range(low, high + 1)
