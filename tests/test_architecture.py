@@ -32,8 +32,9 @@ LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
 
 WINDOW = {"napari", "magicgui", "superqt", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy"}
 PURE = (
-    "grid", "intensity", "image_quality", "ensemble", "ood", "calibration", "lesion", "similarity", "coverage", "detection"
-)  # fmt: skip
+    *("grid", "intensity", "image_quality", "ood", "calibration", "lesion", "similarity", "coverage", "detection"),
+    "ensemble",
+)
 # Modules in another room than their package: the other command line, on top of everything like the first, and the
 # metrics that are arithmetic alone; LPIPS beside them runs a network whose weights it reads.
 ELSEWHERE = {f"{PACKAGE}.training.cli": "cli", f"{PACKAGE}.metrics.similarity": "similarity"}

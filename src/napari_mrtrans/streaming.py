@@ -18,7 +18,7 @@ from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import Ensemble, sigma_hat
 from .errors import MrtransError, OutOfMemory
 from .image_quality import MIN_AREA, features
-from .job import Job, Range, check_pair, prepare
+from .job import Job, Range, check_pair, prepare, spread_slices
 from .ood import verdict
 from .volume import Volume
 
@@ -316,6 +316,30 @@ def transform(
         "intended_use": "research only, not for diagnosis",
     }
     return Ensemble(volume, mean, std, median, samples, per_slice, overall, info, calibrated)
+
+
+def assess(
+    volume: Volume,
+    checkpoint: Checkpoint,
+    *,
+    target: Contrast | str,
+    n: int | None = None,
+    count: int = 5,
+    seed: int = 0,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """How unlike the training scans a volume is, from ``count`` evenly spread axial slices; other arguments as above.
+
+    Returns:
+        The part of :attr:`Ensemble.info` that tells it.
+
+    Raises:
+        MrtransError: the request cannot be served.
+    """
+    where = spread_slices(volume, checkpoint, check_pair(volume, checkpoint, None, target), count)
+    info = transform(volume, checkpoint, target=target, n=n, seed=seed, slices=where, device=device).info
+    names = ("input", "source", "target", "checkpoint", "sha256", "n", "seed", "slices_done", "sigma_hat")
+    return {name: info[name] for name in (*names, "ood_probability", "verdict", "ood_scores", "notices")}
 
 
 def _number(value: float) -> float | None:

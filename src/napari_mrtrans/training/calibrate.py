@@ -21,12 +21,13 @@ from ..calibration import Z90, Calibration, SpreadCorrection
 from ..checkpoint import Checkpoint, write_calibration
 from ..contrasts import Contrast, Pair
 from ..errors import MrtransError
+from ..job import spread_slices
 from ..ood import SCORES, Isotonic, Novelty, OodCalibration, Range
 from ..paths import check_folder, write_together
 from ..volume import Volume
 from .data.bids import Session
 from .held_out import describe_machine, known_sessions
-from .ood_study import KINDS, LESION, NORMAL, Measurement, Settings, measure, source_features, spread_slices
+from .ood_study import KINDS, LESION, NORMAL, Measurement, Settings, measure, source_features
 from .report.ood_rows import OodRow
 
 #: Slices of each scan that tell what is normal.

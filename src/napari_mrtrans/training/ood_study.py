@@ -1,4 +1,4 @@
-"""What a checkpoint gives for normal and unusual inputs: the measurements that a calibration is fitted to and tested on.
+"""What a checkpoint gives for normal and unusual inputs: what a calibration is fitted to and tested on.
 
 As the paper does: in-distribution scans of the calibration subjects beside a balanced draw of unusual inputs, one for
 each of them; and, on the test subjects, every kind of unusual input.
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..checkpoint import Checkpoint
 from ..contrasts import Contrast, Pair
-from ..image_quality import MIN_AREA, features
-from ..job import prepare
+from ..image_quality import features
+from ..job import prepare, spread_slices
 from ..streaming import stream
 from ..volume import Volume, read_mask
 from .data.bids import Session
@@ -207,18 +207,6 @@ class _Input:
         picked = np.random.default_rng(seed).permutation(values.shape[1])[:VOXELS]
         first, second = (np.round(part[picked].astype(float), 4).tolist() for part in values)
         return first, second
-
-
-def spread_slices(volume: Volume, checkpoint: Checkpoint, pair: Pair, count: int) -> range:
-    """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume)."""
-    job = prepare(volume, checkpoint, pair.target, pair.source)
-    area = job.mask.sum(axis=(1, 2))
-    ends = (
-        job.orientation.slice_index(int(i), len(area)) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]]
-    )
-    low, high = sorted(ends)
-    step = max(1, (high - low) // (count + 1))
-    return range(low + step, min(low + step * (count + 1), high + 1), step) or range(low, high + 1)
 
 
 def source_features(volume: Volume, checkpoint: Checkpoint, pair: Pair, slices: range) -> NDArray[np.float64]:
