@@ -115,6 +115,9 @@ def transform(
     slices: Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices.")] = None,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
     mask: Annotated[Path | None, typer.Option(help="Head mask on the input's grid.")] = None,
+    repair: Annotated[
+        bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
+    ] = None,
     save_samples: Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
     batch: Annotated[str, typer.Option(help="Images for each network call, or auto.")] = "auto",
@@ -123,8 +126,8 @@ def transform(
     from .contrasts import Contrast
     from .library import choose_checkpoint
     from .paths import check_folder
-    from .streaming import transform as run
     from .volume import Volume, read_mask
+    from .whole_volume import transform as run
 
     volume = Volume.load(image, from_)
     if volume.contrast is None:
@@ -139,7 +142,7 @@ def transform(
     with _progress(f"{volume.contrast}→{target} · {checkpoint.name}") as (tell, say):
         ensemble = run(
             volume, checkpoint, target=target, n=n, seed=seed, slices=bounds, steps=steps, sampler=sampler,
-            device=device, batch=batch, mask=head, keep_samples=save_samples, progress=tell, status=say,
+            device=device, batch=batch, mask=head, repair=repair, keep_samples=save_samples, progress=tell, status=say,
         )  # fmt: skip
     for path in ensemble.save(output).values():
         typer.echo(f"wrote {path}")
@@ -195,8 +198,8 @@ def ood(
     """
     from .contrasts import Contrast
     from .library import choose_checkpoint, first_target
-    from .streaming import assess
     from .volume import Volume
+    from .whole_volume import assess
 
     rows: list[dict[str, Any]] = []
     failed = False

@@ -107,9 +107,9 @@ def _symmetry(image: NDArray[np.floating], head: NDArray[np.bool_]) -> list[floa
     images = image[:, left], image[:, right][:, ::-1]
     both = heads[0] & heads[1]
     overlap = both.sum() / max(1, (heads[0] | heads[1]).sum())
-    pair = [side[both] for side in images]
-    varied = both.sum() > 50 and all(side.std() > 0 for side in pair)
-    correlation = float(np.corrcoef(*pair)[0, 1]) if varied else 0.0
+    first, second = (side[both] for side in images)
+    varied = both.sum() > 50 and first.std() > 0 and second.std() > 0
+    correlation = float(np.corrcoef(first, second)[0, 1]) if varied else 0.0
     medians = [
         float(np.median(side[inside])) if inside.any() else 0.0 for side, inside in zip(images, heads, strict=True)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
 from .calibration import Calibration
 from .checkpoint import Checkpoint
 from .contrasts import Contrast
 from .engine import MAX_HELD, Cancelled, Engine, Moments
-from .ensemble import Ensemble, sigma_hat
+from .ensemble import sigma_hat
 from .errors import MrtransError, OutOfMemory
 from .image_quality import MIN_AREA, features
-from .job import Job, Range, check_pair, prepare, spread_slices
-from .ood import verdict
+from .job import Job, Range, prepare
+from .statistics import repair_outliers
 from .volume import Volume
 
 #: Network images at once when the user says "auto". A CPU gains nothing from several slices at once, so it takes one,
@@ -38,13 +36,15 @@ class SliceUpdate:
         std: Population standard deviation, same units; 0 for deterministic models.
         median: Median, or None above 64 samples.
         samples: (n, H, W), or None above 64 samples.
-        sigma_hat: Mean std over the slice's head; NaN for deterministic models.
+        sigma_hat: Mean std over the slice's head, a robust one where the mean was repaired; NaN for deterministic
+            models.
         voxels: Head voxels in the slice.
         done: Slices finished so far, this one included.
         total: Slices with head in the requested range.
         calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
         novelty: How unlike the training scans the source slice is (:class:`napari_mrtrans.ood.Novelty`); NaN where
             the slice is small or the checkpoint has no calibration.
+        repaired: Pixels whose mean was replaced by the median.
     """
 
     index: int
@@ -58,6 +58,7 @@ class SliceUpdate:
     total: int
     calibrated_std: NDArray[np.float32] | None = None
     novelty: float = float("nan")
+    repaired: int = 0
 
 
 def stream(
@@ -75,6 +76,7 @@ def stream(
     device: str = "auto",
     batch: int | str = "auto",
     mask: NDArray[Any] | None = None,
+    repair: bool | None = None,
     cancel: Callable[[], bool] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     status: Callable[[str], None] | None = None,
@@ -99,6 +101,8 @@ def stream(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``.
         batch: Images for each network call, or ``auto``. Halved by itself when memory runs out.
         mask: Head mask, same shape as the volume; None = found automatically.
+        repair: Replace outliers of the mean by the median (:func:`~napari_mrtrans.statistics.repair_outliers`); None =
+            as the model's family needs it, that is for ddpm. Not above 64 samples, of which no median is held.
         cancel: Polled before every network call; when true, the generator ends.
         on_step: Told (done, total) network calls of the current batch.
         status: Told one-line notices for the user.
@@ -110,7 +114,7 @@ def stream(
         MrtransError: the request cannot be served; nothing has been computed then.
         OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
     """
-    job = prepare(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask)
+    job = prepare(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask, repair)
     yield from _run(job, checkpoint, device, _check_batch(batch), cancel, on_step, status or (lambda line: None))
 
 
@@ -145,6 +149,8 @@ def _run(
     device, notice = resolve_device(device_name)
     for line in (*job.notices, *([notice] if notice else [])):
         status(line)
+    if job.repair and job.n > MAX_HELD:
+        status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
     engine = Engine(job, checkpoint, device, cancel, on_step)
     size = batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
     pending = list(job.order)
@@ -185,28 +191,33 @@ def _finish(
     total: int,
 ) -> SliceUpdate:
     """Statistics of a slice, in the array's own orientation."""
-    turn = job.orientation.slice_to_array
+    turn, inside = job.orientation.slice_to_array, job.mask[index]
     median = samples = None
+    flagged = np.zeros_like(inside)
     if isinstance(result, Moments):
-        mean, std = result.mean, np.sqrt(result.square / result.count)
+        mean = np.asarray(result.mean)
+        std = robust = np.asarray(np.sqrt(result.square / result.count))
     else:
-        mean, std = result.mean(axis=0, dtype=np.float64), result.std(axis=0, dtype=np.float64)
+        mean = result.mean(axis=0, dtype=np.float64)
+        std = robust = result.std(axis=0, dtype=np.float64)
         median, samples = turn(np.median(result, axis=0)), turn(result)
-    inside = job.mask[index]
+        if job.repair:
+            mean, robust, flagged = repair_outliers(mean, std, result, inside)
     calibration = checkpoint.calibration
     correction = calibration.spread.get(job.pair.key) if calibration else None
     return SliceUpdate(
         index=job.orientation.slice_index(index, len(job.mask)),
-        mean=turn(np.asarray(mean, dtype=np.float32)),
-        std=turn(np.asarray(std, dtype=np.float32)),
+        mean=turn(mean.astype(np.float32)),
+        std=turn(std.astype(np.float32)),
         median=median,
         samples=samples,
-        sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(np.asarray(std), inside),
-        calibrated_std=None if correction is None else turn(np.where(inside, correction(np.asarray(std)), 0)),
+        sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
+        calibrated_std=None if correction is None else turn(np.where(inside, correction(std), 0)),
         novelty=_novelty(job, calibration, index, source),
         voxels=int(inside.sum()),
         done=done,
         total=total,
+        repaired=int(flagged.sum()),
     )
 
 
@@ -215,132 +226,3 @@ def _novelty(job: Job, calibration: Calibration | None, index: int, source: NDAr
     if known is None or job.mask[index].sum() < MIN_AREA * job.mask.sum(axis=(1, 2)).max():
         return float("nan")
     return float(known.slice_scores(features(source))[0])
-
-
-def transform(
-    volume: Volume,
-    checkpoint: Checkpoint,
-    *,
-    target: Contrast | str,
-    source: Contrast | str | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    slices: Range = None,
-    steps: int | None = None,
-    sampler: str | None = None,
-    device: str = "auto",
-    batch: int | str = "auto",
-    mask: NDArray[Any] | None = None,
-    keep_samples: bool = False,
-    progress: Callable[[SliceUpdate], None] | None = None,
-    status: Callable[[str], None] | None = None,
-) -> Ensemble:
-    """Transform a whole volume (or a range of slices). Arguments as :func:`stream`.
-
-    Args:
-        keep_samples: Keep all samples (n times the memory of the volume).
-        progress: Told every finished slice.
-
-    Raises:
-        MrtransError: the request cannot be served.
-    """
-    from .devices import resolve_device
-
-    began = time.perf_counter()
-    shape, axis = volume.data.shape, volume.axial_axis
-    notices: list[str] = []
-
-    def note(line: str) -> None:
-        notices.append(line)
-        if status is not None:
-            status(line)
-
-    defaults = checkpoint.card.sampler
-    n = 1 if checkpoint.deterministic else defaults.n if n is None else n
-    if keep_samples and n > MAX_HELD:
-        raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
-    mean, std = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-    median = np.zeros(shape, dtype=np.float32) if n <= MAX_HELD else None
-    samples = np.zeros((max(n, 0), *shape), dtype=np.float32) if keep_samples else None
-    per_slice, novelty = np.full(volume.n_slices, np.nan), np.full(volume.n_slices, np.nan)
-    weights = np.zeros(volume.n_slices)
-    calibrated: NDArray[np.float32] | None = None
-    for update in stream(
-        volume, checkpoint, target=target, source=source, n=n, seed=seed, slices=slices, steps=steps, sampler=sampler,
-        device=device, batch=batch, mask=mask, status=note,
-    ):  # fmt: skip
-        where: list[Any] = [slice(None)] * 3
-        where[axis] = update.index
-        mean[tuple(where)], std[tuple(where)] = update.mean, update.std
-        if median is not None:
-            median[tuple(where)] = update.median
-        if samples is not None:
-            samples[(slice(None), *where)] = update.samples
-        if update.calibrated_std is not None:
-            calibrated = np.zeros(shape, dtype=np.float32) if calibrated is None else calibrated
-            calibrated[tuple(where)] = update.calibrated_std
-        per_slice[update.index], weights[update.index] = update.sigma_hat, update.voxels
-        novelty[update.index] = update.novelty
-        if progress is not None:
-            progress(update)
-    known = np.isfinite(per_slice) & (weights > 0)
-    overall = float(np.average(per_slice[known], weights=weights[known])) if known.any() else float("nan")
-    pair = check_pair(volume, checkpoint, source, target)
-    ood = checkpoint.calibration.ood if checkpoint.calibration else None
-    scores = ood.scores(pair.key, n, overall, per_slice, novelty) if ood else {}
-    probability = ood.assess(scores) if ood else None
-    info = {
-        "napari_mrtrans": __version__,
-        "input": str(volume.path or volume.name),
-        "source": pair.source.value,
-        "target": pair.target.value,
-        "checkpoint": checkpoint.name,
-        "sha256": checkpoint.sha256,
-        "model": checkpoint.card.model,
-        "units": checkpoint.card.units,
-        "seed": seed,
-        "n": n,
-        "sampler": None if checkpoint.single_pass else sampler or defaults.name,
-        "steps": 1 if checkpoint.single_pass else None if sampler == "reference" else steps or defaults.steps,
-        "device": str(resolve_device(device)[0]),
-        "seconds": round(time.perf_counter() - began, 3),
-        "slices_done": int((weights > 0).sum()),
-        "sigma_hat": _number(overall),
-        "sigma_hat_per_slice": [_number(value) for value in per_slice],
-        "sigma_hat_calibrated": None if calibrated is None else _number(sigma_hat(calibrated, calibrated > 0)),
-        "ood_probability": None if probability is None else _number(probability),
-        "verdict": verdict(probability),
-        "ood_scores": {name: _number(value) for name, value in scores.items()},
-        "ood_novelty_per_slice": [_number(value) for value in novelty] if ood else None,
-        "notices": notices,
-        "intended_use": "research only, not for diagnosis",
-    }
-    return Ensemble(volume, mean, std, median, samples, per_slice, overall, info, calibrated)
-
-
-def assess(
-    volume: Volume,
-    checkpoint: Checkpoint,
-    *,
-    target: Contrast | str,
-    n: int | None = None,
-    count: int = 5,
-    seed: int = 0,
-    device: str = "auto",
-) -> dict[str, Any]:
-    """How unlike the training scans a volume is, from ``count`` evenly spread axial slices; other arguments as above.
-
-    Returns:
-        The part of :attr:`Ensemble.info` that tells it.
-
-    Raises:
-        MrtransError: the request cannot be served.
-    """
-    where = spread_slices(volume, checkpoint, check_pair(volume, checkpoint, None, target), count)
-    info = transform(volume, checkpoint, target=target, n=n, seed=seed, slices=where, device=device).info
-    names = ("input", "source", "target", "checkpoint", "sha256", "n", "seed", "slices_done", "sigma_hat")
-    return {name: info[name] for name in (*names, "ood_probability", "verdict", "ood_scores", "notices")}
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None

@@ -239,9 +239,9 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
             "|---|---|---|---|",
         ]
         for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
-            mine = [item for item in found if pair in (item["pair"], "all")]
-            before, after = (float(np.mean([item[key] for item in mine])) for key in ("before", "after"))
-            lines.append(f"| {pair} | {before:.3f} | {after:.3f} | {len(mine)} |")
+            own = [item for item in found if pair in (item["pair"], "all")]
+            before, after = (float(np.mean([item[key] for item in own])) for key in ("before", "after"))
+            lines.append(f"| {pair} | {before:.3f} | {after:.3f} | {len(own)} |")
     lesions = f" '{LESION}': slices about the largest part of an expert mask." if LESION in kinds else ""
     lines += ["", f"Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
               f"{about['slices']} slices of each scan, n = {about['n']}, seed {about['seed']}. "

@@ -208,7 +208,7 @@ def calibrate(
     seed: Annotated[int, typer.Option(min=0, help="Of noise, artefacts and draws.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
 ) -> None:
-    """Fit the correction of a checkpoint's spread and its P(OOD); put the calibration beside the checkpoint to use it."""
+    """Fit the correction of a checkpoint's spread and P(OOD); put the calibration beside the checkpoint to use it."""
     from ..library import load_checkpoint
     from ..volume import NIFTI_SUFFIXES
     from .calibrate import calibrate as fit

@@ -172,7 +172,8 @@ class _Input:
         )  # fmt: skip
         known = [u for u in updates if np.isfinite(u.sigma_hat)]
         voxels = sum(u.voxels for u in known)
-        std, error = [], []
+        std: list[float] = []
+        error: list[float] = []
         if self.kind == NORMAL and known and self.pair.target in self.session.files:
             std, error = self._errors(known, volume.axial_axis, settings.seed)
         return Measurement(
@@ -197,7 +198,8 @@ class _Input:
 
     def _errors(self, updates: list, axis: int, seed: int) -> tuple[list[float], list[float]]:
         paired = PairedVolumes.open(self.session, self.pair)
-        std, error = [], []
+        std: list[NDArray[np.float32]] = []
+        error: list[NDArray[np.float32]] = []
         for u in updates:
             where = tuple(u.index if a == axis else slice(None) for a in range(3))
             inside = paired.both[where]
