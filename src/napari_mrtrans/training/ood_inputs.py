@@ -65,7 +65,7 @@ def _rotated(volume: Volume, rng: np.random.Generator) -> Image:
 ARTEFACTS: dict[str, Callable[[Volume, np.random.Generator], Image]] = {
     "motion": _torchio("RandomMotion", degrees=(5, 12), translation=(5, 12), num_transforms=6),
     "ghosting": _torchio("RandomGhosting", num_ghosts=(4, 9), axes=(0, 1), intensity=(1.0, 2.0)),
-    "spike": _torchio("RandomSpike", num_spikes=1, intensity=(0.3, 0.8)),
+    "spike": _torchio("RandomSpike", num_spikes=(1, 1), intensity=(0.3, 0.8)),
     "bias field": _torchio("RandomBiasField", coefficients=(0.4, 0.7)),
     "noise": _noise,
     "rotation": _rotated,
