@@ -68,7 +68,7 @@ def phantom_subject(seed: int, index: int, options: PhantomOptions) -> PhantomSu
     for (contrast, sequence), rng in zip(sequences.items(), scan_rngs, strict=True):
         image = np.zeros(shape, dtype=np.float32)
         image[brain] = sum(part * sequence(tissues[name]) for name, part in anatomy.fractions.items())
-        image[brain] *= np.exp(rng.uniform(0, 0.12) * random_field(shape, 60 / options.resolution_mm, rng)[brain])
+        image[brain] *= np.exp(rng.uniform(0, 0.18) * random_field(shape, 60 / options.resolution_mm, rng)[brain])
         thickness = rng.uniform(1, options.max_slice_mm) / options.resolution_mm
         noise = rng.uniform(0.01, 0.05) * float(np.median(image[brain]))
         volumes[contrast] = acquire(image, brain, max(thickness, 1.0), noise, rng)

@@ -39,9 +39,9 @@ TISSUES: dict[str, tuple[Tissue, Tissue]] = {
     "deep": (Tissue(720, 76, 60, 0.83), Tissue(1450, 76, 45, 0.83)),
     "white": (Tissue(500, 70, 61, 0.77), Tissue(1084, 69, 53, 0.77)),
     "fluid": (Tissue(2569, 329, 58, 1.0), Tissue(4000, 1000, 58, 1.0)),
-    "plaque": (Tissue(1000, 160, 110, 0.82), Tissue(1900, 160, 90, 0.82)),
-    "oedema": (Tissue(1000, 150, 100, 0.88), Tissue(1800, 150, 90, 0.88)),
-    "core": (Tissue(1200, 150, 90, 0.9), Tissue(2000, 150, 80, 0.9)),
+    "plaque": (Tissue(1000, 170, 110, 0.8), Tissue(1550, 180, 90, 0.8)),
+    "oedema": (Tissue(1000, 150, 100, 0.82), Tissue(1600, 170, 90, 0.82)),
+    "core": (Tissue(1200, 150, 90, 0.85), Tissue(1800, 170, 80, 0.85)),
 }
 
 
@@ -68,41 +68,39 @@ def null_time(t1: float, tr: float) -> float:
 
 
 def draw_tissues(rng: np.random.Generator) -> dict[str, Tissue]:
-    """The tissues of one subject in one scanner, from 1.5 to 3 T, each time with a log-normal spread."""
+    """The tissues of one subject in one scanner, from 1.5 to 3 T, with a log-normal spread in common and of each."""
     field = rng.random()
-    common = rng.normal(0, 0.08)
+    common_t1, common_t2 = rng.normal(0, (0.05, 0.08))
 
-    def between(low: Values, high: Values, spread: float, shift: float = 0) -> float:
-        return float(low ** (1 - field) * high**field * np.exp(rng.normal(shift, spread)))
+    def draw(low: Values, high: Values, common: float, spread: float) -> float:
+        return float(low ** (1 - field) * high**field * np.exp(rng.normal(common, spread)))
 
     return {
         name: Tissue(
-            between(low.t1, high.t1, 0.06),
-            between(low.t2, high.t2, 0.05, common),
-            between(low.t2_star, high.t2_star, 0.05, common),
-            between(low.pd, high.pd, 0.02),
+            draw(low.t1, high.t1, common_t1, 0.03),
+            draw(low.t2, high.t2, common_t2, 0.05),
+            draw(low.t2_star, high.t2_star, common_t2, 0.05),
+            draw(low.pd, high.pd, 0, 0.015),
         )
         for name, (low, high) in TISSUES.items()
     }
 
 
 def draw_sequences(tissues: dict[str, Tissue], rng: np.random.Generator) -> dict[Contrast, Equation]:
-    """A clinical protocol: T1 by spin echo, gradient echo or inversion recovery; FLAIR within 12 % of dark fluid."""
+    """A clinical protocol: T1 by spin echo, gradient echo or inversion recovery; FLAIR within 10 % of dark fluid."""
     grey, fluid = float(tissues["cortex"].t1), float(tissues["fluid"].t1)
     by_t1: tuple[Equation, ...] = (
-        partial(spin_echo, tr=rng.uniform(400, 800), te=rng.uniform(8, 20)),
+        partial(spin_echo, tr=rng.uniform(400, 700), te=rng.uniform(8, 15)),
         partial(gradient_echo, tr=rng.uniform(15, 30), te=rng.uniform(3, 8), flip_deg=rng.uniform(20, 35)),
-        partial(
-            inversion_recovery, tr=rng.uniform(3000, 5000), te=rng.uniform(3, 10), ti=grey * rng.uniform(0.95, 1.5)
-        ),
+        partial(inversion_recovery, tr=rng.uniform(3000, 5000), te=rng.uniform(3, 10), ti=grey * rng.uniform(1, 1.3)),
     )
     tr = rng.uniform(6000, 11000)
-    ti = null_time(fluid, tr) * rng.uniform(0.88, 1.12)
+    ti = null_time(fluid, tr) * rng.uniform(0.9, 1.1)
     return {
         Contrast.T1: by_t1[int(rng.integers(3))],
         Contrast.T2: partial(spin_echo, tr=rng.uniform(3000, 6500), te=rng.uniform(70, 120)),
-        Contrast.PD: partial(spin_echo, tr=rng.uniform(2200, 5000), te=rng.uniform(8, 30)),
-        Contrast.FLAIR: partial(inversion_recovery, tr=tr, te=rng.uniform(80, 140), ti=ti),
+        Contrast.PD: partial(spin_echo, tr=grey * rng.uniform(2.8, 5), te=rng.uniform(8, 30)),
+        Contrast.FLAIR: partial(inversion_recovery, tr=tr, te=rng.uniform(80, 130), ti=ti),
     }
 
 
