@@ -146,8 +146,6 @@ def test_nothing_is_drawn_when_subjects_are_named_or_the_share_is_zero() -> None
         (("sub-z",), (), 0.0, "Held-out subject 'sub-z' is not in the data folder"),
         ((), ("sub-b/ses-0",), 0.0, "Held-out subject 'sub-b/ses-0' is not"),
         (("sub-a",), ("sub-a",), 0.0, "Subject 'sub-a' is listed under both test and validation"),
-        (("sub-a",), ("sub-b",), 0.0, "No subject is left to train on"),
-        ((), (), 0.5, "No subject is left to train on"),
     ],
 )
 def test_splits_that_cannot_be(test: tuple, validation: tuple, fraction: float, expected: str) -> None:
@@ -179,6 +177,14 @@ def test_sessions_without_a_complete_pair_are_left_out_and_named(tmp_path: Path)
         "sub-02: has only T2, FLAIR; no pair of the recipe is complete",
         "sub-03/ses-1: has only T1; no pair of the recipe is complete",
     ]
+
+
+@pytest.mark.parametrize(
+    "held_out", [{"test": ["sub-00"], "validation": ["sub-01"]}, {"holdout_fraction": 0.5}], ids=["named", "drawn"]
+)
+def test_somebody_must_be_left_to_train_on(held_out: dict, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No subject is left to train on"):
+        open_splits(recipe(**held_out), bids_folder(tmp_path, 2, (24, 28, 12)), tmp_path / "cache")
 
 
 def test_decoded_sessions(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import yaml
 from helpers import TINY, bids_folder
 from napari_mrtrans.checkpoint import read_checkpoint
 from napari_mrtrans.training import cli
+from napari_mrtrans.training.data.phantom import SOURCE
 from napari_mrtrans.training.recipe import Recipe, list_recipes, load_recipe
+from napari_mrtrans.widgets.choices import card_summary
 
 Run = Callable[..., tuple[int, str, str]]
 RECIPE = {
@@ -115,6 +117,45 @@ def test_a_time_limit_and_resume(run: Run, recipe: Path, data: Path, tmp_path: P
     assert read_checkpoint(tmp_path / "out" / "tiny-direct.safetensors").card.steps == 3
 
 
+COARSE = "data.phantom={subjects: 2, resolution_mm: 6, share: 0.5}"
+
+
+@pytest.mark.parametrize(
+    ("alone", "pairs", "sources", "notes"),
+    [
+        (True, "[T1->PD]", [SOURCE.name], ["T1, PD: trained on simulated contrast"]),
+        (False, "[T1->PD, T1->T2]", ["mine", SOURCE.name], ["PD: trained on simulated contrast"]),
+        (False, "[T1->T2]", ["mine", SOURCE.name], []),
+    ],
+)
+def test_phantoms(
+    alone: bool, pairs: str, sources: list[str], notes: list[str], run: Run, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    mine = "data.sources=[{name: mine, licence: CC0, citation: none}]"
+    words = [word for text in (COARSE, mine, f"pairs={pairs}", "data.spacing_mm=6") for word in ("--set", text)]
+    code, out, err = run(
+        recipe,
+        "--data",
+        "phantom" if alone else data,
+        "-o",
+        "out",
+        "--cache",
+        tmp_path / "cache",
+        "--workers",
+        0,
+        *words,
+    )
+    assert (code, err) == (0, "")
+    held = 0 if alone else 1
+    assert f"train: {2 + held} sessions, validation: {held} sessions, test: {held} sessions" in out
+    checkpoint = read_checkpoint(tmp_path / "out" / "tiny-direct.safetensors")
+    card = checkpoint.card
+    assert card.splits["train"][held:] == ["sub-phantom0x0000", "sub-phantom0x0001"]
+    assert [source.name for source in card.data] == sources
+    assert card.notes == notes
+    assert set(notes) <= set(card_summary(checkpoint).splitlines())  # the dock's tooltip
+
+
 #: Words after "RECIPE --data DATA -o out" -> what the line says.
 MISTAKES: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "unknown key": (("--set", "epochs=3"), ("'tiny.yaml': epochs: Extra inputs",)),
@@ -126,6 +167,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "crop": (("--set", "stages.0.crop=[15, 15]"), ("stages.0.crop: not a multiple of",)),
     "held-out subject": (("--set", "data.test=[sub-77]"), ("'sub-77' is not in the data folder",)),
     "all held out": (("--set", "data.test=[sub-00, sub-02]"), ("No subject is left to train on",)),
+    "phantoms": (("--set", "data.phantom={subjects: none}"), ("data.phantom.subjects: ",)),
     "data folder": (("--set", "data.folders=[elsewhere]"), ("elsewhere' does not exist", "--data")),
     "nothing to resume": (("--resume",), ("Nothing to resume", "start without --resume")),
     "accelerator": (("--accelerator", "abacus"), ("Unknown device 'abacus'",)),

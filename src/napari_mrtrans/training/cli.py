@@ -24,7 +24,9 @@ checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptio
 )
 def run(
     recipe: Annotated[str | None, typer.Argument(help="Name of a shipped recipe, or a YAML file.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder (BIDS).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data folder (BIDS), or phantom: simulated brains alone, no folder needed.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Output folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder exactly.")] = False,
     max_minutes: Annotated[
@@ -85,13 +87,13 @@ def run(
     )
 
 
-def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options: Any) -> None:
+def _train(chosen: Any, data: str, output: Path, cache: Path | None, **options: Any) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ..devices import resolve_device
     from ..paths import check_folder
-    from .setup import check_model, open_splits
+    from .setup import PHANTOM, check_model, open_splits
 
     try:
         from .loop import Progress as Step
@@ -104,7 +106,7 @@ def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options:
     if notice := resolve_device(options["accelerator"])[1]:
         raise MrtransError(f"{notice.split(';')[0]}; choose --accelerator cpu.")
     console = Console(stderr=False)
-    splits, skipped = open_splits(chosen, data, cache)
+    splits, skipped = open_splits(chosen, None if data == PHANTOM else Path(data), cache)
     console.print(
         ", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()),
         highlight=False,

@@ -7,8 +7,12 @@ from pathlib import Path
 from ..errors import RecipeError
 from ..paths import training_cache_dir
 from .data.bids import read_bids, split_sessions
+from .data.phantom import Phantom
 from .data.slices import Source
-from .recipe import Recipe
+from .recipe import PhantomOptions, Recipe
+
+#: Instead of a data folder: train on phantoms alone.
+PHANTOM = "phantom"
 
 
 def check_model(recipe: Recipe) -> None:
@@ -34,20 +38,31 @@ def check_model(recipe: Recipe) -> None:
             raise RecipeError(f"{where}: {recipe.model} needs at least {model.smallest_crop}.")
 
 
-def open_splits(recipe: Recipe, root: Path, cache: Path | None = None) -> tuple[dict[str, Source], list[str]]:
+def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) -> tuple[dict[str, Source], list[str]]:
     """Sessions of ``train``, ``validation`` and ``test``, and one line for each session left out.
 
+    Phantoms, if the recipe asks for them, are all in ``train``; without a ``root`` there is nothing else, and what the
+    recipe holds out plays no part.
+
     Raises:
-        RecipeError: folders or held-out subjects are missing.
+        RecipeError: folders or held-out subjects are missing, or nothing is left to train on.
     """
+    data = recipe.data
     usable, skipped = [], []
-    for session in read_bids(root, recipe.data.folders):
-        if any(pair.source in session.files and pair.target in session.files for pair in recipe.pairs):
+    for session in [] if root is None else read_bids(root, data.folders):
+        if any({*pair} <= {*session.contrasts} for pair in recipe.pairs):
             usable.append(session)
         else:
-            have = ", ".join(contrast.value for contrast in session.files)
+            have = ", ".join(session.contrasts)
             skipped.append(f"{session.name}: has only {have}; no pair of the recipe is complete")
-    data = recipe.data
-    parts = split_sessions(usable, data.test, data.validation, data.holdout_fraction, recipe.seed)
+    held_out = ((), ()) if root is None else (data.test, data.validation)
+    parts = split_sessions(usable, *held_out, data.holdout_fraction, recipe.seed)
+    options = data.phantom or (PhantomOptions() if root is None else None)
+    phantoms = [Phantom(recipe.seed, index, options) for index in range(options.subjects)] if options else []
+    if not parts["train"] and not phantoms:
+        raise RecipeError("No subject is left to train on; name fewer under test and validation.")
     where = cache or training_cache_dir()
-    return {part: Source(tuple(sessions), data.spacing_mm, where) for part, sessions in parts.items()}, skipped
+    added = {"train": phantoms}
+    return {
+        part: Source((*sessions, *added.get(part, [])), data.spacing_mm, where) for part, sessions in parts.items()
+    }, skipped

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...contrasts import Contrast
 from ...errors import RecipeError
+from ...volume import Volume, read_mask
 
 _SUFFIX = {Contrast.T1: "T1w", Contrast.T2: "T2w", Contrast.PD: "PDw", Contrast.FLAIR: "FLAIR"}
 
@@ -24,13 +29,39 @@ class Session:
 
     subject: str
     session: str
-    files: dict[Contrast, Path]
+    files: dict[Contrast, Path] = field(hash=False)
     mask: Path | None
 
     @property
     def name(self) -> str:
         """Subject and session."""
         return f"{self.subject}/{self.session}" if self.session else self.subject
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """Those present."""
+        return tuple(self.files)
+
+    def stamp(self) -> list[Any]:
+        """Path, size and time of each file."""
+        paths = [*self.files.values(), *([self.mask] if self.mask else [])]
+        return [[str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in paths]
+
+    def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:
+        """The images, and the mask if there is one.
+
+        Raises:
+            RecipeError: the contrasts lie on different grids.
+            VolumeError: a file cannot be used.
+        """
+        volumes = {contrast: Volume.load(path, contrast) for contrast, path in self.files.items()}
+        first = next(iter(volumes.values()))
+        for volume in volumes.values():
+            if volume.data.shape != first.data.shape or not np.allclose(volume.affine, first.affine, atol=1e-3):
+                raise RecipeError(
+                    f"{self.name}: '{volume.name}' and '{first.name}' lie on different grids; co-register them first."
+                )
+        return volumes, read_mask(self.mask, first) if self.mask else None
 
 
 def read_bids(root: Path, folders: tuple[str, ...]) -> list[Session]:
@@ -77,7 +108,7 @@ def _read_session(base: Path, anat: Path, prefix: str) -> Session:
 def split_sessions(
     sessions: list[Session], test: tuple[str, ...], validation: tuple[str, ...], fraction: float, seed: int
 ) -> dict[str, list[Session]]:
-    """Split by subject into ``train``, ``validation`` and ``test``.
+    """Split by subject into ``train``, ``validation`` and ``test``; ``train`` may be left empty.
 
     Args:
         sessions: What was found.
@@ -87,10 +118,8 @@ def split_sessions(
         seed: Of that draw.
 
     Raises:
-        RecipeError: a named subject is not there, is in both lists, or nothing is left to train on.
+        RecipeError: a named subject is not there, or is in both lists.
     """
-    import numpy as np
-
     subjects = sorted({session.subject for session in sessions})
     for name in (*test, *validation):
         if name not in subjects:
@@ -105,6 +134,4 @@ def split_sessions(
     for session in sessions:
         part = "test" if session.subject in test else "validation" if session.subject in validation else "train"
         chosen[part].append(session)
-    if not chosen["train"]:
-        raise RecipeError("No subject is left to train on; name fewer under test and validation.")
     return chosen
