@@ -546,3 +546,27 @@ def test_demo_without_checkpoints(run: Run, tmp_path: Path, monkeypatch: pytest.
     assert code == 2
     assert_one_line(err, "Installed: none.")
     assert not (tmp_path / "shown").exists()
+
+
+def test_ood_says_what_is_known_and_goes_on_after_a_bad_file(run: Run, tmp_path: Path) -> None:
+    good = save_nifti(tmp_path / "sub-01_T1w.nii.gz", head(SHAPE))
+    bad = tmp_path / "sub-02_T1w.nii.gz"
+    status, out, err = run("ood", str(bad), str(good), "-n", "2", "--slices", "2", "--model", "tiny-flow")
+    assert status == 2
+    assert "sub-02_T1w.nii.gz' does not exist" in err
+    assert "sub-01_T1w.nii.gz  sigma-hat 0." in out and "not calibrated  (tiny-flow, T1→T2)" in out
+
+
+def test_ood_as_json(run: Run, tmp_path: Path) -> None:
+    good = save_nifti(tmp_path / "sub-01_T1w.nii.gz", head(SHAPE))
+    status, out, _ = run("ood", str(good), "--to", "FLAIR", "-n", "2", "--slices", "2", "--json")
+    (row,) = json.loads(out)
+    assert status == 0
+    assert row["target"] == "FLAIR" and row["slices_done"] == 2
+    assert row["sigma_hat"] > 0 and row["ood_probability"] is None
+
+
+def test_ood_without_a_model_for_the_contrast(run: Run, tmp_path: Path) -> None:
+    path = save_nifti(tmp_path / "sub-01_PDw.nii.gz", head(SHAPE))
+    status, _, err = run("ood", str(path))
+    assert status == 2 and "No checkpoint transforms PD. Installed: " in err
