@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers import RAS, head, tiny_checkpoint
-from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, engine, stream, streaming, transform
+from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, engine, stream, streaming, transform, whole_volume
 from napari_mrtrans.checkpoint import Checkpoint
 from napari_mrtrans.engine import Engine, unit_noise
 from napari_mrtrans.errors import OutOfMemory
@@ -360,7 +360,7 @@ def test_outliers_of_ddpm_are_repaired_unless_told_otherwise(
 def test_without_a_median_nothing_is_repaired_and_it_says_so(
     brain: Volume, flow: Checkpoint, spiky: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (engine, streaming):
+    for module in (engine, streaming, whole_volume):
         monkeypatch.setattr(module, "MAX_HELD", 4)
     notices: list[str] = []
     options: dict[str, Any] = {"target": "T2", "n": 5, "steps": 1, "slices": (9, 10), "status": notices.append}
