@@ -97,7 +97,7 @@ def test_help_names_every_command(run: Run) -> None:
         (
             "transform",
             ("--to", "--from", "--model", "-n", "--steps", "--sampler", "--slices", "--seed", "--mask",
-             "--save-samples", "--device", "--batch", "--output", "IN.nii.gz"),
+             "--repair", "--no-repair", "--save-samples", "--device", "--batch", "--output", "IN.nii.gz"),
         ),
         ("evaluate", ("--data", "--checkpoint", "--output", "--pairs", "--subjects", "-n", "--steps", "--seed",
                       "--no-montages")),
@@ -229,6 +229,8 @@ def test_transform_writes_images_and_a_complete_report(run: Run, scan: Path, ins
         "units": checkpoint.card.units,
         "ood_probability": None,
         "verdict": "not calibrated",
+        "repair": False,
+        "repaired_voxels": 0,
         "notices": [],
     }
     assert {key: found[key] for key in expected} == expected
@@ -279,6 +281,17 @@ def test_mask(run: Run, scan: Path, tmp_path: Path) -> None:
     words = ("transform", scan, "--to", "T2", "-n", 2, "--steps", 1, "--mask", "m.nii.gz", "-o", "out")
     assert run(*words)[0] == 0
     np.testing.assert_array_equal(load(tmp_path / "out", "mean") > 0, mask > 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "on"), [("flow", ("--repair",), True), ("DDPM", (), True), ("DDPM", ("--no-repair",), False)]
+)
+def test_repair(model: str, words: tuple[str, ...], on: bool, run: Run, scan: Path, tmp_path: Path) -> None:
+    if model == "DDPM":
+        model = str(tiny_checkpoint(tmp_path / "tiny-ddpm.safetensors", "ddpm").path)
+    words = ("transform", scan, "--to", "T2", "--model", model, "-n", 2, "--steps", 1, "--slices", "3:5", *words)
+    assert run(*words, "-o", "out")[0] == 0
+    assert report(tmp_path / "out")["repair"] is on
 
 
 def test_save_samples(run: Run, scan: Path, tmp_path: Path) -> None:

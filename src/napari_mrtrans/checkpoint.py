@@ -28,6 +28,8 @@ CARD_KEY = "napari_mrtrans"
 DETERMINISTIC = frozenset({"direct", "resvit"})
 #: One network call for each sample, no sampler.
 SINGLE_PASS = DETERMINISTIC | {"cgan"}
+#: Outliers of single voxels are repaired (paper, "Evaluation of mean …"), unless the user says otherwise.
+REPAIRED = frozenset({"ddpm"})
 
 
 class _Strict(BaseModel):
@@ -119,6 +121,11 @@ class Checkpoint:
     def single_pass(self) -> bool:
         """One network call for each sample: sampler and steps mean nothing."""
         return self.card.model in SINGLE_PASS
+
+    @property
+    def repairs_outliers(self) -> bool:
+        """Whether :func:`napari_mrtrans.statistics.repair_outliers` follows when the user says nothing."""
+        return self.card.model in REPAIRED
 
     @property
     def size_bytes(self) -> int:

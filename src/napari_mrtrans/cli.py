@@ -115,6 +115,9 @@ def transform(
     slices: Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices.")] = None,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
     mask: Annotated[Path | None, typer.Option(help="Head mask on the input's grid.")] = None,
+    repair: Annotated[
+        bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
+    ] = None,
     save_samples: Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
     batch: Annotated[str, typer.Option(help="Images for each network call, or auto.")] = "auto",
@@ -139,7 +142,7 @@ def transform(
     with _progress(f"{volume.contrast}→{target} · {checkpoint.name}") as (tell, say):
         ensemble = run(
             volume, checkpoint, target=target, n=n, seed=seed, slices=bounds, steps=steps, sampler=sampler,
-            device=device, batch=batch, mask=head, keep_samples=save_samples, progress=tell, status=say,
+            device=device, batch=batch, mask=head, repair=repair, keep_samples=save_samples, progress=tell, status=say,
         )  # fmt: skip
     for path in ensemble.save(output).values():
         typer.echo(f"wrote {path}")

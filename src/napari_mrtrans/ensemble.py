@@ -30,11 +30,11 @@ class Ensemble:
     Attributes:
         volume: The input.
         mean: Pixel-wise mean, shape as the input, float32, target's normalised units [0, 1]; 0 outside the head.
-        std: Pixel-wise population standard deviation, same shape and units.
+        std: Pixel-wise population standard deviation, same shape and units; also where the mean was repaired.
         median: Pixel-wise median, same shape and units, or None above 64 samples.
         samples: (n, ...) or None if not kept.
         per_slice: σ̂ of each axial slice, NaN where nothing was computed, shape (n_slices,).
-        sigma_hat: σ̂ over all computed head voxels.
+        sigma_hat: σ̂ over all computed head voxels; of a robust std where the mean was repaired.
         info: What was run and what came out; written as JSON.
     """
 

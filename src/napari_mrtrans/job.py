@@ -40,6 +40,7 @@ class Job:
     steps: int
     sampler: str
     order: list[int]
+    repair: bool
     notices: tuple[str, ...] = ()
 
 
@@ -55,6 +56,7 @@ def prepare(
     steps: int | None = None,
     sampler: str | None = None,
     mask: NDArray[Any] | None = None,
+    repair: bool | None = None,
 ) -> Job:
     """Check a request and put the volume on the model's grid. Arguments as :func:`stream`.
 
@@ -77,7 +79,8 @@ def prepare(
     grid = SliceGrid.fit(canonical, (float(sizes[1]), float(sizes[2])), checkpoint.card.grid.spacing_mm, BOX_STEP)
     order = _visiting_order(canonical, orientation, start_slice, slices)
     notices = () if mask is not None or is_stripped(data) else (WHOLE_HEAD.format(volume.name),)
-    return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, notices)
+    repair = checkpoint.repairs_outliers if repair is None else repair
+    return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, repair, notices)
 
 
 def check_pair(volume: Volume, checkpoint: Checkpoint, source: Contrast | str | None, target: Contrast | str) -> Pair:

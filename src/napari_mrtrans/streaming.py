@@ -17,6 +17,7 @@ from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import Ensemble, sigma_hat
 from .errors import MrtransError, OutOfMemory
 from .job import Job, Range, check_pair, prepare
+from .statistics import repair_outliers
 from .volume import Volume
 
 #: Network images at once when the user says "auto". A CPU gains nothing from several slices at once, so it takes one,
@@ -35,10 +36,12 @@ class SliceUpdate:
         std: Population standard deviation, same units; 0 for deterministic models.
         median: Median, or None above 64 samples.
         samples: (n, H, W), or None above 64 samples.
-        sigma_hat: Mean std over the slice's head; NaN for deterministic models.
+        sigma_hat: Mean std over the slice's head, a robust one where the mean was repaired; NaN for deterministic
+            models.
         voxels: Head voxels in the slice.
         done: Slices finished so far, this one included.
         total: Slices with head in the requested range.
+        repaired: Pixels whose mean was replaced by the median.
     """
 
     index: int
@@ -50,6 +53,7 @@ class SliceUpdate:
     voxels: int
     done: int
     total: int
+    repaired: int = 0
 
 
 def stream(
@@ -67,6 +71,7 @@ def stream(
     device: str = "auto",
     batch: int | str = "auto",
     mask: NDArray[Any] | None = None,
+    repair: bool | None = None,
     cancel: Callable[[], bool] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     status: Callable[[str], None] | None = None,
@@ -91,6 +96,8 @@ def stream(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``.
         batch: Images for each network call, or ``auto``. Halved by itself when memory runs out.
         mask: Head mask, same shape as the volume; None = found automatically.
+        repair: Replace outliers of the mean by the median (:func:`~napari_mrtrans.statistics.repair_outliers`); None =
+            as the model's family needs it, that is for ddpm. Not above 64 samples, of which no median is held.
         cancel: Polled before every network call; when true, the generator ends.
         on_step: Told (done, total) network calls of the current batch.
         status: Told one-line notices for the user.
@@ -102,7 +109,7 @@ def stream(
         MrtransError: the request cannot be served; nothing has been computed then.
         OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
     """
-    job = prepare(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask)
+    job = prepare(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask, repair)
     yield from _run(job, checkpoint, device, _check_batch(batch), cancel, on_step, status or (lambda line: None))
 
 
@@ -137,6 +144,8 @@ def _run(
     device, notice = resolve_device(device_name)
     for line in (*job.notices, *([notice] if notice else [])):
         status(line)
+    if job.repair and job.n > MAX_HELD:
+        status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
     engine = Engine(job, checkpoint, device, cancel, on_step)
     size = batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
     pending = list(job.order)
@@ -171,24 +180,29 @@ def _finish(
     job: Job, deterministic: bool, index: int, result: Moments | NDArray[np.float32], done: int, total: int
 ) -> SliceUpdate:
     """Statistics of a slice, in the array's own orientation."""
-    turn = job.orientation.slice_to_array
+    turn, inside = job.orientation.slice_to_array, job.mask[index]
     median = samples = None
+    flagged = np.zeros_like(inside)
     if isinstance(result, Moments):
-        mean, std = result.mean, np.sqrt(result.square / result.count)
+        mean = np.asarray(result.mean)
+        std = robust = np.asarray(np.sqrt(result.square / result.count))
     else:
-        mean, std = result.mean(axis=0, dtype=np.float64), result.std(axis=0, dtype=np.float64)
+        mean = result.mean(axis=0, dtype=np.float64)
+        std = robust = result.std(axis=0, dtype=np.float64)
         median, samples = turn(np.median(result, axis=0)), turn(result)
-    inside = job.mask[index]
+        if job.repair:
+            mean, robust, flagged = repair_outliers(mean, std, result, inside)
     return SliceUpdate(
         index=job.orientation.slice_index(index, len(job.mask)),
-        mean=turn(np.asarray(mean, dtype=np.float32)),
-        std=turn(np.asarray(std, dtype=np.float32)),
+        mean=turn(mean.astype(np.float32)),
+        std=turn(std.astype(np.float32)),
         median=median,
         samples=samples,
-        sigma_hat=float("nan") if deterministic else sigma_hat(np.asarray(std), inside),
+        sigma_hat=float("nan") if deterministic else sigma_hat(robust, inside),
         voxels=int(inside.sum()),
         done=done,
         total=total,
+        repaired=int(flagged.sum()),
     )
 
 
@@ -206,6 +220,7 @@ def transform(
     device: str = "auto",
     batch: int | str = "auto",
     mask: NDArray[Any] | None = None,
+    repair: bool | None = None,
     keep_samples: bool = False,
     progress: Callable[[SliceUpdate], None] | None = None,
     status: Callable[[str], None] | None = None,
@@ -232,6 +247,7 @@ def transform(
 
     defaults = checkpoint.card.sampler
     n = 1 if checkpoint.deterministic else defaults.n if n is None else n
+    repair = checkpoint.repairs_outliers if repair is None else repair
     if keep_samples and n > MAX_HELD:
         raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
     mean, std = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
@@ -239,9 +255,10 @@ def transform(
     samples = np.zeros((max(n, 0), *shape), dtype=np.float32) if keep_samples else None
     per_slice = np.full(volume.n_slices, np.nan)
     weights = np.zeros(volume.n_slices)
+    repaired = 0
     for update in stream(
         volume, checkpoint, target=target, source=source, n=n, seed=seed, slices=slices, steps=steps, sampler=sampler,
-        device=device, batch=batch, mask=mask, status=note,
+        device=device, batch=batch, mask=mask, repair=repair, status=note,
     ):  # fmt: skip
         where: list[Any] = [slice(None)] * 3
         where[axis] = update.index
@@ -251,6 +268,7 @@ def transform(
         if samples is not None:
             samples[(slice(None), *where)] = update.samples
         per_slice[update.index], weights[update.index] = update.sigma_hat, update.voxels
+        repaired += update.repaired
         if progress is not None:
             progress(update)
     known = np.isfinite(per_slice) & (weights > 0)
@@ -271,6 +289,8 @@ def transform(
         "steps": 1 if checkpoint.single_pass else None if sampler == "reference" else steps or defaults.steps,
         "device": str(resolve_device(device)[0]),
         "seconds": round(time.perf_counter() - began, 3),
+        "repair": repair and n <= MAX_HELD,
+        "repaired_voxels": repaired,
         "slices_done": int((weights > 0).sum()),
         "sigma_hat": _number(overall),
         "sigma_hat_per_slice": [_number(value) for value in per_slice],
