@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from napari_mrtrans.training.report.statistics import FEWEST, best, better, interval
+from napari_mrtrans.training.report.significance import FEWEST, best, better, interval
 
 RNG = np.random.default_rng(0)
 SUBJECTS = RNG.normal(0.9, 0.02, 12)
