@@ -53,9 +53,9 @@ class Row:
 
     SCSSIM, its variant and LPIPS are of the volume only, LPIPS None without its weights. What needs samples is None for
     deterministic methods: ``coverage`` at :data:`napari_mrtrans.coverage.LEVELS`, its ``calibration_error``,
-    ``normal_share``, the fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05; None below 3 samples or
-    where all are constant), and
-    ``psnr_of_n`` and ``ssim_of_n`` of the mean of the first :data:`COUNTS` samples.
+    ``normal_share``, the fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05; None
+    below 3 samples or where all are constant), and ``psnr_of_n`` and ``ssim_of_n`` of the mean of the first
+    :data:`COUNTS` samples.
     """
 
     method: str
