@@ -12,6 +12,7 @@ from .checkpoint import Checkpoint
 from .contrasts import Contrast, Pair
 from .errors import CheckpointError, MrtransError, VolumeError
 from .grid import Orientation, SliceGrid
+from .image_quality import MIN_AREA
 from .intensity import clean, head_mask, is_stripped, normalise
 from .library import does_not_serve_line
 from .volume import Volume
@@ -81,6 +82,18 @@ def prepare(
     notices = () if mask is not None or is_stripped(data) else (WHOLE_HEAD.format(volume.name),)
     repair = checkpoint.repairs_outliers if repair is None else repair
     return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, repair, notices)
+
+
+def spread_slices(volume: Volume, checkpoint: Checkpoint, pair: Pair, count: int) -> range:
+    """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume)."""
+    job = prepare(volume, checkpoint, pair.target, pair.source)
+    area = job.mask.sum(axis=(1, 2))
+    ends = (
+        job.orientation.slice_index(int(i), len(area)) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]]
+    )
+    low, high = sorted(ends)
+    step = max(1, (high - low) // (count + 1))
+    return range(low + step, min(low + step * (count + 1), high + 1), step) or range(low, high + 1)
 
 
 def check_pair(volume: Volume, checkpoint: Checkpoint, source: Contrast | str | None, target: Contrast | str) -> Pair:

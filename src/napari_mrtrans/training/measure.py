@@ -22,7 +22,8 @@ from ..contrasts import Pair
 from ..coverage import calibration_error, coverage, pit
 from ..grid import Orientation
 from ..statistics import effect_of_n, normality
-from ..streaming import SliceUpdate, transform
+from ..streaming import SliceUpdate
+from ..whole_volume import transform
 from .data.bids import Session
 from .held_out import NotMeasured, PairedVolumes
 from .lookup import Lookup
