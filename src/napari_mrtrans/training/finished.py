@@ -31,7 +31,7 @@ class Finished(Generic[Row]):
                 continue
 
     def row(self, key: dict[str, Any], make: Callable[[], Row], *, again: bool = False) -> Row:
-        """The row of ``key`` if there is one and it is not wanted ``again``, else what ``make`` gives, which is kept."""
+        """The row of ``key`` if there is one and it is not wanted ``again``, else that of ``make``, which is kept."""
         name = digest(key)
         if again or name not in self.rows:
             self.rows[name] = make()
