@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from helpers import PAIRS, head, save_nifti, tiny_checkpoint
+from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans import cli, library, paths
 from napari_mrtrans.checkpoint import read_checkpoint
 from napari_mrtrans.contrasts import Contrast, Pair
@@ -99,7 +99,8 @@ def test_help_names_every_command(run: Run) -> None:
             ("--to", "--from", "--model", "-n", "--steps", "--sampler", "--slices", "--seed", "--mask",
              "--repair", "--no-repair", "--save-samples", "--device", "--batch", "--output", "IN.nii.gz"),
         ),
-        ("evaluate", ("--data", "--checkpoint", "--output", "--pairs", "--subjects", "-n", "--steps", "--seed")),
+        ("evaluate", ("--data", "--checkpoint", "--output", "--pairs", "--subjects", "-n", "--steps", "--seed",
+                      "--no-montages")),
     ],
 )  # fmt: skip
 def test_help_of_every_command(command: str, options: tuple[str, ...], run: Run) -> None:
@@ -489,6 +490,23 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_user_s(run: Run, scan: Path, m
     monkeypatch.setattr("napari_mrtrans.streaming.transform", broken)
     with pytest.raises(ZeroDivisionError):
         run("transform", scan, "--to", "T2", "-o", "out")
+
+
+@pytest.mark.parametrize("montages", ["--montages", "--no-montages"])
+def test_evaluate_writes_a_report_and_shows_how_far_it_is(
+    montages: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(tmp_path / "none"))
+    shown: list[tuple[str, float, int]] = []
+    monkeypatch.setattr(cli._progress, "show", lambda self, *now: shown.append(now))
+    folder = bids_folder(tmp_path / "data", subjects=1)
+    code, out, err = run(
+        "evaluate", "--data", folder, "--checkpoint", "tiny-direct", "--subjects", "sub-00", montages, "-o", "out"
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "wrote out/report.html" in out
+    assert shown[-1][1:] == (2, 2)
+    assert (tmp_path / "out" / "montages").exists() == (montages == "--montages")
 
 
 @pytest.mark.parametrize(

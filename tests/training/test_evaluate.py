@@ -11,16 +11,25 @@ from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.contrasts import Pair
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.paths import write_together
 from napari_mrtrans.training import measure as module
 from napari_mrtrans.training.data.bids import read_bids
 from napari_mrtrans.training.evaluate import evaluate
 from napari_mrtrans.training.lookup import Lookup
+from napari_mrtrans.training.report import write
 
 
 @pytest.fixture(autouse=True)
 def no_alexnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LPIPS is not to be had, and nothing is downloaded."""
     monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(tmp_path / "no-alexnet.pth"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take most of the time of a tiny evaluation."""
+    monkeypatch.setattr(write, "_render", lambda figure: {"png": b"", "svg": b""})
+    monkeypatch.setattr(module, "strip", lambda path, *_: write_together(path.parent, {path.name: "drawn"}))
 
 
 SPLITS = {"train": ["sub-00", "sub-01"], "validation": [], "test": ["sub-02"]}
@@ -76,7 +85,7 @@ def test_held_out_subjects_are_measured_and_written(
         assert len(list(csv.DictReader(file))) == 4
     assert "| T1→T2 | tiny-flow | 1 |" in paths[2].read_text()
     assert len(said) == 5
-    assert "AlexNet's weights" in said[0]
+    assert "for LPIPS" in said[0]
     assert "All other figures are measured" in said[0]
     assert [row["lpips"] for row in rows.values()] == [None] * 4
     columns = next(csv.reader(paths[0].open()))
@@ -89,6 +98,7 @@ def test_held_out_subjects_are_measured_and_written(
     assert set(paths[4:]) == set((tmp_path / "figures").iterdir())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_summary_also_averages_over_pairs_if_all_methods_have_them(
     root: Path, direct: Checkpoint, tmp_path: Path
 ) -> None:
@@ -104,6 +114,7 @@ def test_the_summary_also_averages_over_pairs_if_all_methods_have_them(
     assert "| T1→T2 | few | 1 |" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_finished_rows_are_not_computed_again(
     root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +135,7 @@ def test_finished_rows_are_not_computed_again(
     assert called == ["tiny-direct", "tiny-flow"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_ctrl_c_keeps_finished_rows(
     root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +156,7 @@ def test_ctrl_c_keeps_finished_rows(
     assert called == ["tiny-direct"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_montages_there_is_no_picture_of_a_scan(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
     options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
     page = evaluate(root, [direct], tmp_path, montages=False, **options)[3]
@@ -154,6 +167,7 @@ def test_without_montages_there_is_no_picture_of_a_scan(root: Path, direct: Chec
     assert page.read_text().count("image/png") == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_progress_rises_to_the_number_of_rows(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
     told: list[tuple[str, float, int]] = []
     options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
@@ -164,6 +178,7 @@ def test_progress_rises_to_the_number_of_rows(root: Path, direct: Checkpoint, tm
     assert told[-1][0] == "tiny-direct, T1→T2, sub-02"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_checkpoint_that_answers_nan_is_named_and_the_others_are_reported(
     root: Path, direct: Checkpoint, tmp_path: Path
 ) -> None:
@@ -190,6 +205,7 @@ def test_a_checkpoint_that_answers_nan_is_named_and_the_others_are_reported(
     assert f"Left out: {line}" in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_subjects_on_mismatched_grids_are_named_and_the_others_are_reported(direct: Checkpoint, tmp_path: Path) -> None:
     folder = bids_folder(tmp_path / "data", subjects=4, shape=(40, 48, 24))
     save_nifti(folder / "sub-03" / "anat" / "sub-03_T2w.nii.gz", head((40, 48, 22)))
@@ -203,6 +219,7 @@ def test_subjects_on_mismatched_grids_are_named_and_the_others_are_reported(dire
     assert not (tmp_path / "only").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tmp_path: Path) -> None:
     """The checkpoint's own data sets are not there."""
     elsewhere = {"train": ["glioma/sub-A"], "validation": [], "test": ["glioma/sub-B"]}

@@ -88,8 +88,8 @@ def test_samples_like_the_target_are_calibrated_and_normal(one: Session) -> None
     gains = np.subtract(row.psnr_of_n, row.psnr_of_n[0])
     expected = [10 * np.log10(2 / (1 + 1 / n)) for n in (1, 2, 5, 10, 20)]
     assert gains == pytest.approx(expected, abs=0.15)
-    assert row.psnr_of_n[-1] == pytest.approx(row.psnr_volume, abs=1e-3)
-    assert row.ssim_of_n[-1] == pytest.approx(row.ssim_volume, abs=1e-6)
+    assert row.psnr_of_n[-1] == pytest.approx(row.psnr, abs=1e-3)
+    assert row.ssim_of_n[-1] == pytest.approx(row.ssim, abs=1e-6)
     assert np.all(np.diff(row.ssim_of_n) > 0)
 
 
@@ -99,6 +99,8 @@ def test_few_samples_leave_out_what_needs_more(one: Session) -> None:
     row = of.row("x", samples[0], samples)
     assert row.normal_share is None
     assert len(row.psnr_of_n) == 2
+    # Nor have samples that are all the same, however many they are.
+    assert of.row("x", samples[0], np.repeat(samples[:1], 5, axis=0)).normal_share is None
 
 
 def test_the_box_keeps_a_margin_within_the_volume(one: Session) -> None:

@@ -5,10 +5,8 @@ A second row for comparison is the target itself, blurred: what is out of reach 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from ..intensity import HEADROOM
 from ..paths import check_folder
 from ..streaming import SliceUpdate
 from .data.bids import Session
+from .finished import Finished, digest
 from .held_out import NotMeasured, check_held_out, data_set, describe_machine, known_sessions
 from .lookup import Lookup
 from .measure import SSIM_WINDOW, Row, View
@@ -84,7 +83,7 @@ def evaluate(
         wanted = ", ".join(map(str, pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
         raise MrtransError(f"Nothing to evaluate: no held-out subject in '{root}' has both contrasts of {wanted}.")
     run = _Run(n, steps, slab, seed, device, out / "montages" if montages else None)
-    finished, lpips = Finished(out / "finished.jsonl"), _Lpips(say)
+    finished, lpips = Finished(out / "finished.jsonl", Row), _Lpips(say)
     rows: list[Row] = []
     left_out: list[str] = []
     pictures: dict[tuple[str, str], Path] = {}
@@ -94,11 +93,9 @@ def evaluate(
             title = f"{task.method}, {case.pair}, {case.session.name}"
             progress(title, done, total)
             try:
-                rows.append(
-                    finished.row(
-                        task.key, partial(task.make, partial(_tell, progress, title, done, total)), task.picture
-                    )
-                )
+                make = partial(task.make, partial(_tell, progress, title, done, total))
+                undrawn = task.picture is not None and not task.picture.exists()
+                rows.append(finished.row(task.key, make, again=undrawn))
             except (NotMeasured, VolumeError) as error:
                 left_out.append(f"{title}: {error}")
                 say(f"Left out: {left_out[-1]}")
@@ -164,7 +161,7 @@ class _Run:
             key = where | {"n": self.n or c.card.sampler.n, "steps": self.steps, "seed": self.seed, "sha256": c.sha256}
             picture = None
             if self.pictures and case.first:
-                picture = self.pictures / f"{case.pair.source}-{case.pair.target}_{c.name}_{_digest(key)[:8]}.png"
+                picture = self.pictures / f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}.png"
             make = partial(view.transformed, c, picture, n=self.n, steps=self.steps, seed=self.seed, device=self.device)
             yield _Task(c.name, key, make, picture)
 
@@ -203,38 +200,6 @@ class _Lpips:
                 self.missing = str(error)
                 self.say(f"{self.missing} All other figures are measured.")
         return None
-
-
-class Finished:
-    """Rows computed earlier, one JSON document a line; a line cut short by a kill is left out.
-
-    Args:
-        path: The file; made when there is something to write.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: dict[str, Row] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            try:
-                document = json.loads(line)
-                self.rows[document["key"]] = Row(**document["row"])
-            except (ValueError, KeyError, TypeError):
-                continue
-
-    def row(self, key: dict[str, Any], make: Callable[[], Row], picture: Path | None = None) -> Row:
-        """The row of ``key`` if there is one, and its picture, else what ``make`` gives, which is kept."""
-        name = _digest(key)
-        if name not in self.rows or (picture is not None and not picture.exists()):
-            self.rows[name] = make()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write("\n" * (file.tell() > 0) + json.dumps({"key": name, "row": asdict(self.rows[name])}))
-        return self.rows[name]
-
-
-def _digest(key: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
 def _tell(progress: Progress, title: str, done: int, total: int, update: SliceUpdate) -> None:

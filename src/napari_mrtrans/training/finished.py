@@ -30,13 +30,18 @@ class Finished(Generic[Row]):
             except (ValueError, KeyError, TypeError):
                 continue
 
-    def row(self, key: dict[str, Any], make: Callable[[], Row]) -> Row:
-        """The row of ``key`` if there is one, else what ``make`` gives, which is kept."""
-        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        if name not in self.rows:
+    def row(self, key: dict[str, Any], make: Callable[[], Row], *, again: bool = False) -> Row:
+        """The row of ``key`` if there is one and it is not wanted ``again``, else that of ``make``, which is kept."""
+        name = digest(key)
+        if again or name not in self.rows:
             self.rows[name] = make()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 line = json.dumps({"key": name, "row": asdict(self.rows[name])})  # type: ignore[call-overload]
                 file.write("\n" * (file.tell() > 0) + line)
         return self.rows[name]
+
+
+def digest(key: dict[str, Any]) -> str:
+    """A name for what identifies a row."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

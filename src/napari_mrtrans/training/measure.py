@@ -21,6 +21,7 @@ from ..checkpoint import Checkpoint
 from ..contrasts import Pair
 from ..coverage import calibration_error, coverage, pit
 from ..grid import Orientation
+from ..statistics import effect_of_n, normality
 from ..streaming import SliceUpdate
 from ..whole_volume import transform
 from .data.bids import Session
@@ -53,8 +54,9 @@ class Row:
 
     SCSSIM, its variant and LPIPS are of the volume only, LPIPS None without its weights. What needs samples is None for
     deterministic methods: ``coverage`` at :data:`napari_mrtrans.coverage.LEVELS`, its ``calibration_error``,
-    ``normal_share``, the fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05), and
-    ``psnr_of_n`` and ``ssim_of_n``, of the volume, for the mean of the first :data:`COUNTS` samples.
+    ``normal_share``, the fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05; None
+    below 3 samples or where all are constant), and ``psnr_of_n`` and ``ssim_of_n`` of the mean of the first
+    :data:`COUNTS` samples.
     """
 
     method: str
@@ -185,7 +187,8 @@ class View:
         rmse = float(np.sqrt(np.mean(np.square(prediction - truth)[inside])))
         similarity = metrics.ssim_map(prediction, truth)
         peak = float(np.percentile(truth[inside], 99.5))
-        answer = prediction if samples is None else np.where(inside, samples[0], 0)
+        if samples is not None:
+            samples = np.where(inside, samples, 0)
         mean_std = None if samples is None else float(samples[:, inside].std(axis=0).mean(dtype=np.float64))
         return Row(
             method=method,
@@ -207,7 +210,7 @@ class View:
             mean_std=mean_std,
             rmse=rmse,
             std_over_rmse=None if mean_std is None else mean_std / rmse,
-            fine_detail=_fine(answer, self.axis) / _fine(truth, self.axis),
+            fine_detail=_fine(prediction if samples is None else samples[0], self.axis) / _fine(truth, self.axis),
             seconds_per_slice=seconds,
             **({} if samples is None else self._spread(samples, truth, inside, seed)),
         )
@@ -217,16 +220,18 @@ class View:
     ) -> dict[str, Any]:
         """What the samples tell beyond their mean."""
         rng = np.random.default_rng(seed)
-        within, truths = samples[:, inside], truth[inside]
-        some = _some(truths.size, PIT_VOXELS, rng)
-        covered = coverage(pit(within[:, some], truths[some], rng))
-        means = [np.where(inside, samples[:count].mean(axis=0), 0) for count in COUNTS if count <= len(samples)]
+        some = rng.permutation(np.flatnonzero(inside))[:PIT_VOXELS]
+        flat = samples.reshape(len(samples), -1)
+        covered = coverage(pit(flat[:, some], truth.ravel()[some], rng))
+        few = flat[:, some[:NORMALITY_VOXELS]]
+        normal = normality(few, np.ones(few.shape[1], dtype=bool)) if len(few) > 2 else np.nan
+        means = effect_of_n(samples, truth, inside, COUNTS)
         return {
             "coverage": covered,
             "calibration_error": calibration_error(covered),
-            "normal_share": _normal_share(within[:, _some(truths.size, NORMALITY_VOXELS, rng)]),
-            "psnr_of_n": [self._psnr_volume(mean, truth) for mean in means],
-            "ssim_of_n": [self._with_background(metrics.ssim(mean, truth)) for mean in means],
+            "normal_share": normal if np.isfinite(normal) else None,
+            "psnr_of_n": [mean.psnr for mean in means],
+            "ssim_of_n": [mean.ssim for mean in means],
         }
 
     @cached_property
@@ -261,20 +266,6 @@ class View:
         rows, columns = (slice(*np.flatnonzero(box.any(axis=1 - a))[[0, -1]]) for a in range(2))
         sizes = volume.voxel_sizes[list(turned.order)]
         strip(path, {k: turned.to_canonical(v)[picked][rows, columns] for k, v in images.items()}, sizes[1] / sizes[2])
-
-
-def _some(total: int, most: int, rng: np.random.Generator) -> NDArray[np.int_]:
-    return np.asarray(rng.choice(total, min(most, total), replace=False))
-
-
-def _normal_share(samples: NDArray[np.float32]) -> float | None:
-    """Share of voxels, (n, voxels), whose samples pass for normal; None below 3 samples or where all are constant."""
-    from scipy.stats import shapiro
-
-    samples = samples[:, samples.std(axis=0) > 1e-6]  # constant samples would count as normal
-    if len(samples) < 3 or not samples.size:
-        return None
-    return float(np.mean(shapiro(samples.astype(np.float64), axis=0).pvalue > 0.05))
 
 
 def _fine(image: NDArray, axis: int) -> float:

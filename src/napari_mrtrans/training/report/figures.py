@@ -99,7 +99,7 @@ def calibration(results: Results) -> Figure | None:
 
 
 def effect_of_n(results: Results) -> Figure | None:
-    """PSNR and SSIM, whole volume, of the mean of the first n samples; means over pairs and subjects."""
+    """PSNR and SSIM inside the head of the mean of the first n samples; means over pairs and subjects."""
     from matplotlib.figure import Figure
 
     colour = colours(list(results.models))

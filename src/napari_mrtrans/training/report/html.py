@@ -11,11 +11,12 @@ from itertools import zip_longest
 from .tables import Cell, Table
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 0 auto; padding: 0 1rem 4rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 0 auto; padding: 0 1rem 4rem; }
+p, ul, figcaption { max-width: 50rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; } .note, figcaption, small { color: #555; font-size: .85rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; text-align: left; vertical-align: top; white-space: nowrap; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .5rem; text-align: left; vertical-align: top; white-space: nowrap; }
 td { border-bottom: 1px solid #e5e5e5; }
 th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
 td small { display: block; font-size: .75rem; } tr > td:first-child { font-weight: 600; }

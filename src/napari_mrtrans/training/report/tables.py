@@ -10,7 +10,7 @@ import numpy as np
 from ...coverage import LEVELS
 from ..held_out import data_set
 from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results
-from .statistics import FEWEST, best, interval
+from .significance import FEWEST, best, interval
 
 NONE = "–"
 

@@ -119,7 +119,7 @@ def sections(
                 picture(
                     "calibration", "Coverage of central intervals, as the paper's Fig. 9; thin lines are subjects."
                 ),
-                picture("effect-of-n", "The mean of more samples is closer to the target, up to a limit."),
+                picture("effect-of-n", "Mean of the first n samples against the target, inside the head."),
             ],
         ),
         Section(
