@@ -246,6 +246,10 @@ def evaluate(
     montages: Annotated[
         bool, typer.Option("--montages/--no-montages", help="Show slices of the scans in the report, too.")
     ] = True,
+    ood: Annotated[
+        list[Path] | None,
+        typer.Option(help="Scores of unusual inputs, a .ood.json of napari-mrtrans-train calibrate; may be repeated."),
+    ] = None,
 ) -> None:
     """Compare checkpoints with acquired targets on held-out subjects: tables, figures and report.html.
 
@@ -254,7 +258,9 @@ def evaluate(
     from .contrasts import Pair
     from .library import load_checkpoint
     from .training.evaluate import evaluate as run
+    from .training.report.ood_rows import read_rows
 
+    scored = [row for path in ood or [] for row in read_rows(path)]
     chosen = [Pair.parse(text) for text in pairs.split(",")] if pairs else None
     names = subjects.split(",") if subjects else None
     loaded = [load_checkpoint(name) for name in checkpoint]
@@ -262,7 +268,7 @@ def evaluate(
     with bar:
         paths = run(
             data, loaded, output, pairs=chosen, subjects=names, n=n, steps=steps, slab=slab, seed=seed, device=device,
-            montages=montages, say=typer.echo, progress=bar.show,
+            montages=montages, ood=scored, say=typer.echo, progress=bar.show,
         )  # fmt: skip
     for path in paths:
         typer.echo(f"wrote {path}")

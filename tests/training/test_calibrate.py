@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import pytest
 from helpers import bids_folder, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoint import Checkpoint, read_checkpoint
 from napari_mrtrans.contrasts import Contrast, Pair
+from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.image_quality import NAMES
 from napari_mrtrans.training import cli
 from napari_mrtrans.training.calibrate import calibrate, coverage, fit_ood, fit_spread, out_of_fold
 from napari_mrtrans.training.ood_study import Measurement
-from napari_mrtrans.training.report.ood_rows import OodRow
+from napari_mrtrans.training.report.ood_rows import OodRow, read_rows
 
 SPLITS = {"train": [f"sub-{i:02}" for i in range(4)], "validation": ["sub-04"], "test": ["sub-05"]}
 T1_T2 = Pair(Contrast.T1, Contrast.T2)
@@ -119,7 +119,7 @@ def test_from_the_command_line_to_a_probability(
     found = read_checkpoint(made.path).calibration
     assert found is not None and found.ood is not None
     assert found.ood.n == 2 and set(found.spread) == {"T1->T2"}
-    rows = [OodRow(**row) for row in json.loads((tmp_path / "tiny.ood.json").read_text())]
+    rows = read_rows(tmp_path / "tiny.ood.json")
     assert {row.subject for row in rows} == {"sub-05", "sub-99_T1w.nii.gz"}
     assert {"normal", "motion", "wrong contrast", "odd"} <= {row.kind for row in rows}
     assert all(row.probability is not None for row in rows)
@@ -140,6 +140,15 @@ def test_a_deterministic_model_is_calibrated_on_novelty_alone(tmp_path: Path, da
     assert found is not None and found.ood is not None
     assert not found.spread and not found.ood.ranges
     assert found.ood.score in ("novelty", "combined")
+    rows = read_rows(tmp_path / "tiny.ood.json")
+    assert rows and all(np.isnan(row.sigma_hat) and row.probability is not None for row in rows)
+
+
+@pytest.mark.parametrize("text", ["", '[{"checkpoint": "x"}]', "[1]"])
+def test_a_file_without_scores_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(MrtransError, match=r"x\.json' holds no scores of unusual inputs"):
+        read_rows(tmp_path / "x.json")
 
 
 def test_too_few_people(tmp_path: Path, data: Path) -> None:

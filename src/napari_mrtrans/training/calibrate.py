@@ -6,9 +6,7 @@ others' targets), tested on the test subjects, whom neither the network nor the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from ..volume import Volume
 from .data.bids import Session
 from .held_out import describe_machine, known_sessions
 from .ood_study import KINDS, LESION, NORMAL, Measurement, Settings, measure, source_features
-from .report.ood_rows import OodRow
+from .report.ood_rows import OodRow, to_json
 
 #: Slices of each scan that tell what is normal.
 NOVELTY_SLICES = 12
@@ -97,9 +95,8 @@ def calibrate(
     judged = [judge(row, checkpoint.name, ood, ood.novelty, settings.n) for row in test]
     about["coverage"] = coverage(test, spread)
     calibration = Calibration(card=checkpoint.card_digest, spread=spread, ood=ood, about=about)
-    table = json.dumps([asdict(row) for row in judged], indent=1) + "\n"
     files = {
-        f"{checkpoint.name}.ood.json": table,
+        f"{checkpoint.name}.ood.json": to_json(judged),
         f"{checkpoint.name}.ood.md": summary(checkpoint, judged, calibration),
     }
     return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
