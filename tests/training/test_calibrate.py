@@ -70,6 +70,12 @@ def test_the_score_that_tells_is_the_one_chosen() -> None:
     assert figures["normal"] == figures["unusual"] == 10
 
 
+def test_one_class_alone_is_refused() -> None:
+    rows, known = study()
+    with pytest.raises(MrtransError, match="needs normal and unusual scans"):
+        fit_ood([row for row in rows if row.kind == "normal"], known, n=20)
+
+
 def test_where_sigma_hat_tells_it_is_heard() -> None:
     rng = np.random.default_rng(1)
     rows, known = study()
@@ -153,7 +159,7 @@ def test_a_file_without_scores_is_named(tmp_path: Path, text: str) -> None:
 
 def test_too_few_people(tmp_path: Path, data: Path) -> None:
     made = checkpoint(tmp_path, splits={"train": ["sub-00", "sub-01"], "test": ["sub-05"]})
-    with pytest.raises(Exception, match="at least 4 of the subjects that 'tiny' was trained on"):
+    with pytest.raises(Exception, match="at least 5 of the subjects that 'tiny' was trained on"):
         calibrate(data, made, tmp_path / "out", say=lambda line: None)
     assert not (tmp_path / "out").exists()
 

@@ -30,8 +30,7 @@ from .report.ood_rows import OodRow, to_json
 
 #: Slices of each scan that tell what is normal.
 NOVELTY_SLICES = 12
-#: Fewer persons tell nothing of how persons differ.
-MIN_PERSONS = 4
+#: Of the cross-validation; fewer persons tell nothing of how persons differ.
 FOLDS = 5
 
 Features = dict[Contrast, dict[str, NDArray[np.float64]]]
@@ -71,9 +70,9 @@ def calibrate(
     sessions = known_sessions(root, [checkpoint])
     splits = checkpoint.card.splits
     people = [name for part in ("train", "validation") for name in splits.get(part, []) if name in sessions]
-    if len(people) < MIN_PERSONS:
+    if len(people) < FOLDS:
         raise MrtransError(
-            f"Calibration needs at least {MIN_PERSONS} of the subjects that '{checkpoint.name}' was trained on; "
+            f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained on; "
             f"'{root}' holds {len(people)}. Give the folder it was trained on."
         )
     say(f"quality features of {len(people)} subjects")
@@ -113,7 +112,7 @@ def normal_features(checkpoint: Checkpoint, sessions: Mapping[str, Session]) -> 
             volume = Volume.load(session.files[contrast], contrast)
             where = spread_slices(volume, checkpoint, pair, NOVELTY_SLICES)
             found.setdefault(contrast, {})[name] = source_features(volume, checkpoint, pair, where)
-    return {contrast: people for contrast, people in found.items() if len(people) >= MIN_PERSONS}
+    return {contrast: people for contrast, people in found.items() if len(people) >= FOLDS}
 
 
 def judge(row: Measurement, name: str, ood: OodCalibration, novelty: Mapping[Contrast, Novelty], n: int) -> OodRow:
@@ -150,6 +149,8 @@ def fit_ood(rows: Sequence[Measurement], known: Features, n: int) -> tuple[OodCa
     judged = [judge(row, "", draft, without[row.subject], n) for row in fitted]
     figures = {name: out_of_fold(judged, name) for name in SCORES}
     usable = {name: found for name, found in figures.items() if found is not None}
+    if not usable:
+        raise MrtransError("Calibration needs normal and unusual scans of every subject; some have no usable slice.")
     best = max(usable, key=lambda name: (usable[name]["auc"], name == "combined"))
     scores, labels = [row.scores[best] for row in judged], [row.unusual for row in judged]
     chosen = draft.model_copy(update={"score": best, "probability": Isotonic.fit(scores, labels)})
