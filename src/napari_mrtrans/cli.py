@@ -71,6 +71,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
                 "path": str(c.path),
                 "sha256": c.sha256,
                 "card": c.card.model_dump(mode="json"),
+                "calibration": c.calibration.model_dump(mode="json") if c.calibration else None,
             }
             for c in found
         ]
@@ -86,6 +87,9 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         typer.echo(f"    trained on: {'; '.join(f'{s.name} [{s.licence}]' for s in c.card.data) or 'not stated'}")
         for note in c.card.notes:
             typer.echo(f"    note: {note}")
+        if (fitted := c.calibration) and fitted.ood:
+            spread = f"std corrected for {len(fitted.spread)} pairs, " if fitted.spread else ""
+            typer.echo(f"    calibrated afterwards: {spread}P(OOD) from {fitted.ood.score}")
     if not found:
         typer.echo(f"No checkpoints installed; put .safetensors files into {user_checkpoint_dir()}.")
 
