@@ -10,7 +10,18 @@ import pytest
 import torch
 
 from helpers import RAS, head, tiny_checkpoint
-from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, engine, stream, streaming, transform, whole_volume
+from napari_mrtrans import (
+    Contrast,
+    MrtransError,
+    Pair,
+    SliceUpdate,
+    Volume,
+    engine,
+    stream,
+    streaming,
+    transform,
+    whole_volume,
+)
 from napari_mrtrans.checkpoint import Checkpoint
 from napari_mrtrans.engine import Engine, unit_noise
 from napari_mrtrans.errors import OutOfMemory
