@@ -235,7 +235,7 @@ def ood(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Data folder (BIDS), as for training.")],
+    data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
     checkpoint: Annotated[list[str], typer.Option("--checkpoint", help="Installed name or file; may be repeated.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
     pairs: Annotated[str | None, typer.Option(help="Only these, e.g. 'T1->T2,T1->FLAIR'.")] = None,

@@ -13,7 +13,7 @@ from napari_mrtrans.contrasts import Pair
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.paths import write_together
 from napari_mrtrans.training import measure as module
-from napari_mrtrans.training.data.bids import read_bids
+from napari_mrtrans.training.data.readers import read_folder
 from napari_mrtrans.training.evaluate import evaluate
 from napari_mrtrans.training.lookup import Lookup
 from napari_mrtrans.training.report import write
@@ -53,7 +53,7 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 @pytest.mark.parametrize("pair", [PAIRS[0], PAIRS[1]], ids=str)
 def test_the_look_up_table_finds_a_monotone_relation_in_either_direction(root: Path, pair: Pair) -> None:
     """T2 of the made-up subjects falls with T1, FLAIR rises with it."""
-    lookup = Lookup(read_bids(root, (".",)), pair)
+    lookup = Lookup(read_folder(root).sessions, pair)
     out = lookup(np.array([0.3, 0.5, 0.7], dtype=np.float32))
     assert np.all(np.diff(out) < 0) if pair.target == "T2" else np.all(np.diff(out) > 0)
 

@@ -11,6 +11,7 @@ from helpers import TINY, bids_folder
 from napari_mrtrans.checkpoint import read_checkpoint
 from napari_mrtrans.training import cli
 from napari_mrtrans.training.data.phantom import SOURCE
+from napari_mrtrans.training.data.splits import read_splits
 from napari_mrtrans.training.recipe import Recipe, list_recipes, load_recipe
 from napari_mrtrans.widgets.choices import card_summary
 
@@ -100,6 +101,7 @@ def test_training_ends_with_a_checkpoint(run: Run, recipe: Path, data: Path, tmp
     assert checkpoint.card.recipe_sha256 == load_recipe(recipe).sha256
     assert checkpoint.card.splits == {"train": ["sub-02"], "validation": ["sub-01"], "test": ["sub-00"]}
     assert checkpoint.card.images == 6
+    assert read_splits(out_dir / "splits.tsv") == {"sub-02": "train", "sub-01": "validation", "sub-00": "test"}
     checkpoint.build()
 
 
@@ -196,7 +198,10 @@ def test_a_mistake_is_one_line(kind: str, run: Run, recipe: Path, data: Path, tm
         (("tiny.yaml",), "Give the data folder with --data and the output folder with -o."),
         (("tiny.yaml", "--data", "."), "Give the data folder with --data"),
         (("tiny.yaml", "--data", ".", "-o", "tiny.yaml"), "Cannot write to 'tiny.yaml'"),
-        (("tiny.yaml", "--data", ".", "-o", "out"), "holds no BIDS subjects"),
+        (
+            ("tiny.yaml", "--data", ".", "-o", "out"),
+            "holds no data set that can be told by its names (ixi: IXI002-Guys-0828-T1.nii.gz",
+        ),
         (("tiny.yaml", "--data", "gone", "-o", "out"), "does not exist; give the right one with --data."),
     ],
 )

@@ -25,7 +25,8 @@ checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptio
 def run(
     recipe: Annotated[str | None, typer.Argument(help="Name of a shipped recipe, or a YAML file.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="Data folder (BIDS), or phantom: simulated brains alone, no folder needed.")
+        str | None,
+        typer.Option(help="Data folder: BIDS, or a data set as downloaded; or phantom: simulated brains alone."),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Output folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder exactly.")] = False,
@@ -153,7 +154,7 @@ def _train(chosen: Any, data: str, output: Path, cache: Path | None, **options: 
 @checks.command(VALIDATE_SAMPLER)
 def validate_sampler(
     checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
-    data: Annotated[Path, typer.Option(help="Data folder (BIDS), as for training.")],
+    data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
     sampler: Annotated[str | None, typer.Option(help="The fast sampler; default: the checkpoint's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Its noise levels; default: the checkpoint's.")] = None,

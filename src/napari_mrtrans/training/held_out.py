@@ -15,7 +15,8 @@ from ..contrasts import Contrast, Pair
 from ..errors import MrtransError, RecipeError
 from ..intensity import clean, head_mask, normalise
 from ..volume import Volume
-from .data.bids import Session, read_bids
+from .data.bids import Session
+from .data.readers import read_folder, recognise
 
 
 class NotMeasured(MrtransError):
@@ -54,7 +55,8 @@ class PairedVolumes:
         target, there = _normalised(acquired, pair.target)
         if source.shape != target.shape or not np.allclose(volume.affine, acquired.affine, atol=0.1):
             raise NotMeasured(
-                f"{session.name}: {pair.source} and {pair.target} lie on different grids; co-register them first."
+                f"{session.name}: {pair.source} and {pair.target} lie on different grids; bring them onto one with "
+                "napari-mrtrans prepare."
             )
         return cls(volume, source, target, head, head & there)
 
@@ -86,12 +88,12 @@ def known_sessions(
     known = {}
     for folder in sorted(own | needed):
         try:
-            found = read_bids(root / folder, (".",))
+            formats = recognise(root / folder)
         except RecipeError:
             if folder in needed:
                 raise
             continue
-        for session in found:
+        for session in (s for name in formats for s in read_folder(root / folder, name).sessions):
             prefixed = session if folder == "." else replace(session, subject=f"{folder}/{session.subject}")
             known[prefixed.name] = prefixed
     return known

@@ -25,8 +25,10 @@ from ..devices import bf16_is_fast, to_channels_last
 from ..errors import RecipeError, TrainingError
 from ..intensity import HEADROOM
 from ..models import Batch, Model
+from .data.bids import Session
 from .data.phantom import SOURCE, Phantom
 from .data.slices import Source, TrainingSlices, batches, fixed_slices
+from .data.splits import write_splits
 from .initial import prepare_start
 from .opponent import Opponent
 from .recipe import Recipe
@@ -65,7 +67,7 @@ def train(
     Args:
         recipe: What to do.
         splits: ``train`` and ``validation`` sessions.
-        out: Output folder; also holds the resumable state and TensorBoard logs.
+        out: Output folder; also holds ``splits.tsv``, the resumable state and TensorBoard logs.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: How many.
         resume: Continue from the state in ``out``.
@@ -104,6 +106,9 @@ def train(
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
+    if fabric.is_global_zero:
+        files = {part: [s for s in source.sessions if isinstance(s, Session)] for part, source in splits.items()}
+        write_splits(out, files)
     held = fixed_slices(splits["validation"], recipe.pairs, recipe.validation_slices, raw.multiple)
     board = _board(out) if fabric.is_global_zero else None
     began = saved = time.monotonic()

@@ -43,13 +43,21 @@ class PhantomOptions(_Strict):
 class DataOptions(_Strict):
     """Where the subjects are and who is held out."""
 
-    format: Literal["bids"] = "bids"
-    folders: tuple[str, ...] = Field((".",), description="BIDS folders below --data")
+    format: Literal["auto", "ixi", "oasis", "mslesion", "brats", "bids"] = Field(
+        "auto", description="naming of the files (see data/*.py); auto: told by the names"
+    )
+    folders: tuple[str, ...] = Field((".",), description="data sets below --data, one each")
     spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size of the model grid")
     test: tuple[str, ...] = Field((), description="subjects never trained or tuned on, as folder/sub-XX or sub-XX")
     validation: tuple[str, ...] = Field((), description="subjects for monitoring only")
-    holdout_fraction: float = Field(
-        0.0, ge=0, lt=1, description="if no subject is named: share held out for each of test, validation"
+    holdout_fraction: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="if no subject is named: share held out for each of test, validation; default: the data set's own",
+    )
+    splits: Path | None = Field(
+        None, description="instead: a table such as a run's splits.tsv (subject, session, part)"
     )
     exclude_masked: bool = Field(False, description="skip slices that an expert mask marks as lesion or tumour")
     min_area: float = Field(
@@ -57,6 +65,12 @@ class DataOptions(_Strict):
     )
     sources: tuple[DataSource, ...] = ()
     phantom: PhantomOptions | None = Field(None, description="phantoms beside the folders; alone with --data phantom")
+
+    @model_validator(mode="after")
+    def _one_split(self) -> DataOptions:
+        if self.splits and (self.test or self.validation or self.holdout_fraction is not None):
+            raise ValueError("splits says who is held out; leave out test, validation and holdout_fraction")
+        return self
 
 
 class Stage(_Strict):

@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch.utils.data import DataLoader, Dataset
 
 from ...contrasts import Contrast, Pair
-from ...errors import RecipeError
+from ...errors import MrtransError, RecipeError
 from ...intensity import HEADROOM
 from ...models.base import Batch, contrast_index
 from ..recipe import Augmentation, Recipe, Stage
@@ -174,13 +174,20 @@ def batches(dataset: TrainingSlices, first_step: int, workers: int, rank: int = 
     """Batches of a stage from step ``first_step`` on, decoded and augmented in background processes.
 
     Of every global batch, process ``rank`` of ``world`` takes items ``rank``, ``rank + world``, …
+
+    Raises:
+        MrtransError: a session cannot be decoded.
     """
     order = range(first_step * dataset.stage.batch + rank, len(dataset), world)
     options: dict[str, Any] = {"prefetch_factor": 4} if workers else {}
     loader: DataLoader[Item] = DataLoader(
         dataset, dataset.stage.batch // world, sampler=order, num_workers=workers, collate_fn=collate, **options
     )
-    yield from loader
+    try:
+        yield from loader
+    except MrtransError as error:  # that of a background process comes as a traceback; its last line is ours
+        line = str(error).rstrip().splitlines()[-1]
+        raise type(error)(line.removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")) from None
 
 
 def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, multiple: int) -> list[tuple[Pair, Item]]:
