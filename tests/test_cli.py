@@ -164,6 +164,7 @@ def test_models_as_json(run: Run, installed: Path) -> None:
             "path": str(checkpoint.path),
             "sha256": checkpoint.sha256,
             "card": json.loads(json.dumps(checkpoint.card.model_dump(mode="json"))),
+            "calibration": None,
         }
 
 
@@ -451,7 +452,7 @@ def test_unwritable_output_is_said_before_the_work(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("worked in vain")
 
-    monkeypatch.setattr("napari_mrtrans.streaming.transform", never)
+    monkeypatch.setattr("napari_mrtrans.whole_volume.transform", never)
     (tmp_path / "file").write_text("mine")
     for place in ("file", "file/below", scan):
         code, _, err = run("transform", scan, "--to", "T2", "-o", place)
@@ -487,7 +488,7 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_user_s(run: Run, scan: Path, m
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("napari_mrtrans.streaming.transform", broken)
+    monkeypatch.setattr("napari_mrtrans.whole_volume.transform", broken)
     with pytest.raises(ZeroDivisionError):
         run("transform", scan, "--to", "T2", "-o", "out")
 

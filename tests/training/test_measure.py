@@ -124,7 +124,7 @@ def test_contrasts_on_different_grids_are_named(tmp_path: Path, other: str) -> N
     moved = np.eye(4)
     moved[0, 3] = 5
     t2 = t1[:-1] if other == "shape" else t1
-    with pytest.raises(NotMeasured, match="sub-01: T1 and T2 lie on different grids; co-register them first"):
+    with pytest.raises(NotMeasured, match="sub-01: T1 and T2 lie on different grids; bring them onto one"):
         _ = view(session(tmp_path, t1, t2, moved if other == "place" else None)).opened
 
 
