@@ -205,6 +205,7 @@ def test_results_lie_on_their_source_and_carry_its_metadata(bench, engine, brain
             "n": 2,
             "sampler": "dpm++2m",
             "steps": 7,
+            "std": "population",
             "units": checkpoint.card.units,
         }
     assert "mrtrans" not in layer.metadata
