@@ -30,6 +30,11 @@ def training_cache_dir() -> Path:
     return platformdirs.user_cache_path(_APP) / "training"
 
 
+def prepared_cache_dir() -> Path:
+    """Brain masks and bias fields of whole heads that were prepared while they were transformed."""
+    return platformdirs.user_cache_path(_APP) / "prepared"
+
+
 def recipe_dir() -> Path:
     """Recipes that come with the package."""
     return Path(str(files("napari_mrtrans"))) / "training" / "recipes"
