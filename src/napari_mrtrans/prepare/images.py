@@ -118,3 +118,30 @@ def coarser(image: sitk.Image, spacing: float) -> sitk.Image:
 def centre_of(mask: NDArray[np.bool_], image: sitk.Image) -> NDArray[np.float64]:
     """Centre of mass of a mask on the grid of ``image``, in SimpleITK's millimetres."""
     return np.array(image.TransformContinuousIndexToPhysicalPoint(np.argwhere(mask).mean(axis=0).tolist()))
+
+
+def to_transform(matrix: NDArray[np.float64]) -> sitk.Transform:
+    """SimpleITK's form of a 4x4 in RAS millimetres."""
+    import SimpleITK as sitk
+
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix((_LPS @ matrix[:3, :3] @ _LPS).ravel())
+    transform.SetTranslation(_LPS @ matrix[:3, 3])
+    return transform
+
+
+def resample(volume: Volume, onto: Volume, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """A volume on the grid of another: cubic B-splines, nothing below 0 or above its maximum, 0 outside its view.
+
+    Args:
+        volume: What is resampled.
+        onto: Its grid is taken.
+        matrix: 4x4, from RAS millimetres of ``onto`` to those of ``volume``.
+    """
+    import SimpleITK as sitk
+
+    data = clean(volume.data)
+    with threads():
+        image, grid = to_image(data, volume.affine), to_image(onto.data, onto.affine)
+        moved = to_array(sitk.Resample(image, grid, to_transform(matrix), sitk.sitkBSpline3, 0.0))
+    return np.clip(moved, 0.0, data.max())

@@ -201,17 +201,6 @@ def _matrix(transform: sitk.Transform) -> NDArray[np.float64]:
     return matrix
 
 
-def to_transform(matrix: NDArray[np.float64]) -> sitk.Transform:
-    """SimpleITK's form of a 4x4 in RAS millimetres."""
-    import SimpleITK as sitk
-
-    flip = np.diag([-1.0, -1.0, 1.0])
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix((flip @ matrix[:3, :3] @ flip).ravel())
-    transform.SetTranslation(flip @ matrix[:3, 3])
-    return transform
-
-
 def _shift(matrix: NDArray[np.float64], image: sitk.Image, head: NDArray[np.bool_]) -> float:
     """Millimetres that the middle of the head moves."""
     middle = centre_of(head, image) * (-1, -1, 1)

@@ -1,8 +1,8 @@
 """A head to search for: the ICBM152 template, which nilearn ships without skull, in a shell that we put around it.
 
 Registering the bare brain to a whole head fails: nothing tells scalp from cortex. In mutual information only the
-classes count, not their brightness, so fluid, skull, scalp and air each get an intensity of their own, and one template serves
-every contrast. Below the brain, where heads differ most, the shell is left out of the comparison.
+classes count, not their brightness, so fluid, skull, scalp and air each get an intensity of their own, and one
+template serves every contrast. Below the brain, where heads differ most, the shell is left out of the comparison.
 """
 
 from __future__ import annotations

@@ -50,20 +50,29 @@ TOOLS = {
 }
 
 
+def check_tool(name: str) -> None:
+    """Whether ``name`` is ``auto``, ``built-in``, or a tool that is installed.
+
+    Raises:
+        BrainError: it is not.
+    """
+    if name not in ("auto", BUILT_IN, *TOOLS):
+        raise BrainError(f"Unknown brain extraction '{name}'. Choose one of auto, {BUILT_IN}, {', '.join(TOOLS)}.")
+    if name in TOOLS and not shutil.which(TOOLS[name].program):
+        raise BrainError(f"'{TOOLS[name].program}' is not installed. Install it, or use --brain {BUILT_IN}.")
+
+
 def choose_tool(name: str, contrast: Contrast | None) -> str:
-    """The tool that ``name`` stands for: ``auto`` is the first one installed that knows the contrast, or the built-in.
+    """``name``, or for ``auto`` the first tool installed that knows the contrast, else the built-in.
 
     Raises:
         BrainError: unknown, or not installed.
     """
-    if name == "auto":
-        usable = (key for key, tool in TOOLS.items() if contrast in tool.contrasts and shutil.which(tool.program))
-        return next(usable, BUILT_IN)
-    if name != BUILT_IN and name not in TOOLS:
-        raise BrainError(f"Unknown brain extraction '{name}'. Choose one of auto, {BUILT_IN}, {', '.join(TOOLS)}.")
-    if name in TOOLS and not shutil.which(TOOLS[name].program):
-        raise BrainError(f"'{TOOLS[name].program}' is not installed. Install it, or use --brain {BUILT_IN}.")
-    return name
+    check_tool(name)
+    if name != "auto":
+        return name
+    usable = (key for key, tool in TOOLS.items() if contrast in tool.contrasts and shutil.which(tool.program))
+    return next(usable, BUILT_IN)
 
 
 def extract(volume: Volume, tool: str) -> NDArray[np.bool_]:

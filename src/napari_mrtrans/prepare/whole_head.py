@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..intensity import clean, head_mask, is_stripped
+from ..intensity import clean, head_mask, is_whole_head
 from ..paths import prepared_cache_dir
 from ..volume import Volume
 from .bias import log_bias, remove_bias
@@ -60,7 +60,7 @@ def prepare_volume(
     data = clean(volume.data)
     if mask is not None:
         method = GIVEN
-    elif is_stripped(data):
+    elif not is_whole_head(data, volume.voxel_sizes):
         mask, method = head_mask(data), STRIPPED
     else:
         method = choose_tool(tool, volume.contrast)

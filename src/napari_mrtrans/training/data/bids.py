@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ...contrasts import Contrast
 from ...errors import RecipeError
-
-_SUFFIX = {Contrast.T1: "T1w", Contrast.T2: "T2w", Contrast.PD: "PDw", Contrast.FLAIR: "FLAIR"}
+from ...prepare.sessions import anat_files
 
 
 @dataclass(frozen=True)
@@ -58,19 +57,12 @@ def read_bids(root: Path, folders: tuple[str, ...]) -> list[Session]:
 
 def _read_session(base: Path, anat: Path, prefix: str) -> Session:
     parts = anat.relative_to(base).parts
-    files: dict[Contrast, Path] = {}
-    for contrast, suffix in _SUFFIX.items():
-        # An image with contrast agent (BIDS entity ce) is another contrast under the same suffix.
-        hits = sorted(
-            path
-            for path in anat.glob(f"*_{suffix}.nii*")
-            if path.name.endswith((".nii", ".nii.gz")) and "_ce-" not in path.name
-        )
-        if hits:
-            files[contrast] = hits[0]
     masks = sorted((base / "derivatives" / "masks").joinpath(*parts).glob("*_mask.nii*"))
     return Session(
-        prefix + parts[0], parts[1] if parts[1].startswith("ses-") else "", files, masks[0] if masks else None
+        prefix + parts[0],
+        parts[1] if parts[1].startswith("ses-") else "",
+        anat_files(anat),
+        masks[0] if masks else None,
     )
 
 
