@@ -100,3 +100,21 @@ def bids_folder(root: Path, subjects: int = 4, shape: tuple[int, int, int] = (40
         for suffix, data in contrasts.items():
             save_nifti(root / f"sub-{i:02}" / "anat" / f"sub-{i:02}_{suffix}.nii.gz", data.astype(np.float32))
     return root
+
+
+def planted_row(method: str, pair: str = "T1→T2", subject: str = "sub-1", **figures: object):
+    """A row of the evaluation whose figures are 0.5 unless they are given."""
+    from dataclasses import MISSING, fields
+
+    from napari_mrtrans.training.measure import Row
+
+    plain = {f.name: 0.5 for f in fields(Row) if f.default is MISSING}
+    return Row(**plain | {"method": method, "pair": pair, "subject": subject, "slices": 11} | figures)
+
+
+def planted_about(*checkpoints: tuple[str, str, list[str]], **other: object) -> dict[str, object]:
+    """How planted rows were obtained; checkpoints as (name, model, data sets it was trained on)."""
+    cards = [dict(zip(("name", "model", "trained_on"), c, strict=True)) for c in checkpoints]
+    settings = {"n": 4, "steps": None, "slab": 11, "seed": 0, "left_out": []}
+    made = {"date": "2026-11-24", "machine": "a machine", "torch": "2"}
+    return {**settings, **made, "checkpoints": cards, **other}

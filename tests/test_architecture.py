@@ -19,11 +19,12 @@ ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 # Lowest first. A module may import from its own room and from the rooms before it.
 ROOMS = (
     ("errors", "contrasts"),
-    ("grid", "intensity", "ood", "lesion", "metrics"),
+    ("grid", "intensity", "image_quality", "ood", "calibration", "lesion"),
+    ("similarity", "statistics", "coverage", "detection"),
     ("paths", "volume", "networks"),
-    ("ensemble", "sample", "samplers", "models"),  # an ensemble writes itself onto its volume's grid
+    ("ensemble", "sample", "samplers", "models", "metrics"),  # an ensemble writes itself onto its volume's grid
     ("checkpoint", "library", "devices"),
-    ("prepare", "job", "engine", "streaming"),
+    ("prepare", "job", "engine", "streaming", "whole_volume"),
     ("training", "cohort", "demo"),
     ("widgets",),
     ("cli", "__main__"),
@@ -31,7 +32,10 @@ ROOMS = (
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
 
 WINDOW = {"napari", "magicgui", "superqt", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy"}
-PURE = ("grid", "intensity", "ensemble", "ood", "lesion", "metrics")
+PURE = (*ROOMS[1], *ROOMS[2], "ensemble")
+# Modules in another room than their package: the other command line, on top of everything like the first, and the
+# metrics that are arithmetic alone; LPIPS beside them runs a network whose weights it reads.
+ELSEWHERE = {f"{PACKAGE}.training.cli": "cli", f"{PACKAGE}.metrics.similarity": "similarity"}
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Import:
 
 
 def _room(module: str) -> str | None:
-    if module == f"{PACKAGE}.training.cli":  # the other command line: on top of everything, like the first
-        return "cli"
+    if module in ELSEWHERE:
+        return ELSEWHERE[module]
     parts = module.split(".")
     return parts[1] if parts[0] == PACKAGE and len(parts) > 1 else None
 

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from helpers import PAIRS, head, save_nifti, tiny_checkpoint
+from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans import cli, library, paths
 from napari_mrtrans.checkpoint import read_checkpoint
 from napari_mrtrans.contrasts import Contrast, Pair
@@ -97,9 +97,10 @@ def test_help_names_every_command(run: Run) -> None:
         (
             "transform",
             ("--to", "--from", "--model", "-n", "--steps", "--sampler", "--slices", "--seed", "--mask",
-             "--save-samples", "--device", "--batch", "--output", "IN.nii.gz"),
+             "--repair", "--no-repair", "--save-samples", "--device", "--batch", "--output", "IN.nii.gz"),
         ),
-        ("evaluate", ("--data", "--checkpoint", "--output", "--pairs", "--subjects", "-n", "--steps", "--seed")),
+        ("evaluate", ("--data", "--checkpoint", "--output", "--pairs", "--subjects", "-n", "--steps", "--seed",
+                      "--no-montages")),
     ],
 )  # fmt: skip
 def test_help_of_every_command(command: str, options: tuple[str, ...], run: Run) -> None:
@@ -228,6 +229,8 @@ def test_transform_writes_images_and_a_complete_report(run: Run, scan: Path, ins
         "units": checkpoint.card.units,
         "ood_probability": None,
         "verdict": "not calibrated",
+        "repair": False,
+        "repaired_voxels": 0,
         "notices": [],
     }
     assert {key: found[key] for key in expected} == expected
@@ -278,6 +281,17 @@ def test_mask(run: Run, scan: Path, tmp_path: Path) -> None:
     words = ("transform", scan, "--to", "T2", "-n", 2, "--steps", 1, "--mask", "m.nii.gz", "-o", "out")
     assert run(*words)[0] == 0
     np.testing.assert_array_equal(load(tmp_path / "out", "mean") > 0, mask > 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "on"), [("flow", ("--repair",), True), ("DDPM", (), True), ("DDPM", ("--no-repair",), False)]
+)
+def test_repair(model: str, words: tuple[str, ...], on: bool, run: Run, scan: Path, tmp_path: Path) -> None:
+    if model == "DDPM":
+        model = str(tiny_checkpoint(tmp_path / "tiny-ddpm.safetensors", "ddpm").path)
+    words = ("transform", scan, "--to", "T2", "--model", model, "-n", 2, "--steps", 1, "--slices", "3:5", *words)
+    assert run(*words, "-o", "out")[0] == 0
+    assert report(tmp_path / "out")["repair"] is on
 
 
 def test_save_samples(run: Run, scan: Path, tmp_path: Path) -> None:
@@ -478,6 +492,23 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_user_s(run: Run, scan: Path, m
         run("transform", scan, "--to", "T2", "-o", "out")
 
 
+@pytest.mark.parametrize("montages", ["--montages", "--no-montages"])
+def test_evaluate_writes_a_report_and_shows_how_far_it_is(
+    montages: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(tmp_path / "none"))
+    shown: list[tuple[str, float, int]] = []
+    monkeypatch.setattr(cli._progress, "show", lambda self, *now: shown.append(now))
+    folder = bids_folder(tmp_path / "data", subjects=1)
+    code, out, err = run(
+        "evaluate", "--data", folder, "--checkpoint", "tiny-direct", "--subjects", "sub-00", montages, "-o", "out"
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "wrote out/report.html" in out
+    assert shown[-1][1:] == (2, 2)
+    assert (tmp_path / "out" / "montages").exists() == (montages == "--montages")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -533,3 +564,27 @@ def test_demo_without_checkpoints(run: Run, tmp_path: Path, monkeypatch: pytest.
     assert code == 2
     assert_one_line(err, "Installed: none.")
     assert not (tmp_path / "shown").exists()
+
+
+def test_ood_says_what_is_known_and_goes_on_after_a_bad_file(run: Run, tmp_path: Path) -> None:
+    good = save_nifti(tmp_path / "sub-01_T1w.nii.gz", head(SHAPE))
+    bad = tmp_path / "sub-02_T1w.nii.gz"
+    status, out, err = run("ood", str(bad), str(good), "-n", "2", "--slices", "2", "--model", "tiny-flow")
+    assert status == 2
+    assert "sub-02_T1w.nii.gz' does not exist" in err
+    assert "sub-01_T1w.nii.gz  sigma-hat 0." in out and "not calibrated  (tiny-flow, T1→T2)" in out
+
+
+def test_ood_as_json(run: Run, tmp_path: Path) -> None:
+    good = save_nifti(tmp_path / "sub-01_T1w.nii.gz", head(SHAPE))
+    status, out, _ = run("ood", str(good), "--to", "FLAIR", "-n", "2", "--slices", "2", "--json")
+    (row,) = json.loads(out)
+    assert status == 0
+    assert row["target"] == "FLAIR" and row["slices_done"] == 2
+    assert row["sigma_hat"] > 0 and row["ood_probability"] is None
+
+
+def test_ood_without_a_model_for_the_contrast(run: Run, tmp_path: Path) -> None:
+    path = save_nifti(tmp_path / "sub-01_PDw.nii.gz", head(SHAPE))
+    status, _, err = run("ood", str(path))
+    assert status == 2 and "No checkpoint transforms PD. Installed: " in err

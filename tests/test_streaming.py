@@ -10,7 +10,18 @@ import pytest
 import torch
 
 from helpers import RAS, head, tiny_checkpoint
-from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, engine, stream, streaming, transform
+from napari_mrtrans import (
+    Contrast,
+    MrtransError,
+    Pair,
+    SliceUpdate,
+    Volume,
+    engine,
+    stream,
+    streaming,
+    transform,
+    whole_volume,
+)
 from napari_mrtrans.checkpoint import Checkpoint
 from napari_mrtrans.engine import Engine, unit_noise
 from napari_mrtrans.errors import OutOfMemory
@@ -314,6 +325,62 @@ def test_unknown_source_contrast_is_asked_for(flow: Checkpoint) -> None:
     with pytest.raises(MrtransError, match=r"contrast of 'scan' is not known.*--from"):
         list(stream(volume, flow, target="T2"))
     assert list(stream(volume, flow, source="T1", target="T2", n=1, slices=(9, 10)))
+
+
+@pytest.fixture
+def spiky(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Every sample is noise around 0.5, but the first of each slice has an outlier at this pixel."""
+    rng = np.random.default_rng(0)
+
+    def answer(this: Engine, index: int, samples: np.ndarray) -> np.ndarray:
+        made = 0.5 + 0.03 * rng.standard_normal((len(samples), 48, 40)).clip(-2, 2)
+        if index == 9:
+            made[0, 25, 20] = 0  # canonical slices lie (rows, columns) = (A, R)
+        return np.where(this.job.mask[index], made, 0).astype(np.float32)
+
+    monkeypatch.setattr(Engine, "_to_source", answer)
+    return 20, 25
+
+
+def test_outliers_of_ddpm_are_repaired_unless_told_otherwise(
+    brain: Volume, tmp_path: Path, flow: Checkpoint, spiky: tuple[int, int]
+) -> None:
+    ddpm = tiny_checkpoint(tmp_path / "tiny-ddpm.safetensors", "ddpm")
+    options: dict[str, Any] = {"target": "T2", "n": 16, "steps": 1, "batch": 16, "slices": (8, 11)}
+    for checkpoint, repair, on in ((ddpm, None, True), (ddpm, False, False), (flow, None, False), (flow, True, True)):
+        seen = by_index(list(stream(brain, checkpoint, repair=repair, **options)))
+        assert [seen[index].repaired for index in (8, 9, 10)] == [0, int(on), 0]
+        update = seen[9]
+        assert update.samples is not None
+        mean, std = update.samples.mean(0), update.samples.std(0)
+        changed = np.abs(update.mean - mean) > 1e-6
+        assert changed.sum() == on
+        assert changed[spiky] == on
+        assert update.mean[spiky] == pytest.approx(np.median(update.samples[:, *spiky]) if on else mean[spiky])
+        np.testing.assert_allclose(update.std, std, atol=1e-6)
+        if on:
+            around = np.abs(update.samples[:, *spiky] - np.median(update.samples[:, *spiky]))
+            std[spiky] = 1.4826 * np.median(around)
+        inside = brain.data[:, :, 9] > 0
+        assert update.sigma_hat == pytest.approx(std[inside].mean(), rel=1e-6)
+        assert np.abs(update.std[inside].mean() - std[inside].mean()) > 3e-5 or not on
+        info = transform(brain, checkpoint, repair=repair, **options).info
+        assert (info["repair"], info["repaired_voxels"]) == (on, int(on))
+
+
+def test_without_a_median_nothing_is_repaired_and_it_says_so(
+    brain: Volume, flow: Checkpoint, spiky: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (engine, streaming, whole_volume):
+        monkeypatch.setattr(module, "MAX_HELD", 4)
+    notices: list[str] = []
+    options: dict[str, Any] = {"target": "T2", "n": 5, "steps": 1, "slices": (9, 10), "status": notices.append}
+    result = transform(brain, flow, repair=True, **options)
+    assert notices == ["Outliers are not repaired: above 4 samples, no median is held."]
+    assert (result.info["repair"], result.info["repaired_voxels"]) == (False, 0)
+    notices.clear()
+    transform(brain, flow, **options)
+    assert not notices
 
 
 def test_a_checkpoint_may_serve_a_single_pair(tmp_path: Path, brain: Volume) -> None:

@@ -26,7 +26,7 @@ _HOMES = {
     "load_checkpoint": "library",
     "checkpoints_for": "library",
     "stream": "streaming",
-    "transform": "streaming",
+    "transform": "whole_volume",
     "SliceUpdate": "streaming",
     "Ensemble": "ensemble",
     "sample_volume": "sample",
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from .errors import MrtransError
     from .library import checkpoints_for, list_checkpoints, load_checkpoint
     from .sample import sample_volume
-    from .streaming import SliceUpdate, stream, transform
+    from .streaming import SliceUpdate, stream
     from .volume import Volume
+    from .whole_volume import transform
 
 __all__ = [
     "Checkpoint",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .calibration import Calibration
 from .contrasts import Contrast, Pair
 from .errors import CheckpointError, MrtransError
+from .paths import user_checkpoint_dir, write_together
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +29,12 @@ if TYPE_CHECKING:
 CARD_VERSION = 1
 CARD_KEY = "napari_mrtrans"
 DETERMINISTIC = frozenset({"direct", "resvit"})
+#: What a checkpoint's calibration is called instead of ``.safetensors``.
+CALIBRATION_SUFFIX = ".calibration.json"
 #: One network call for each sample, no sampler.
 SINGLE_PASS = DETERMINISTIC | {"cgan"}
+#: Outliers of single voxels are repaired (paper, "Evaluation of mean …"), unless the user says otherwise.
+REPAIRED = frozenset({"ddpm"})
 
 
 class _Strict(BaseModel):
@@ -121,6 +128,11 @@ class Checkpoint:
         return self.card.model in SINGLE_PASS
 
     @property
+    def repairs_outliers(self) -> bool:
+        """Whether :func:`napari_mrtrans.statistics.repair_outliers` follows when the user says nothing."""
+        return self.card.model in REPAIRED
+
+    @property
     def size_bytes(self) -> int:
         """File size."""
         return self.path.stat().st_size
@@ -129,6 +141,31 @@ class Checkpoint:
     def sha256(self) -> str:
         """Digest of the whole file."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @cached_property
+    def card_digest(self) -> str:
+        """Digest of the card as it stands in the file."""
+        return hashlib.sha256(_read_header(self.path)[1][CARD_KEY].encode()).hexdigest()
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """From ``NAME.calibration.json`` in the user's checkpoint folder or beside the file; None without one.
+
+        One that is damaged or belongs to another checkpoint is left out, with a warning.
+        """
+        file = self.path.with_suffix(CALIBRATION_SUFFIX).name
+        for path in (user_checkpoint_dir() / file, self.path.with_name(file)):
+            if not path.is_file():
+                continue
+            try:
+                found = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                warnings.warn(f"'{path}' is left out: {first_problem(error)}.", stacklevel=2)
+                continue
+            if found.card == self.card_digest:
+                return found
+            warnings.warn(f"'{path}' is left out: it was fitted for another checkpoint; calibrate again.", stacklevel=2)
+        return None
 
     @cached_property
     def n_parameters(self) -> int:
@@ -229,7 +266,7 @@ def write_checkpoint(path: str | Path, model: Model, card: Card) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     document = card.model_dump(mode="json")
-    document["pairs"] = [f"{pair.source}->{pair.target}" for pair in card.pairs]
+    document["pairs"] = [pair.key for pair in card.pairs]
 
     def stored(value: torch.Tensor) -> torch.Tensor:
         value = value.detach().cpu().contiguous()
@@ -240,6 +277,12 @@ def write_checkpoint(path: str | Path, model: Model, card: Card) -> Path:
     save_file(weights, str(part), metadata={CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)})
     part.replace(path)
     return path
+
+
+def write_calibration(checkpoint: Checkpoint, calibration: Calibration, folder: Path) -> Path:
+    """Write a calibration under the name by which it is found beside ``checkpoint``."""
+    text = json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    return write_together(folder, {checkpoint.path.with_suffix(CALIBRATION_SUFFIX).name: text})[0]
 
 
 def first_problem(error: Exception) -> str:

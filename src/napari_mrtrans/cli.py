@@ -71,6 +71,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
                 "path": str(c.path),
                 "sha256": c.sha256,
                 "card": c.card.model_dump(mode="json"),
+                "calibration": c.calibration.model_dump(mode="json") if c.calibration else None,
             }
             for c in found
         ]
@@ -86,6 +87,9 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         typer.echo(f"    trained on: {'; '.join(f'{s.name} [{s.licence}]' for s in c.card.data) or 'not stated'}")
         for note in c.card.notes:
             typer.echo(f"    note: {note}")
+        if (fitted := c.calibration) and fitted.ood:
+            spread = f"std corrected for {len(fitted.spread)} pairs, " if fitted.spread else ""
+            typer.echo(f"    calibrated afterwards: {spread}P(OOD) from {fitted.ood.score}")
     if not found:
         typer.echo(f"No checkpoints installed; put .safetensors files into {user_checkpoint_dir()}.")
 
@@ -115,6 +119,12 @@ def transform(
     slices: Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices.")] = None,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
     mask: Annotated[Path | None, typer.Option(help="Head mask on the input's grid.")] = None,
+    repair: Annotated[
+        bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
+    ] = None,
+    prepare: Annotated[
+        bool | None, typer.Option("--prepare/--no-prepare", help="Brain extraction first; default: for whole heads.")
+    ] = None,
     save_samples: Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
     batch: Annotated[str, typer.Option(help="Images for each network call, or auto.")] = "auto",
@@ -123,8 +133,8 @@ def transform(
     from .contrasts import Contrast
     from .library import choose_checkpoint
     from .paths import check_folder
-    from .streaming import transform as run
     from .volume import Volume, read_mask
+    from .whole_volume import transform as run
 
     volume = Volume.load(image, from_)
     if volume.contrast is None:
@@ -139,7 +149,8 @@ def transform(
     with _progress(f"{volume.contrast}→{target} · {checkpoint.name}") as (tell, say):
         ensemble = run(
             volume, checkpoint, target=target, n=n, seed=seed, slices=bounds, steps=steps, sampler=sampler,
-            device=device, batch=batch, mask=head, keep_samples=save_samples, progress=tell, status=say,
+            device=device, batch=batch, mask=head, repair=repair, prepare=prepare, keep_samples=save_samples,
+            progress=tell, status=say,
         )  # fmt: skip
     for path in ensemble.save(output).values():
         typer.echo(f"wrote {path}")
@@ -150,15 +161,15 @@ def transform(
 class _progress:
     """A progress bar on a terminal; quiet otherwise. Gives (tell a finished slice, say a notice)."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, unit: str = "slice") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
+        self.title, console = title, Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("slice {task.completed}/{task.total}"),
+            TextColumn(unit + " {task.completed:.0f}/{task.total}"),
             TimeRemainingColumn(),
         )
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
@@ -166,8 +177,12 @@ class _progress:
 
     def __enter__(self) -> tuple[Any, Any]:
         self.bar.start()
-        tell = lambda update: self.bar.update(self.task, completed=update.done, total=update.total)  # noqa: E731
+        tell = lambda update: self.show(self.title, update.done, update.total)  # noqa: E731
         return tell, lambda line: typer.echo(line, err=True)
+
+    def show(self, title: str, done: float, total: int) -> None:
+        """Set it: what is computed, and how far it is."""
+        self.bar.update(self.task, description=title, completed=done, total=total)
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
@@ -215,8 +230,57 @@ def prepare(
 
 
 @app.command()
+def ood(
+    images: Annotated[list[Path], typer.Argument(metavar="IN.nii.gz...", help="NIfTI volumes.")],
+    to: Annotated[str | None, typer.Option("--to", help="Target contrast; default: the model's first.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Source contrast; default: from the file name.")] = None,
+    model: Annotated[str | None, typer.Option(help="Family (flow, ddpm, …), installed name, or file.")] = None,
+    n: Annotated[int | None, typer.Option("-n", min=2, help="Samples; default: the checkpoint's (20).")] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Axial slices of each volume, evenly spread.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """How unlike the training scans each volume is: sigma-hat and the calibrated probability P(OOD).
+
+    A file that cannot be read is reported and the others go on; the exit status is 2 then.
+    """
+    from .contrasts import Contrast
+    from .library import choose_checkpoint, first_target
+    from .volume import Volume
+    from .whole_volume import assess
+
+    rows: list[dict[str, Any]] = []
+    failed = False
+    for image in images:
+        try:
+            volume = Volume.load(image, from_)
+            if volume.contrast is None:
+                raise MrtransError(
+                    f"The contrast of '{volume.name}' is not known from its name; say it with --from T1."
+                )
+            target = Contrast.parse(to) if to else first_target(model, volume.contrast)
+            checkpoint = choose_checkpoint(model, volume.contrast, target)
+            row = assess(volume, checkpoint, target=target, n=n, count=slices, seed=seed, device=device)
+        except MrtransError as error:
+            failed = True
+            typer.echo(f"{image}: {error}", err=True)
+            continue
+        rows.append(row)
+        if not as_json:
+            p = row["ood_probability"]
+            said = row["verdict"] if p is None else f"P(OOD) {p:.2f}  {row['verdict']}"
+            sigma = "" if row["sigma_hat"] is None else f"sigma-hat {row['sigma_hat']:.4f}  "
+            typer.echo(f"{image}  {sigma}{said}  ({row['checkpoint']}, {row['source']}→{row['target']})")
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Data folder (BIDS), as for training.")],
+    data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
     checkpoint: Annotated[list[str], typer.Option("--checkpoint", help="Installed name or file; may be repeated.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
     pairs: Annotated[str | None, typer.Option(help="Only these, e.g. 'T1->T2,T1->FLAIR'.")] = None,
@@ -228,28 +292,33 @@ def evaluate(
     slab: Annotated[int | None, typer.Option(help="Only this many slices in the middle of the head.")] = None,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    montages: Annotated[
+        bool, typer.Option("--montages/--no-montages", help="Show slices of the scans in the report, too.")
+    ] = True,
+    ood: Annotated[
+        list[Path] | None,
+        typer.Option(help="Scores of unusual inputs, a .ood.json of napari-mrtrans-train calibrate; may be repeated."),
+    ] = None,
 ) -> None:
-    """Compare checkpoints with acquired targets on held-out subjects, beside a monotone look-up table as the floor."""
+    """Compare checkpoints with acquired targets on held-out subjects: tables, figures and report.html.
+
+    A monotone look-up table stands beside them as the floor. Stopped, it goes on where it was when called again.
+    """
     from .contrasts import Pair
     from .library import load_checkpoint
     from .training.evaluate import evaluate as run
+    from .training.report.ood_rows import read_rows
 
+    scored = [row for path in ood or [] for row in read_rows(path)]
     chosen = [Pair.parse(text) for text in pairs.split(",")] if pairs else None
     names = subjects.split(",") if subjects else None
     loaded = [load_checkpoint(name) for name in checkpoint]
-    paths = run(
-        data,
-        loaded,
-        output,
-        pairs=chosen,
-        subjects=names,
-        n=n,
-        steps=steps,
-        slab=slab,
-        seed=seed,
-        device=device,
-        say=typer.echo,
-    )
+    bar = _progress("evaluate", "row")
+    with bar:
+        paths = run(
+            data, loaded, output, pairs=chosen, subjects=names, n=n, steps=steps, slab=slab, seed=seed, device=device,
+            montages=montages, ood=scored, say=typer.echo, progress=bar.show,
+        )  # fmt: skip
     for path in paths:
         typer.echo(f"wrote {path}")
 

@@ -46,6 +46,11 @@ class Pair(NamedTuple):
     def __str__(self) -> str:
         return f"{self.source}→{self.target}"
 
+    @property
+    def key(self) -> str:
+        """``T1->T2``, as in files."""
+        return f"{self.source}->{self.target}"
+
     @classmethod
     def parse(cls, text: str) -> Pair:
         """Read ``T1->T2`` or ``T1→T2``.

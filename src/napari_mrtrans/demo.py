@@ -13,7 +13,7 @@ from .grid import Orientation
 from .intensity import clean, head_mask, normalise
 from .library import choose_checkpoint
 from .sample import sample_volume
-from .streaming import transform
+from .whole_volume import transform
 
 #: A slab that two old cores finish in a minute; the whole head is a matter of leaving this out.
 SLICES = (84, 96)

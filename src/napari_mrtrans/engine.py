@@ -77,6 +77,10 @@ class Engine:
         image = self.job.grid.to_model(self.job.images[index])
         return image, head_box(image, self.step)
 
+    def source_slice(self, index: int) -> NDArray[np.float32]:
+        """The source slice on the model's grid, in [0, 1]."""
+        return self._slice(index)[0]
+
     def next_group(self, pending: Sequence[int], size: int) -> list[int]:
         """The next slices that fit one batch: as many as have the same box shape, at least one."""
         group = [pending[0]]

@@ -30,12 +30,13 @@ class Ensemble:
     Attributes:
         volume: The input.
         mean: Pixel-wise mean, shape as the input, float32, target's normalised units [0, 1]; 0 outside the head.
-        std: Pixel-wise population standard deviation, same shape and units.
+        std: Pixel-wise population standard deviation, same shape and units; also where the mean was repaired.
         median: Pixel-wise median, same shape and units, or None above 64 samples.
         samples: (n, ...) or None if not kept.
         per_slice: σ̂ of each axial slice, NaN where nothing was computed, shape (n_slices,).
-        sigma_hat: σ̂ over all computed head voxels.
+        sigma_hat: σ̂ over all computed head voxels; of a robust std where the mean was repaired.
         info: What was run and what came out; written as JSON.
+        calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
     """
 
     volume: Volume
@@ -46,9 +47,10 @@ class Ensemble:
     per_slice: NDArray[np.float64]
     sigma_hat: float
     info: dict[str, Any] = field(default_factory=dict)
+    calibrated_std: NDArray[np.float32] | None = None
 
     def save(self, folder: str | Path) -> dict[str, Path]:
-        """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, ``_samples`` (if kept) and the JSON; names to paths.
+        """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, what else there is, and the JSON; names to paths.
 
         Files appear under their final names only when all are complete.
 
@@ -58,6 +60,8 @@ class Ensemble:
         folder = Path(folder)
         stem = f"{self.volume.name.replace('/', '_')}_{self.info['target']}"
         images = {"mean": self.mean, "std": self.std}
+        if self.calibrated_std is not None:
+            images["std-calibrated"] = self.calibrated_std
         if self.samples is not None:
             images["samples"] = np.moveaxis(self.samples, 0, -1)
         writers = {f"{stem}_{kind}.nii.gz": self.volume.image_like(data).to_filename for kind, data in images.items()}

@@ -12,7 +12,8 @@ from .checkpoint import Checkpoint
 from .contrasts import Contrast, Pair
 from .errors import CheckpointError, MrtransError, VolumeError
 from .grid import Orientation, SliceGrid
-from .intensity import clean, head_mask, is_stripped, normalise
+from .image_quality import MIN_AREA
+from .intensity import clean, head_mask, is_whole_head, normalise
 from .library import does_not_serve_line
 from .volume import Volume
 
@@ -40,10 +41,11 @@ class Job:
     steps: int
     sampler: str
     order: list[int]
+    repair: bool
     notices: tuple[str, ...] = ()
 
 
-def prepare(
+def check_request(
     volume: Volume,
     checkpoint: Checkpoint,
     target: Contrast | str,
@@ -55,6 +57,7 @@ def prepare(
     steps: int | None = None,
     sampler: str | None = None,
     mask: NDArray[Any] | None = None,
+    repair: bool | None = None,
 ) -> Job:
     """Check a request and put the volume on the model's grid. Arguments as :func:`stream`.
 
@@ -76,8 +79,22 @@ def prepare(
     sizes = volume.voxel_sizes[list(orientation.order)]
     grid = SliceGrid.fit(canonical, (float(sizes[1]), float(sizes[2])), checkpoint.card.grid.spacing_mm, BOX_STEP)
     order = _visiting_order(canonical, orientation, start_slice, slices)
-    notices = () if mask is not None or is_stripped(data) else (WHOLE_HEAD.format(volume.name),)
-    return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, notices)
+    whole = mask is None and is_whole_head(data, volume.voxel_sizes)
+    notices = (WHOLE_HEAD.format(volume.name),) if whole else ()
+    repair = checkpoint.repairs_outliers if repair is None else repair
+    return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, repair, notices)
+
+
+def spread_slices(volume: Volume, checkpoint: Checkpoint, pair: Pair, count: int) -> range:
+    """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume)."""
+    job = check_request(volume, checkpoint, pair.target, pair.source)
+    area = job.mask.sum(axis=(1, 2))
+    ends = (
+        job.orientation.slice_index(int(i), len(area)) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]]
+    )
+    low, high = sorted(ends)
+    step = max(1, (high - low) // (count + 1))
+    return range(low + step, min(low + step * (count + 1), high + 1), step) or range(low, high + 1)
 
 
 def check_pair(volume: Volume, checkpoint: Checkpoint, source: Contrast | str | None, target: Contrast | str) -> Pair:

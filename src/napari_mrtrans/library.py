@@ -78,6 +78,19 @@ def choose_checkpoint(name: str | Path | None, source: Contrast, target: Contras
     return checkpoint
 
 
+def first_target(name: str | Path | None, source: Contrast) -> Contrast:
+    """A contrast that ``source`` can be turned into, by the checkpoint named (as :func:`load_checkpoint`) or any.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for checkpoint in list_checkpoints() if name is None else [load_checkpoint(name)]:
+        for pair in checkpoint.pairs:
+            if pair.source == source:
+                return pair.target
+    raise CheckpointError(f"No checkpoint transforms {source}. {_installed_line(list_checkpoints())}")
+
+
 def does_not_serve_line(checkpoint: Checkpoint, pair: Pair) -> str:
     """What to tell a user whose chosen checkpoint does not serve the pair."""
     serves = ", ".join(map(str, checkpoint.pairs))

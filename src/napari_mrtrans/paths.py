@@ -35,6 +35,17 @@ def prepared_cache_dir() -> Path:
     return platformdirs.user_cache_path(_APP) / "prepared"
 
 
+def metrics_cache_dir() -> Path:
+    """Downloaded weights of the networks that metrics use."""
+    return platformdirs.user_cache_path(_APP) / "metrics"
+
+
+def alexnet_file() -> Path | None:
+    """The user's own copy of AlexNet's weights, named by the environment variable NAPARI_MRTRANS_ALEXNET."""
+    named = os.environ.get("NAPARI_MRTRANS_ALEXNET")
+    return Path(named) if named else None
+
+
 def recipe_dir() -> Path:
     """Recipes that come with the package."""
     return Path(str(files("napari_mrtrans"))) / "training" / "recipes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
+from .calibration import Calibration
 from .checkpoint import Checkpoint
 from .contrasts import Contrast
 from .engine import MAX_HELD, Cancelled, Engine, Moments
-from .ensemble import Ensemble, sigma_hat
+from .ensemble import sigma_hat
 from .errors import MrtransError, OutOfMemory
-from .job import Job, Range, check_pair, prepare
+from .image_quality import MIN_AREA, features
+from .job import Job, Range, check_pair, check_request
+from .prepare.whole_head import fit_for_models
+from .statistics import repair_outliers
 from .volume import Volume
 
 #: Network images at once when the user says "auto". A CPU gains nothing from several slices at once, so it takes one,
@@ -35,10 +37,15 @@ class SliceUpdate:
         std: Population standard deviation, same units; 0 for deterministic models.
         median: Median, or None above 64 samples.
         samples: (n, H, W), or None above 64 samples.
-        sigma_hat: Mean std over the slice's head; NaN for deterministic models.
+        sigma_hat: Mean std over the slice's head, a robust one where the mean was repaired; NaN for deterministic
+            models.
         voxels: Head voxels in the slice.
         done: Slices finished so far, this one included.
         total: Slices with head in the requested range.
+        calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
+        novelty: How unlike the training scans the source slice is (:class:`napari_mrtrans.ood.Novelty`); NaN where
+            the slice is small or the checkpoint has no calibration.
+        repaired: Pixels whose mean was replaced by the median.
     """
 
     index: int
@@ -50,6 +57,9 @@ class SliceUpdate:
     voxels: int
     done: int
     total: int
+    calibrated_std: NDArray[np.float32] | None = None
+    novelty: float = float("nan")
+    repaired: int = 0
 
 
 def stream(
@@ -67,6 +77,8 @@ def stream(
     device: str = "auto",
     batch: int | str = "auto",
     mask: NDArray[Any] | None = None,
+    repair: bool | None = None,
+    prepare: bool | None = None,
     cancel: Callable[[], bool] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     status: Callable[[str], None] | None = None,
@@ -91,6 +103,10 @@ def stream(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``.
         batch: Images for each network call, or ``auto``. Halved by itself when memory runs out.
         mask: Head mask, same shape as the volume; None = found automatically.
+        repair: Replace outliers of the mean by the median (:func:`~napari_mrtrans.statistics.repair_outliers`); None =
+            as the model's family needs it, that is for ddpm. Not above 64 samples, of which no median is held.
+        prepare: Extract the brain and correct the bias field first; None = for whole heads without a mask
+            (:func:`~napari_mrtrans.prepare.whole_head.fit_for_models`).
         cancel: Polled before every network call; when true, the generator ends.
         on_step: Told (done, total) network calls of the current batch.
         status: Told one-line notices for the user.
@@ -102,8 +118,12 @@ def stream(
         MrtransError: the request cannot be served; nothing has been computed then.
         OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
     """
-    job = prepare(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask)
-    yield from _run(job, checkpoint, device, _check_batch(batch), cancel, on_step, status or (lambda line: None))
+    say = status or (lambda line: None)
+    check_pair(volume, checkpoint, source, target)
+    size = _check_batch(batch)
+    volume, mask = fit_for_models(volume, mask, prepare, say)
+    job = check_request(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask, repair)
+    yield from _run(job, checkpoint, device, size, cancel, on_step, say)
 
 
 def _check_batch(batch: int | str) -> int | None:
@@ -137,6 +157,8 @@ def _run(
     device, notice = resolve_device(device_name)
     for line in (*job.notices, *([notice] if notice else [])):
         status(line)
+    if job.repair and job.n > MAX_HELD:
+        status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
     engine = Engine(job, checkpoint, device, cancel, on_step)
     size = batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
     pending = list(job.order)
@@ -157,7 +179,7 @@ def _run(
         del pending[: len(group)]
         for index, samples in zip(group, results, strict=True):
             done += 1
-            yield _finish(job, checkpoint.deterministic, index, samples, done, total)
+            yield _finish(job, checkpoint, index, samples, engine.source_slice(index), done, total)
 
 
 def _memory_line(device_type: str, index: int, batch: int) -> str:
@@ -168,119 +190,47 @@ def _memory_line(device_type: str, index: int, batch: int) -> str:
 
 
 def _finish(
-    job: Job, deterministic: bool, index: int, result: Moments | NDArray[np.float32], done: int, total: int
+    job: Job,
+    checkpoint: Checkpoint,
+    index: int,
+    result: Moments | NDArray[np.float32],
+    source: NDArray[np.float32],
+    done: int,
+    total: int,
 ) -> SliceUpdate:
     """Statistics of a slice, in the array's own orientation."""
-    turn = job.orientation.slice_to_array
+    turn, inside = job.orientation.slice_to_array, job.mask[index]
     median = samples = None
+    flagged = np.zeros_like(inside)
     if isinstance(result, Moments):
-        mean, std = result.mean, np.sqrt(result.square / result.count)
+        mean = np.asarray(result.mean)
+        std = robust = np.asarray(np.sqrt(result.square / result.count))
     else:
-        mean, std = result.mean(axis=0, dtype=np.float64), result.std(axis=0, dtype=np.float64)
+        mean = result.mean(axis=0, dtype=np.float64)
+        std = robust = result.std(axis=0, dtype=np.float64)
         median, samples = turn(np.median(result, axis=0)), turn(result)
-    inside = job.mask[index]
+        if job.repair:
+            mean, robust, flagged = repair_outliers(mean, std, result, inside)
+    calibration = checkpoint.calibration
+    correction = calibration.spread.get(job.pair.key) if calibration else None
     return SliceUpdate(
         index=job.orientation.slice_index(index, len(job.mask)),
-        mean=turn(np.asarray(mean, dtype=np.float32)),
-        std=turn(np.asarray(std, dtype=np.float32)),
+        mean=turn(mean.astype(np.float32)),
+        std=turn(std.astype(np.float32)),
         median=median,
         samples=samples,
-        sigma_hat=float("nan") if deterministic else sigma_hat(np.asarray(std), inside),
+        sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
+        calibrated_std=None if correction is None else turn(np.where(inside, correction(std), 0)),
+        novelty=_novelty(job, calibration, index, source),
         voxels=int(inside.sum()),
         done=done,
         total=total,
+        repaired=int(flagged.sum()),
     )
 
 
-def transform(
-    volume: Volume,
-    checkpoint: Checkpoint,
-    *,
-    target: Contrast | str,
-    source: Contrast | str | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    slices: Range = None,
-    steps: int | None = None,
-    sampler: str | None = None,
-    device: str = "auto",
-    batch: int | str = "auto",
-    mask: NDArray[Any] | None = None,
-    keep_samples: bool = False,
-    progress: Callable[[SliceUpdate], None] | None = None,
-    status: Callable[[str], None] | None = None,
-) -> Ensemble:
-    """Transform a whole volume (or a range of slices). Arguments as :func:`stream`.
-
-    Args:
-        keep_samples: Keep all samples (n times the memory of the volume).
-        progress: Told every finished slice.
-
-    Raises:
-        MrtransError: the request cannot be served.
-    """
-    from .devices import resolve_device
-
-    began = time.perf_counter()
-    shape, axis = volume.data.shape, volume.axial_axis
-    notices: list[str] = []
-
-    def note(line: str) -> None:
-        notices.append(line)
-        if status is not None:
-            status(line)
-
-    defaults = checkpoint.card.sampler
-    n = 1 if checkpoint.deterministic else defaults.n if n is None else n
-    if keep_samples and n > MAX_HELD:
-        raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
-    mean, std = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-    median = np.zeros(shape, dtype=np.float32) if n <= MAX_HELD else None
-    samples = np.zeros((max(n, 0), *shape), dtype=np.float32) if keep_samples else None
-    per_slice = np.full(volume.n_slices, np.nan)
-    weights = np.zeros(volume.n_slices)
-    for update in stream(
-        volume, checkpoint, target=target, source=source, n=n, seed=seed, slices=slices, steps=steps, sampler=sampler,
-        device=device, batch=batch, mask=mask, status=note,
-    ):  # fmt: skip
-        where: list[Any] = [slice(None)] * 3
-        where[axis] = update.index
-        mean[tuple(where)], std[tuple(where)] = update.mean, update.std
-        if median is not None:
-            median[tuple(where)] = update.median
-        if samples is not None:
-            samples[(slice(None), *where)] = update.samples
-        per_slice[update.index], weights[update.index] = update.sigma_hat, update.voxels
-        if progress is not None:
-            progress(update)
-    known = np.isfinite(per_slice) & (weights > 0)
-    overall = float(np.average(per_slice[known], weights=weights[known])) if known.any() else float("nan")
-    pair = check_pair(volume, checkpoint, source, target)
-    info = {
-        "napari_mrtrans": __version__,
-        "input": str(volume.path or volume.name),
-        "source": pair.source.value,
-        "target": pair.target.value,
-        "checkpoint": checkpoint.name,
-        "sha256": checkpoint.sha256,
-        "model": checkpoint.card.model,
-        "units": checkpoint.card.units,
-        "seed": seed,
-        "n": n,
-        "sampler": None if checkpoint.single_pass else sampler or defaults.name,
-        "steps": 1 if checkpoint.single_pass else None if sampler == "reference" else steps or defaults.steps,
-        "device": str(resolve_device(device)[0]),
-        "seconds": round(time.perf_counter() - began, 3),
-        "slices_done": int((weights > 0).sum()),
-        "sigma_hat": _number(overall),
-        "sigma_hat_per_slice": [_number(value) for value in per_slice],
-        "ood_probability": None,
-        "verdict": "not calibrated",
-        "notices": notices,
-        "intended_use": "research only, not for diagnosis",
-    }
-    return Ensemble(volume, mean, std, median, samples, per_slice, overall, info)
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
+def _novelty(job: Job, calibration: Calibration | None, index: int, source: NDArray[np.float32]) -> float:
+    known = calibration.ood.novelty.get(job.pair.source) if calibration and calibration.ood else None
+    if known is None or job.mask[index].sum() < MIN_AREA * job.mask.sum(axis=(1, 2)).max():
+        return float("nan")
+    return float(known.slice_scores(features(source))[0])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,8 @@ import pytest
 from helpers import bids_folder, head, save_nifti
 from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.errors import RecipeError
-from napari_mrtrans.training.data.bids import Session, read_bids, split_sessions
+from napari_mrtrans.training.data.bids import Session
+from napari_mrtrans.training.data.readers import read_folders
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.setup import open_splits
 
@@ -24,13 +24,8 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-def sessions(**visits: int) -> list[Session]:
-    """``a=2``: subject sub-a with two visits."""
-    return [
-        Session(f"sub-{subject}", f"ses-{i}" if count > 1 else "", {T1: Path("x")}, None)
-        for subject, count in visits.items()
-        for i in range(count)
-    ]
+def read_bids(root: Path, folders: tuple[str, ...]) -> list[Session]:
+    return [session for found in read_folders(root, folders, "bids") for session in found.sessions]
 
 
 def test_subjects_with_and_without_sessions(tmp_path: Path) -> None:
@@ -93,8 +88,8 @@ def test_several_folders_keep_their_subjects_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folders", "expected"),
     [
-        ((".",), "holds no BIDS subjects"),
-        (("empty",), "holds no BIDS subjects"),
+        ((".",), "holds no bids data"),
+        (("empty",), "holds no bids data"),
         (("gone",), "gone' does not exist; give the right one with --data."),
         (("file",), "file' does not exist"),
     ],
@@ -104,55 +99,6 @@ def test_folders_that_hold_nothing(folders: tuple[str, ...], expected: str, tmp_
     with pytest.raises(RecipeError, match=expected) as caught:
         read_bids(tmp_path, folders)
     assert "\n" not in str(caught.value)
-
-
-def test_named_subjects_are_held_out_with_all_their_visits() -> None:
-    parts = split_sessions(sessions(a=2, b=1, c=3, d=2), ("sub-c",), ("sub-a",), 0.5, 0)
-    assert [s.name for s in parts["test"]] == ["sub-c/ses-0", "sub-c/ses-1", "sub-c/ses-2"]
-    assert [s.name for s in parts["validation"]] == ["sub-a/ses-0", "sub-a/ses-1"]
-    assert [s.name for s in parts["train"]] == ["sub-b", "sub-d/ses-0", "sub-d/ses-1"]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_drawn_split_never_divides_a_subject(seed: int) -> None:
-    every = sessions(a=2, b=3, c=1, d=2, e=2, f=1, g=2, h=3, i=1, j=2)
-    parts = split_sessions(every, (), (), 0.2, seed)
-    assert Counter(s.name for part in parts.values() for s in part) == Counter(s.name for s in every)
-    subjects = {part: {s.subject for s in chosen} for part, chosen in parts.items()}
-    assert {part: len(names) for part, names in subjects.items()} == {"train": 6, "validation": 2, "test": 2}
-    assert not subjects["train"] & subjects["test"]
-    assert not subjects["train"] & subjects["validation"]
-    assert not subjects["test"] & subjects["validation"]
-    assert split_sessions(every[::-1], (), (), 0.2, seed).keys() == parts.keys()
-    again = split_sessions(every[::-1], (), (), 0.2, seed)
-    assert {part: {s.subject for s in chosen} for part, chosen in again.items()} == subjects
-
-
-def test_the_draw_depends_on_the_seed() -> None:
-    every = sessions(**dict.fromkeys("abcdefghijklmnop", 1))
-    draws = {tuple(s.name for s in split_sessions(every, (), (), 0.2, seed)["test"]) for seed in range(8)}
-    assert len(draws) > 4
-
-
-def test_nothing_is_drawn_when_subjects_are_named_or_the_share_is_zero() -> None:
-    every = sessions(a=1, b=1, c=1, d=1)
-    assert [s.name for s in split_sessions(every, ("sub-a",), (), 0.5, 0)["validation"]] == []
-    assert len(split_sessions(every, (), (), 0.0, 0)["train"]) == 4
-
-
-@pytest.mark.parametrize(
-    ("test", "validation", "fraction", "expected"),
-    [
-        (("sub-z",), (), 0.0, "Held-out subject 'sub-z' is not in the data folder"),
-        ((), ("sub-b/ses-0",), 0.0, "Held-out subject 'sub-b/ses-0' is not"),
-        (("sub-a",), ("sub-a",), 0.0, "Subject 'sub-a' is listed under both test and validation"),
-        (("sub-a",), ("sub-b",), 0.0, "No subject is left to train on"),
-        ((), (), 0.5, "No subject is left to train on"),
-    ],
-)
-def test_splits_that_cannot_be(test: tuple, validation: tuple, fraction: float, expected: str) -> None:
-    with pytest.raises(RecipeError, match=expected):
-        split_sessions(sessions(a=1, b=2), test, validation, fraction, 0)
 
 
 def recipe(**data: object) -> Recipe:
@@ -176,9 +122,19 @@ def test_sessions_without_a_complete_pair_are_left_out_and_named(tmp_path: Path)
     assert [s.name for s in splits["test"].sessions] == ["sub-03/ses-2"]
     assert splits["validation"].sessions == ()
     assert skipped == [
+        "T2 of sub-01: no such image",
         "sub-02: has only T2, FLAIR; no pair of the recipe is complete",
         "sub-03/ses-1: has only T1; no pair of the recipe is complete",
+        "FLAIR of sub-03/ses-2: no such image",
     ]
+
+
+@pytest.mark.parametrize(
+    "held_out", [{"test": ["sub-00"], "validation": ["sub-01"]}, {"holdout_fraction": 0.5}], ids=["named", "drawn"]
+)
+def test_somebody_must_be_left_to_train_on(held_out: dict, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No subject is left to train on"):
+        open_splits(recipe(**held_out), bids_folder(tmp_path, 2, (24, 28, 12)), tmp_path / "cache")
 
 
 def test_decoded_sessions(tmp_path: Path) -> None:
@@ -206,5 +162,7 @@ def test_contrasts_on_different_grids_are_refused(tmp_path: Path) -> None:
     root = bids_folder(tmp_path / "data", 1, (24, 28, 12))
     save_nifti(root / "sub-00/anat/sub-00_T2w.nii.gz", head((24, 28, 11)))
     splits, _ = open_splits(recipe(), root, tmp_path / "cache")
-    with pytest.raises(RecipeError, match=r"sub-00: 'sub-00_T2w' and 'sub-00_T1w' lie on different grids"):
+    with pytest.raises(
+        RecipeError, match=r"sub-00: 'sub-00_T2w' and 'sub-00_T1w' lie on different grids; .* napari-mrtrans prepare"
+    ):
         splits["train"][0]

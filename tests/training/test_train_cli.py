@@ -10,7 +10,10 @@ import yaml
 from helpers import TINY, bids_folder
 from napari_mrtrans.checkpoint import read_checkpoint
 from napari_mrtrans.training import cli
+from napari_mrtrans.training.data.phantom import SOURCE
+from napari_mrtrans.training.data.splits import read_splits
 from napari_mrtrans.training.recipe import Recipe, list_recipes, load_recipe
+from napari_mrtrans.widgets.choices import card_summary
 
 Run = Callable[..., tuple[int, str, str]]
 RECIPE = {
@@ -98,6 +101,7 @@ def test_training_ends_with_a_checkpoint(run: Run, recipe: Path, data: Path, tmp
     assert checkpoint.card.recipe_sha256 == load_recipe(recipe).sha256
     assert checkpoint.card.splits == {"train": ["sub-02"], "validation": ["sub-01"], "test": ["sub-00"]}
     assert checkpoint.card.images == 6
+    assert read_splits(out_dir / "splits.tsv") == {"sub-02": "train", "sub-01": "validation", "sub-00": "test"}
     checkpoint.build()
 
 
@@ -115,6 +119,45 @@ def test_a_time_limit_and_resume(run: Run, recipe: Path, data: Path, tmp_path: P
     assert read_checkpoint(tmp_path / "out" / "tiny-direct.safetensors").card.steps == 3
 
 
+COARSE = "data.phantom={subjects: 2, resolution_mm: 6, share: 0.5}"
+
+
+@pytest.mark.parametrize(
+    ("alone", "pairs", "sources", "notes"),
+    [
+        (True, "[T1->PD]", [SOURCE.name], ["T1, PD: trained on simulated contrast"]),
+        (False, "[T1->PD, T1->T2]", ["mine", SOURCE.name], ["PD: trained on simulated contrast"]),
+        (False, "[T1->T2]", ["mine", SOURCE.name], []),
+    ],
+)
+def test_phantoms(
+    alone: bool, pairs: str, sources: list[str], notes: list[str], run: Run, recipe: Path, data: Path, tmp_path: Path
+) -> None:
+    mine = "data.sources=[{name: mine, licence: CC0, citation: none}]"
+    words = [word for text in (COARSE, mine, f"pairs={pairs}", "data.spacing_mm=6") for word in ("--set", text)]
+    code, out, err = run(
+        recipe,
+        "--data",
+        "phantom" if alone else data,
+        "-o",
+        "out",
+        "--cache",
+        tmp_path / "cache",
+        "--workers",
+        0,
+        *words,
+    )
+    assert (code, err) == (0, "")
+    held = 0 if alone else 1
+    assert f"train: {2 + held} sessions, validation: {held} sessions, test: {held} sessions" in out
+    checkpoint = read_checkpoint(tmp_path / "out" / "tiny-direct.safetensors")
+    card = checkpoint.card
+    assert card.splits["train"][held:] == ["sub-phantom0x0000", "sub-phantom0x0001"]
+    assert [source.name for source in card.data] == sources
+    assert card.notes == notes
+    assert set(notes) <= set(card_summary(checkpoint).splitlines())  # the dock's tooltip
+
+
 #: Words after "RECIPE --data DATA -o out" -> what the line says.
 MISTAKES: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "unknown key": (("--set", "epochs=3"), ("'tiny.yaml': epochs: Extra inputs",)),
@@ -126,6 +169,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "crop": (("--set", "stages.0.crop=[15, 15]"), ("stages.0.crop: not a multiple of",)),
     "held-out subject": (("--set", "data.test=[sub-77]"), ("'sub-77' is not in the data folder",)),
     "all held out": (("--set", "data.test=[sub-00, sub-02]"), ("No subject is left to train on",)),
+    "phantoms": (("--set", "data.phantom={subjects: none}"), ("data.phantom.subjects: ",)),
     "data folder": (("--set", "data.folders=[elsewhere]"), ("elsewhere' does not exist", "--data")),
     "nothing to resume": (("--resume",), ("Nothing to resume", "start without --resume")),
     "accelerator": (("--accelerator", "abacus"), ("Unknown device 'abacus'",)),
@@ -154,7 +198,10 @@ def test_a_mistake_is_one_line(kind: str, run: Run, recipe: Path, data: Path, tm
         (("tiny.yaml",), "Give the data folder with --data and the output folder with -o."),
         (("tiny.yaml", "--data", "."), "Give the data folder with --data"),
         (("tiny.yaml", "--data", ".", "-o", "tiny.yaml"), "Cannot write to 'tiny.yaml'"),
-        (("tiny.yaml", "--data", ".", "-o", "out"), "holds no BIDS subjects"),
+        (
+            ("tiny.yaml", "--data", ".", "-o", "out"),
+            "holds no data set that can be told by its names (ixi: IXI002-Guys-0828-T1.nii.gz",
+        ),
         (("tiny.yaml", "--data", "gone", "-o", "out"), "does not exist; give the right one with --data."),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,8 @@ class FakeEngine:
     notices: list[str] = field(default_factory=list)
     requests: list[worker.Request] = field(default_factory=list)
     closed: int = 0
+    novelty: float = float("nan")
+    correction: float | None = None
 
     def stream(self, request: worker.Request, monitor: worker.Monitor) -> Iterator[SliceUpdate]:
         self.requests.append(request)
@@ -97,7 +99,9 @@ class FakeEngine:
                     if monitor.cancel.is_set():
                         return
                     time.sleep(0.01)
-                yield fake_update(np.take(data, index, axis), index, done, len(order), request)
+                update = fake_update(np.take(data, index, axis), index, done, len(order), request)
+                corrected = None if self.correction is None else np.full_like(update.std, self.correction)
+                yield replace(update, novelty=self.novelty, calibrated_std=corrected)
         finally:
             self.closed += 1
 

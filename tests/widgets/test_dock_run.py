@@ -12,8 +12,11 @@ import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 
+from napari_mrtrans.calibration import Calibration, SpreadCorrection
 from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.image_quality import NAMES
+from napari_mrtrans.ood import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.widgets.demo import open_demo
 from napari_mrtrans.widgets.layers import KeepSamples
 from napari_mrtrans.widgets.state import DockState
@@ -211,6 +214,48 @@ def test_sigma_card_weighs_slices_by_their_voxels(loaded, brain):
     assert "20 samples" in card.text
     finished = np.isfinite(card.plot.values)
     np.testing.assert_array_equal(finished, voxels > 0)
+
+
+def calibrate(loaded, spread=None):
+    """Give the chosen checkpoint a calibration: σ̂ of training scans is 0.010 to 0.030, P(OOD) rises with novelty."""
+    checkpoint = loaded.dock.form.checkpoint
+    scans = {f"sub-{i}": np.random.default_rng(i).normal(size=(40, len(NAMES))) for i in range(5)}
+    ood = OodCalibration(
+        score="novelty",
+        n=20,
+        ranges={"T1->T2": Range(low=0.01, middle=0.02, high=0.03)},
+        novelty={Contrast.T1: Novelty.fit(scans)},
+        probability=Isotonic(scores=[0.0, 1.0], probabilities=[0.2, 0.9]),
+    )
+    checkpoint.__dict__["calibration"] = Calibration(card="", ood=ood, spread=spread or {})
+
+
+def test_the_card_says_p_ood_and_places_sigma_hat_in_the_usual_range(loaded, engine):
+    calibrate(loaded)
+    engine.novelty = 1.0
+    loaded.run()
+    card = loaded.dock.card
+    assert "P(OOD) = 0.90: out of distribution" in card.text
+    assert card.bar.isVisible()
+    assert card.bar.position(0.01) > card.bar.position(card.overall) or card.overall > 0.01
+    assert "90 % of the training scans lie between 0.0100 and 0.0300" in card.bar.toolTip()
+
+
+def test_without_calibration_the_card_shows_sigma_hat_alone(loaded):
+    loaded.run()
+    assert "P(OOD)" not in loaded.dock.card.text
+    assert not loaded.dock.card.bar.isVisible()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_std_layer_is_calibrated_unless_switched_off(loaded, engine, wanted):
+    calibrate(loaded, {"T1->T2": SpreadCorrection(floor=0.1, factor=0.0)})
+    loaded.dock.form.advanced._calibrated.setChecked(wanted)
+    engine.correction = 0.1
+    loaded.run()
+    std = next(layer for layer in loaded.viewer.layers if layer.name.endswith("_std"))
+    assert np.isclose(std.data.max(), 0.1) == wanted
+    assert std.metadata["mrtrans"]["std"] == ("calibrated" if wanted else "population")
 
 
 def test_deleted_layers_do_not_stop_a_run(loaded, engine):

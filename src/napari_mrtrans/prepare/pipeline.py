@@ -98,7 +98,7 @@ def prepare_session(
         if options.bias:
             volume.data = remove_bias(volume, log_bias(volume, brain & (data > 0)))
         images[contrast] = np.where(brain, volume.data, 0.0) if options.strip else volume.data
-    info = {
+    info: dict[str, Any] = {
         "napari_mrtrans": __version__,
         "SimpleITK": version("SimpleITK"),
         "key": key,

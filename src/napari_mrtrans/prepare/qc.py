@@ -59,6 +59,9 @@ def save_picture(path: Path, images: Mapping[Contrast, Volume], brain: NDArray[n
                 contour = _turn(np.take(outline, index, axis=axis))
                 axes.contour(contour, [0.5], colors="#ff4040", linewidths=0.8)
         row[0].set_title(contrast, color="white", fontsize=10)
+        if contrast == next(iter(shown)):
+            row[-1].set_axis_off()
+            continue
         _show(row[-1], _chessboard(first[middle[0]], data[middle[0]], sizes[1:]), sizes[1:])
         row[-1].set_title(f"{next(iter(shown))} | {contrast}", color="white", fontsize=10)
     figure.suptitle(f"{title} · research use only", color="#bbbbbb", fontsize=9)

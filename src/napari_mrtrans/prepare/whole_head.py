@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MrtransError, VolumeError
 from ..intensity import clean, head_mask, is_whole_head
 from ..paths import prepared_cache_dir
 from ..volume import Volume
@@ -80,12 +83,45 @@ def prepare_volume(
     return Prepared(brain, inside, method)
 
 
+def fit_for_models(
+    volume: Volume, mask: NDArray[Any] | None, prepare: bool | None, say: Callable[[str], None]
+) -> tuple[Volume, NDArray[Any] | None]:
+    """The volume and mask to transform: prepared where that is wanted, else as they are.
+
+    Args:
+        volume: The input.
+        mask: Its brain, if known.
+        prepare: True: prepare; False: don't; None: whole heads without a mask are prepared, and where that fails are
+            taken as they are.
+        say: Told what is done.
+
+    Raises:
+        MrtransError: ``prepare`` is True and the volume cannot be prepared.
+    """
+    if prepare is None and (mask is not None or not is_whole_head(clean(volume.data), volume.voxel_sizes)):
+        return volume, mask
+    if prepare is False:
+        return volume, mask
+    if mask is not None and np.shape(mask) != volume.data.shape:
+        raise VolumeError(f"The mask does not lie on the grid of '{volume.name}'.")
+    if prepare is None:
+        say(f"'{volume.name}' looks like a whole head; extracting its brain first.")
+    try:
+        prepared = prepare_volume(volume, mask=None if mask is None else np.nan_to_num(mask) > 0)
+    except MrtransError as error:
+        if prepare:
+            raise
+        say(str(error))
+        return volume, mask
+    return prepared.volume, prepared.mask
+
+
 def _key(volume: Volume, method: str, mask: NDArray[np.bool_] | None, bias: bool) -> str:
     digest = hashlib.sha256(repr((FORMAT, volume.data.shape, method, bias)).encode())
     digest.update(volume.affine.tobytes())
-    digest.update(volume.data)
+    digest.update(volume.data.tobytes())
     if mask is not None:
-        digest.update(np.packbits(mask))
+        digest.update(np.packbits(mask).tobytes())
     return digest.hexdigest()[:32]
 
 

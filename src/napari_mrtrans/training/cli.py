@@ -11,17 +11,23 @@ import typer
 
 from ..errors import MrtransError, RecipeError
 
-VALIDATE_SAMPLER = "validate-sampler"
+VALIDATE_SAMPLER, CALIBRATE = "validate-sampler", "calibrate"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 #: A second one, because typer cannot tell a RECIPE from a command.
 checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@app.command(epilog=f"Is a fast sampler's spread right? See napari-mrtrans-train {VALIDATE_SAMPLER} --help.")
+@app.command(
+    epilog=f"Is a fast sampler's spread right? See napari-mrtrans-train {VALIDATE_SAMPLER} --help. "
+    f"Calibrated uncertainty: napari-mrtrans-train {CALIBRATE} --help."
+)
 def run(
     recipe: Annotated[str | None, typer.Argument(help="Name of a shipped recipe, or a YAML file.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder (BIDS).")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data folder: BIDS, or a data set as downloaded; or phantom: simulated brains alone."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Output folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder exactly.")] = False,
     max_minutes: Annotated[
@@ -82,13 +88,13 @@ def run(
     )
 
 
-def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options: Any) -> None:
+def _train(chosen: Any, data: str, output: Path, cache: Path | None, **options: Any) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ..devices import resolve_device
     from ..paths import check_folder
-    from .setup import check_model, open_splits
+    from .setup import PHANTOM, check_model, open_splits
 
     try:
         from .loop import Progress as Step
@@ -101,7 +107,7 @@ def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options:
     if notice := resolve_device(options["accelerator"])[1]:
         raise MrtransError(f"{notice.split(';')[0]}; choose --accelerator cpu.")
     console = Console(stderr=False)
-    splits, skipped = open_splits(chosen, data, cache)
+    splits, skipped = open_splits(chosen, None if data == PHANTOM else Path(data), cache)
     console.print(
         ", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()),
         highlight=False,
@@ -145,15 +151,10 @@ def _train(chosen: Any, data: Path, output: Path, cache: Path | None, **options:
     console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
 
 
-@checks.callback()
-def _checks() -> None:
-    """Keeps the name of the only command part of the command line."""
-
-
 @checks.command(VALIDATE_SAMPLER)
 def validate_sampler(
     checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
-    data: Annotated[Path, typer.Option(help="Data folder (BIDS), as for training.")],
+    data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
     sampler: Annotated[str | None, typer.Option(help="The fast sampler; default: the checkpoint's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Its noise levels; default: the checkpoint's.")] = None,
@@ -196,11 +197,45 @@ def validate_sampler(
         typer.echo(f"wrote {path}")
 
 
+@checks.command(CALIBRATE)
+def calibrate(
+    checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
+    data: Annotated[Path, typer.Option(help="Data folder with the subjects it was trained on.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    other: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=FOLDER", help="Further unusual scans for the test; may be repeated."),
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", min=2, help="Samples; default: the checkpoint's.")] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Of each scan, evenly spread.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of noise, artefacts and draws.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+) -> None:
+    """Fit the correction of a checkpoint's spread and P(OOD); put the calibration beside the checkpoint to use it."""
+    from ..library import load_checkpoint
+    from ..volume import NIFTI_SUFFIXES
+    from .calibrate import calibrate as fit
+
+    others = {}
+    for text in other or []:
+        kind, _, folder = text.partition("=")
+        files = sorted(path for path in Path(folder).rglob("*") if path.name.lower().endswith(NIFTI_SUFFIXES))
+        if not folder or not files:
+            raise MrtransError(f"--other '{text}' holds no NIfTI files; write it as KIND=FOLDER.")
+        others[kind] = files
+    paths = fit(
+        data, load_checkpoint(checkpoint), output, n=n, slices=slices, seed=seed, device=device, others=others,
+        say=typer.echo,
+    )  # fmt: skip
+    for path in paths:
+        typer.echo(f"wrote {path}")
+
+
 def main() -> None:
     """Entry point; a user's mistake prints one line and exits 2."""
     from ..cli import run_app
 
-    run_app(checks if sys.argv[1:2] == [VALIDATE_SAMPLER] else app, "napari-mrtrans-train")
+    run_app(checks if sys.argv[1:2] in ([VALIDATE_SAMPLER], [CALIBRATE]) else app, "napari-mrtrans-train")
 
 
 __all__ = ["MrtransError", "app", "main"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 
 from ..checkpoint import Checkpoint
 from ..contrasts import Contrast, Pair
-from ..errors import MrtransError
+from ..errors import MrtransError, RecipeError
 from ..intensity import clean, head_mask, normalise
 from ..volume import Volume
-from .data.bids import Session, read_bids
+from .data.bids import Session
+from .data.readers import read_folder, recognise
+
+
+class NotMeasured(MrtransError):
+    """One subject or answer has no figures; the others may have."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,17 @@ class PairedVolumes:
         """Read a session's files.
 
         Raises:
-            MrtransError: source and target lie on different grids.
+            VolumeError: a file cannot be used.
+            NotMeasured: source and target lie on different grids.
         """
         volume = Volume.load(session.files[pair.source], pair.source)
         source, head = _normalised(volume, pair.source)
-        target, there = _normalised(Volume.load(session.files[pair.target]), pair.target)
-        if source.shape != target.shape:
-            raise MrtransError(
-                f"{session.name}: {pair.source} and {pair.target} lie on different grids; co-register them first."
+        acquired = Volume.load(session.files[pair.target])
+        target, there = _normalised(acquired, pair.target)
+        if source.shape != target.shape or not np.allclose(volume.affine, acquired.affine, atol=0.1):
+            raise NotMeasured(
+                f"{session.name}: {pair.source} and {pair.target} lie on different grids; bring them onto one with "
+                "napari-mrtrans prepare."
             )
         return cls(volume, source, target, head, head & there)
 
@@ -60,11 +68,35 @@ def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32]
     return normalise(data, mask, contrast), mask
 
 
-def known_sessions(root: Path, checkpoints: Sequence[Checkpoint]) -> dict[str, Session]:
-    """Sessions by name, below ``root`` in the folders that the checkpoints' splits name."""
-    names = [name for c in checkpoints for part in c.card.splits.values() for name in part]
-    folders = tuple(dict.fromkeys(name.split("/")[0] for name in names if not name.startswith("sub-"))) or (".",)
-    return {session.name: session for session in read_bids(root, folders)}
+def data_set(name: str) -> str:
+    """The folder below ``--data`` that a subject or session of this name is in; ``.`` when that is the data set."""
+    return "." if name.startswith("sub-") else name.partition("/")[0]
+
+
+def known_sessions(
+    root: Path, checkpoints: Sequence[Checkpoint], subjects: Sequence[str] | None = None
+) -> dict[str, Session]:
+    """Sessions by name, below ``root`` in the data sets of ``subjects`` and in those that the checkpoints' splits name.
+
+    Where ``subjects`` are given, the checkpoints' own data sets may be absent.
+
+    Raises:
+        RecipeError: a data set that is needed is missing or holds no subjects.
+    """
+    own = {data_set(name) for c in checkpoints for part in c.card.splits.values() for name in part} or {"."}
+    needed = {data_set(name) for name in subjects} if subjects else own
+    known = {}
+    for folder in sorted(own | needed):
+        try:
+            formats = recognise(root / folder)
+        except RecipeError:
+            if folder in needed:
+                raise
+            continue
+        for session in (s for name in formats for s in read_folder(root / folder, name).sessions):
+            prefixed = session if folder == "." else replace(session, subject=f"{folder}/{session.subject}")
+            known[prefixed.name] = prefixed
+    return known
 
 
 def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, Session], root: Path) -> None:

@@ -19,12 +19,16 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from ..checkpoint import Card, Grid, Intensity, write_checkpoint
+from ..checkpoint import Card, DataSource, Grid, Intensity, write_checkpoint
+from ..contrasts import Contrast
 from ..devices import bf16_is_fast, to_channels_last
 from ..errors import RecipeError, TrainingError
 from ..intensity import HEADROOM
 from ..models import Batch, Model
+from .data.bids import Session
+from .data.phantom import SOURCE, Phantom
 from .data.slices import Source, TrainingSlices, batches, fixed_slices
+from .data.splits import write_splits
 from .initial import prepare_start
 from .opponent import Opponent
 from .recipe import Recipe
@@ -63,7 +67,7 @@ def train(
     Args:
         recipe: What to do.
         splits: ``train`` and ``validation`` sessions.
-        out: Output folder; also holds the resumable state and TensorBoard logs.
+        out: Output folder; also holds ``splits.tsv``, the resumable state and TensorBoard logs.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: How many.
         resume: Continue from the state in ``out``.
@@ -102,6 +106,9 @@ def train(
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
+    if fabric.is_global_zero:
+        files = {part: [s for s in source.sessions if isinstance(s, Session)] for part, source in splits.items()}
+        write_splits(out, files)
     held = fixed_slices(splits["validation"], recipe.pairs, recipe.validation_slices, raw.multiple)
     board = _board(out) if fabric.is_global_zero else None
     began = saved = time.monotonic()
@@ -173,6 +180,7 @@ def make_card(
     for stage in recipe.stages:
         seen += min(left, stage.steps) * stage.batch
         left -= min(left, stage.steps)
+    sources, notes = _provenance(recipe, splits["train"])
     return Card(
         name=recipe.name,
         model=recipe.model,
@@ -181,7 +189,7 @@ def make_card(
         grid=Grid(spacing_mm=recipe.data.spacing_mm),
         intensity=Intensity(headroom=HEADROOM),
         sampler=recipe.sampler,
-        data=list(recipe.data.sources),
+        data=sources,
         splits={part: [session.name for session in source.sessions] for part, source in splits.items()},
         seed=recipe.seed,
         recipe=recipe.name,
@@ -189,8 +197,21 @@ def make_card(
         steps=step,
         images=seen,
         metrics={"validation": metrics},
-        notes=list(recipe.notes),
+        notes=notes,
     )
+
+
+def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[str]]:
+    """Data sources and notes of a card; the notes say which contrasts were seen in phantoms only."""
+    sources, notes = list(recipe.data.sources), list(recipe.notes)
+    scans = [session for session in source.sessions if not isinstance(session, Phantom)]
+    if len(scans) < len(source.sessions):
+        sources = [*(sources if scans else ()), SOURCE]
+        scanned = {contrast for session in scans for contrast in session.contrasts}
+        served = {contrast for pair in recipe.pairs for contrast in pair}
+        if simulated := [contrast for contrast in Contrast if contrast in served - scanned]:
+            notes.append(f"{', '.join(simulated)}: trained on simulated contrast")
+    return sources, notes
 
 
 def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric: Fabric) -> Iterator[Batch]:

@@ -23,22 +23,54 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class PhantomOptions(_Strict):
+    """Imaginary subjects to train on, never to validate or test on (see ``data/phantom.py``)."""
+
+    subjects: int = Field(40, ge=1)
+    share: float = Field(0.5, gt=0, le=1, description="probability that a slice is a phantom's, not one of --data")
+    lesions: float = Field(0.3, ge=0, le=1, description="probability that a phantom has multiple-sclerosis lesions")
+    tumours: float = Field(0.1, ge=0, le=1, description="probability that it has a tumour instead")
+    max_slice_mm: float = Field(6.0, ge=1, le=20, description="thickest slices; each scan has its own, from 1 mm")
+    resolution_mm: int = Field(1, ge=1, le=8, description="voxel size; coarse ones are made quickly, for a trial")
+
+    @model_validator(mode="after")
+    def _one_disease(self) -> PhantomOptions:
+        if self.lesions + self.tumours > 1:
+            raise ValueError("lesions and tumours together exceed 1")
+        return self
+
+
 class DataOptions(_Strict):
     """Where the subjects are and who is held out."""
 
-    format: Literal["bids"] = "bids"
-    folders: tuple[str, ...] = Field((".",), description="BIDS folders below --data")
+    format: Literal["auto", "ixi", "oasis", "mslesion", "brats", "bids"] = Field(
+        "auto", description="naming of the files (see data/*.py); auto: told by the names"
+    )
+    folders: tuple[str, ...] = Field((".",), description="data sets below --data, one each")
     spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size of the model grid")
     test: tuple[str, ...] = Field((), description="subjects never trained or tuned on, as folder/sub-XX or sub-XX")
     validation: tuple[str, ...] = Field((), description="subjects for monitoring only")
-    holdout_fraction: float = Field(
-        0.0, ge=0, lt=1, description="if no subject is named: share held out for each of test, validation"
+    holdout_fraction: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="if no subject is named: share held out for each of test, validation; default: the data set's own",
+    )
+    splits: Path | None = Field(
+        None, description="instead: a table such as a run's splits.tsv (subject, session, part)"
     )
     exclude_masked: bool = Field(False, description="skip slices that an expert mask marks as lesion or tumour")
     min_area: float = Field(
         0.01, ge=0, lt=1, description="slices with less head than this share of the grid are skipped"
     )
     sources: tuple[DataSource, ...] = ()
+    phantom: PhantomOptions | None = Field(None, description="phantoms beside the folders; alone with --data phantom")
+
+    @model_validator(mode="after")
+    def _one_split(self) -> DataOptions:
+        if self.splits and (self.test or self.validation or self.holdout_fraction is not None):
+            raise ValueError("splits says who is held out; leave out test, validation and holdout_fraction")
+        return self
 
 
 class Stage(_Strict):

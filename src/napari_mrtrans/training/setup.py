@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..contrasts import Pair
 from ..errors import RecipeError
 from ..paths import training_cache_dir
-from .data.bids import read_bids, split_sessions
+from .data.bids import Session
+from .data.layout import Shares
+from .data.phantom import Phantom
+from .data.readers import read_folders
 from .data.slices import Source
-from .recipe import Recipe
+from .data.splits import HeldOut, draw_held_out, read_splits, split_sessions
+from .recipe import PhantomOptions, Recipe
+
+#: Instead of a data folder: train on phantoms alone.
+PHANTOM = "phantom"
 
 
 def check_model(recipe: Recipe) -> None:
@@ -34,20 +42,64 @@ def check_model(recipe: Recipe) -> None:
             raise RecipeError(f"{where}: {recipe.model} needs at least {model.smallest_crop}.")
 
 
-def open_splits(recipe: Recipe, root: Path, cache: Path | None = None) -> tuple[dict[str, Source], list[str]]:
-    """Sessions of ``train``, ``validation`` and ``test``, and one line for each session left out.
+def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) -> tuple[dict[str, Source], list[str]]:
+    """Sessions of ``train``, ``validation`` and ``test``, and one line for whatever is left out.
+
+    Phantoms, if the recipe asks for them, are all in ``train``; without a ``root`` there is nothing else, and what the
+    recipe holds out plays no part.
 
     Raises:
-        RecipeError: folders or held-out subjects are missing.
+        RecipeError: folders or held-out subjects are missing, or nothing is left to train on.
     """
-    usable, skipped = [], []
-    for session in read_bids(root, recipe.data.folders):
-        if any(pair.source in session.files and pair.target in session.files for pair in recipe.pairs):
-            usable.append(session)
-        else:
-            have = ", ".join(contrast.value for contrast in session.files)
-            skipped.append(f"{session.name}: has only {have}; no pair of the recipe is complete")
     data = recipe.data
-    parts = split_sessions(usable, data.test, data.validation, data.holdout_fraction, recipe.seed)
+    options = data.phantom or (PhantomOptions() if root is None else None)
+    phantoms = [Phantom(recipe.seed, index, options) for index in range(options.subjects)] if options else []
+    usable, held_out, skipped = ([], HeldOut(), []) if root is None else _find(recipe, root)
+    if skipped and not usable and not phantoms:
+        raise RecipeError(f"No session can be used, such as {skipped[0]}.")
+    parts = split_sessions(usable, held_out)
+    if not parts["train"] and not phantoms:
+        raise RecipeError("No subject is left to train on; name fewer under test and validation.")
     where = cache or training_cache_dir()
-    return {part: Source(tuple(sessions), data.spacing_mm, where) for part, sessions in parts.items()}, skipped
+    added = {"train": phantoms}
+    return {
+        part: Source((*sessions, *added.get(part, [])), data.spacing_mm, where) for part, sessions in parts.items()
+    }, skipped
+
+
+def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]]:
+    """Sessions with a pair of the recipe, who of them is held out, and a line for whatever is left out."""
+    data = recipe.data
+    usable: list[Session] = []
+    skipped: list[str] = []
+    held_out = HeldOut(data.test, data.validation)
+    for found in read_folders(root, data.folders, data.format):
+        complete = [session for session in found.sessions if _pairs(recipe, session)]
+        skipped += [*found.skipped, *(line for session in found.sessions for line in _missing(recipe, session))]
+        fraction = data.holdout_fraction
+        shares = found.shares if fraction is None else Shares(fraction, fraction)
+        if shares and complete and not data.splits and not data.test and not data.validation:
+            drawn = draw_held_out(complete, shares, recipe.seed)
+            held_out = HeldOut(held_out.test + drawn.test, held_out.validation + drawn.validation)
+        usable += complete
+    if not data.splits:
+        return usable, held_out, skipped
+    parts = read_splits(data.splits)
+    subjects = dict.fromkeys(session.subject for session in usable)
+    skipped += [f"{name}: not in '{data.splits}'" for name in subjects if name not in parts]
+    skipped += [f"{name}: in '{data.splits}', but no usable session of it" for name in parts if name not in subjects]
+    held_out = HeldOut(*(tuple(name for name in subjects if parts.get(name) == part) for part in HeldOut._fields))
+    return [session for session in usable if session.subject in parts], held_out, skipped
+
+
+def _pairs(recipe: Recipe, session: Session) -> list[Pair]:
+    """The recipe's pairs that a session has."""
+    return [pair for pair in recipe.pairs if {*pair} <= {*session.contrasts}]
+
+
+def _missing(recipe: Recipe, session: Session) -> list[str]:
+    """What a session lacks: a pair, or contrasts of some pairs."""
+    if not _pairs(recipe, session):
+        return [f"{session.name}: has only {', '.join(session.contrasts)}; no pair of the recipe is complete"]
+    wanted = dict.fromkeys(contrast for pair in recipe.pairs for contrast in pair)
+    return [f"{contrast} of {session.name}: no such image" for contrast in wanted if contrast not in session.contrasts]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QRegularExpression
 from qtpy.QtGui import QIcon, QRegularExpressionValidator
-from qtpy.QtWidgets import QComboBox, QFormLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
 from .layers import KeepSamples
@@ -47,6 +47,14 @@ class Advanced(QCollapsible):
         self._keep = QComboBox()
         self._keep.addItems([choice.value for choice in KeepSamples])
         self._keep.setToolTip("Samples take n times the memory of the volume.")
+        self._calibrated = QCheckBox("Calibrated std")
+        self._calibrated.setChecked(True)
+        self._calibrated.setToolTip(
+            "Correct the standard deviation so that 90 % of the errors on validation subjects lie where it says."
+        )
+        self._prepare = QCheckBox("Prepare whole heads")
+        self._prepare.setChecked(True)
+        self._prepare.setToolTip("Where skull and scalp are still there: extract the brain, correct the bias field.")
 
         inner = QWidget()
         form = QFormLayout(inner)
@@ -60,6 +68,8 @@ class Advanced(QCollapsible):
             ("Keep samples", self._keep),
         ):
             form.addRow(label, field)
+        form.addRow(self._calibrated)
+        form.addRow(self._prepare)
         self.addWidget(inner)
 
     def _title(self, expanded: bool) -> None:
@@ -81,6 +91,8 @@ class Advanced(QCollapsible):
         for field in (self._sampler, self._steps):
             field.setEnabled(sampling)
         self._keep.setEnabled(checkpoint is not None and not checkpoint.deterministic)
+        calibration = None if checkpoint is None else checkpoint.calibration
+        self._calibrated.setEnabled(calibration is not None and bool(calibration.spread))
 
     @property
     def device(self) -> str:
@@ -107,6 +119,16 @@ class Advanced(QCollapsible):
     def keep_samples(self) -> KeepSamples:
         """Which sample layers to make."""
         return KeepSamples(self._keep.currentText())
+
+    @property
+    def calibrated(self) -> bool:
+        """Show the corrected standard deviation where there is one."""
+        return self._calibrated.isChecked()
+
+    @property
+    def prepare(self) -> bool | None:
+        """None: whole heads are prepared; False: nothing is."""
+        return None if self._prepare.isChecked() else False
 
 
 def _optional_number(unset: str, maximum: int) -> QSpinBox:

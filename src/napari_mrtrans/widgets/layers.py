@@ -100,6 +100,7 @@ class ResultLayers:
         record: Called at the first slice; goes to ``metadata["mrtrans"]`` of every layer, with its kind added.
         keep: Which sample layers to make.
         deterministic: No std and no samples.
+        calibrated: The std layer shows the corrected standard deviation where the checkpoint has a correction.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class ResultLayers:
         record: Callable[[], dict[str, Any]],
         keep: KeepSamples = KeepSamples.NONE,
         deterministic: bool = False,
+        calibrated: bool = True,
     ) -> None:
         self._viewer = viewer
         self._axis = axis
@@ -123,6 +125,7 @@ class ResultLayers:
         self._record = record
         self._keep = KeepSamples.NONE if deterministic else keep
         self._deterministic = deterministic
+        self._calibrated = calibrated
         self._show_std = False
         self._spread = RunningQuantile()
         self._dirty = False
@@ -152,8 +155,9 @@ class ResultLayers:
         where = (slice(None),) * self._axis + (update.index,)
         self._arrays["mean"][where] = update.mean
         if "std" in self._arrays:
-            self._arrays["std"][where] = update.std
-            self._spread.add(update.std[update.std > 0])
+            std = update.std if update.calibrated_std is None or not self._calibrated else update.calibrated_std
+            self._arrays["std"][where] = std
+            self._spread.add(std[std > 0])
         if update.samples is not None and self._keep is KeepSamples.STACK:
             self._arrays["samples"][(slice(None), *where)] = update.samples
         elif update.samples is not None and self._keep is KeepSamples.SEPARATE:

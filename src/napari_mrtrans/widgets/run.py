@@ -59,6 +59,7 @@ class Run:
             sampler=advanced.sampler,
             device=advanced.device,
             batch=advanced.batch,
+            prepare=advanced.prepare,
         )
         self.layers = ResultLayers(
             viewer,
@@ -69,7 +70,12 @@ class Run:
             record=self._record,
             keep=advanced.keep_samples,
             deterministic=self.deterministic,
+            calibrated=advanced.calibrated,
         )
+        calibration = checkpoint.calibration
+        self.ood = calibration.ood if calibration else None
+        corrected = calibration is not None and pair.key in calibration.spread and advanced.calibrated
+        self.std_kind = "calibrated" if corrected else "population"
 
     @property
     def anchor(self) -> Image:
@@ -95,5 +101,6 @@ class Run:
         }
         if not self.deterministic:
             record["sampler"] = self.request.sampler or checkpoint.card.sampler.name
+            record["std"] = self.std_kind
             record["steps"] = self.request.steps or checkpoint.card.sampler.steps
         return record

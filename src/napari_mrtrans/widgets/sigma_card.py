@@ -1,4 +1,4 @@
-"""The σ̂ card: how much the samples differ, overall and slice by slice."""
+"""The σ̂ card: how much the samples differ, overall and slice by slice, and what that says of the input."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
-from ..contrasts import Contrast
+from ..contrasts import Pair
+from ..ood import OodCalibration, verdict
 from .plots import SlicePlot
+from .range_bar import RangeBar
 
 
 class SigmaCard(QFrame):
-    """σ̂ of the finished slices, as a number, a sentence and a clickable curve.
+    """σ̂ and P(OOD) of the finished slices: numbers, a verdict, a bar, a sentence and a clickable curve.
 
-    σ̂ is the standard deviation over the samples, averaged over the head, in the target's normalised units.
+    σ̂ is the standard deviation over the samples, averaged over the head, in the target's normalised units. P(OOD) is
+    the calibrated probability that the input is unlike the training scans.
 
     Signals:
         slice_clicked: Index of the slice to show.
@@ -27,20 +30,28 @@ class SigmaCard(QFrame):
         self._headline = QLabel()
         self._sentence = QLabel()
         self._sentence.setWordWrap(True)
+        self.bar = RangeBar()
+        self.bar.hide()
         self.plot = SlicePlot()
         self.plot.slice_clicked.connect(self.slice_clicked)
         font = self._headline.font()
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.2)
         self._headline.setFont(font)
+        self._headline.setWordWrap(True)
+        self._headline.setToolTip(
+            "P(OOD) is the probability that this scan is unlike those the model was trained on, so that its answer may "
+            "be wrong. σ̂ is how far the samples differ from one another, averaged over the head."
+        )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        for widget in (self._headline, self._sentence, self.plot):
+        for widget in (self._headline, self.bar, self._sentence, self.plot):
             column.addWidget(widget)
         self._sum = 0.0
         self._voxels = 0
         self._sigma: NDArray[np.float64] = np.empty(0)
+        self._novelty: NDArray[np.float64] = np.empty(0)
 
     @property
     def overall(self) -> float:
@@ -56,26 +67,40 @@ class SigmaCard(QFrame):
         """Forget the last run."""
         self._sum, self._voxels = 0.0, 0
         self._sigma = np.full(n_slices, np.nan)
+        self._novelty = np.full(n_slices, np.nan)
         self.plot.set_values(self._sigma)
+        self.bar.hide()
         self._headline.clear()
         self._sentence.clear()
 
-    def add(self, index: int, sigma: float, voxels: int) -> None:
-        """Slice ``index`` is finished: its σ̂ over so many head voxels."""
+    def add(self, index: int, sigma: float, voxels: int, novelty: float) -> None:
+        """Slice ``index`` is finished: its σ̂ over so many head voxels, and how unlike the training scans it is."""
+        self._novelty[index] = novelty
         if voxels and np.isfinite(sigma):
             self._sum += sigma * voxels
             self._voxels += voxels
             self._sigma[index] = sigma
 
-    def redraw(self, n: int, target: Contrast) -> None:
-        """Show what was added, for ``n`` samples of ``target``."""
-        if not self._voxels:
+    def redraw(self, n: int, pair: Pair, ood: OodCalibration | None) -> None:
+        """Show what was added, for ``n`` samples, with P(OOD) where the checkpoint is calibrated."""
+        known = np.isfinite(self._sigma) | np.isfinite(self._novelty)
+        if not known.any():
             return
-        finished = int(np.isfinite(self._sigma).sum())
-        self._headline.setText(f"σ̂ = {self.overall:.4f}")
-        slices = "1 slice" if finished == 1 else f"{finished} slices"
-        self._sentence.setText(
-            f"Over {slices}, the {n} samples of a voxel spread by ±{100 * self.overall:.1f} % "
-            f"of the {target} intensity range."
-        )
-        self.plot.set_values(self._sigma)
+        parts = [f"σ̂ = {self.overall:.4f}"] if self._voxels else []
+        if ood is not None:
+            scores = ood.scores(pair.key, n, self.overall, self._sigma, self._novelty)
+            probability = ood.assess(scores)
+            self.bar.show_value(scores["sigma_hat"], ood.ranges.get(pair.key))
+            if probability is not None:
+                parts.append(f"P(OOD) = {probability:.2f}: {verdict(probability)}")
+        self._headline.setText(" · ".join(parts))
+        slices = "1 slice" if known.sum() == 1 else f"{known.sum()} slices"
+        if self._voxels:
+            self._sentence.setText(
+                f"Over {slices}, the {n} samples of a voxel spread by ±{100 * self.overall:.1f} % "
+                f"of the {pair.target} intensity range."
+            )
+            self.plot.set_values(self._sigma)
+        else:
+            self._sentence.setText(f"Over {slices}; this model gives one answer and no spread.")
+        self.plot.setVisible(bool(self._voxels))

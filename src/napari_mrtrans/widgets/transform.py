@@ -105,7 +105,7 @@ class TransformWidget(QWidget):
             self._fail(str(error))
             return
         self.card.begin(run.n_slices)
-        self.card.setVisible(run.n > 1)
+        self.card.setVisible(run.n > 1 or run.ood is not None)
         self._mark_slice()
         run.layers.show_std(self.compare.isChecked())
         self._say("")
@@ -178,7 +178,7 @@ class TransformWidget(QWidget):
         if self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
         run.add(update)
-        self.card.add(update.index, update.sigma_hat, update.voxels)
+        self.card.add(update.index, update.sigma_hat, update.voxels, update.novelty)
 
     def _tick(self) -> None:
         """Show what came in since the last time."""
@@ -192,7 +192,7 @@ class TransformWidget(QWidget):
             # One more picture in the row: each has become smaller.
             self._viewer.reset_view()
         run.layers.refresh()
-        self.card.redraw(run.n, run.pair.target)
+        self.card.redraw(run.n, run.pair, run.ood)
         step = run.monitor.step
         if step is not None and self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)

@@ -15,12 +15,12 @@ from scipy import ndimage
 from torch.utils.data import DataLoader, Dataset
 
 from ...contrasts import Contrast, Pair
-from ...errors import RecipeError
+from ...errors import MrtransError, RecipeError
 from ...intensity import HEADROOM
 from ...models.base import Batch, contrast_index
 from ..recipe import Augmentation, Recipe, Stage
-from .bids import Session
-from .store import Decoded, decode
+from .phantom import Phantom
+from .store import Decoded, Readable, decode
 
 Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
 
@@ -29,7 +29,7 @@ Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
 class Source:
     """Sessions and how they are read; small enough to send to a worker process, which decodes on first use."""
 
-    sessions: tuple[Session, ...]
+    sessions: tuple[Readable, ...]
     spacing: float
     cache: Path
 
@@ -37,16 +37,7 @@ class Source:
         return _open(self.sessions[index], self.spacing, self.cache)
 
 
-@lru_cache(maxsize=4096)
-def _open_key(name: str, files: tuple[Path, ...], spacing: float, cache: Path) -> dict[str, Decoded]:
-    return {}
-
-
-def _open(session: Session, spacing: float, cache: Path) -> Decoded:
-    box = _open_key(session.name, tuple(session.files.values()), spacing, cache)
-    if "value" not in box:
-        box["value"] = decode(session, spacing, cache)
-    return box["value"]
+_open = lru_cache(maxsize=4096)(decode)
 
 
 class TrainingSlices(Dataset[Item]):
@@ -57,18 +48,24 @@ class TrainingSlices(Dataset[Item]):
         self.recipe = recipe
         self.stage = stage
         self.offset = offset
-        self.usable = [
-            (index, tuple(p for p in recipe.pairs if p.source in session.files and p.target in session.files))
+        usable = [
+            (index, pairs)
             for index, session in enumerate(source.sessions)
+            if (pairs := tuple(p for p in recipe.pairs if {*p} <= {*session.contrasts}))
         ]
-        self.usable = [entry for entry in self.usable if entry[1]]
+        self.phantoms = [entry for entry in usable if isinstance(source.sessions[entry[0]], Phantom)]
+        self.scanned = [entry for entry in usable if entry not in self.phantoms]
 
     def __len__(self) -> int:
         return self.stage.steps * self.stage.batch
 
     def __getitem__(self, i: int) -> Item:
         rng = np.random.default_rng([self.recipe.seed, self.offset + i])
-        index, pairs = self.usable[int(rng.integers(len(self.usable)))]
+        usable = self.scanned or self.phantoms
+        options = self.recipe.data.phantom
+        if options and self.scanned and self.phantoms and rng.random() < options.share:
+            usable = self.phantoms
+        index, pairs = usable[int(rng.integers(len(usable)))]
         pair = pairs[int(rng.integers(len(pairs)))]
         decoded = self.source[index]
         allowed = slice_weights(decoded, self.recipe)
@@ -177,13 +174,20 @@ def batches(dataset: TrainingSlices, first_step: int, workers: int, rank: int = 
     """Batches of a stage from step ``first_step`` on, decoded and augmented in background processes.
 
     Of every global batch, process ``rank`` of ``world`` takes items ``rank``, ``rank + world``, …
+
+    Raises:
+        MrtransError: a session cannot be decoded.
     """
     order = range(first_step * dataset.stage.batch + rank, len(dataset), world)
     options: dict[str, Any] = {"prefetch_factor": 4} if workers else {}
     loader: DataLoader[Item] = DataLoader(
         dataset, dataset.stage.batch // world, sampler=order, num_workers=workers, collate_fn=collate, **options
     )
-    yield from loader
+    try:
+        yield from loader
+    except MrtransError as error:  # that of a background process comes as a traceback; its last line is ours
+        line = str(error).rstrip().splitlines()[-1]
+        raise type(error)(line.removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")) from None
 
 
 def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, multiple: int) -> list[tuple[Pair, Item]]:
@@ -193,8 +197,7 @@ def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, multiple: 
         return out
     for i in range(count):
         index = i % len(source.sessions)
-        files = source.sessions[index].files
-        usable = [p for p in pairs if p.source in files and p.target in files]
+        usable = [p for p in pairs if {*p} <= {*source.sessions[index].contrasts}]
         if not usable:
             continue
         pair = usable[i % len(usable)]

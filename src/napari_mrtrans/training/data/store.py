@@ -5,21 +5,39 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...contrasts import Contrast
-from ...errors import RecipeError
 from ...grid import Orientation, SliceGrid
 from ...intensity import HEADROOM, clean, head_mask, normalise
-from ...volume import Volume, read_mask
-from .bids import Session
+from ...volume import Volume
 
 #: Raise when what is stored changes.
 FORMAT = 1
+
+
+class Readable(Hashable, Protocol):
+    """What can be decoded: the files of a :class:`.bids.Session` or a :class:`.phantom.Phantom`."""
+
+    @property
+    def name(self) -> str:
+        """Unique within a training run."""
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """What :meth:`load` will give."""
+
+    def stamp(self) -> list[Any]:
+        """JSON that changes whenever the images do."""
+
+    def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:
+        """The images, all on one grid, and the lesion mask on it, if any."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +57,14 @@ class Decoded:
     marked: NDArray[np.bool_]
 
 
-def decode(session: Session, spacing: float, cache: Path) -> Decoded:
+def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
     """Decode a session, or open it from the cache.
 
     Raises:
         RecipeError: its contrasts lie on different grids.
         VolumeError: a file cannot be used.
     """
-    key = hashlib.sha256(
-        json.dumps([FORMAT, spacing, HEADROOM, [_stamp(p) for p in _paths(session)]]).encode()
-    ).hexdigest()[:24]
+    key = hashlib.sha256(json.dumps([FORMAT, spacing, HEADROOM, session.stamp()]).encode()).hexdigest()[:24]
     images_path, info_path = cache / f"{key}.npy", cache / f"{key}.json"
     if not info_path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -66,14 +82,9 @@ def decode(session: Session, spacing: float, cache: Path) -> Decoded:
     )
 
 
-def _decode(session: Session, spacing: float) -> tuple[NDArray[np.float16], dict[str, list]]:
-    volumes = {contrast: Volume.load(path, contrast) for contrast, path in session.files.items()}
+def _decode(session: Readable, spacing: float) -> tuple[NDArray[np.float16], dict[str, list]]:
+    volumes, mask = session.load()
     first = next(iter(volumes.values()))
-    for volume in volumes.values():
-        if volume.data.shape != first.data.shape or not np.allclose(volume.affine, first.affine, atol=1e-3):
-            raise RecipeError(
-                f"{session.name}: '{volume.name}' and '{first.name}' lie on different grids; co-register them first."
-            )
     orientation = Orientation.from_affine(first.affine)
     sizes = first.voxel_sizes[list(orientation.order)]
     arrays = {contrast: orientation.to_canonical(clean(volume.data)) for contrast, volume in volumes.items()}
@@ -84,24 +95,14 @@ def _decode(session: Session, spacing: float) -> tuple[NDArray[np.float16], dict
         [grid.to_model(normalise(array, masks[contrast], contrast)) for contrast, array in arrays.items()]
     )
     marked = np.zeros(len(head), dtype=bool)
-    if session.mask is not None:
-        mask = orientation.to_canonical(read_mask(session.mask, first))
-        marked = np.asarray((mask > 0).any(axis=(1, 2)))
+    if mask is not None:
+        marked = np.asarray(orientation.to_canonical(mask).any(axis=(1, 2)))
     info = {
         "contrasts": [contrast.value for contrast in arrays],
         "area": grid.to_model(head.astype(np.float32)).sum(axis=(1, 2)).round().astype(int).tolist(),
         "marked": marked.tolist(),
     }
     return np.clip(images, 0, 1).astype(np.float16), info
-
-
-def _paths(session: Session) -> list[Path]:
-    return [*session.files.values(), *([session.mask] if session.mask else [])]
-
-
-def _stamp(path: Path) -> list[str | int]:
-    stat = path.stat()
-    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
 
 
 def _write_atomic(path: Path, array: NDArray) -> None:

@@ -1,0 +1,47 @@
+"""Results kept as they come, so that what was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+Row = TypeVar("Row")
+
+
+class Finished(Generic[Row]):
+    """Rows computed earlier, one JSON document a line; a line cut short by a kill is left out.
+
+    Args:
+        path: The file; made when there is something to write.
+        kind: Dataclass of the rows.
+    """
+
+    def __init__(self, path: Path, kind: Callable[..., Row]) -> None:
+        self.path = path
+        self.rows: dict[str, Row] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                document = json.loads(line)
+                self.rows[document["key"]] = kind(**document["row"])
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def row(self, key: dict[str, Any], make: Callable[[], Row], *, again: bool = False) -> Row:
+        """The row of ``key`` if there is one and it is not wanted ``again``, else that of ``make``, which is kept."""
+        name = digest(key)
+        if again or name not in self.rows:
+            self.rows[name] = make()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                line = json.dumps({"key": name, "row": asdict(self.rows[name])})  # type: ignore[call-overload]
+                file.write("\n" * (file.tell() > 0) + line)
+        return self.rows[name]
+
+
+def digest(key: dict[str, Any]) -> str:
+    """A name for what identifies a row."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
