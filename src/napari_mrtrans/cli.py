@@ -122,6 +122,9 @@ def transform(
     repair: Annotated[
         bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
     ] = None,
+    prepare: Annotated[
+        bool | None, typer.Option("--prepare/--no-prepare", help="Brain extraction first; default: for whole heads.")
+    ] = None,
     save_samples: Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
     batch: Annotated[str, typer.Option(help="Images for each network call, or auto.")] = "auto",
@@ -146,7 +149,8 @@ def transform(
     with _progress(f"{volume.contrast}→{target} · {checkpoint.name}") as (tell, say):
         ensemble = run(
             volume, checkpoint, target=target, n=n, seed=seed, slices=bounds, steps=steps, sampler=sampler,
-            device=device, batch=batch, mask=head, repair=repair, keep_samples=save_samples, progress=tell, status=say,
+            device=device, batch=batch, mask=head, repair=repair, prepare=prepare, keep_samples=save_samples,
+            progress=tell, status=say,
         )  # fmt: skip
     for path in ensemble.save(output).values():
         typer.echo(f"wrote {path}")
@@ -182,6 +186,47 @@ class _progress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
+
+
+@app.command()
+def prepare(
+    scans: Annotated[list[Path], typer.Argument(metavar="IN...", help="NIfTI files of one session, or BIDS folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder (BIDS derivatives).")],
+    reference: Annotated[
+        str | None, typer.Option(help="Contrast whose grid all come onto; default: T1, else the finest voxels.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Brain mask on the reference's grid (one session).")] = None,
+    brain: Annotated[str, typer.Option(help="auto, built-in, or hd-bet, synthstrip, deepbet if installed.")] = "auto",
+    register: Annotated[bool, typer.Option("--register/--no-register", help="Register the contrasts.")] = True,
+    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="Correct the bias field (N4).")] = True,
+    strip: Annotated[bool, typer.Option("--strip/--no-strip", help="Keep the brain only.")] = True,
+) -> None:
+    """Raw scans in: co-registration, bias field, brain extraction; one folder for transform, evaluate and training."""
+    from .contrasts import Contrast
+    from .paths import check_folder
+    from .prepare.pipeline import Options, prepare_session
+    from .prepare.sessions import find_sessions
+    from .prepare.tools import check_tool
+
+    check_tool(brain)
+    chosen = None if reference is None else Contrast.parse(reference)
+    options = Options(register=register, bias=bias, strip=strip, reference=chosen, tool=brain)
+    sessions = find_sessions(scans)
+    if mask is not None and len(sessions) > 1:
+        raise MrtransError(f"--mask fits one session, and these are {len(sessions)}; prepare them one by one.")
+    check_folder(output)
+    failed = []
+    for session in sessions:
+        try:
+            for path in prepare_session(session, output, options, mask, typer.echo):
+                typer.echo(f"wrote {path}")
+        except MrtransError as error:
+            if len(sessions) == 1:
+                raise
+            failed.append(session.stem)
+            typer.echo(f"{session.stem}: {error}", err=True)
+    if failed:
+        raise MrtransError(f"{len(failed)} of {len(sessions)} sessions were not prepared: {', '.join(failed)}.")
 
 
 @app.command()

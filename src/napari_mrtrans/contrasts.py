@@ -33,6 +33,10 @@ class Contrast(StrEnum):
         raise MrtransError(f"Unknown contrast '{text}'. Choose one of {', '.join(c.value for c in cls)}.")
 
 
+#: The suffix of an image's name in BIDS.
+BIDS_SUFFIX = {Contrast.T1: "T1w", Contrast.T2: "T2w", Contrast.PD: "PDw", Contrast.FLAIR: "FLAIR"}
+
+
 class Pair(NamedTuple):
     """One transformation, e.g. ``T1→T2``."""
 

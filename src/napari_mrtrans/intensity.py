@@ -14,6 +14,12 @@ from numpy.typing import NDArray
 from .contrasts import Contrast
 from .errors import VolumeError
 
+#: Beyond these a head is whole: its volume in ml, or the area of its largest slice in cm². The brains of our training
+#: subjects reach 1639 and 201; whole heads start at 2600 and 253, even where the neck is cut off.
+LARGEST_BRAIN = (2200.0, 230.0)
+#: The two axes that each axis is perpendicular to.
+_PLANES = ((1, 2), (0, 2), (0, 1))
+
 #: How many times the brain's median maps onto 1. Wide enough that lesions on FLAIR and fluid on T2 are not clipped.
 HEADROOM: dict[Contrast, float] = {Contrast.T1: 2.0, Contrast.T2: 3.5, Contrast.PD: 2.0, Contrast.FLAIR: 3.0}
 
@@ -49,6 +55,23 @@ def is_stripped(data: NDArray[np.float32]) -> bool:
     """Whether the background is exactly 0, as after brain extraction; scanners leave noise there."""
     positive = data > 0
     return bool(positive.mean() <= 0.9 and _corners(positive).mean() <= 0.3)
+
+
+def is_whole_head(data: NDArray[np.float32], voxel_sizes: NDArray[np.floating]) -> bool:
+    """Whether skull and scalp are still there: noise in the background, or too large for a brain.
+
+    Many scanners and archives set the air around a head to exactly 0, so that alone does not make it stripped.
+
+    Args:
+        data: Non-negative.
+        voxel_sizes: In mm, for each axis.
+    """
+    if not is_stripped(data):
+        return True
+    head = head_mask(data)
+    voxel = float(np.prod(voxel_sizes))
+    areas = (head.sum(axis=plane).max() * voxel / voxel_sizes[axis] for axis, plane in enumerate(_PLANES))
+    return bool(head.sum() * voxel / 1e3 > LARGEST_BRAIN[0] or max(areas) / 1e2 > LARGEST_BRAIN[1])
 
 
 def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from .contrasts import Contrast, Pair
 from .errors import CheckpointError, MrtransError, VolumeError
 from .grid import Orientation, SliceGrid
 from .image_quality import MIN_AREA
-from .intensity import clean, head_mask, is_stripped, normalise
+from .intensity import clean, head_mask, is_whole_head, normalise
 from .library import does_not_serve_line
 from .volume import Volume
 
@@ -45,7 +45,7 @@ class Job:
     notices: tuple[str, ...] = ()
 
 
-def prepare(
+def check_request(
     volume: Volume,
     checkpoint: Checkpoint,
     target: Contrast | str,
@@ -79,14 +79,15 @@ def prepare(
     sizes = volume.voxel_sizes[list(orientation.order)]
     grid = SliceGrid.fit(canonical, (float(sizes[1]), float(sizes[2])), checkpoint.card.grid.spacing_mm, BOX_STEP)
     order = _visiting_order(canonical, orientation, start_slice, slices)
-    notices = () if mask is not None or is_stripped(data) else (WHOLE_HEAD.format(volume.name),)
+    whole = mask is None and is_whole_head(data, volume.voxel_sizes)
+    notices = (WHOLE_HEAD.format(volume.name),) if whole else ()
     repair = checkpoint.repairs_outliers if repair is None else repair
     return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, repair, notices)
 
 
 def spread_slices(volume: Volume, checkpoint: Checkpoint, pair: Pair, count: int) -> range:
     """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume)."""
-    job = prepare(volume, checkpoint, pair.target, pair.source)
+    job = check_request(volume, checkpoint, pair.target, pair.source)
     area = job.mask.sum(axis=(1, 2))
     ends = (
         job.orientation.slice_index(int(i), len(area)) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]]

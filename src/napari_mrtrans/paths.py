@@ -30,6 +30,11 @@ def training_cache_dir() -> Path:
     return platformdirs.user_cache_path(_APP) / "training"
 
 
+def prepared_cache_dir() -> Path:
+    """Brain masks and bias fields of whole heads that were prepared while they were transformed."""
+    return platformdirs.user_cache_path(_APP) / "prepared"
+
+
 def metrics_cache_dir() -> Path:
     """Downloaded weights of the networks that metrics use."""
     return platformdirs.user_cache_path(_APP) / "metrics"

@@ -16,7 +16,8 @@ from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import sigma_hat
 from .errors import MrtransError, OutOfMemory
 from .image_quality import MIN_AREA, features
-from .job import Job, Range, prepare
+from .job import Job, Range, check_pair, check_request
+from .prepare.whole_head import fit_for_models
 from .statistics import repair_outliers
 from .volume import Volume
 
@@ -77,6 +78,7 @@ def stream(
     batch: int | str = "auto",
     mask: NDArray[Any] | None = None,
     repair: bool | None = None,
+    prepare: bool | None = None,
     cancel: Callable[[], bool] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     status: Callable[[str], None] | None = None,
@@ -103,6 +105,8 @@ def stream(
         mask: Head mask, same shape as the volume; None = found automatically.
         repair: Replace outliers of the mean by the median (:func:`~napari_mrtrans.statistics.repair_outliers`); None =
             as the model's family needs it, that is for ddpm. Not above 64 samples, of which no median is held.
+        prepare: Extract the brain and correct the bias field first; None = for whole heads without a mask
+            (:func:`~napari_mrtrans.prepare.whole_head.fit_for_models`).
         cancel: Polled before every network call; when true, the generator ends.
         on_step: Told (done, total) network calls of the current batch.
         status: Told one-line notices for the user.
@@ -114,8 +118,12 @@ def stream(
         MrtransError: the request cannot be served; nothing has been computed then.
         OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
     """
-    job = prepare(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask, repair)
-    yield from _run(job, checkpoint, device, _check_batch(batch), cancel, on_step, status or (lambda line: None))
+    say = status or (lambda line: None)
+    check_pair(volume, checkpoint, source, target)
+    size = _check_batch(batch)
+    volume, mask = fit_for_models(volume, mask, prepare, say)
+    job = check_request(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask, repair)
+    yield from _run(job, checkpoint, device, size, cancel, on_step, say)
 
 
 def _check_batch(batch: int | str) -> int | None:

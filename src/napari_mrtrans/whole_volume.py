@@ -17,6 +17,7 @@ from .ensemble import Ensemble, sigma_hat
 from .errors import MrtransError
 from .job import Range, check_pair, spread_slices
 from .ood import verdict
+from .prepare.whole_head import fit_for_models
 from .streaming import SliceUpdate, stream
 from .volume import Volume
 
@@ -36,6 +37,7 @@ def transform(
     batch: int | str = "auto",
     mask: NDArray[Any] | None = None,
     repair: bool | None = None,
+    prepare: bool | None = None,
     keep_samples: bool = False,
     progress: Callable[[SliceUpdate], None] | None = None,
     status: Callable[[str], None] | None = None,
@@ -74,7 +76,7 @@ def transform(
     repaired = 0
     for update in stream(
         volume, checkpoint, target=target, source=source, n=n, seed=seed, slices=slices, steps=steps, sampler=sampler,
-        device=device, batch=batch, mask=mask, repair=repair, status=note,
+        device=device, batch=batch, mask=mask, repair=repair, prepare=prepare, status=note,
     ):  # fmt: skip
         where: list[Any] = [slice(None)] * 3
         where[axis] = update.index
@@ -146,10 +148,15 @@ def assess(
     Raises:
         MrtransError: the request cannot be served.
     """
+    notices: list[str] = []
+    volume, mask = fit_for_models(volume, None, None, notices.append)
     where = spread_slices(volume, checkpoint, check_pair(volume, checkpoint, None, target), count)
-    info = transform(volume, checkpoint, target=target, n=n, seed=seed, slices=where, device=device).info
+    info = transform(
+        volume, checkpoint, target=target, n=n, seed=seed, slices=where, device=device, mask=mask,
+        prepare=False, status=notices.append,
+    ).info
     names = ("input", "source", "target", "checkpoint", "sha256", "n", "seed", "slices_done", "sigma_hat")
-    return {name: info[name] for name in (*names, "ood_probability", "verdict", "ood_scores", "notices")}
+    return {**{name: info[name] for name in (*names, "ood_probability", "verdict", "ood_scores")}, "notices": notices}
 
 
 def _number(value: float) -> float | None:

@@ -158,7 +158,7 @@ class View:
         ensemble = transform(
             self.opened.volume, checkpoint, target=self.pair.target, source=self.pair.source, n=n, steps=steps,
             seed=seed, device=device, slices=(slices.start, slices.stop), keep_samples=not checkpoint.deterministic,
-            progress=progress,
+            prepare=False, progress=progress,
         )  # fmt: skip
         seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
         samples = None if ensemble.samples is None else ensemble.samples[(slice(None), *self.window)]

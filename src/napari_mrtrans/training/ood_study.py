@@ -18,7 +18,7 @@ from .. import __version__
 from ..checkpoint import Checkpoint
 from ..contrasts import Contrast, Pair
 from ..image_quality import features
-from ..job import prepare, spread_slices
+from ..job import check_request, spread_slices
 from ..streaming import stream
 from ..volume import Volume, read_mask
 from .data.bids import Session
@@ -168,7 +168,7 @@ class _Input:
         wanted = self._slices(volume, checkpoint, settings.slices)
         updates = stream(
             volume, checkpoint, target=self.pair.target, n=settings.n, seed=settings.seed, slices=wanted,
-            device=settings.device,
+            device=settings.device, prepare=False,
         )  # fmt: skip
         known = [u for u in updates if np.isfinite(u.sigma_hat)]
         voxels = sum(u.voxels for u in known)
@@ -213,6 +213,6 @@ class _Input:
 
 def source_features(volume: Volume, checkpoint: Checkpoint, pair: Pair, slices: range) -> NDArray[np.float64]:
     """Quality features of these axial slices, (slices, features)."""
-    job = prepare(volume, checkpoint, pair.target, pair.source)
+    job = check_request(volume, checkpoint, pair.target, pair.source)
     images = (job.images[job.orientation.slice_index(index, len(job.mask))] for index in slices)
     return np.stack([features(job.grid.to_model(image)) for image in images])

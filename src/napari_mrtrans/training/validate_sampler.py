@@ -230,7 +230,7 @@ def _draw(
         [update] = stream(
             case.volume, checkpoint, target=case.pair.target, source=case.pair.source, n=min(MAX_HELD, n - first),
             seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]), slices=(index, index + 1), steps=steps,
-            sampler=sampler, device=device, status=note,
+            sampler=sampler, device=device, prepare=False, status=note,
             on_step=lambda *_: calls.append(time.perf_counter()),
         )  # fmt: skip
         assert update.samples is not None

@@ -52,6 +52,9 @@ class Advanced(QCollapsible):
         self._calibrated.setToolTip(
             "Correct the standard deviation so that 90 % of the errors on validation subjects lie where it says."
         )
+        self._prepare = QCheckBox("Prepare whole heads")
+        self._prepare.setChecked(True)
+        self._prepare.setToolTip("Where skull and scalp are still there: extract the brain, correct the bias field.")
 
         inner = QWidget()
         form = QFormLayout(inner)
@@ -66,6 +69,7 @@ class Advanced(QCollapsible):
         ):
             form.addRow(label, field)
         form.addRow(self._calibrated)
+        form.addRow(self._prepare)
         self.addWidget(inner)
 
     def _title(self, expanded: bool) -> None:
@@ -120,6 +124,11 @@ class Advanced(QCollapsible):
     def calibrated(self) -> bool:
         """Show the corrected standard deviation where there is one."""
         return self._calibrated.isChecked()
+
+    @property
+    def prepare(self) -> bool | None:
+        """None: whole heads are prepared; False: nothing is."""
+        return None if self._prepare.isChecked() else False
 
 
 def _optional_number(unset: str, maximum: int) -> QSpinBox:

@@ -59,6 +59,7 @@ class Run:
             sampler=advanced.sampler,
             device=advanced.device,
             batch=advanced.batch,
+            prepare=advanced.prepare,
         )
         self.layers = ResultLayers(
             viewer,

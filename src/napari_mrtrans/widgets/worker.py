@@ -44,6 +44,7 @@ class Request:
     sampler: str | None = None
     device: str = "auto"
     batch: int | str = "auto"
+    prepare: bool | None = None
 
 
 @dataclass(eq=False)
@@ -92,6 +93,7 @@ def stream(request: Request, monitor: Monitor) -> Iterable[SliceUpdate]:
         sampler=request.sampler,
         device=request.device,
         batch=request.batch,
+        prepare=request.prepare,
         cancel=monitor.cancel.is_set,
         on_step=monitor.on_step,
         status=monitor.notify,

@@ -1,0 +1,1 @@
+"""Raw scans in: co-registration, bias field, brain extraction. Knows no models and no torch."""

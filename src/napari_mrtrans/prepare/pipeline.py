@@ -1,0 +1,186 @@
+"""One session prepared: registered, bias-corrected, stripped, checked by eye, and written as BIDS derivatives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..contrasts import BIDS_SUFFIX, Contrast
+from ..errors import MrtransError
+from ..intensity import clean, head_mask
+from ..paths import write_together
+from ..volume import Volume, read_mask
+from .bias import log_bias, remove_bias
+from .images import resample
+from .qc import save_picture
+from .register import Registration, register
+from .sessions import RawSession
+from .whole_head import FORMAT, prepare_volume
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to do with a session.
+
+    Attributes:
+        register: Find how the contrasts lie to one another; else their headers are believed.
+        bias: Correct the bias field.
+        strip: Keep the brain only.
+        reference: The contrast whose grid all come onto; None = T1, else the one with the smallest voxels.
+        tool: Brain extraction: ``auto``, ``built-in``, or one of :data:`.tools.TOOLS`.
+    """
+
+    register: bool = True
+    bias: bool = True
+    strip: bool = True
+    reference: Contrast | None = None
+    tool: str = "auto"
+
+
+def prepare_session(
+    session: RawSession, output: Path, options: Options | None = None, mask: Path | None = None, say: Say = print
+) -> list[Path]:
+    """Prepare a session and write it below ``output``; finished work is not done again.
+
+    The contrasts come onto the reference's own grid, whatever its spacing: the trainer and the models bring slices to
+    their own spacing themselves, and resampling once is better than twice. Intensities keep their units.
+
+    Args:
+        session: Its files.
+        output: A BIDS derivatives folder; made if need be.
+        options: What to do.
+        mask: Brain mask on the reference's grid; None = found.
+        say: Told what is going on, one line each.
+
+    Returns:
+        The files of this session: one image for each contrast, brain mask, picture, JSON.
+
+    Raises:
+        MrtransError: a scan cannot be used, does not match the reference, or the folder cannot be written.
+    """
+    options = options or Options()
+    began = time.perf_counter()
+    folder, stem = output / session.folder, session.stem
+    key = _key(session, options, mask)
+    record = folder / f"{stem}_desc-preproc.json"
+    if (done := _finished(record, key)) is not None:
+        say(f"{stem}: done before, nothing to do")
+        return done
+    volumes = {contrast: Volume.load(path, contrast) for contrast, path in session.files.items()}
+    chosen = _reference(volumes, options.reference, session)
+    reference = volumes.pop(chosen)
+    say(f"{stem}: {', '.join(session.files)} onto the grid of {chosen}")
+    motions: dict[Contrast, Registration] = {}
+    onto = {chosen: clean(reference.data)}
+    for contrast, volume in volumes.items():
+        if options.register:
+            motions[contrast] = found = register(reference, volume)
+            say(f"{stem}: {contrast} registered, NMI {found.nmi_before:.3f} to {found.nmi_after:.3f}")
+        onto[contrast] = resample(volume, reference, motions[contrast].matrix if options.register else np.eye(4))
+    brain, method = _brain(reference, mask, options)
+    if options.strip:
+        say(f"{stem}: brain mask ({method}), {brain.sum() * np.prod(reference.voxel_sizes) / 1000.0:.0f} ml")
+    images = {}
+    for contrast, data in onto.items():
+        volume = replace(reference, data=data, contrast=contrast)
+        if options.bias:
+            volume.data = remove_bias(volume, log_bias(volume, brain & (data > 0)))
+        images[contrast] = np.where(brain, volume.data, 0.0) if options.strip else volume.data
+    info: dict[str, Any] = {
+        "napari_mrtrans": __version__,
+        "SimpleITK": version("SimpleITK"),
+        "key": key,
+        "options": asdict(options),
+        "sources": {contrast: str(path) for contrast, path in session.files.items()},
+        "reference": chosen,
+        "registration": {
+            contrast: {
+                "to_moving_ras_mm": found.matrix.round(6).tolist(),
+                "degrees": round(found.degrees, 3),
+                "nmi_before": round(found.nmi_before, 4),
+                "nmi_after": round(found.nmi_after, 4),
+            }
+            for contrast, found in motions.items()
+        },
+        "brain": {"method": method, "millilitres": round(float(brain.sum() * np.prod(reference.voxel_sizes)) / 1e3, 1)}
+        if options.strip
+        else None,
+        "files": [],
+        "seconds": round(time.perf_counter() - began, 1),
+        "intended_use": "research only, not for diagnosis",
+    }
+    names: dict[str, Callable[[Path], object]] = {
+        f"{stem}_desc-preproc_{BIDS_SUFFIX[contrast]}.nii.gz": reference.image_like(data).to_filename
+        for contrast, data in images.items()
+    }
+    if options.strip:
+        names[f"{stem}_desc-brain_mask.nii.gz"] = reference.image_like(brain).to_filename
+    shown = {contrast: replace(reference, data=data, contrast=contrast) for contrast, data in onto.items()}
+    names[f"{stem}_desc-preproc_qc.png"] = lambda path: save_picture(
+        path, shown, brain if options.strip else None, stem
+    )
+    info["files"] = list(names)
+    write_together(output, {"dataset_description.json": _description()})
+    return write_together(folder, {**names, record.name: json.dumps(info, indent=2) + "\n"})
+
+
+def _reference(volumes: dict[Contrast, Volume], wanted: Contrast | None, session: RawSession) -> Contrast:
+    if wanted is not None and wanted not in volumes:
+        raise MrtransError(f"{session.stem} has no {wanted} to serve as reference, only {', '.join(volumes)}.")
+    if wanted is not None:
+        return wanted
+    return Contrast.T1 if Contrast.T1 in volumes else min(volumes, key=lambda c: volumes[c].voxel_sizes.prod())
+
+
+def _brain(reference: Volume, mask: Path | None, options: Options) -> tuple[NDArray[np.bool_], str]:
+    """The brain, or, where it is not to be stripped, the head; and where the outline came from."""
+    if not options.strip:
+        return head_mask(clean(reference.data)), "head"
+    given = None if mask is None else read_mask(mask, reference)
+    if given is not None and not given.any():
+        raise MrtransError(f"The mask '{mask}' is empty.")
+    prepared = prepare_volume(reference, mask=given, bias=False, tool=options.tool)
+    return prepared.mask, prepared.method
+
+
+def _key(session: RawSession, options: Options, mask: Path | None) -> str:
+    """Tells by content whether finished work is this work."""
+    digest = hashlib.sha256(repr((FORMAT, options, [str(contrast) for contrast in session.files])).encode())
+    for path in [*session.files.values(), *([mask] if mask else [])]:
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise MrtransError(f"'{path}' cannot be read ({error.strerror}).") from None
+    return digest.hexdigest()
+
+
+def _finished(record: Path, key: str) -> list[Path] | None:
+    """The files that ``record`` tells of, if it is of this work and all are there."""
+    try:
+        info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    files = [*(record.with_name(name) for name in info.get("files", [])), record]
+    return files if info.get("key") == key and all(path.is_file() for path in files) else None
+
+
+def _description() -> str:
+    document = {
+        "Name": "Scans prepared for contrast transformation",
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "napari-mrtrans", "Version": __version__, "Description": "napari-mrtrans prepare"}],
+    }
+    return json.dumps(document, indent=2) + "\n"

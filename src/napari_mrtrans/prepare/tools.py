@@ -1,0 +1,102 @@
+"""Brain extraction by programs that the user has installed: HD-BET, SynthStrip, deepbet."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contrasts import Contrast
+from ..volume import Volume, read_mask
+from .brain import BrainError, brain_mask
+
+BUILT_IN = "built-in"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A command that writes a brain mask.
+
+    Attributes:
+        program: Its name on the PATH.
+        arguments: For (input, output image, output mask).
+        mask: File name of the mask that it writes beside ``brain.nii.gz``.
+        contrasts: What it was trained on.
+    """
+
+    program: str
+    arguments: Callable[[str, str, str], list[str]]
+    mask: str = "mask.nii.gz"
+    contrasts: tuple[Contrast, ...] = tuple(Contrast)
+
+
+#: In order of preference.
+TOOLS = {
+    "hd-bet": Tool(
+        "hd-bet",
+        lambda image, brain, _: ["-i", image, "-o", brain, "-device", "cpu", "--disable_tta", "--save_bet_mask"],
+        mask="brain_bet.nii.gz",
+    ),
+    "synthstrip": Tool("mri_synthstrip", lambda image, brain, mask: ["-i", image, "-o", brain, "-m", mask]),
+    "deepbet": Tool(
+        "deepbet-cli", lambda image, brain, mask: ["-i", image, "-o", brain, "-m", mask], contrasts=(Contrast.T1,)
+    ),
+}
+
+
+def check_tool(name: str) -> None:
+    """Whether ``name`` is ``auto``, ``built-in``, or a tool that is installed.
+
+    Raises:
+        BrainError: it is not.
+    """
+    if name not in ("auto", BUILT_IN, *TOOLS):
+        raise BrainError(f"Unknown brain extraction '{name}'. Choose one of auto, {BUILT_IN}, {', '.join(TOOLS)}.")
+    if name in TOOLS and not shutil.which(TOOLS[name].program):
+        raise BrainError(f"'{TOOLS[name].program}' is not installed. Install it, or use --brain {BUILT_IN}.")
+
+
+def choose_tool(name: str, contrast: Contrast | None) -> str:
+    """``name``, or for ``auto`` the first tool installed that knows the contrast, else the built-in.
+
+    Raises:
+        BrainError: unknown, or not installed.
+    """
+    check_tool(name)
+    if name != "auto":
+        return name
+    usable = (key for key, tool in TOOLS.items() if contrast in tool.contrasts and shutil.which(tool.program))
+    return next(usable, BUILT_IN)
+
+
+def extract(volume: Volume, tool: str) -> NDArray[np.bool_]:
+    """The brain mask of a whole head on its own grid, by a name that :func:`choose_tool` gave.
+
+    Raises:
+        BrainError: no plausible brain was found, or the program failed.
+        VolumeError: the volume is too thin for the built-in extraction.
+    """
+    if tool == BUILT_IN:
+        return brain_mask(volume)
+    chosen = TOOLS[tool]
+    with TemporaryDirectory() as folder:
+        image, brain, mask = (Path(folder) / name for name in ("head.nii.gz", "brain.nii.gz", chosen.mask))
+        volume.image_like(volume.data).to_filename(image)
+        try:
+            subprocess.run(
+                [chosen.program, *chosen.arguments(str(image), str(brain), str(mask))],
+                check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            found = read_mask(mask, volume)
+        except subprocess.CalledProcessError as error:
+            lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
+            raise BrainError(f"'{chosen.program}' failed ({lines[-1]}). Use --brain {BUILT_IN}, or --mask.") from None
+    if not found.any():
+        raise BrainError(f"'{chosen.program}' found no brain in '{volume.name}'. Use --brain {BUILT_IN}, or --mask.")
+    return found

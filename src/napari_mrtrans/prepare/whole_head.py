@@ -1,0 +1,147 @@
+"""One whole head made fit for a model, on its own grid; what was found is kept, so the second time is instant."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MrtransError, VolumeError
+from ..intensity import clean, head_mask, is_whole_head
+from ..paths import prepared_cache_dir
+from ..volume import Volume
+from .bias import log_bias, remove_bias
+from .tools import choose_tool, extract
+
+#: Raise when the same volume would come out differently.
+FORMAT = 1
+GIVEN, STRIPPED = "given", "already stripped"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A brain on the grid of the volume it came from.
+
+    Attributes:
+        volume: As given, with bias-corrected intensities, 0 outside the brain.
+        mask: The brain.
+        method: Where the mask came from: ``given``, ``already stripped``, ``built-in`` or the name of a tool.
+    """
+
+    volume: Volume
+    mask: NDArray[np.bool_]
+    method: str
+
+
+def prepare_volume(
+    volume: Volume,
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    bias: bool = True,
+    tool: str = "auto",
+    cache: Path | None = None,
+) -> Prepared:
+    """Brain mask and bias correction of one volume, which keeps its grid, units and everything else.
+
+    Args:
+        volume: A whole head, or a brain already stripped (which keeps its own outline).
+        mask: Its brain, if known; same shape.
+        bias: Correct the bias field (N4).
+        tool: ``auto``, ``built-in``, or one of :data:`.tools.TOOLS`.
+        cache: Where results are kept by the volume's content; None = the user's cache folder.
+
+    Raises:
+        VolumeError: the volume is too thin to see a head in it.
+        BrainError: no plausible brain was found, or the tool is not installed or failed.
+    """
+    data = clean(volume.data)
+    if mask is not None:
+        method = GIVEN
+    elif not is_whole_head(data, volume.voxel_sizes):
+        mask, method = head_mask(data), STRIPPED
+    else:
+        method = choose_tool(tool, volume.contrast)
+    folder = prepared_cache_dir() if cache is None else cache
+    kept = folder / f"{_key(volume, method, mask, bias)}.npz"
+    found = _read(kept, volume)
+    if found is None:
+        inside = extract(volume, method) if mask is None else mask
+        field = log_bias(volume, inside) if bias else np.zeros((0, 0, 0), dtype=np.float32)
+        found = inside, field
+        _write(kept, *found)
+    inside, field = found
+    corrected = remove_bias(volume, field) if bias else data
+    brain = Volume(
+        np.where(inside, corrected, 0.0), volume.affine, volume.contrast, volume.name, volume.path, volume.header
+    )
+    return Prepared(brain, inside, method)
+
+
+def fit_for_models(
+    volume: Volume, mask: NDArray[Any] | None, prepare: bool | None, say: Callable[[str], None]
+) -> tuple[Volume, NDArray[Any] | None]:
+    """The volume and mask to transform: prepared where that is wanted, else as they are.
+
+    Args:
+        volume: The input.
+        mask: Its brain, if known.
+        prepare: True: prepare; False: don't; None: whole heads without a mask are prepared, and where that fails are
+            taken as they are.
+        say: Told what is done.
+
+    Raises:
+        MrtransError: ``prepare`` is True and the volume cannot be prepared.
+    """
+    if prepare is None and (mask is not None or not is_whole_head(clean(volume.data), volume.voxel_sizes)):
+        return volume, mask
+    if prepare is False:
+        return volume, mask
+    if mask is not None and np.shape(mask) != volume.data.shape:
+        raise VolumeError(f"The mask does not lie on the grid of '{volume.name}'.")
+    if prepare is None:
+        say(f"'{volume.name}' looks like a whole head; extracting its brain first.")
+    try:
+        prepared = prepare_volume(volume, mask=None if mask is None else np.nan_to_num(mask) > 0)
+    except MrtransError as error:
+        if prepare:
+            raise
+        say(str(error))
+        return volume, mask
+    return prepared.volume, prepared.mask
+
+
+def _key(volume: Volume, method: str, mask: NDArray[np.bool_] | None, bias: bool) -> str:
+    digest = hashlib.sha256(repr((FORMAT, volume.data.shape, method, bias)).encode())
+    digest.update(volume.affine.tobytes())
+    digest.update(volume.data.tobytes())
+    if mask is not None:
+        digest.update(np.packbits(mask).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _read(path: Path, volume: Volume) -> tuple[NDArray[np.bool_], NDArray[np.float32]] | None:
+    """What was kept, or None where nothing (or nothing readable) is."""
+    try:
+        with np.load(path) as kept:
+            bits = np.unpackbits(kept["mask"], count=volume.data.size).astype(bool)
+            return bits.reshape(volume.data.shape), kept["field"]
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def _write(path: Path, mask: NDArray[np.bool_], field: NDArray[np.float32]) -> None:
+    """A cache that cannot be written costs time, not the result."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.savez_compressed(file, mask=np.packbits(mask), field=field)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
