@@ -152,8 +152,16 @@ def assess(
     volume, mask = fit_for_models(volume, None, None, notices.append)
     where = spread_slices(volume, checkpoint, check_pair(volume, checkpoint, None, target), count)
     info = transform(
-        volume, checkpoint, target=target, n=n, seed=seed, slices=where, device=device, mask=mask,
-        prepare=False, status=notices.append,
+        volume,
+        checkpoint,
+        target=target,
+        n=n,
+        seed=seed,
+        slices=where,
+        device=device,
+        mask=mask,
+        prepare=False,
+        status=notices.append,
     ).info
     names = ("input", "source", "target", "checkpoint", "sha256", "n", "seed", "slices_done", "sigma_hat")
     return {**{name: info[name] for name in (*names, "ood_probability", "verdict", "ood_scores")}, "notices": notices}
