@@ -49,6 +49,7 @@ IXI = {
     "one folder": [f"IXI{name}.nii.gz" for name in ("002-Guys-0828-T1", "002-Guys-0828-T2", "002-Guys-0828-PD")],
     "archives": [f"IXI-{c}/IXI002-Guys-0828-{c}.nii.gz" for c in ("T1", "T2", "PD")],
     "BIDS": [f"sub-IXI002Guys0828/anat/sub-IXI002Guys0828_{c}w.nii.gz" for c in ("T1", "T2", "PD")],
+    "prepared": [f"sub-IXI002Guys0828/anat/sub-IXI002Guys0828_desc-preproc_{c}w.nii.gz" for c in ("T1", "T2", "PD")],
 }
 
 
@@ -56,6 +57,7 @@ IXI = {
 def test_ixi(layout: str, tmp_path: Path) -> None:
     root = fill(tmp_path, *IXI[layout], "IXI012-HH-1211-T1.nii.gz", "IXI012-HH-1211-MRA.nii.gz")
     fill(root, "IXI035-IOP-0873-T2.nii.gz", "IXI035-IOP-0873-DTI-00.nii.gz", "IXI099-IOP-0001-MRA.nii.gz")
+    fill(root, "sub-IXI002Guys0828/anat/sub-IXI002Guys0828_desc-brain_mask.nii.gz")
     found = read_folder(root)
     assert summary(found, root) == {
         "sub-IXI002Guys0828": dict(zip(("T1", "T2", "PD"), IXI[layout], strict=True)),
@@ -91,6 +93,18 @@ def test_oasis(folder: str, tmp_path: Path) -> None:
         "sub-OAS30001/ses-d2430": {"FLAIR": "sub-OAS30001/ses-d2430/anat/sub-OAS30001_sess-d2430_FLAIR.nii.gz"},
     }
     assert found.skipped == ["sub-OAS30001/ses-d3000: none of its images is T1, T2, PD or FLAIR"]
+
+
+@pytest.mark.parametrize("subject", ["sub-OAS30001", "sub-01"])
+def test_prepared_sessions(subject: str, tmp_path: Path) -> None:
+    """A brain mask is neither a contrast nor the experts' mask."""
+    stem = f"{subject}/ses-d0129/anat/{subject}_ses-d0129_desc-"
+    root = fill(tmp_path, *(f"{stem}{name}.nii.gz" for name in ("preproc_T1w", "preproc_FLAIR", "brain_mask")))
+    found = read_folder(root)
+    assert summary(found, root) == {
+        f"{subject}/ses-d0129": {c: f"{stem}preproc_{s}.nii.gz" for c, s in (("T1", "T1w"), ("FLAIR", "FLAIR"))}
+    }
+    assert found.skipped == []
 
 
 def test_msseg_archive(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ class Session:
 def place(path: str) -> Place | None:
     """What a path below the data folder says; None: not of this data set."""
     name = _NAME.match(path)
-    if not name or bool(name["masks"]) != (name["suffix"] == "mask"):
+    if not name or (name["masks"] and name["suffix"] != "mask"):
         return None
-    mask = name["suffix"] == "mask"
-    contrast = None if mask or "_ce-" in name["stem"] else Contrast.parse(name["suffix"])
-    return Place(name["subject"], name["session"] or "", contrast, mask)
+    unused = name["suffix"] == "mask" or "_ce-" in name["stem"]
+    contrast = None if unused else Contrast.parse(name["suffix"])
+    return Place(name["subject"], name["session"] or "", contrast, mask=bool(name["masks"]))

@@ -3,7 +3,7 @@
 That is so in BIDS (``sub-OAS30001/ses-d0129/anat/``) and in what the OASIS download scripts make
 (``OAS30001_MR_d0129/anat1/`` or ``OAS30001_MR_d0129/anat1/NIFTI/``). A session is one day; of several scans the one
 without an ``acq-`` entity is read, then the first run. T2*, susceptibility and functional images are left out, and so
-is whatever was derived (``desc-``, ``space-``).
+is whatever was derived, but for ``desc-preproc``, which ``napari-mrtrans prepare`` writes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EXAMPLE = "sub-OAS30001_ses-d0129_T1w.nii.gz"
 SHARES: Shares | None = Shares(validation=31 / 243, test=56 / 243)
 
 _NAME = re.compile(rf"(?:^|/)(?P<subject>sub-OAS3\d{{4}})_sess?-(?P<day>d\d{{4}})_(?P<rest>[^/]+){NIFTI}")
-_SCAN = re.compile(r"(?:(?:acq|rec|run|echo)-[A-Za-z0-9]+_)*(?P<suffix>T1w|T2w|FLAIR)")
+_SCAN = re.compile(r"(?:(?:acq|rec|run|echo)-[A-Za-z0-9]+_)*(?:desc-preproc_)?(?P<suffix>T1w|T2w|FLAIR)")
 
 
 def place(path: str) -> Place | None:
