@@ -19,10 +19,17 @@ ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 # Lowest first. A module may import from its own room and from the rooms before it.
 ROOMS = (
     ("errors", "contrasts"),
-    ("grid", "intensity", "image_quality", "ood", "calibration", "lesion"),
+    ("grid", "intensity", "image_quality", "ood", "calibration", "lesion", "resample"),
     ("similarity", "statistics", "coverage", "detection"),
     ("paths", "volume", "networks"),
-    ("ensemble", "sample", "samplers", "models", "metrics"),  # an ensemble writes itself onto its volume's grid
+    (
+        "ensemble",
+        "sample",
+        "samplers",
+        "models",
+        "metrics",
+        "lesion_files",
+    ),  # an ensemble writes itself onto its volume's grid
     ("checkpoint", "library", "devices"),
     ("prepare", "job", "engine", "streaming", "whole_volume"),
     ("training", "cohort", "demo"),

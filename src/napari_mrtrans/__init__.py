@@ -30,6 +30,8 @@ _HOMES = {
     "SliceUpdate": "streaming",
     "Ensemble": "ensemble",
     "sample_volume": "sample",
+    "lesion_report": "lesion",
+    "LesionReport": "lesion",
 }
 _MODULES = ("metrics", "intensity")
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from .contrasts import Contrast, Pair, guess_contrast
     from .ensemble import Ensemble
     from .errors import MrtransError
+    from .lesion import LesionReport, lesion_report
     from .library import checkpoints_for, list_checkpoints, load_checkpoint
     from .sample import sample_volume
     from .streaming import SliceUpdate, stream
@@ -49,6 +52,7 @@ __all__ = [
     "Checkpoint",
     "Contrast",
     "Ensemble",
+    "LesionReport",
     "MrtransError",
     "Pair",
     "SliceUpdate",
@@ -56,6 +60,7 @@ __all__ = [
     "checkpoints_for",
     "guess_contrast",
     "intensity",
+    "lesion_report",
     "list_checkpoints",
     "load_checkpoint",
     "metrics",

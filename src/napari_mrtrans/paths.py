@@ -64,10 +64,14 @@ def check_folder(folder: Path) -> None:
         raise MrtransError(_cannot_write(folder, PermissionError(0, "no permission")))
 
 
-def write_together(folder: Path, files: Mapping[str, str | Callable[[Path], object]]) -> list[Path]:
+def write_together(
+    folder: Path,
+    files: Mapping[str, str | Callable[[Path], object]],
+    remedy: str = "Choose another folder with -o.",
+) -> list[Path]:
     """Write files, each given as its text or as what writes it to a path, into a folder that is made if need be.
 
-    They appear under their names only when all are complete.
+    They appear under their names only when all are complete. ``remedy`` ends the line of an error.
 
     Raises:
         MrtransError: the folder cannot be written.
@@ -87,9 +91,9 @@ def write_together(folder: Path, files: Mapping[str, str | Callable[[Path], obje
             for part in parts:
                 part.unlink(missing_ok=True)
     except OSError as error:
-        raise MrtransError(_cannot_write(folder, error)) from None
+        raise MrtransError(_cannot_write(folder, error, remedy)) from None
     return list(parts.values())
 
 
-def _cannot_write(folder: Path, error: OSError) -> str:
-    return f"Cannot write to '{folder}' ({error.strerror or error}). Choose another folder with -o."
+def _cannot_write(folder: Path, error: OSError, remedy: str = "Choose another folder with -o.") -> str:
+    return f"Cannot write to '{folder}' ({error.strerror or error}). {remedy}"

@@ -105,9 +105,25 @@ def read_mask(path: str | Path, like: Volume) -> NDArray[np.bool_]:
     image = _open_nifti(Path(path))
     data = np.nan_to_num(_read_voxels(image, Path(path)))
     data = data[..., 0] if data.ndim == 4 and data.shape[-1] == 1 else data
-    if data.shape != like.data.shape or not np.allclose(image.affine, like.affine, atol=1e-3):
+    if not _same_grid(data.shape, image.affine, like):
         raise VolumeError(f"The mask '{Path(path).name}' does not lie on the grid of '{like.name}'.")
     return np.asarray(data > 0, dtype=bool)
+
+
+def read_samples(path: str | Path, like: Volume) -> NDArray[np.generic]:
+    """The samples that an ensemble saved, on the grid of ``like``, shape (n, ...).
+
+    Raises:
+        VolumeError: unreadable, not 4-D, or on another grid.
+    """
+    image = _open_nifti(Path(path))
+    if image.ndim != 4 or not _same_grid(image.shape[:3], image.affine, like):
+        raise VolumeError(f"The samples '{Path(path).name}' are no 4-D volume on the grid of '{like.name}'.")
+    return np.moveaxis(_read_voxels(image, Path(path)), -1, 0)
+
+
+def _same_grid(shape: tuple[int, ...], affine: NDArray[np.floating], like: Volume) -> bool:
+    return shape == like.data.shape and np.allclose(affine, like.affine, atol=1e-3)
 
 
 def _read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
