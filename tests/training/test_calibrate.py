@@ -12,7 +12,7 @@ from napari_mrtrans.contrasts import Contrast, Pair
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.image_quality import NAMES
 from napari_mrtrans.training import cli
-from napari_mrtrans.training.calibrate import calibrate, coverage, fit_ood, fit_spread, out_of_fold
+from napari_mrtrans.training.calibrate import calibrate, coverage, fit_ood, fit_spread, out_of_fold, stratified_auc
 from napari_mrtrans.training.ood_study import Measurement
 from napari_mrtrans.training.report.ood_rows import OodRow, read_rows
 
@@ -130,7 +130,7 @@ def test_from_the_command_line_to_a_probability(
     assert {"normal", "motion", "wrong contrast", "odd"} <= {row.kind for row in rows}
     assert all(row.probability is not None for row in rows)
     table = (tmp_path / "tiny.ood.md").read_text()
-    assert "| motion |" in table and "Test subjects only: sub-05" in table
+    assert "| motion |" in table and "AUC within each pair. Test subjects only: sub-05" in table
 
     # Again: everything is there already.
     lines: list[str] = []
@@ -155,6 +155,19 @@ def test_a_file_without_scores_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(MrtransError, match=r"x\.json' holds no scores of unusual inputs"):
         read_rows(tmp_path / "x.json")
+
+
+def test_auc_compares_within_a_pair_only() -> None:
+    """Every unusual input lies above the normal ones of its pair, and below those of the other."""
+    rows = [
+        OodRow("", pair, "sub-1", kind, 0.0, {"sigma_hat": value}, None)
+        for pair, low in (("T1->T2", 0.1), ("T2->T1", 0.8))
+        for kind, value in (("normal", low), ("noise", low + 0.1))
+    ]
+    normal, unusual = rows[::2], rows[1::2]
+    assert stratified_auc(normal, unusual, "sigma_hat") == 1.0
+    below = OodRow("", "T1->T2", "sub-2", "motion", 0.0, {"sigma_hat": 0.0})
+    assert stratified_auc(normal, [*unusual, below], "sigma_hat") == (pytest.approx(2 / 3))
 
 
 def test_too_few_people(tmp_path: Path, data: Path) -> None:

@@ -217,9 +217,7 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
     for kind, mine in groups.items():
         if not mine or not normal:
             continue
-        pool = [*normal, *mine]
-        labels = [row.unusual for row in pool]
-        cells = [f"{detection.auc(labels, [row.scores[name] for row in pool]):.3f}" for name in names]
+        cells = [f"{stratified_auc(normal, mine, name):.3f}" for name in names]
         lines.append(f"| {kind} | {len(mine)} | {' | '.join(cells)} | {_mean_p(mine)} |")
     mix = [*normal, *groups["all artefacts and wrong contrast"]]
     if normal and len(mix) > len(normal):
@@ -241,10 +239,20 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
             before, after = (float(np.mean([item[key] for item in own])) for key in ("before", "after"))
             lines.append(f"| {pair} | {before:.3f} | {after:.3f} | {len(own)} |")
     lesions = f" '{LESION}': slices about the largest part of an expert mask." if LESION in kinds else ""
-    lines += ["", f"Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
+    lines += ["", f"AUC within each pair. Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
               f"{about['slices']} slices of each scan, n = {about['n']}, seed {about['seed']}. "
               f"{about['date']}, {about['machine']}."]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float:
+    """AUC within each pair (σ̂ of different targets do not compare), averaged over the unusual inputs."""
+    total = 0.0
+    for pair in dict.fromkeys(row.pair for row in unusual):
+        mine = [row for row in unusual if row.pair == pair]
+        pool = [*(row for row in normal if row.pair == pair), *mine]
+        total += len(mine) * detection.auc([row.unusual for row in pool], [row.scores[score] for row in pool])
+    return total / len(unusual)
 
 
 def _mean_p(rows: Sequence[OodRow]) -> str:
