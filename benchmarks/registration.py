@@ -4,8 +4,7 @@
 
 Raw pairs (whole heads, thick slices, each contrast on its own grid) have no known truth: the registration from where
 the scanner put them stands for it, so the figure is how far the answer depends on the start. Stripped pairs lie on one
-grid.
-The error is the mean distance over the points of the head, in mm.
+grid. The error is the mean distance over the points of the head, in mm.
 """
 
 from __future__ import annotations

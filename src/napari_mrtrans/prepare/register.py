@@ -74,7 +74,8 @@ def register(fixed: Volume, moving: Volume) -> Registration:
         coarse = coarser(fine[0], COARSE), coarser(fine[1], COARSE)
         found = [align(*coarse, start, share=0.3, step=4.0) for start in _starts(*coarse)]
         best = min(found, key=lambda pair: pair[1])[0]
-        best, _ = align(*fine, best, share=0.2, step=0.5)
+        for share, step in ((0.2, 0.5), (0.6, 0.2)):  # few samples make the metric bumpy: the last steps take most
+            best, _ = align(*fine, best, share=share, step=step)
     heads = head_mask(to_array(fine[0])), head_mask(to_array(fine[1]))
     before, _ = _match(*fine, sitk.Transform(), heads)
     after, overlap = _match(*fine, best, heads)

@@ -1,0 +1,138 @@
+"""Brain masks of synthetic heads, bias fields that were planted, and programs that are not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.prepare import tools, whole_head
+from napari_mrtrans.prepare.bias import log_bias, remove_bias
+from napari_mrtrans.prepare.brain import BrainError, brain_mask, refine
+from napari_mrtrans.prepare.whole_head import fit_for_models, prepare_volume
+from napari_mrtrans.volume import Volume
+from prepare.heads import dice, head, motion
+
+
+@pytest.mark.parametrize("contrast", [Contrast.T1, Contrast.T2])
+def test_the_brain_of_a_turned_and_stretched_head(contrast: Contrast) -> None:
+    stretch = motion((12, 5, -8), (15, -20, 30)) @ np.diag([0.95, 1.08, 1.02, 1.0])
+    volume, brain = head(contrast, stretch)
+    found = brain_mask(volume)
+    with_fluid = ndimage.binary_dilation(brain)  # masks take in the fluid around the brain, here 2.5 mm
+    assert dice(found, with_fluid) > 0.93
+    assert ndimage.label(found)[1] == 1
+
+
+def test_refinement_moves_the_border_to_the_edge() -> None:
+    grid = np.stack(np.meshgrid(*[np.arange(60) * 2.0 - 59] * 3, indexing="ij"))
+    radius = np.sqrt((grid**2).sum(axis=0))
+    data = np.where(radius < 44, 0.6, 0.05) + np.random.default_rng(0).normal(0, 0.02, radius.shape)
+    for start in (39.0, 43.0):
+        level = refine(data.astype(np.float32), radius < start)
+        assert dice(level > 0, radius < 44) > max(0.97, dice(radius < start, radius < 44) - 0.02)
+
+
+def test_a_planted_bias_field_goes() -> None:
+    volume, brain = head()
+    i, j, _ = np.meshgrid(*[np.linspace(-1, 1, n) for n in volume.data.shape], indexing="ij")
+    planted = np.exp(0.4 * i + 0.3 * j * j)
+    biased = Volume(volume.data * planted, volume.affine, Contrast.T1)
+    corrected = remove_bias(biased, log_bias(biased, brain))
+
+    def spread(data: np.ndarray) -> float:
+        """Of the field that is left."""
+        return float(np.log(data[brain] / volume.data[brain]).std())
+
+    assert spread(corrected) < 0.4 * spread(biased.data)
+    assert corrected[brain].mean() == pytest.approx(biased.data[brain].mean(), rel=0.05)
+
+
+def _program(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_an_installed_program_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume, _ = head()
+    _program(tmp_path, "mri_synthstrip", 'echo "$@" > "$(dirname "$0")/said"; cp "$2" "$6"', monkeypatch)
+    assert tools.choose_tool("auto", Contrast.FLAIR) == "synthstrip"
+    mask = tools.extract(volume, "synthstrip")  # its "mask" is a copy of the head: all voxels above 0
+    np.testing.assert_array_equal(mask, volume.data > 0)
+    assert (tmp_path / "said").read_text().startswith("-i ")
+
+
+def test_programs_that_fail_or_are_missing_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "hd-bet", "echo 'No route to host' >&2; exit 1", monkeypatch)
+    with pytest.raises(BrainError, match=r"'hd-bet' failed \(No route to host\). Use --brain built-in, or --mask."):
+        tools.extract(head()[0], "hd-bet")
+    with pytest.raises(BrainError, match="'mri_synthstrip' is not installed"):
+        tools.choose_tool("synthstrip", Contrast.T1)
+    with pytest.raises(BrainError, match="Unknown brain extraction 'bet'"):
+        tools.choose_tool("bet", Contrast.T1)
+
+
+def test_a_program_for_t1_is_not_used_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "deepbet-cli", "exit 1", monkeypatch)
+    assert tools.choose_tool("auto", Contrast.T1) == "deepbet"
+    assert tools.choose_tool("auto", Contrast.T2) == tools.BUILT_IN
+
+
+def test_prepared_volumes_keep_grid_and_units_and_are_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, brain = head(motion=motion((10, 20, 5)))
+    calls = []
+    monkeypatch.setattr(whole_head, "extract", lambda *_: calls.append(1) or brain)
+    first = prepare_volume(volume, cache=tmp_path, tool=tools.BUILT_IN)
+    second = prepare_volume(volume, cache=tmp_path, tool=tools.BUILT_IN)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(first.volume.data, second.volume.data)
+    np.testing.assert_array_equal(second.mask, brain)
+    np.testing.assert_array_equal(first.volume.affine, volume.affine)
+    assert not first.volume.data[~brain].any()
+    assert np.median(first.volume.data[brain]) == pytest.approx(np.median(volume.data[brain]), rel=0.1)
+    changed = Volume(volume.data + 1, volume.affine, Contrast.T1)
+    prepare_volume(changed, cache=tmp_path, tool=tools.BUILT_IN)
+    assert len(calls) == 2
+
+
+def test_a_given_mask_and_a_stripped_volume_need_no_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume, brain = head()
+    monkeypatch.setattr(whole_head, "extract", lambda *_: pytest.fail("extracted"))
+    assert prepare_volume(volume, mask=brain, bias=False, cache=tmp_path).method == whole_head.GIVEN
+    stripped = Volume(np.where(brain, volume.data, 0), volume.affine, Contrast.T1)
+    found = prepare_volume(stripped, bias=False, cache=tmp_path)
+    assert found.method == whole_head.STRIPPED
+    assert dice(found.mask, brain) > 0.99
+
+
+def test_what_is_prepared_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume, brain = head()
+    monkeypatch.setattr(whole_head, "prepared_cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(whole_head, "extract", lambda *_: brain)
+    said: list[str] = []
+    made, mask = fit_for_models(volume, None, None, said.append)
+    assert "looks like a whole head" in said[0]
+    np.testing.assert_array_equal(mask, brain)
+    assert not made.data[~brain].any()
+    said.clear()
+    assert fit_for_models(volume, None, False, said.append) == (volume, None)
+    assert fit_for_models(volume, brain, None, said.append)[0] is volume
+    assert fit_for_models(made, None, None, said.append)[0] is made
+    assert not said
+
+    def fail(*_: object) -> None:
+        raise BrainError("no brain")
+
+    monkeypatch.setattr(whole_head, "extract", fail)
+    other = Volume(volume.data + 1, volume.affine, Contrast.T1, "other")
+    assert fit_for_models(other, None, None, said.append)[0] is other
+    assert said[-1] == "no brain"
+    with pytest.raises(BrainError):
+        fit_for_models(other, None, True, said.append)

@@ -1,0 +1,166 @@
+"""Sessions found, prepared and written; mistakes in one line; nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from helpers import save_nifti
+from napari_mrtrans.cli import app
+from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.prepare import pipeline, whole_head
+from napari_mrtrans.prepare.pipeline import Options, prepare_session
+from napari_mrtrans.prepare.sessions import find_sessions
+from prepare.heads import head, motion
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The raw scans of one visit: a T1, and a T2 that is moved by 12 mm."""
+    monkeypatch.setattr(whole_head, "prepared_cache_dir", lambda: tmp_path / "cache")
+    anat = tmp_path / "raw" / "sub-07" / "ses-2" / "anat"
+    for contrast, moved in ((Contrast.T1, None), (Contrast.T2, motion((0, 0, 6), (0, 12, 0)))):
+        volume, _ = head(contrast, moved)
+        save_nifti(anat / f"sub-07_ses-2_{contrast}w.nii.gz", volume.data, volume.affine)
+    save_nifti(tmp_path / "mask.nii.gz", head()[1].astype(np.uint8), head()[0].affine)
+    return tmp_path
+
+
+def prepare(folder: Path, *more: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["prepare", *more, "-o", str(folder / "out")])
+    if isinstance(result.exception, MrtransError):
+        return 2, str(result.exception)
+    return result.exit_code, result.output
+
+
+def test_a_session_comes_out_on_one_grid_and_is_read_for_training(session: Path) -> None:
+    from napari_mrtrans.training.data.readers import read_folder
+
+    status, said = prepare(session, str(session / "raw"), "--mask", str(session / "mask.nii.gz"))
+    assert status == 0, said
+    anat = session / "out" / "sub-07" / "ses-2" / "anat"
+    record = json.loads((anat / "sub-07_ses-2_desc-preproc.json").read_text())
+    found = record["registration"]["T2"]
+    np.testing.assert_allclose(found["to_moving_ras_mm"], motion((0, 0, 6), (0, 12, 0)), atol=0.6)
+    assert found["nmi_after"] > found["nmi_before"]
+    assert record["brain"]["method"] == "given"
+    t1, t2, mask = (
+        nib.load(anat / f"sub-07_ses-2_{name}.nii.gz").get_fdata()
+        for name in ("desc-preproc_T1w", "desc-preproc_T2w", "desc-brain_mask")
+    )
+    brain = head()[1]
+    np.testing.assert_array_equal(mask > 0, brain)
+    assert not t1[~brain].any()
+    assert not t2[~brain].any()
+    # At home again, the T2 is the function of the T1 that it was made by.
+    assert np.corrcoef(t2[brain], head(Contrast.T2)[0].data[brain])[0, 1] > 0.95
+    assert (anat / "sub-07_ses-2_desc-preproc_qc.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((session / "out" / "dataset_description.json").read_text())["GeneratedBy"]
+    [read] = read_folder(session / "out").sessions
+    assert set(read.files) == {Contrast.T1, Contrast.T2}
+    read.load()
+
+
+def test_finished_work_is_not_done_again(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = [str(session / "raw"), "--mask", str(session / "mask.nii.gz"), "--no-register", "--no-bias"]
+    assert prepare(session, *scans)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in (session / "out").rglob("*.*")}
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "save_picture", lambda *_: pytest.fail("done again"))
+        status, said = prepare(session, *scans)
+    assert status == 0
+    assert "nothing to do" in said
+    assert before == {path: path.stat().st_mtime_ns for path in (session / "out").rglob("*.*")}
+    assert "nothing to do" not in prepare(session, *scans[:-1])[1]  # other options are other work
+
+
+def test_every_step_can_be_left_out(session: Path) -> None:
+    status, said = prepare(session, str(session / "raw"), "--no-register", "--no-bias", "--no-strip")
+    assert status == 0, said
+    anat = session / "out" / "sub-07" / "ses-2" / "anat"
+    np.testing.assert_allclose(
+        nib.load(anat / "sub-07_ses-2_desc-preproc_T1w.nii.gz").get_fdata(), head()[0].data, rtol=1e-5
+    )
+    assert not list(anat.glob("*mask*"))
+    assert json.loads((anat / "sub-07_ses-2_desc-preproc.json").read_text())["registration"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["{}/raw", "--reference", "PD"], "sub-07_ses-2 has no PD to serve as reference"),
+        (["{}/nothing"], "does not exist"),
+        (["{}/empty"], "holds no BIDS scans"),
+        (["{}/raw", "{}/mask.nii.gz"], "either the files of one session or BIDS folders"),
+        (["{}/mask.nii.gz"], "contrast of 'mask.nii.gz' is not known"),
+        (["{}/raw", "--brain", "magic"], "Unknown brain extraction 'magic'"),
+        (
+            ["{}/raw", "--no-register", "--mask", "{}/raw/sub-07/ses-2/anat/sub-07_ses-2_T2w.nii.gz"],
+            "not lie on the grid",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_mistakes_are_answered_in_one_line(session: Path, arguments: list[str], line: str) -> None:
+    (session / "empty").mkdir()
+    status, said = prepare(session, *(text.format(session) for text in arguments))
+    assert status == 2
+    assert line in said
+    assert "\n" not in said
+    assert not (session / "out").exists()
+
+
+def test_a_session_that_fails_does_not_stop_the_others(session: Path) -> None:
+    bad = session / "raw" / "sub-08" / "anat"
+    save_nifti(bad / "sub-08_T1w.nii.gz", np.random.default_rng(0).random((20, 20, 1)).astype(np.float32))
+    status, said = prepare(session, str(session / "raw"), "--no-register", "--no-bias", "--brain", "built-in")
+    assert status == 2
+    assert said == "1 of 2 sessions were not prepared: sub-08."
+    assert (session / "out" / "sub-07").exists()
+    assert not (session / "out" / "sub-08").exists()
+
+
+def test_ctrl_c_leaves_nothing_half_written(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "save_picture", interrupt)
+    [found] = find_sessions([session / "raw"])
+    options = Options(register=False, bias=False, strip=False)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_session(found, session / "out", options, say=lambda _: None)
+    assert not [path for path in (session / "out").rglob("*") if path.is_file() and path.name.startswith("sub")]
+    assert not list((session / "out").rglob(".part*"))
+
+
+def test_a_full_disk_is_one_line(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "save_picture", full)
+    [found] = find_sessions([session / "raw"])
+    with pytest.raises(MrtransError, match="No space left on device"):
+        prepare_session(found, session / "out", Options(False, False, False), say=lambda _: None)
+
+
+def test_sessions_of_files_and_folders(tmp_path: Path) -> None:
+    image = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    for name in ("IXI002-Guys-0828-T1.nii.gz", "IXI002-Guys-0828-T2.nii.gz", "other_T1w.nii.gz"):
+        save_nifti(tmp_path / name, image)
+    [found] = find_sessions([tmp_path / "IXI002-Guys-0828-T1.nii.gz", tmp_path / "IXI002-Guys-0828-T2.nii.gz"])
+    assert found.subject == "sub-IXI002Guys0828"
+    assert set(found.files) == {Contrast.T1, Contrast.T2}
+    with pytest.raises(MrtransError, match="are both T1"):
+        find_sessions([tmp_path / "IXI002-Guys-0828-T1.nii.gz", tmp_path / "other_T1w.nii.gz"])
+    for name in ("sub-1/ses-a/anat/sub-1_ses-a_T1w", "sub-1/ses-b/anat/sub-1_ses-b_FLAIR", "sub-2/anat/sub-2_T2w"):
+        save_nifti(tmp_path / "bids" / f"{name}.nii.gz", image)
+    save_nifti(tmp_path / "bids" / "derivatives" / "x" / "sub-2" / "anat" / "sub-2_T1w.nii.gz", image)
+    assert [s.stem for s in find_sessions([tmp_path / "bids"])] == ["sub-1_ses-a", "sub-1_ses-b", "sub-2"]
+    assert [s.stem for s in find_sessions([tmp_path / "bids" / "sub-1"])] == ["sub-1_ses-a", "sub-1_ses-b"]
+    assert [s.stem for s in find_sessions([tmp_path / "bids" / "sub-1" / "ses-b"])] == ["sub-1_ses-b"]
