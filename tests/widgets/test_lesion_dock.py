@@ -95,7 +95,7 @@ def test_painted_roi(check: Check) -> None:
     check.press()
     report = check.dock.report
     assert report is not None
-    assert report.n_voxels == mask.sum() >= 20
+    assert report.n_voxels == mask.sum() > 10
     assert report.r == pytest.approx(check.r(mask), abs=1e-6)
     assert [lesion.n_voxels for lesion in report.components] == [int(mask[5].sum()), int(mask[7].sum())]
     assert report.components[1].r == pytest.approx(check.r(mask & (np.arange(12) == 7)[:, None, None]), abs=1e-6)
@@ -181,7 +181,7 @@ def test_beside_a_stack_of_samples_new_layers_are_four_dimensional(check: Check)
     assert report.r == pytest.approx(check.r(mask), abs=1e-6)
     each = [np.corrcoef(sample[mask], check.truth.data[mask])[0, 1] for sample in samples]
     assert report.sample_r == pytest.approx(each, abs=1e-6)
-    assert "r of the 3 samples" in check.dock.details.text()
+    assert " over 3" in check.dock.details.text()
 
 
 def test_layers_of_the_run_give_std_and_contrast(check: Check) -> None:
@@ -195,7 +195,7 @@ def test_layers_of_the_run_give_std_and_contrast(check: Check) -> None:
     check.press()
     report = check.dock.report
     assert (report.std_inside, report.std_ring) == (0.25, 0.125)
-    assert "mean std 0.2500 inside, 0.1250 around it" in check.dock.details.text()
+    assert "Mean std: 0.2500 inside, 0.1250 around it" in check.dock.details.text()
     assert report.contrast["source"] == pytest.approx(-report.contrast["target"], rel=1e-3)
 
 
@@ -334,6 +334,8 @@ def test_points_and_rows_lead_to_their_voxels(check: Check) -> None:
     assert check.mean.world_to_data(check.viewer.dims.point)[0] == pytest.approx(voxel[0])
     centre = check.viewer.scene.camera.center[-2:]
     assert centre == pytest.approx(check.mean.data_to_world(voxel)[1:])
+    check.qtbot.wait(400)  # the sliders moved, the ROI did not: what was clicked stays marked
+    assert (dock.report, dock.plot.picked) == (report, caught.args[0])
     dock.table.cellClicked.emit(2, 0)
     assert check.mean.world_to_data(check.viewer.dims.point)[0] == pytest.approx(9)
     dock.table.cellClicked.emit(1, 0)

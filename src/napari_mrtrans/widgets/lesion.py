@@ -102,6 +102,10 @@ class LesionWidget(QWidget):
         self.headline.setFont(font)
         for label in (self.message, self.headline, self.details):
             label.setWordWrap(True)
+        self.details.setToolTip(
+            f"Contrast-to-noise ratio: mean of the ROI minus mean of the {RING} voxels around it, over the standard "
+            "deviation of those. Positive = brighter than its surround."
+        )
         buttons = QHBoxLayout()
         buttons.addWidget(self.copy)
         buttons.addWidget(self.save)
@@ -137,7 +141,8 @@ class LesionWidget(QWidget):
         except MrtransError as error:
             self._show_report(None, str(error))
         else:
-            self._show_report(report, self._doubt())
+            if report != self.report:  # scrolling, too, looks like an edit: a point that is marked stays so
+                self._show_report(report, self._doubt())
 
     def _measured(self, prediction: Image, reference: Image, roi: Labels | Shapes) -> LesionReport:
         mask = roi_on(roi, prediction)

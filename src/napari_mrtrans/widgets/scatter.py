@@ -43,6 +43,11 @@ class ScatterPlot(QWidget):
         """Number of points, drawn or left out."""
         return len(self._points)
 
+    @property
+    def picked(self) -> int | None:
+        """The point that was clicked."""
+        return self._picked
+
     def set_points(self, points: NDArray[np.float64]) -> None:
         """Show these points, (n, 2): target and prediction."""
         self._points = points
