@@ -89,12 +89,12 @@ class LesionReport:
         lines = [f"r = {self.r:.3f} (p = {self.p:.2g}) over {self.n_voxels} voxels of {lesions}"]
         if self.r_range:
             mean, spread = self.r_range
-            lines.append(f"r of the {len(self.sample_r)} samples: {mean:.3f} ± {spread:.3f}")
+            lines.append(f"Samples: r = {mean:.3f} ± {spread:.3f} over {len(self.sample_r)}")
         told = [f"{name} {_signed(value)}" for name, value in self.contrast.items()]
-        lines.append(f"contrast to noise against the surround: {', '.join(told)}")
+        lines.append(f"Contrast to noise: {', '.join(told)}")
         if self.std_inside is not None:
             ring = "" if self.std_ring is None else f", {self.std_ring:.4f} around it"
-            lines.append(f"mean std {self.std_inside:.4f} inside{ring}")
+            lines.append(f"Mean std: {self.std_inside:.4f} inside{ring}")
         if self.n_blank:
             lines.append(f"{self.n_blank} of these voxels are 0 in the prediction: outside the head, or not computed")
         return lines

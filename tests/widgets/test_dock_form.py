@@ -196,6 +196,8 @@ def test_results_lie_on_their_source_and_carry_its_metadata(bench, engine, brain
         assert result.metadata["patient"] == "phantom"
         assert result.metadata["mrtrans"] == {
             "kind": kind,
+            "run": bench.layer("a_T1w_T2_mean").metadata["mrtrans"]["run"],
+            "input": "a_T1w",
             "checkpoint": "many-flow",
             "sha256": checkpoint.sha256,
             "model": "flow",

@@ -17,7 +17,10 @@ from napari_mrtrans.widgets.state import DockState
 def test_manifest_is_valid_and_its_commands_exist() -> None:
     manifest = PluginManifest.from_distribution("napari-mrtrans")
     manifest.validate_imports()
-    assert [widget.display_name for widget in manifest.contributions.widgets] == ["MR contrast transformation"]
+    assert [widget.display_name for widget in manifest.contributions.widgets] == [
+        "MR contrast transformation",
+        "Lesion check",
+    ]
     assert [sample.key for sample in manifest.contributions.sample_data] == ["icbm152"]
 
 

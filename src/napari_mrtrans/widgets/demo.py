@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     import napari
 
 PLUGIN = "napari-mrtrans"
+WIDGET = "MR contrast transformation"
 
 
 def open_demo(viewer: napari.Viewer) -> TransformWidget:
     """Load the sample, dock the widget, choose T1 → T2 with the flow model, and press Transform."""
     viewer.open_sample(PLUGIN, "icbm152")
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     widget.form.choose(Contrast.T1, Contrast.T2, "flow")
     widget.compare.setChecked(True)
     widget.button.click()

@@ -1,10 +1,11 @@
-"""A combo box of the image layers of a viewer that follows insertions, removals, moves and renames."""
+"""A combo box of some layers of a viewer that follows insertions, removals, moves and renames."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Layer
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LayerCombo(QComboBox):
-    """Lists image layers, newest last, and keeps the chosen one chosen while it exists.
+    """Lists the layers that are ``wanted``, newest last, and keeps the chosen one chosen while it exists.
 
     Signals:
         layer_changed: Another layer, or none, is chosen, or the chosen one got another name.
@@ -24,11 +25,17 @@ class LayerCombo(QComboBox):
 
     layer_changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        wanted: Callable[[Layer], bool] = is_candidate,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._layers: list[Image] = []
-        self._shown: tuple[Image | None, str] = (None, "")
+        self._wanted = wanted
+        self._layers: list[Layer] = []
+        self._shown: tuple[Layer | None, str] = (None, "")
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         for name in ("inserted", "removed", "reordered", "renamed"):
@@ -37,12 +44,17 @@ class LayerCombo(QComboBox):
         self._sync()
 
     @property
-    def layer(self) -> Image | None:
+    def layers(self) -> list[Layer]:
+        """All that are listed."""
+        return list(self._layers)
+
+    @property
+    def layer(self) -> Layer | None:
         """The chosen layer."""
         index = self.currentIndex()
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
-    def choose(self, layer: Image) -> None:
+    def choose(self, layer: Layer) -> None:
         """Choose ``layer``, which must be listed."""
         self.setCurrentIndex(self._layers.index(layer))
 
@@ -51,7 +63,7 @@ class LayerCombo(QComboBox):
             return
         chosen = self.layer
         self.blockSignals(True)
-        self._layers = [layer for layer in self._viewer.layers if is_candidate(layer)]
+        self._layers = [layer for layer in self._viewer.layers if self._wanted(layer)]
         self.clear()
         self.addItems([layer.name for layer in self._layers])
         if chosen in self._layers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from napari.layers import Image
 
@@ -46,6 +47,7 @@ class Run:
         self.countdown = Countdown()
         self.notices: list[str] = []
         self._layer = layer
+        self._id = uuid4().hex
         on_screen = slice_on_screen(viewer, layer, self.axis)
         self.request = Request(
             source=LayerSource(layer.data, affine, layer_stem(layer), pair.source),
@@ -90,6 +92,8 @@ class Run:
     def _record(self) -> dict[str, Any]:
         checkpoint = self.request.checkpoint
         record = {
+            "run": self._id,
+            "input": self.request.source.name,
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
             "model": checkpoint.card.model,

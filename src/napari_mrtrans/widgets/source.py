@@ -97,10 +97,16 @@ def axial_axis(affine: NDArray[np.float64]) -> int:
     return int(np.flatnonzero(nib.io_orientation(affine)[:, 0] == 2)[0])
 
 
+def result_record(layer: Layer) -> dict[str, Any]:
+    """What a run recorded in its layers; empty for other layers."""
+    record = layer.metadata.get(RESULT_KEY)
+    return record if isinstance(record, dict) else {}
+
+
 def guess_layer_contrast(layer: Layer) -> Contrast | None:
     """What a layer shows, by our own record of a result, by its name, else by the name of its file."""
-    record = layer.metadata.get(RESULT_KEY)
-    if isinstance(record, dict) and record.get("kind") == "mean":
+    record = result_record(layer)
+    if record.get("kind") == "mean":
         return Contrast.parse(record["target"])
     path = layer.source.path
     return guess_contrast(layer.name) or (guess_contrast(Path(path).name) if path else None)
@@ -113,8 +119,7 @@ def layer_stem(layer: Layer) -> str:
 
 def is_candidate(layer: Layer) -> bool:
     """True for layers worth offering as a source: images, but not our own std and sample layers."""
-    record = layer.metadata.get(RESULT_KEY)
-    return isinstance(layer, Image) and not (isinstance(record, dict) and record.get("kind") != "mean")
+    return isinstance(layer, Image) and result_record(layer).get("kind", "mean") == "mean"
 
 
 def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:
@@ -127,8 +132,19 @@ def show_slice(viewer: ViewerModel, layer: Layer, axis: int, index: int) -> None
     """Move the viewer's sliders to slice ``index`` along the layer's ``axis``."""
     position = np.array(layer.world_to_data(viewer.dims.point), dtype=float)
     position[axis] = index
-    world = layer.data_to_world(position)
+    _move_sliders(viewer, layer, position)
+
+
+def show_voxel(viewer: ViewerModel, layer: Layer, voxel: NDArray[np.number]) -> None:
+    """Move the sliders to a voxel of ``layer`` and put it in the middle of the canvas."""
+    world = _move_sliders(viewer, layer, voxel)
+    viewer.scene.camera.center = tuple(world[dim] for dim in viewer.dims.displayed)
+
+
+def _move_sliders(viewer: ViewerModel, layer: Layer, voxel: NDArray[np.number]) -> dict[int, float]:
+    """Move what is not displayed; the voxel's place in the world by the viewer's dimensions."""
     offset = viewer.dims.ndim - layer.ndim
-    for dim in viewer.dims.not_displayed:
-        if dim >= offset:
-            viewer.dims.set_point(dim, world[dim - offset])
+    world = {offset + axis: float(place) for axis, place in enumerate(layer.data_to_world(voxel))}
+    for dim in world.keys() - set(viewer.dims.displayed):
+        viewer.dims.set_point(dim, world[dim])
+    return world
