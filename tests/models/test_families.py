@@ -79,6 +79,18 @@ def test_session_effects_are_centred_and_bring_gain_and_offset_inside_the_head()
         torch.testing.assert_close(out[index, :, :4], (gain * plain)[index, :, :4])
 
 
+def test_effects_average_to_nothing_over_the_counted_sessions() -> None:
+    model = build("direct", {"network": TINY, "sessions": 3, "averaged": {"T2": [0, 1], "PD": [2]}})
+    assert isinstance(model, Direct)
+    assert model.effects is not None
+    with torch.no_grad():
+        model.effects.normal_(generator=torch.Generator().manual_seed(0))
+        centred = model.centred_effects()
+    for contrast, sessions in ((0, [0, 1, 2]), (1, [0, 1]), (2, [2])):
+        torch.testing.assert_close(centred[sessions, contrast].mean(dim=0), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(centred[2, 1] - centred[0, 1], model.effects[2, 1] - model.effects[0, 1])
+
+
 def test_untrained_flow_denoiser_is_the_preconditioners_skip() -> None:
     """With F = 0 (zero-initialised head) D(y; σ) = σ_d² / (σ² + σ_d²) y."""
     model = flow()
