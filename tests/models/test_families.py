@@ -112,6 +112,23 @@ def test_flow_loss_of_the_untrained_network_is_about_the_variance_of_its_target(
     assert float(model.loss(b, generator).detach()) == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.parametrize(("family", "options"), [("ncsn", {}), ("ddpm", {"vlb_weight": 0.0})])
+def test_even_weights_bring_the_error_of_every_sigma_to_that_of_the_flow(family: str, options: dict) -> None:
+    """The untrained F = 0 is wrong by a unit variance at every σ, of which ε̂ shows almost nothing where σ is large."""
+    target = 0.5 + 0.25 * torch.randn((256, 1, 16, 16), generator=torch.Generator().manual_seed(0))
+    index = torch.zeros(256, dtype=torch.int64)
+    b = Batch(torch.rand(256, 1, 16, 16), target, index, index + 1)
+    losses = {}
+    for weighting in ("noise", "even"):
+        model = build(
+            family,
+            {"network": TINY, "prediction": "preconditioned", "weighting": weighting, "sigma_data": 0.5, **options},
+        )
+        losses[weighting] = float(model.loss(b, torch.Generator().manual_seed(0)).detach())
+    assert losses["even"] == pytest.approx(0.5 if family == "ncsn" else 1.0, rel=0.05)
+    assert losses["noise"] < 0.7 * losses["even"]
+
+
 @pytest.mark.parametrize("distribution", ["lognormal", "logistic"])
 def test_training_sigmas_follow_their_distribution(distribution: str) -> None:
     model = flow(sigma_distribution=distribution, sigma_location=-0.5, sigma_scale=0.8)
@@ -135,6 +152,18 @@ def test_residual_flow_trains_only_its_own_network() -> None:
     assert all(p.grad is None for p in model.mean_net.parameters())
     assert model.net.head.weight.grad is not None
     assert bool(model.net.head.weight.grad.any())
+
+
+def test_starting_from_another_residual_model_keeps_the_own_mean() -> None:
+    first, second = residual_flow(), residual_flow()
+    for network in (first.net, first.mean_net, second.mean_net):
+        assert network is not None
+        torch.nn.init.normal_(network.head.weight)
+    assert second.mean_net is not None
+    mean = second.mean_net.head.weight.clone()
+    second.start_from(first.state_dict())
+    torch.testing.assert_close(second.net.head.weight, first.net.head.weight)
+    torch.testing.assert_close(second.mean_net.head.weight, mean)
 
 
 def test_untrained_residual_gan_answers_with_its_mean_network() -> None:
@@ -218,7 +247,8 @@ def test_every_family_takes_a_step_at_every_size(family: str, preset: str) -> No
 
 @pytest.mark.parametrize(
     ("family", "option"),
-    [("ddpm", "first_term"), ("ddpm", "prediction"), ("ncsn", "prediction"), ("cgan", "penalty"),
+    [("ddpm", "first_term"), ("ddpm", "prediction"), ("ncsn", "prediction"),
+     ("ncsn", "weighting"), ("cgan", "penalty"),
      ("flow", "sigma_distribution")],
 )  # fmt: skip
 def test_a_misspelt_choice_is_refused(family: str, option: str) -> None:
