@@ -204,19 +204,29 @@ def test_samples_of_a_slice_share_its_mean_and_differ_by_their_noise() -> None:
     torch.testing.assert_close(out[1:, 2:], alone, atol=1e-5, rtol=1e-5)
 
 
-def train(family: str, options: dict, b: Batch, steps: int, lr: float = 1e-2) -> tuple[Model, list[float]]:
+def train(
+    family: str,
+    options: dict,
+    b: Batch,
+    steps: int,
+    lr: float = 1e-2,
+    betas: tuple[float, float] = (0.9, 0.999),
+    critic_updates: int = 1,
+) -> tuple[Model, list[float]]:
     """``steps`` updates, the critic's too where there is one, the rate falling over the second half; model, losses."""
     torch.manual_seed(0)
     model = build(family, options)
     critic = model.make_critic()
-    optimiser = torch.optim.Adam(model.parameters(), lr)
-    opponent = torch.optim.Adam(critic.parameters(), lr) if critic is not None else None
+    optimiser = torch.optim.Adam(model.parameters(), lr, betas)
+    opponent = torch.optim.Adam(critic.parameters(), lr, betas) if critic is not None else None
     losses = []
     for step in range(steps):
-        for group in optimiser.param_groups:
+        for group in (*optimiser.param_groups, *(opponent.param_groups if opponent else ())):
             group["lr"] = lr * min(1, 2 * (steps - step) / steps)
         generator = torch.Generator().manual_seed(step)
-        if critic is not None and opponent is not None:
+        for _ in range(critic_updates if critic is not None else 0):
+            assert critic is not None
+            assert opponent is not None
             opponent.zero_grad()
             model.critic_loss(critic, b, generator).backward()
             opponent.step()
@@ -264,29 +274,34 @@ def smooth_batch() -> Batch:
     return Batch(images[0], images[1], index, index + 1)
 
 
-LEARN_BY_HEART = {
-    "direct": (150, {}),
-    "flow": (300, {"sigma_location": 0.0, "sigma_scale": 1.6}),
-    "ncsn": (400, {"prediction": "preconditioned"}),
-    "ddpm": (600, {}),
+#: Copies of each slice in a batch (one where nothing is random), the model's options, and how it is trained.
+LEARN_BY_HEART: dict[str, tuple[int, dict, dict]] = {
+    "direct": (1, {}, {"steps": 150, "lr": 5e-3}),
+    "flow": (16, {"sigma_location": 0.0, "sigma_scale": 1.6}, {"steps": 300, "lr": 5e-3}),
+    "ncsn": (16, {"prediction": "preconditioned"}, {"steps": 400, "lr": 5e-3}),
+    "ddpm": (16, {}, {"steps": 600, "lr": 5e-3}),
+    "cgan": (
+        2,
+        {"latent": 16, "latent_form": "affine", "critic_width": 16, "critic_grid": 1},
+        {"steps": 400, "lr": 1e-3, "betas": (0.5, 0.9), "critic_updates": 4},
+    ),
 }
 
 
 @pytest.mark.parametrize("family", list(LEARN_BY_HEART))
 def test_two_slices_can_be_learned_by_heart(family: str) -> None:
     """PSNR of the mean of 4 samples above 30 dB."""
-    steps, options = LEARN_BY_HEART[family]
+    copies, options, how = LEARN_BY_HEART[family]
     b = smooth_batch()
-    # Sixteen noise levels for each slice in a batch; one where nothing is random.
-    copies = 1 if family == "direct" else 16
     repeated = Batch(
         *(v.repeat_interleave(copies, 0) for v in (b.source, b.target, b.source_contrast, b.target_contrast))
     )
     network = {"widths": [16, 32], "blocks": 1, "unshuffle": 2, "groups": 4}
-    model, _ = train(family, {"network": network, "conditional": False, **options}, repeated, steps, 5e-3)
+    model, _ = train(family, {"network": network, "conditional": False, **options}, repeated, **how)
     model.eval()
     levels = log_sigmas(12, 0.01, 20.0)
-    noise = torch.randn((2, 1 if model.deterministic else 4, 16, 16), generator=torch.Generator().manual_seed(0))
+    size = (model.latent,) if model.latent else (16, 16)
+    noise = torch.randn((2, 1 if model.deterministic else 4, *size), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         out = model.sample(
             b.source, b.source_contrast, b.target_contrast, noise,
