@@ -79,6 +79,18 @@ def test_session_effects_are_centred_and_bring_gain_and_offset_inside_the_head()
         torch.testing.assert_close(out[index, :, :4], (gain * plain)[index, :, :4])
 
 
+def test_effects_average_to_nothing_over_the_counted_sessions() -> None:
+    model = build("direct", {"network": TINY, "sessions": 3, "averaged": {"T2": [0, 1], "PD": [2]}})
+    assert isinstance(model, Direct)
+    assert model.effects is not None
+    with torch.no_grad():
+        model.effects.normal_(generator=torch.Generator().manual_seed(0))
+        centred = model.centred_effects()
+    for contrast, sessions in ((0, [0, 1, 2]), (1, [0, 1]), (2, [2])):
+        torch.testing.assert_close(centred[sessions, contrast].mean(dim=0), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(centred[2, 1] - centred[0, 1], model.effects[2, 1] - model.effects[0, 1])
+
+
 def test_untrained_flow_denoiser_is_the_preconditioners_skip() -> None:
     """With F = 0 (zero-initialised head) D(y; σ) = σ_d² / (σ² + σ_d²) y."""
     model = flow()
@@ -98,6 +110,23 @@ def test_flow_loss_of_the_untrained_network_is_about_the_variance_of_its_target(
         torch.rand(256, 1, 16, 16), target, torch.zeros(256, dtype=torch.int64), torch.ones(256, dtype=torch.int64)
     )
     assert float(model.loss(b, generator).detach()) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("family", "options"), [("ncsn", {}), ("ddpm", {"vlb_weight": 0.0})])
+def test_even_weights_bring_the_error_of_every_sigma_to_that_of_the_flow(family: str, options: dict) -> None:
+    """The untrained F = 0 is wrong by a unit variance at every σ, of which ε̂ shows almost nothing where σ is large."""
+    target = 0.5 + 0.25 * torch.randn((256, 1, 16, 16), generator=torch.Generator().manual_seed(0))
+    index = torch.zeros(256, dtype=torch.int64)
+    b = Batch(torch.rand(256, 1, 16, 16), target, index, index + 1)
+    losses = {}
+    for weighting in ("noise", "even"):
+        model = build(
+            family,
+            {"network": TINY, "prediction": "preconditioned", "weighting": weighting, "sigma_data": 0.5, **options},
+        )
+        losses[weighting] = float(model.loss(b, torch.Generator().manual_seed(0)).detach())
+    assert losses["even"] == pytest.approx(0.5 if family == "ncsn" else 1.0, rel=0.05)
+    assert losses["noise"] < 0.7 * losses["even"]
 
 
 @pytest.mark.parametrize("distribution", ["lognormal", "logistic"])
@@ -123,6 +152,18 @@ def test_residual_flow_trains_only_its_own_network() -> None:
     assert all(p.grad is None for p in model.mean_net.parameters())
     assert model.net.head.weight.grad is not None
     assert bool(model.net.head.weight.grad.any())
+
+
+def test_starting_from_another_residual_model_keeps_the_own_mean() -> None:
+    first, second = residual_flow(), residual_flow()
+    for network in (first.net, first.mean_net, second.mean_net):
+        assert network is not None
+        torch.nn.init.normal_(network.head.weight)
+    assert second.mean_net is not None
+    mean = second.mean_net.head.weight.clone()
+    second.start_from(first.state_dict())
+    torch.testing.assert_close(second.net.head.weight, first.net.head.weight)
+    torch.testing.assert_close(second.mean_net.head.weight, mean)
 
 
 def test_untrained_residual_gan_answers_with_its_mean_network() -> None:
@@ -163,19 +204,29 @@ def test_samples_of_a_slice_share_its_mean_and_differ_by_their_noise() -> None:
     torch.testing.assert_close(out[1:, 2:], alone, atol=1e-5, rtol=1e-5)
 
 
-def train(family: str, options: dict, b: Batch, steps: int, lr: float = 1e-2) -> tuple[Model, list[float]]:
+def train(
+    family: str,
+    options: dict,
+    b: Batch,
+    steps: int,
+    lr: float = 1e-2,
+    betas: tuple[float, float] = (0.9, 0.999),
+    critic_updates: int = 1,
+) -> tuple[Model, list[float]]:
     """``steps`` updates, the critic's too where there is one, the rate falling over the second half; model, losses."""
     torch.manual_seed(0)
     model = build(family, options)
     critic = model.make_critic()
-    optimiser = torch.optim.Adam(model.parameters(), lr)
-    opponent = torch.optim.Adam(critic.parameters(), lr) if critic is not None else None
+    optimiser = torch.optim.Adam(model.parameters(), lr, betas)
+    opponent = torch.optim.Adam(critic.parameters(), lr, betas) if critic is not None else None
     losses = []
     for step in range(steps):
-        for group in optimiser.param_groups:
+        for group in (*optimiser.param_groups, *(opponent.param_groups if opponent else ())):
             group["lr"] = lr * min(1, 2 * (steps - step) / steps)
         generator = torch.Generator().manual_seed(step)
-        if critic is not None and opponent is not None:
+        for _ in range(critic_updates if critic is not None else 0):
+            assert critic is not None
+            assert opponent is not None
             opponent.zero_grad()
             model.critic_loss(critic, b, generator).backward()
             opponent.step()
@@ -206,7 +257,8 @@ def test_every_family_takes_a_step_at_every_size(family: str, preset: str) -> No
 
 @pytest.mark.parametrize(
     ("family", "option"),
-    [("ddpm", "first_term"), ("ddpm", "prediction"), ("ncsn", "prediction"), ("cgan", "penalty"),
+    [("ddpm", "first_term"), ("ddpm", "prediction"), ("ncsn", "prediction"),
+     ("ncsn", "weighting"), ("cgan", "penalty"),
      ("flow", "sigma_distribution")],
 )  # fmt: skip
 def test_a_misspelt_choice_is_refused(family: str, option: str) -> None:
@@ -222,29 +274,34 @@ def smooth_batch() -> Batch:
     return Batch(images[0], images[1], index, index + 1)
 
 
-LEARN_BY_HEART = {
-    "direct": (150, {}),
-    "flow": (300, {"sigma_location": 0.0, "sigma_scale": 1.6}),
-    "ncsn": (400, {"prediction": "preconditioned"}),
-    "ddpm": (600, {}),
+#: Copies of each slice in a batch (one where nothing is random), the model's options, and how it is trained.
+LEARN_BY_HEART: dict[str, tuple[int, dict, dict]] = {
+    "direct": (1, {}, {"steps": 150, "lr": 5e-3}),
+    "flow": (16, {"sigma_location": 0.0, "sigma_scale": 1.6}, {"steps": 300, "lr": 5e-3}),
+    "ncsn": (16, {"prediction": "preconditioned"}, {"steps": 400, "lr": 5e-3}),
+    "ddpm": (16, {}, {"steps": 600, "lr": 5e-3}),
+    "cgan": (
+        2,
+        {"latent": 16, "latent_form": "affine", "critic_width": 16, "critic_grid": 1},
+        {"steps": 400, "lr": 1e-3, "betas": (0.5, 0.9), "critic_updates": 4},
+    ),
 }
 
 
 @pytest.mark.parametrize("family", list(LEARN_BY_HEART))
 def test_two_slices_can_be_learned_by_heart(family: str) -> None:
     """PSNR of the mean of 4 samples above 30 dB."""
-    steps, options = LEARN_BY_HEART[family]
+    copies, options, how = LEARN_BY_HEART[family]
     b = smooth_batch()
-    # Sixteen noise levels for each slice in a batch; one where nothing is random.
-    copies = 1 if family == "direct" else 16
     repeated = Batch(
         *(v.repeat_interleave(copies, 0) for v in (b.source, b.target, b.source_contrast, b.target_contrast))
     )
     network = {"widths": [16, 32], "blocks": 1, "unshuffle": 2, "groups": 4}
-    model, _ = train(family, {"network": network, "conditional": False, **options}, repeated, steps, 5e-3)
+    model, _ = train(family, {"network": network, "conditional": False, **options}, repeated, **how)
     model.eval()
     levels = log_sigmas(12, 0.01, 20.0)
-    noise = torch.randn((2, 1 if model.deterministic else 4, 16, 16), generator=torch.Generator().manual_seed(0))
+    size = (model.latent,) if model.latent else (16, 16)
+    noise = torch.randn((2, 1 if model.deterministic else 4, *size), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         out = model.sample(
             b.source, b.source_contrast, b.target_contrast, noise,

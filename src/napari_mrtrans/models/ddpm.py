@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .base import Batch
 from .residual import Condition
-from .sigma import Denoiser, Prediction, SigmaModel, wide
+from .sigma import Denoiser, Prediction, SigmaModel, Weighting, wide
 
 #: Width of an 8-bit grey level in [-1, 1], the bin of the discretised likelihood.
 BIN = 2 / 255
@@ -40,6 +40,7 @@ class DDPM(SigmaModel):
         first_term: Likelihood of the last reverse step: ``discretised`` in 8-bit bins (reference) or ``gaussian``.
         prediction: What the first channel gives: ``noise`` (reference), ε̂ told t; or ``preconditioned``, F told σ (as
             :mod:`.ncsn`).
+        weighting: Of L_simple: ``noise`` (reference) or ``even`` over σ; see :meth:`.SigmaModel.weighted`.
         stability: ``clamped`` limits the denoised image and v to [-1, 1] when sampling; ``paper`` does not, which
             leaves the isolated outlier pixels that the paper repairs.
         conditional: Tell the network the contrast pair.
@@ -55,11 +56,13 @@ class DDPM(SigmaModel):
         vlb_weight: float = 1.0,
         first_term: Literal["discretised", "gaussian"] = "discretised",
         prediction: Prediction = "noise",
+        weighting: Weighting = "noise",
         stability: Literal["clamped", "paper"] = "clamped",
         **shared: Any,
     ) -> None:
         super().__init__(out_channels=2, **shared)
         self.predicts_noise = prediction == "noise"
+        self.weighting = weighting
         self.steps = steps
         self.reference = ("ancestral", steps)
         self.vlb_weight = vlb_weight
@@ -105,7 +108,7 @@ class DDPM(SigmaModel):
         noisy = cumulative.sqrt() * clean + (1 - cumulative).sqrt() * noise
         sigma = self._at(self.sigmas, t, clean)
         predicted, v = self._predict(clean + sigma * noise, sigma.flatten(), condition, t.to(clean.device).float())
-        simple = (predicted - noise).square().mean()
+        simple = self.weighted(predicted - noise, sigma, self.weighting)
         return simple + self.vlb_weight * self.vlb(clean, noisy, predicted.detach(), v, t).mean()
 
     def vlb(self, clean: Tensor, noisy: Tensor, predicted: Tensor, v: Tensor, t: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ How strong the contrast of a target came out is a matter of the scanner and its 
 tell. With few training sessions a network learns to recognise them and to repeat their contrast, and carries that over
 to new ones. So the loss can give every training session a gain and an offset of its own for each target contrast,
 centred over the sessions (a random effect: g_s f(x) + o_s), learned with the network and not used afterwards: what
-the network itself answers is then the sessions' average contrast.
+the network itself answers is then the sessions' average contrast. Phantoms have effects too, but count for the average
+of a contrast only where no scan shows it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..contrasts import Contrast
 from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit, unet
 
 
@@ -28,16 +30,25 @@ class Direct(Model):
     Args:
         network: U-Net options or the name of a preset.
         sessions: Training sessions that get a gain and an offset of their own; 0 = the plain loss.
+        averaged: By contrast, the numbers of the sessions whose effects average to nothing; default: all.
         conditional: Tell the network the contrast pair.
     """
 
     deterministic = True
 
-    def __init__(self, *, network: dict[str, Any] | str, sessions: int = 0, conditional: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        network: dict[str, Any] | str,
+        sessions: int = 0,
+        averaged: dict[str, list[int]] | None = None,
+        conditional: bool = True,
+    ) -> None:
         super().__init__()
         self.conditional = conditional
         self.net = unet(network, conditional=conditional, in_channels=1, out_channels=1, time=False)
         self.effects = nn.Parameter(torch.zeros(sessions, len(VOCABULARY), 2)) if sessions else None
+        self.averaged = averaged or {}
 
     @property
     def multiple(self) -> int:
@@ -50,10 +61,26 @@ class Direct(Model):
             predicted = self._as_in_session(predicted, batch)
         return (predicted - to_signed(batch.target)).square().mean()
 
+    def counted(self) -> Tensor:
+        """(session, contrast): whether the session counts for the average of the contrast."""
+        assert self.effects is not None
+        mask = torch.ones(self.effects.shape[:2], dtype=torch.bool, device=self.effects.device)
+        for contrast, members in self.averaged.items():
+            column = mask[:, VOCABULARY.index(Contrast(contrast))]
+            column[:] = False
+            column[members] = True
+        return mask
+
+    def centred_effects(self) -> Tensor:
+        """(session, contrast, 2): log gain and offset in [0, 1] units, 0 on average over the counted sessions."""
+        assert self.effects is not None
+        counted = self.counted()
+        weights = counted / counted.sum(dim=0).clamp(min=1)
+        return self.effects - torch.einsum("sc,sce->ce", weights, self.effects)
+
     def _as_in_session(self, predicted: Tensor, batch: Batch) -> Tensor:
         """The prediction in [-1, 1] with each session's own gain and offset inside the head."""
-        assert self.effects is not None
-        effects = (self.effects - self.effects.mean(dim=0))[batch.session, batch.target_contrast]
+        effects = self.centred_effects()[batch.session, batch.target_contrast]
         log_gain, offset = effects.T.reshape(2, -1, 1, 1, 1)
         return to_signed(log_gain.exp() * to_unit(predicted) + offset * (batch.source > 0))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..samplers import log_sigmas
 from .base import Batch
 from .residual import Condition
-from .sigma import Prediction, SigmaModel, wide
+from .sigma import Prediction, SigmaModel, Weighting, wide
 
 
 class NCSN(SigmaModel):
@@ -34,6 +34,7 @@ class NCSN(SigmaModel):
         sigma_min: σ of the cleanest level.
         levels: T, geometric between them.
         prediction: What the network gives: ``noise`` (NCSNv2 in its noise-prediction form) or ``preconditioned``.
+        weighting: ``noise`` (Eq. 6) or ``even`` over σ; see :meth:`.SigmaModel.weighted`.
         clamp: Limit the denoised image to [-1, 1] when sampling.
         conditional: Tell the network the contrast pair.
     """
@@ -47,6 +48,7 @@ class NCSN(SigmaModel):
         sigma_min: float = 0.01,
         levels: int = 1000,
         prediction: Prediction = "noise",
+        weighting: Weighting = "noise",
         clamp: bool = True,
         **shared: Any,
     ) -> None:
@@ -54,6 +56,7 @@ class NCSN(SigmaModel):
         self.range = (sigma_min, sigma_max)
         self.levels = levels
         self.predicts_noise = prediction == "noise"
+        self.weighting = weighting
         self.clamps = clamp
 
     def own_levels(self, steps: int) -> list[float]:
@@ -69,7 +72,8 @@ class NCSN(SigmaModel):
         levels = torch.tensor(self.own_levels(self.levels))
         sigma = levels[torch.randint(self.levels, (len(clean),), generator=generator)].to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-        return 0.5 * (self._noise(clean + wide(sigma) * noise, sigma, condition) - noise).square().mean()
+        error = self._noise(clean + wide(sigma) * noise, sigma, condition) - noise
+        return 0.5 * self.weighted(error, sigma, self.weighting)
 
     def _noise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """ε̂(y; σ)."""

@@ -90,6 +90,11 @@ class ResidualModel(Model, ABC):
     def multiple(self) -> int:
         return max(self.net.multiple, self.mean_net.multiple if self.mean_net else 1)
 
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        """Takes over the network that samples; the mean stays this model's own."""
+        own = {name: value for name, value in self.state_dict().items() if name.startswith("mean_net.")}
+        super().start_from({**state, **own})
+
     def condition(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Condition:
         """Everything a network is told about slices ``source`` (batch, 1, H, W) in [0, 1]."""
         x = to_signed(source)

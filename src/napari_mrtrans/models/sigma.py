@@ -13,6 +13,8 @@ from .residual import Condition, ResidualModel
 
 #: What the network of a noise-predicting family gives: ε̂ itself, or F of :meth:`SigmaModel.preconditioned`.
 Prediction = Literal["noise", "preconditioned"]
+#: How the squared errors of different σ weigh against one another: those of ε̂ (the paper), or those of F, alike.
+Weighting = Literal["noise", "even"]
 
 
 class SigmaModel(ResidualModel):
@@ -71,6 +73,16 @@ class SigmaModel(ResidualModel):
     def noise_of(self, raw: Tensor, y: Tensor, s: Tensor, root: Tensor) -> Tensor:
         """ε̂ = (y - D) / σ that :meth:`preconditioned`'s F = ``raw`` stands for."""
         return (s * y / root - self.sigma_data * raw) / root
+
+    def weighted(self, error: Tensor, sigma: Tensor, weighting: Weighting) -> Tensor:
+        """Mean squared ``error`` of ε̂ (batch, 1, H, W).
+
+        ``even`` undoes that an error of F counts (σ_d² / (σ² + σ_d²)) times in ε̂, almost nothing at large σ, where the
+        brightness of the whole brain is decided: what is left is the loss of :mod:`.flow` at these σ.
+        """
+        if weighting == "noise":
+            return error.square().mean()
+        return (error.square() * (1 + (wide(sigma) / self.sigma_data).square())).mean()
 
     @abstractmethod
     def denoise(self, y: Tensor, sigma: Tensor, condition: Condition) -> Tensor:

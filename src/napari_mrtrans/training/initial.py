@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from ..checkpoint import Card, Checkpoint
+from ..contrasts import Contrast
 from ..errors import RecipeError
 from ..library import load_checkpoint
 from ..models import Direct, Model, ResidualModel, build
+from .data.phantom import Phantom
 from .data.slices import Source, TrainingSlices, batches
 from .recipe import Recipe
 from .restyle import Restyle
@@ -36,7 +38,7 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     """
     options = {**recipe.options, "conditional": recipe.conditional}
     if recipe.session_effects:
-        options["sessions"] = len(source.sessions)
+        options |= {"sessions": len(source.sessions), "averaged": _averaged(source)}
     mean = None if recipe.mean_checkpoint is None else load_checkpoint(recipe.mean_checkpoint)
     direct = None if mean is None else mean.build()
     restyle = None
@@ -71,7 +73,14 @@ def _restyle(direct: Direct, mean: Checkpoint, source: Source) -> Restyle:
         raise RecipeError(f"restyle: '{mean.name}' was trained without session_effects.")
     if mean.card.splits.get("train") != [session.name for session in source.sessions]:
         raise RecipeError(f"restyle: '{mean.name}' was trained on other sessions than this recipe's.")
-    return Restyle(direct.effects)
+    return Restyle(direct.centred_effects(), direct.counted())
+
+
+def _averaged(source: Source) -> dict[str, list[int]]:
+    """For each contrast the sessions that its average is taken over: scans, or phantoms where there are no scans."""
+    having = {c: [i for i, session in enumerate(source.sessions) if c in session.contrasts] for c in Contrast}
+    scans = {c: [i for i in them if not isinstance(source.sessions[i], Phantom)] for c, them in having.items()}
+    return {c.value: scans[c] or having[c] for c in Contrast if having[c]}
 
 
 def _residual_options(

@@ -37,7 +37,8 @@ class Opponent:
     def learn(self, model: Any, batch: Batch, generator: torch.Generator, fabric: Fabric, clip: float) -> float:
         """One update; its loss. Afterwards the critic's weights take no gradient until the next."""
         self.critic.requires_grad_(True)
-        loss = model.critic_loss(self.critic, batch, generator)
+        # The bare network, within the model's precision: Fabric's wrapper forbids the gradient that the penalty needs.
+        loss = model.critic_loss(self.critic.module, batch, generator)
         value = float(loss.detach())
         if math.isfinite(value):
             fabric.backward(loss)

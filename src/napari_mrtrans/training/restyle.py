@@ -3,12 +3,11 @@
 A ``direct`` network trained with session effects answers with the sessions' average contrast, and knows what gain and
 offset set each training session apart from it. Models that sample around that network should treat the contrast of a
 new session as unknown: so every training target loses its own session's effects and gets others, drawn from a normal
-distribution with the covariance of those that were learned.
+distribution with the covariance of those that were learned (from scans, where there are scans of the contrast).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
@@ -21,19 +20,20 @@ class Restyle:
     """Random session effects for a batch's targets.
 
     Args:
-        effects: (sessions, contrasts, 2): log gain and offset in [0, 1] units, as ``Direct`` learned them.
+        effects: (sessions, contrasts, 2): log gain and offset in [0, 1] units, as ``Direct`` learned and centred them.
+        counted: (sessions, contrasts): whose covariance is drawn from.
     """
 
-    def __init__(self, effects: Tensor) -> None:
-        self.effects = (effects - effects.mean(dim=0)).detach().float()
+    def __init__(self, effects: Tensor, counted: Tensor) -> None:
+        self.effects = effects.detach().float()
+        self.spread = self.effects * (counted / counted.sum(dim=0).clamp(min=1).sqrt())[:, :, None]
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The same batch, its targets with random effects; air stays air, and [0, 1] is kept."""
         assert batch.session is not None
         own = self.effects.to(batch.target.device)[batch.session, batch.target_contrast]
-        sessions = len(self.effects)
-        weights = torch.randn((len(own), sessions), generator=generator).to(own.device) / math.sqrt(sessions)
-        drawn = torch.einsum("bs,sbe->be", weights, self.effects.to(own.device)[:, batch.target_contrast])
+        weights = torch.randn((len(own), len(self.effects)), generator=generator).to(own.device)
+        drawn = torch.einsum("bs,sbe->be", weights, self.spread.to(own.device)[:, batch.target_contrast])
         (own_gain, own_offset), (gain, offset) = (e.T.reshape(2, -1, 1, 1, 1) for e in (own, drawn))
         average = (batch.target - own_offset) / own_gain.exp()
         restyled = (gain.exp() * average + offset).clamp(0, 1)
