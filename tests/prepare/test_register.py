@@ -51,9 +51,7 @@ def test_nmi_of_equal_and_of_independent_samples() -> None:
     assert nmi(a, np.zeros_like(a)) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    ("turn", "shift"), [((0, 0, 0), (0, 0, 0)), ((20, -15, 10), (25, -20, 10)), ((0, 0, 30), (0, 35, 0))], ids=str
-)
+@pytest.mark.parametrize(("turn", "shift"), [((20, -15, 10), (25, -20, 10)), ((0, 0, 30), (0, 35, 0))], ids=str)
 def test_a_planted_motion_is_found_across_contrasts(turn: tuple, shift: tuple) -> None:
     fixed, brain = head()
     planted = motion(turn, shift)
@@ -69,7 +67,7 @@ def test_a_planted_motion_is_found_across_contrasts(turn: tuple, shift: tuple) -
     error = ((found.matrix - planted) @ np.column_stack([points, np.ones(len(points))]).T)[:3]
     assert np.linalg.norm(error, axis=0).mean() < 0.5
     assert found.nmi_after > 1.1
-    assert found.nmi_after > found.nmi_before or not any(shift)
+    assert found.nmi_after > found.nmi_before
     assert found.edges > 2 * LEAST_EDGES
 
 
@@ -79,13 +77,12 @@ def test_the_inverse_goes_back() -> None:
     assert there.inverse().degrees == pytest.approx(there.degrees)
 
 
-@pytest.mark.parametrize("grain", [0.0, 2.0], ids=["white", "smooth"])
-def test_a_head_without_a_brain_is_no_match(grain: float) -> None:
+def test_a_head_without_a_brain_is_no_match() -> None:
     """Noise of the head's own outline, skull and all: mutual information alone takes it for the same head."""
     fixed, brain = head()
-    noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(brain.shape), grain)
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(brain.shape), 2.0)
     moving = np.where(brain, 300 + 60 * noise / noise.std(), head(Contrast.T2)[0].data).astype(np.float32)
-    with pytest.raises(RegistrationError, match="'noise' does not match 'T1' .*edges agree (0.9|1.0|1.1)"):
+    with pytest.raises(RegistrationError, match=r"'noise' does not match 'T1' .*edges agree (0.9|1.0|1.1)"):
         register(fixed, Volume(moving, fixed.affine, Contrast.T2, "noise"))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..contrasts import BIDS_SUFFIX, Contrast
 from ..errors import MrtransError
-from ..intensity import clean, head_mask, min_max, normalise
+from ..intensity import clean, head_mask, min_max, white_level
 from ..paths import write_together
 from ..volume import Volume, read_mask
 from .bias import log_bias, remove_bias
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 #: From a contrast's intensities and the brain: as the models do it themselves, so that what is prepared compares with
 #: their answers; the paper's; scanner units.
 NORMALISATIONS: dict[str, Callable[[NDArray[np.float32], NDArray[np.bool_], Contrast], NDArray[np.float32]]] = {
-    "robust": lambda data, brain, contrast: normalise(data, brain & (data > 0), contrast),
+    "robust": lambda data, brain, contrast: np.minimum(data / white_level(data, brain & (data > 0), contrast), 1.0),
     "min-max": lambda data, *_: min_max(data),
     "none": lambda data, *_: data,
 }
