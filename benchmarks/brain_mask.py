@@ -25,7 +25,7 @@ from scipy import ndimage
 import napari_mrtrans as mt
 from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.intensity import clean, head_mask
-from napari_mrtrans.prepare.brain import brain_mask
+from napari_mrtrans.prepare.brain import BrainError, brain_mask
 from napari_mrtrans.prepare.images import resample
 from napari_mrtrans.prepare.register import register
 from napari_mrtrans.prepare.sessions import find_sessions
@@ -85,7 +85,11 @@ def main() -> None:
     rows: dict[str, list[tuple[float, float]]] = {}
     for kind, volume, truth in heads:
         began = time.process_time()
-        found = brain_mask(volume)
+        try:
+            found = brain_mask(volume)
+        except BrainError as refusal:
+            print(refusal)
+            found = np.zeros_like(truth)
         dice = float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
         rows.setdefault(kind, []).append((dice, time.process_time() - began))
         print(f"{kind:18} {volume.name:28} {dice:.3f}  {rows[kind][-1][1]:5.1f} CPU s", flush=True)

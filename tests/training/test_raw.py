@@ -72,11 +72,11 @@ def test_folders_that_cannot_be_told(tmp_path: Path) -> None:
     with pytest.raises(MrtransError, match=r"several data sets \(ixi, bids\).*--format"):
         sessions_to_prepare([tmp_path / "mixed"])
     assert list(summary(tmp_path, "mixed", name="bids")) == ["sub-01"]
-    with pytest.raises(MrtransError, match="are both T1 of sub-IXI002Guys0828"):
+    with pytest.raises(MrtransError, match=r"are both T1 of sub-IXI002Guys0828"):
         sessions_to_prepare([tmp_path / "mixed", tmp_path / "twice"], "ixi")
-    with pytest.raises(MrtransError, match="Unknown format 'brain'. Choose one of auto, ixi"):
+    with pytest.raises(MrtransError, match=r"Unknown format 'brain'. Choose one of auto, ixi"):
         sessions_to_prepare([tmp_path / "unknown"], "brain")
-    with pytest.raises(MrtransError, match="holds no .*scans"):
+    with pytest.raises(MrtransError, match=r"holds no .*scans"):
         sessions_to_prepare([tmp_path / "unknown"])
-    with pytest.raises(MrtransError, match="either the files of one session or"):
+    with pytest.raises(MrtransError, match=r"either the files of one session or"):
         sessions_to_prepare([tmp_path / "unknown", tmp_path / "unknown" / "scan.nii.gz"])

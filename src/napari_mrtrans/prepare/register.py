@@ -28,8 +28,8 @@ COARSE, FINE = 4.0, 2.0
 ANGLES = (-25.0, 0.0, 25.0)
 #: How many of the starts are followed.
 FOLLOWED = 4
-#: Below this agreement of edges the two have an outline in common at most. Pairs of our scans score 1.4 to 2.4, a head and
-#: noise of its outline less than 1.2.
+#: Below this agreement of edges the two have an outline in common at most. Our pairs score 1.4 to 2.4, a head and noise
+#: of its outline less than 1.2.
 LEAST_EDGES = 1.2
 #: Share of the smaller head that must lie in the other's field of view.
 LEAST_OVERLAP = 0.5
@@ -64,7 +64,7 @@ class Registration:
 
     def inverse(self) -> Registration:
         """The motion that brings what was fixed onto what was moving."""
-        return replace(self, matrix=np.linalg.inv(self.matrix))
+        return replace(self, matrix=np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
 
 
 def register(fixed: Volume, moving: Volume) -> Registration:
