@@ -10,6 +10,7 @@ brain is known, are put into a synthetic shell of fluid, skull and scalp with no
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import shutil
 import time
@@ -24,11 +25,12 @@ from scipy import ndimage
 import napari_mrtrans as mt
 from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.intensity import clean, head_mask
-from napari_mrtrans.prepare.brain import brain_mask
+from napari_mrtrans.prepare.brain import BrainError, brain_mask
 from napari_mrtrans.prepare.images import resample
 from napari_mrtrans.prepare.register import register
-from napari_mrtrans.prepare.sessions import RawSession, find_sessions
+from napari_mrtrans.prepare.sessions import find_sessions
 from napari_mrtrans.prepare.tools import TOOLS, extract
+from napari_mrtrans.training.data.raw import sessions_to_prepare
 
 #: Intensity of fluid and scalp as multiples of the brain's median.
 SHELL = {Contrast.T1: (0.3, 1.6), Contrast.T2: (2.2, 1.3), Contrast.FLAIR: (0.2, 0.9)}
@@ -36,10 +38,7 @@ SHELL = {Contrast.T1: (0.3, 1.6), Contrast.T2: (2.2, 1.3), Contrast.FLAIR: (0.2,
 
 def scanned(data: Path) -> Iterator[tuple[str, mt.Volume, NDArray[np.bool_]]]:
     """Whole heads and deepbet's mask."""
-    sessions = find_sessions([data / "ms-raw"])
-    for path in sorted((data / "ixi-t1").glob("*.nii.gz")):
-        sessions.append(RawSession(f"sub-{path.name[:6]}", "", {Contrast.T1: path}))
-    for session in sessions:
+    for session in sessions_to_prepare([data / "ms-raw", data / "ixi-t1"])[0]:
         t1 = mt.Volume.load(session.files[Contrast.T1], Contrast.T1)
         brain = extract(t1, "deepbet")
         carried = replace(t1, data=brain.astype(np.float32))
@@ -55,22 +54,22 @@ def scanned(data: Path) -> Iterator[tuple[str, mt.Volume, NDArray[np.bool_]]]:
 
 
 def in_shells(data: Path, rng: np.random.Generator) -> Iterator[tuple[str, mt.Volume, NDArray[np.bool_]]]:
-    """Stripped subjects on 2 mm, put into a synthetic head."""
-    for session in find_sessions([data / "glioma", data / "ms-mni"]):
+    """Stripped subjects on 2 mm, each in one contrast, put into a synthetic head."""
+    sessions = find_sessions([data / "glioma", data / "ms-mni"])
+    for session, contrast in zip(sessions, itertools.cycle(SHELL), strict=False):
         skull, scalp = rng.uniform(5, 9), rng.uniform(4, 9)
-        for contrast, path in session.files.items():
-            full = mt.Volume.load(path, contrast)
-            coarse = np.pad(clean(full.data)[::2, ::2, ::2], 16)
-            affine = full.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
-            affine[:3, 3] -= affine[:3, :3] @ (16, 16, 16)
-            brain = head_mask(coarse)
-            fluid, fat = (factor * np.median(coarse[brain]) for factor in SHELL[contrast])
-            outside = ndimage.distance_transform_edt(~ndimage.binary_closing(brain, iterations=8)) * 2.0
-            faces = [outside <= 2.0, outside <= 2.0 + skull, outside <= 2.0 + skull + scalp]
-            shell = np.select(faces, [fluid, 0.05 * fat, fat], 0.0)
-            noise = rng.rayleigh(0.03 * np.median(coarse[brain]), brain.shape)
-            whole = (np.where(brain, coarse, shell) + noise).astype(np.float32)
-            yield f"in a shell {contrast}", mt.Volume(whole, affine, contrast, session.stem), brain
+        full = mt.Volume.load(session.files[contrast], contrast)
+        coarse = np.pad(clean(full.data)[::2, ::2, ::2], 16)
+        affine = full.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
+        affine[:3, 3] -= affine[:3, :3] @ (16, 16, 16)
+        brain = head_mask(coarse)
+        fluid, fat = (factor * np.median(coarse[brain]) for factor in SHELL[contrast])
+        outside = ndimage.distance_transform_edt(~ndimage.binary_closing(brain, iterations=8)) * 2.0
+        faces = [outside <= 2.0, outside <= 2.0 + skull, outside <= 2.0 + skull + scalp]
+        shell = np.select(faces, [fluid, 0.05 * fat, fat], 0.0)
+        noise = rng.rayleigh(0.03 * np.median(coarse[brain]), brain.shape)
+        whole = (np.where(brain, coarse, shell) + noise).astype(np.float32)
+        yield f"in a shell {contrast}", mt.Volume(whole, affine, contrast, session.stem), brain
 
 
 def main() -> None:
@@ -80,13 +79,17 @@ def main() -> None:
     options = parser.parse_args()
     if not options.data.is_dir():
         raise SystemExit(f"'{options.data}' is not there; nothing measured.")
-    heads = list(in_shells(options.data, np.random.default_rng(options.seed)))
+    heads = in_shells(options.data, np.random.default_rng(options.seed))
     if shutil.which(TOOLS["deepbet"].program):
-        heads = [*scanned(options.data), *heads]
+        heads = itertools.chain(scanned(options.data), heads)
     rows: dict[str, list[tuple[float, float]]] = {}
     for kind, volume, truth in heads:
         began = time.process_time()
-        found = brain_mask(volume)
+        try:
+            found = brain_mask(volume)
+        except BrainError as refusal:
+            print(refusal)
+            found = np.zeros_like(truth)
         dice = float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
         rows.setdefault(kind, []).append((dice, time.process_time() - began))
         print(f"{kind:18} {volume.name:28} {dice:.3f}  {rows[kind][-1][1]:5.1f} CPU s", flush=True)

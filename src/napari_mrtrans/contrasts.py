@@ -74,6 +74,10 @@ def _whole(pattern: str) -> re.Pattern[str]:
 
 
 _FLAIR = _whole(r"(t2[ _-]?(w|weighted)?[ _-]?)?flair|t2f|dark[ _-]?fluid|da[ _-]?fl|tirm")
+# GE's T1 FLAIR and Siemens' t1_tirm null the fluid of a T1-weighted image. After a subject (P1_T1_FLAIR) T1 is a visit.
+_T1_FLAIR = re.compile(
+    r"(?P<subject>[a-z]\d+[ _-])?(?<![a-z0-9])t1(w|[ _-]?weighted)?[ _-]?(flair|tirm|dark)", re.IGNORECASE
+)
 _NAMED: tuple[tuple[Contrast, re.Pattern[str]], ...] = (
     (Contrast.PD, _whole(r"pd(w|weighted)?|proton[ _-]?density|dp")),
     (Contrast.T2, _whole(r"t2(w|weighted)?(tse|fse)?(?!\*)")),
@@ -81,7 +85,9 @@ _NAMED: tuple[tuple[Contrast, re.Pattern[str]], ...] = (
 )
 _T1_SEQUENCE = _whole(r"(t1)?mp[ _-]?rage|mp2?rage|f?spgr|bravo|tfl|oas1_\d+_mr\d+_mpr|adni_\w*_mpr")
 _POST_CONTRAST = _whole(r"t1w?(ce|c|gd)")
-_AGENT = _whole(r"ce[ _-]\w+|t1w?[ _+-]+(c|ce)|(t1)?(gd|gad|gado\w*|km|contrast)|post([ _-]?(c|ce|gd|con|contrast))?")
+_AGENT = _whole(
+    r"ce[ _-]\w+|t1w?[ _+-]+(c|ce)|\+ ?c|(t1)?(gd|gad|gado\w*|km|contrast)|post([ _-]?(c|ce|gd|con|contrast))?"
+)
 _T2_STAR_OR_MAP = _whole(r"t2[ _-]?star|fl2d|hemo|swi|swan|t[12][ _-]?map(ping|s)?")
 # What an image was brought onto is not what it shows.
 _REFERENCE = re.compile(r"[ _-](to|in|on|space)[ _-](t1|t2|pd|flair)w?(?![a-z0-9])", re.IGNORECASE)
@@ -90,8 +96,9 @@ _REFERENCE = re.compile(r"[ _-](to|in|on|space)[ _-](t1|t2|pd|flair)w?(?![a-z0-9
 def guess_contrast(name: str) -> Contrast | None:
     """Guess the contrast from a file or layer name; ``None`` when nothing or only a contrast-enhanced T1 is named.
 
-    A FLAIR is a FLAIR wherever the name says so (``T2-FLAIR``); otherwise the contrast named last counts, because
-    subjects and visits, which may be called T1 or PD too, come first. In BIDS names, ``key-value`` parts are ignored.
+    A FLAIR is a FLAIR wherever the name says so (``T2-FLAIR``), but for the T1-weighted ``T1 FLAIR``; otherwise the
+    contrast named last counts, because subjects and visits, which may be called T1 or PD too, come first. In BIDS
+    names, ``key-value`` parts are ignored.
     """
     stem = re.sub(r"\.(nii|nii\.gz|gz|img|hdr)$", "", re.split(r"[\\/]", str(name))[-1], flags=re.IGNORECASE)
     agent = bool(_AGENT.search(stem))
@@ -100,6 +107,8 @@ def guess_contrast(name: str) -> Contrast | None:
     stem = _REFERENCE.sub("", stem)
     if _POST_CONTRAST.search(stem):
         return None
+    if (found := _T1_FLAIR.search(stem)) and not found["subject"]:
+        return None if agent else Contrast.T1
     if _FLAIR.search(stem):
         return Contrast.FLAIR
     if _T2_STAR_OR_MAP.search(stem):

@@ -51,6 +51,12 @@ def normalise(data: NDArray[np.float32], mask: NDArray[np.bool_], contrast: Cont
     return np.where(mask, scaled, 0.0).astype(np.float32)
 
 
+def min_max(data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The paper's normalisation: the least intensity at 0, the greatest at 1; one bright voxel dims all others."""
+    low, high = float(data.min()), float(data.max())
+    return np.asarray((data - low) / max(high - low, 1e-12), dtype=np.float32)
+
+
 def is_stripped(data: NDArray[np.float32]) -> bool:
     """Whether the background is exactly 0, as after brain extraction; scanners leave noise there."""
     positive = data > 0

@@ -22,13 +22,13 @@ def _shapes() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float6
     from scipy import ndimage
 
     image = load_mni152_template(resolution=3)
-    brain = np.pad(load_mni152_brain_mask(resolution=3).get_fdata() > 0, 10)
+    brain = np.pad(load_mni152_brain_mask(resolution=3).get_fdata() > 0, 6)
     affine = image.affine.copy()
-    affine[:3, 3] -= affine[:3, :3] @ (10, 10, 10)
+    affine[:3, 3] -= affine[:3, :3] @ (6, 6, 6)
     outside = ndimage.distance_transform_edt(~ndimage.binary_closing(brain, iterations=5)) * 3.0
     skull = 8.0 + 4.0 * (np.arange(brain.shape[1]) / brain.shape[1])[:, None]
     shell = np.select([outside <= 2.5, outside <= skull, outside <= skull + 6.0], [0.3, 0.05, 0.95], 0.0)
-    data = np.where(brain, np.pad(image.get_fdata(dtype=np.float32), 10), shell)
+    data = np.where(brain, np.pad(image.get_fdata(dtype=np.float32), 6), shell)
     return data.astype(np.float32), brain, affine
 
 

@@ -27,6 +27,16 @@ def test_the_brain_of_a_turned_and_stretched_head(contrast: Contrast) -> None:
     assert ndimage.label(found)[1] == 1
 
 
+def test_a_ball_is_no_brain() -> None:
+    """Though it is as large as one."""
+    volume, _ = head()
+    shape = volume.data.shape
+    radius = np.linalg.norm(np.indices(shape) - np.reshape(shape, (3, 1, 1, 1)) / 2, axis=0) * 3.0
+    ball = np.where(radius < 75, 600, 0) + np.random.default_rng(0).rayleigh(20, shape)
+    with pytest.raises(BrainError, match=r"No brain found in 'phantom': .*--mask"):
+        brain_mask(Volume(ball.astype(np.float32), volume.affine, Contrast.T1, "phantom"))
+
+
 def test_refinement_moves_the_border_to_the_edge() -> None:
     grid = np.stack(np.meshgrid(*[np.arange(60) * 2.0 - 59] * 3, indexing="ij"))
     radius = np.sqrt((grid**2).sum(axis=0))

@@ -14,9 +14,13 @@ from helpers import save_nifti
 from napari_mrtrans.cli import app
 from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.intensity import HEADROOM
 from napari_mrtrans.prepare import pipeline, whole_head
+from napari_mrtrans.prepare.images import working_image
 from napari_mrtrans.prepare.pipeline import Options, prepare_session
+from napari_mrtrans.prepare.register import Registration
 from napari_mrtrans.prepare.sessions import find_sessions
+from napari_mrtrans.volume import Volume
 from prepare.heads import head, motion
 
 
@@ -77,11 +81,12 @@ def test_finished_work_is_not_done_again(session: Path, monkeypatch: pytest.Monk
     assert status == 0
     assert "nothing to do" in said
     assert before == {path: path.stat().st_mtime_ns for path in (session / "out").rglob("*.*")}
-    assert "nothing to do" not in prepare(session, *scans[:-1])[1]  # other options are other work
+    assert "nothing to do" not in prepare(session, *scans, "--normalise", "none")[1]  # other options are other work
 
 
 def test_every_step_can_be_left_out(session: Path) -> None:
-    status, said = prepare(session, str(session / "raw"), "--no-register", "--no-bias", "--no-strip")
+    off = ("--no-register", "--no-bias", "--no-strip", "--normalise", "none")
+    status, said = prepare(session, str(session / "raw"), *off)
     assert status == 0, said
     anat = session / "out" / "sub-07" / "ses-2" / "anat"
     np.testing.assert_allclose(
@@ -89,6 +94,70 @@ def test_every_step_can_be_left_out(session: Path) -> None:
     )
     assert not list(anat.glob("*mask*"))
     assert json.loads((anat / "sub-07_ses-2_desc-preproc.json").read_text())["registration"] == {}
+
+
+@pytest.mark.parametrize("normalise", ["robust", "min-max"])
+def test_prepared_images_are_in_the_units_of_the_models_or_of_the_paper(session: Path, normalise: str) -> None:
+    scans = [str(session / "raw"), "--mask", str(session / "mask.nii.gz"), "--no-register", "--no-bias"]
+    status, said = prepare(session, *scans, "--normalise", normalise)
+    assert status == 0, said
+    found = {
+        contrast: nib.load(session / "out/sub-07/ses-2/anat" / f"sub-07_ses-2_desc-preproc_{contrast}w.nii.gz")
+        for contrast in ("T1", "T2")
+    }
+    (volume, brain), t1, t2 = head(), found["T1"].get_fdata(), found["T2"].get_fdata()
+    for contrast, data in ((Contrast.T1, t1), (Contrast.T2, t2)):
+        assert data.min() == 0
+        if normalise == "robust":
+            assert np.median(data[brain & (data > 0)]) == pytest.approx(1 / HEADROOM[contrast], rel=1e-3)
+            assert data.max() <= 1
+        else:
+            assert data.max() == pytest.approx(1)
+    if normalise == "min-max":
+        np.testing.assert_allclose(t1[brain], volume.data[brain] / volume.data[brain].max(), rtol=1e-4)
+
+
+def test_the_t1_is_held_still_and_moved_by_the_inverse(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper's way for IXI: T1 into the space of T2, through a registration that has T1 as its reference."""
+    asked = []
+
+    def register(fixed: Volume, moving: Volume) -> Registration:
+        asked.append((fixed.contrast, moving.contrast))
+        return Registration(motion((0, 0, 6), (0, 12, 0)), 1.1, 1.2, 2.0)
+
+    monkeypatch.setattr(pipeline, "register", register)
+    status, said = prepare(session, str(session / "raw"), "--reference", "T2", "--no-bias", "--no-strip")
+    assert status == 0, said
+    assert asked == [(Contrast.T1, Contrast.T2)]
+    anat = session / "out" / "sub-07" / "ses-2" / "anat"
+    images = {c: nib.load(anat / f"sub-07_ses-2_desc-preproc_{c}w.nii.gz") for c in ("T1", "T2")}
+    np.testing.assert_allclose(images["T1"].affine, motion((0, 0, 6), (0, 12, 0)) @ head()[0].affine, atol=1e-4)
+    brain = head()[1]
+    moved, still = images["T1"].get_fdata()[brain], head()[0].data[brain]
+    assert np.corrcoef(moved, still)[0, 1] > 0.999
+
+
+def test_a_folder_of_ixi_is_ready_for_the_papers_recipe(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_mrtrans.training.recipe import load_recipe
+    from napari_mrtrans.training.setup import open_splits
+
+    monkeypatch.setattr(whole_head, "extract", lambda *_: head()[1])
+    for i, site in enumerate(["Guys", "HH", "IOP", "Guys"]):
+        for contrast in (Contrast.T1, Contrast.T2, Contrast.PD)[: 3 if i else 1]:
+            volume, _ = head(contrast)
+            name = f"IXI-{contrast}/IXI{i:03}-{site}-0{i:03}-{contrast}.nii.gz"
+            save_nifti(session / "ixi" / name, volume.data, volume.affine)
+    status, said = prepare(
+        session, str(session / "ixi"), "--reference", "T2", "--no-register", "--no-bias", "--brain", "built-in"
+    )
+    assert (status, said) == (2, "1 of 4 sessions were not prepared: sub-IXI000Guys0000.")  # it has no T2
+    splits, skipped = open_splits(load_recipe("paper-ixi-t1-t2-direct"), session / "out", session)
+    assert skipped == []
+    sessions = [s for source in splits.values() for s in source.sessions]
+    assert {(s.name, s.site) for s in sessions} == {
+        ("sub-IXI001HH0001", "HH"), ("sub-IXI002IOP0002", "IOP"), ("sub-IXI003Guys0003", "Guys"),
+    }  # fmt: skip
+    assert all(len(s.load()[0]) == 3 for s in sessions)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +169,9 @@ def test_every_step_can_be_left_out(session: Path) -> None:
         (["{}/raw", "{}/mask.nii.gz"], "either the files of one session or BIDS folders"),
         (["{}/mask.nii.gz"], "contrast of 'mask.nii.gz' is not known"),
         (["{}/raw", "--brain", "magic"], "Unknown brain extraction 'magic'"),
+        (["{}/raw", "--normalise", "max"], "Unknown normalisation 'max'. Choose one of robust, min-max, none."),
+        (["{}/raw", "--format", "dicom"], "Unknown format 'dicom'"),
+        (["{}/far", "--no-register", "--no-strip", "--no-bias"], "T2 and T1 do not overlap by their headers"),
         (
             ["{}/raw", "--no-register", "--mask", "{}/raw/sub-07/ses-2/anat/sub-07_ses-2_T2w.nii.gz"],
             "not lie on the grid",
@@ -109,6 +181,8 @@ def test_every_step_can_be_left_out(session: Path) -> None:
 )
 def test_mistakes_are_answered_in_one_line(session: Path, arguments: list[str], line: str) -> None:
     (session / "empty").mkdir()
+    for contrast, far in (("T1", 0), ("T2", 500)):
+        save_nifti(session / "far/sub-1/anat" / f"sub-1_{contrast}w.nii.gz", head()[0].data, motion(shift=(0, 0, far)))
     status, said = prepare(session, *(text.format(session) for text in arguments))
     assert status == 2
     assert line in said
@@ -116,7 +190,8 @@ def test_mistakes_are_answered_in_one_line(session: Path, arguments: list[str], 
     assert not (session / "out").exists()
 
 
-def test_a_session_that_fails_does_not_stop_the_others(session: Path) -> None:
+def test_a_session_that_fails_does_not_stop_the_others(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_head, "extract", lambda volume, _: working_image(volume, 2.0) and head()[1])
     bad = session / "raw" / "sub-08" / "anat"
     save_nifti(bad / "sub-08_T1w.nii.gz", np.random.default_rng(0).random((20, 20, 1)).astype(np.float32))
     status, said = prepare(session, str(session / "raw"), "--no-register", "--no-bias", "--brain", "built-in")
@@ -147,6 +222,7 @@ def test_a_full_disk_is_one_line(session: Path, monkeypatch: pytest.MonkeyPatch)
     [found] = find_sessions([session / "raw"])
     with pytest.raises(MrtransError, match="No space left on device"):
         prepare_session(found, session / "out", Options(False, False, False), say=lambda _: None)
+    assert not list((session / "out" / "sub-07").rglob("*.*"))
 
 
 def test_sessions_of_files_and_folders(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.prepare.images import affine_of, resample, to_array, to_image, to_transform
-from napari_mrtrans.prepare.register import RegistrationError, nmi, register
+from napari_mrtrans.prepare.match import nmi
+from napari_mrtrans.prepare.register import LEAST_EDGES, Registration, RegistrationError, register
 from napari_mrtrans.volume import Volume
 from prepare.heads import head, motion
 
@@ -49,9 +51,7 @@ def test_nmi_of_equal_and_of_independent_samples() -> None:
     assert nmi(a, np.zeros_like(a)) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    ("turn", "shift"), [((0, 0, 0), (0, 0, 0)), ((20, -15, 10), (25, -20, 10)), ((0, 0, 30), (0, 35, 0))], ids=str
-)
+@pytest.mark.parametrize(("turn", "shift"), [((20, -15, 10), (25, -20, 10)), ((0, 0, 30), (0, 35, 0))], ids=str)
 def test_a_planted_motion_is_found_across_contrasts(turn: tuple, shift: tuple) -> None:
     fixed, brain = head()
     planted = motion(turn, shift)
@@ -67,14 +67,23 @@ def test_a_planted_motion_is_found_across_contrasts(turn: tuple, shift: tuple) -
     error = ((found.matrix - planted) @ np.column_stack([points, np.ones(len(points))]).T)[:3]
     assert np.linalg.norm(error, axis=0).mean() < 0.5
     assert found.nmi_after > 1.1
-    assert found.nmi_after > found.nmi_before or not any(shift)
+    assert found.nmi_after > found.nmi_before
+    assert found.edges > 2 * LEAST_EDGES
 
 
-def test_unrelated_volumes_are_refused() -> None:
-    fixed, _ = head()
-    noise = np.random.default_rng(0).random(fixed.data.shape).astype(np.float32)
-    with pytest.raises(RegistrationError, match="does not match"):
-        register(fixed, Volume(noise, fixed.affine, Contrast.T2, "noise"))
+def test_the_inverse_goes_back() -> None:
+    there = Registration(motion((10, 20, 30), (1, 2, 3)), 1.1, 1.2, 1.9)
+    np.testing.assert_allclose(there.inverse().matrix @ there.matrix, np.eye(4), atol=1e-12)
+    assert there.inverse().degrees == pytest.approx(there.degrees)
+
+
+def test_a_head_without_a_brain_is_no_match() -> None:
+    """Noise of the head's own outline, skull and all: mutual information alone takes it for the same head."""
+    fixed, brain = head()
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(brain.shape), 2.0)
+    moving = np.where(brain, 300 + 60 * noise / noise.std(), head(Contrast.T2)[0].data).astype(np.float32)
+    with pytest.raises(RegistrationError, match=r"'noise' does not match 'T1' .*edges agree (0.9|1.0|1.1)"):
+        register(fixed, Volume(moving, fixed.affine, Contrast.T2, "noise"))
 
 
 @pytest.mark.parametrize(

@@ -7,45 +7,9 @@ import pytest
 
 from helpers import RAS, head
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.intensity import is_whole_head
 from napari_mrtrans.prepare.sessions import find_sessions
 from napari_mrtrans.prepare.whole_head import GIVEN, STRIPPED, fit_for_models, prepare_volume
-from napari_mrtrans.sample import sample_volume
 from napari_mrtrans.volume import Volume
-
-
-def shelled(volume: Volume) -> tuple[Volume, np.ndarray]:
-    """A brain within dark fluid and skull, bright scalp and noisy air; and the true brain."""
-    from scipy import ndimage
-
-    data = np.pad(volume.data, 24)
-    brain = ndimage.binary_fill_holes(data > 0)
-    depth = ndimage.distance_transform_edt(~brain)
-    out = data.copy()
-    level = np.median(data[brain])
-    out[(depth > 0) & (depth <= 6)] = 0.15 * level
-    out[(depth > 6) & (depth <= 14)] = 1.3 * level
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0, 0.02 * level, (2, *data.shape))
-    out = np.hypot(out + noise[0], noise[1]).astype(np.float32)
-    affine = volume.affine.copy()
-    affine[:3, 3] -= volume.affine[:3, :3] @ np.full(3, 24)
-    return Volume(out, affine, volume.contrast, "head"), brain
-
-
-@pytest.mark.slow
-def test_a_brain_is_found_in_its_head_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, truth = shelled(sample_volume())
-    assert is_whole_head(whole.data, whole.voxel_sizes)
-    prepared = prepare_volume(whole, tool="built-in", cache=tmp_path)
-    dice = 2 * (prepared.mask & truth).sum() / (prepared.mask.sum() + truth.sum())
-    assert dice > 0.93
-    assert not prepared.volume.data[~prepared.mask].any()
-    assert np.array_equal(prepared.volume.affine, whole.affine)
-    monkeypatch.setattr("napari_mrtrans.prepare.whole_head.extract", None)  # the second time nothing is computed
-    again = prepare_volume(whole, tool="built-in", cache=tmp_path)
-    assert np.array_equal(again.mask, prepared.mask)
-    np.testing.assert_array_equal(again.volume.data, prepared.volume.data)
 
 
 def test_a_stripped_brain_is_left_as_it_is(tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ def test_folders_that_cannot_be_told(tmp_path: Path) -> None:
     fill(tmp_path, "mixed/IXI002-Guys-0828-T1.nii.gz", "mixed/sub-01/anat/sub-01_T1w.nii.gz")
     fill(tmp_path, "unknown/scan.nii.gz", "bids/sub-01/anat/sub-01_T1w.nii.gz")
     fill(tmp_path, "bids/sourcedata/IXI002-Guys-0828-T1.nii.gz", "bids/.git/IXI003-Guys-0828-T1.nii.gz")
+    fill(tmp_path, "bids/._IXI003-Guys-0828-T1.nii.gz")
     for folder, name, expected in (
         ("mixed", AUTO, r"several data sets \(ixi, bids\); choose one by data.format"),
         ("unknown", AUTO, r"no data set that can be told .*ixi: .*oasis: .*mslesion: .*brats: .*bids: "),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..contrasts import BIDS_SUFFIX, Contrast
 from ..errors import MrtransError
-from ..intensity import clean, head_mask
+from ..intensity import clean, head_mask, min_max, white_level
 from ..paths import write_together
 from ..volume import Volume, read_mask
 from .bias import log_bias, remove_bias
@@ -28,6 +28,14 @@ from .sessions import RawSession
 from .whole_head import FORMAT, prepare_volume
 
 Say = Callable[[str], None]
+
+#: From a contrast's intensities and the brain: as the models do it themselves, so that what is prepared compares with
+#: their answers; the paper's; scanner units.
+NORMALISATIONS: dict[str, Callable[[NDArray[np.float32], NDArray[np.bool_], Contrast], NDArray[np.float32]]] = {
+    "robust": lambda data, brain, contrast: np.minimum(data / white_level(data, brain & (data > 0), contrast), 1.0),
+    "min-max": lambda data, *_: min_max(data),
+    "none": lambda data, *_: data,
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,10 @@ class Options:
         strip: Keep the brain only.
         reference: The contrast whose grid all come onto; None = T1, else the one with the smallest voxels.
         tool: Brain extraction: ``auto``, ``built-in``, or one of :data:`.tools.TOOLS`.
+        normalise: One of :data:`NORMALISATIONS`.
+
+    Raises:
+        MrtransError: no such normalisation.
     """
 
     register: bool = True
@@ -47,6 +59,11 @@ class Options:
     strip: bool = True
     reference: Contrast | None = None
     tool: str = "auto"
+    normalise: str = "robust"
+
+    def __post_init__(self) -> None:
+        if self.normalise not in NORMALISATIONS:
+            raise MrtransError(f"Unknown normalisation '{self.normalise}'. Choose one of {', '.join(NORMALISATIONS)}.")
 
 
 def prepare_session(
@@ -55,7 +72,7 @@ def prepare_session(
     """Prepare a session and write it below ``output``; finished work is not done again.
 
     The contrasts come onto the reference's own grid, whatever its spacing: the trainer and the models bring slices to
-    their own spacing themselves, and resampling once is better than twice. Intensities keep their units.
+    their own spacing themselves, and resampling once is better than twice.
 
     Args:
         session: Its files.
@@ -86,9 +103,16 @@ def prepare_session(
     onto = {chosen: clean(reference.data)}
     for contrast, volume in volumes.items():
         if options.register:
-            motions[contrast] = found = register(reference, volume)
+            # The paper's way for IXI: the T1, with the finest voxels, is held still whatever comes onto whose grid.
+            still = contrast is not Contrast.T1
+            found = register(reference, volume) if still else register(volume, reference).inverse()
+            motions[contrast] = found
             say(f"{stem}: {contrast} registered, NMI {found.nmi_before:.3f} to {found.nmi_after:.3f}")
         onto[contrast] = resample(volume, reference, motions[contrast].matrix if options.register else np.eye(4))
+        if not onto[contrast].any():
+            raise MrtransError(
+                f"{session.stem}: {contrast} and {chosen} do not overlap by their headers; leave out --no-register."
+            )
     brain, method = _brain(reference, mask, options)
     if options.strip:
         say(f"{stem}: brain mask ({method}), {brain.sum() * np.prod(reference.voxel_sizes) / 1000.0:.0f} ml")
@@ -97,7 +121,8 @@ def prepare_session(
         volume = replace(reference, data=data, contrast=contrast)
         if options.bias:
             volume.data = remove_bias(volume, log_bias(volume, brain & (data > 0)))
-        images[contrast] = np.where(brain, volume.data, 0.0) if options.strip else volume.data
+        kept = np.where(brain, volume.data, np.float32(0)) if options.strip else volume.data
+        images[contrast] = NORMALISATIONS[options.normalise](kept, brain, contrast)
     info: dict[str, Any] = {
         "napari_mrtrans": __version__,
         "SimpleITK": version("SimpleITK"),
@@ -111,6 +136,7 @@ def prepare_session(
                 "degrees": round(found.degrees, 3),
                 "nmi_before": round(found.nmi_before, 4),
                 "nmi_after": round(found.nmi_after, 4),
+                "edges": round(found.edges, 2),
             }
             for contrast, found in motions.items()
         },

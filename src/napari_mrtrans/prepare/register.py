@@ -1,15 +1,14 @@
 """Rigid registration of two contrasts of one head: Mattes mutual information, from many starts, coarse to fine.
 
 Mattes, D. et al. PET-CT image registration in the chest using free-form deformations. IEEE TMI 22, 120-128 (2003), as
-SimpleITK has it. How well two volumes match is told by the normalised mutual information of Studholme, C. et al. An
-overlap invariant entropy measure of 3D medical image alignment. Pattern Recognition 32, 71-86 (1999).
+SimpleITK has it. What was found is judged by :mod:`.match`.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..errors import MrtransError
 from ..intensity import head_mask
 from ..volume import Volume
 from .images import centre_of, coarser, threads, to_array, working_image
+from .match import edges_agree, nmi
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -28,12 +28,13 @@ COARSE, FINE = 4.0, 2.0
 ANGLES = (-25.0, 0.0, 25.0)
 #: How many of the starts are followed.
 FOLLOWED = 4
-#: Below this NMI nothing of one volume can be seen in the other; unrelated heads score up to 1.03.
-LEAST_NMI = 1.03
+#: Below this agreement of edges the two have an outline in common at most. Our pairs score 1.4 to 2.4, a head and noise
+#: of its outline less than 1.2.
+LEAST_EDGES = 1.2
 #: Share of the smaller head that must lie in the other's field of view.
 LEAST_OVERLAP = 0.5
-#: Further than a patient moves between two series.
-MOST_DEGREES, MOST_MM = 60.0, 150.0
+#: Further than a patient turns between two series.
+MOST_DEGREES = 60.0
 
 
 class RegistrationError(MrtransError):
@@ -48,16 +49,22 @@ class Registration:
         matrix: 4x4, from the fixed volume's RAS millimetres to the moving volume's.
         nmi_before: Normalised mutual information by the files' own affines, 1 (nothing in common) to 2 (the same).
         nmi_after: The same after the registration.
+        edges: How much more alike edges run than by chance (:func:`.match.edges_agree`).
     """
 
     matrix: NDArray[np.float64]
     nmi_before: float
     nmi_after: float
+    edges: float
 
     @property
     def degrees(self) -> float:
         """Angle of the rotation."""
         return float(np.degrees(np.arccos(np.clip((np.trace(self.matrix[:3, :3]) - 1.0) / 2.0, -1.0, 1.0))))
+
+    def inverse(self) -> Registration:
+        """The motion that brings what was fixed onto what was moving."""
+        return replace(self, matrix=np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
 
 
 def register(fixed: Volume, moving: Volume) -> Registration:
@@ -76,21 +83,23 @@ def register(fixed: Volume, moving: Volume) -> Registration:
         best = min(found, key=lambda pair: pair[1])[0]
         for share, step in ((0.2, 0.5), (0.6, 0.2)):  # few samples make the metric bumpy: the last steps take most
             best, _ = align(*fine, best, share=share, step=step)
-    heads = head_mask(to_array(fine[0])), head_mask(to_array(fine[1]))
-    before, _ = _match(*fine, sitk.Transform(), heads)
-    after, overlap = _match(*fine, best, heads)
-    result = Registration(_matrix(best), before, after)
-    if overlap < LEAST_OVERLAP or after < LEAST_NMI:
+        heads = head_mask(to_array(fine[0])), head_mask(to_array(fine[1]))
+        before, _ = _match(*fine, sitk.Transform(), heads)
+        after, overlap = _match(*fine, best, heads)
+        edges = edges_agree(*fine, best, heads[0])
+    result = Registration(_matrix(best), before, after, edges)
+    if overlap < LEAST_OVERLAP or edges < LEAST_EDGES:
         raise RegistrationError(
-            f"'{moving.name}' does not match '{fixed.name}' (overlap {overlap:.0%}, NMI {after:.3f}); are they the "
-            f"same head? Leave it out, or choose another --reference."
+            f"'{moving.name}' does not match '{fixed.name}' (overlap {overlap:.0%}, NMI {after:.3f}, edges agree "
+            f"{edges:.2f} times as well as by chance); are they the same head? Leave it out, or choose another "
+            "--reference."
         )
     if after < before - 0.002:
         raise RegistrationError(
             f"Registering '{moving.name}' to '{fixed.name}' made the match worse (NMI {before:.3f} to {after:.3f}). If "
             f"they are registered already, use --no-register."
         )
-    if result.degrees > MOST_DEGREES or _shift(result.matrix, fine[0], heads[0]) > MOST_MM:
+    if result.degrees > MOST_DEGREES:
         raise RegistrationError(
             f"'{moving.name}' would have to turn by {result.degrees:.0f} degrees to match '{fixed.name}', which is not "
             f"plausible; check the orientation in its header."
@@ -183,15 +192,6 @@ def _match(
     return nmi(to_array(fixed)[inside], resampled[inside]), float(overlap)
 
 
-def nmi(a: NDArray[np.floating], b: NDArray[np.floating], bins: int = 32) -> float:
-    """(H(a) + H(b)) / H(a, b), Studholme 1999: 1 for independent samples, 2 for one-to-one ones."""
-    from scipy.stats import entropy
-
-    joint = np.histogram2d(a, b, bins)[0]
-    together = entropy(joint.ravel())
-    return float((entropy(joint.sum(axis=0)) + entropy(joint.sum(axis=1))) / together) if together > 0 else 1.0
-
-
 def _matrix(transform: sitk.Transform) -> NDArray[np.float64]:
     """4x4 in RAS millimetres of a rigid transform in LPS millimetres."""
     corners = np.vstack([np.zeros(3), np.eye(3)])
@@ -200,9 +200,3 @@ def _matrix(transform: sitk.Transform) -> NDArray[np.float64]:
     matrix[:3, :3] = (moved[1:] - moved[0]).T
     matrix[:3, 3] = moved[0]
     return matrix
-
-
-def _shift(matrix: NDArray[np.float64], image: sitk.Image, head: NDArray[np.bool_]) -> float:
-    """Millimetres that the middle of the head moves."""
-    middle = centre_of(head, image) * (-1, -1, 1)
-    return float(np.linalg.norm(matrix[:3, :3] @ middle + matrix[:3, 3] - middle))

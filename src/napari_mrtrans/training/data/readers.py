@@ -78,8 +78,8 @@ def read_folder(base: Path, name: str = AUTO) -> Found:
         name, *others = recognise(base)
         if others:
             raise RecipeError(
-                f"'{base}' holds several data sets ({', '.join([name, *others])}); choose one by data.format, or give "
-                "each a folder of its own and list them under data.folders."
+                f"'{base}' holds several data sets ({', '.join([name, *others])}); choose one by data.format (prepare: "
+                "--format), or give each a folder of its own and list them under data.folders."
             )
     reader = READERS[name]
     files: dict[tuple[str, str], list[tuple[Place, Path]]] = {}
@@ -109,13 +109,14 @@ def read_folders(root: Path, folders: tuple[str, ...], name: str = AUTO) -> Iter
 
 
 def _images(base: Path) -> list[str]:
-    """Paths of all NIfTI files below ``base``, sorted; hidden folders and BIDS' ``sourcedata`` are passed by."""
+    """Paths of all NIfTI files below ``base``, sorted; what is hidden and BIDS' ``sourcedata`` are passed by."""
     if not base.is_dir():
         raise RecipeError(f"Data folder '{base}' does not exist; give the right one with --data.")
     paths = []
     for folder, inner, names in os.walk(base, followlinks=True):
         inner[:] = [name for name in inner if name != "sourcedata" and not name.startswith(".")]
-        paths += [Path(folder, name).relative_to(base).as_posix() for name in names if name.endswith(NIFTI_SUFFIXES)]
+        names = [name for name in names if name.endswith(NIFTI_SUFFIXES) and not name.startswith(".")]
+        paths += [Path(folder, name).relative_to(base).as_posix() for name in names]
     return sorted(paths)
 
 
