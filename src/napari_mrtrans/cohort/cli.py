@@ -76,7 +76,7 @@ def cohort(
         bar.show(f"{bar.title} · {rate}", progress.done, progress.total)
         if not bar.visible and time.monotonic() - spoken > SECONDS_BETWEEN_LINES:
             spoken = time.monotonic()
-            left = f"{progress.hours_left:.1f} h left" if math.isfinite(progress.hours_left) else "…"
+            left = f"{progress.minutes_left:.0f} min left" if math.isfinite(progress.minutes_left) else "…"
             typer.echo(f"{progress.done:.1f}/{progress.total} scans, {rate}, {left}", err=True)
 
     with bar as (_, say):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MrtransError
@@ -61,14 +63,13 @@ def connect(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[
     with dask.config.set({"distributed.comm.timeouts.connect": PATIENCE}):
         if scheduler is None:
             count = workers or max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_MEMORY))
-            with (
+            with _deaf_to_ctrl_c():
                 # Dask's own memory limit pauses a worker for good when one scan is large; that of the system stays.
-                LocalCluster(
+                cluster = LocalCluster(
                     n_workers=min(count, tasks), threads_per_worker=1, memory_limit=0, dashboard_address=None,
                     silence_logs=logging.CRITICAL,
-                ) as cluster,
-                Client(cluster, timeout=60) as client,
-            ):  # fmt: skip
+                )  # fmt: skip
+            with cluster, Client(cluster, timeout=60) as client:
                 yield client
             return
         try:
@@ -80,6 +81,23 @@ def connect(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[
             ) from None
         with client:
             yield client
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Threads and processes that are started meanwhile never see a Ctrl-C; this thread does afterwards.
+
+    A terminal sends it to all of them, and every worker would print a traceback. The parent ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # would undo the mask of the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def compute(client: Client, scans: Sequence[Scan], order: Order, shares: dict[Scan, float]) -> Iterator[Outcome | None]:

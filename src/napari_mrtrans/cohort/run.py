@@ -51,9 +51,9 @@ class Progress:
         return 3600 * self.done / self.seconds if self.seconds else 0.0
 
     @property
-    def hours_left(self) -> float:
+    def minutes_left(self) -> float:
         """At this rate; infinite before there is one."""
-        return (self.total - self.done) / self.per_hour if self.per_hour else math.inf
+        return 60 * (self.total - self.done) / self.per_hour if self.per_hour else math.inf
 
 
 @dataclass(frozen=True)

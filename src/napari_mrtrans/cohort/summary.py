@@ -93,6 +93,8 @@ class Ledger:
 
     def rows(self) -> list[Row]:
         """One for each scan, worst first."""
+        for scan in self.todo:  # a run that is stopped does not hear of the last ones
+            self.done[scan] = scan not in self.failures and self.order.is_done(scan)
         return sorted(map(self._row, self.done), key=lambda row: row.rank)
 
     def _row(self, scan: Scan) -> Row:
