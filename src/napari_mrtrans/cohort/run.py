@@ -107,8 +107,8 @@ def run(
     from filelock import FileLock, Timeout
 
     scans = find_scans(folder, source, say)
-    check_output(out, folder)
     check_folder(out)
+    check_output(out, folder)
     _check_settings(settings, checkpoint)
     if scheduler is None and resolve_device(settings.device)[0].type != "cpu":
         workers = workers or 1  # they would share the one accelerator
