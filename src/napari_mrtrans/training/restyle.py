@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..models import Batch
+from ..models.base import normal
 
 
 class Restyle:
@@ -32,7 +33,7 @@ class Restyle:
         assert batch.session is not None
         own = self.effects.to(batch.target.device)[batch.session, batch.target_contrast]
         sessions = len(self.effects)
-        weights = torch.randn((len(own), sessions), generator=generator).to(own.device) / math.sqrt(sessions)
+        weights = normal((len(own), sessions), generator).to(own.device) / math.sqrt(sessions)
         drawn = torch.einsum("bs,sbe->be", weights, self.effects.to(own.device)[:, batch.target_contrast])
         (own_gain, own_offset), (gain, offset) = (e.T.reshape(2, -1, 1, 1, 1) for e in (own, drawn))
         average = (batch.target - own_offset) / own_gain.exp()
