@@ -3,8 +3,8 @@
     python benchmarks/cohort_throughput.py [--data BIDS_DIR] [--scans 6] [--slices 60:100] [-n 4] [--rounds 3]
 
 Without a data folder, copies of the sample brain are transformed. The two take turns, and what is compared are medians:
-of the whole command (its workers start and import torch each time), and of a scan's own seconds, which tell how much two
-workers get in each other's way.
+of the whole command (its workers start and import torch each time), and of a scan's own seconds, which tell how much
+two workers get in each other's way.
 """
 
 from __future__ import annotations
