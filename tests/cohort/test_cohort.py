@@ -24,7 +24,6 @@ from napari_mrtrans.cohort.plan import Order, Settings, find_scans
 from napari_mrtrans.cohort.summary import Ledger, Row
 from napari_mrtrans.cohort.work import work
 from napari_mrtrans.contrasts import Contrast
-from napari_mrtrans.errors import MrtransError
 
 SHAPE = (20, 24, 8)
 Run = Callable[..., tuple[int, str, str]]
@@ -362,8 +361,3 @@ def test_a_scheduler_that_runs_already_is_used(run: Run, data: Path, tmp_path: P
         code, said, notices = run(data, "--to", "T2", "-o", tmp_path, "-n", 2, "--steps", 1, "--scheduler", address)
     assert code == 0, notices
     assert "3 scans computed." in said
-
-
-def test_no_error_but_a_mrtrans_error_leaves_the_planning(tmp_path: Path) -> None:
-    with pytest.raises(MrtransError, match="does not exist"):
-        find_scans(tmp_path / "nowhere", Contrast.T1, print)
