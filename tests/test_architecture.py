@@ -21,7 +21,7 @@ ROOMS = (
     ("errors", "contrasts"),
     ("grid", "intensity", "image_quality", "ood", "calibration", "lesion", "resample"),
     ("similarity", "statistics", "coverage", "detection"),
-    ("paths", "volume", "networks"),
+    ("paths", "volume", "networks", "derivatives"),
     (
         "ensemble",
         "sample",
@@ -34,15 +34,19 @@ ROOMS = (
     ("prepare", "job", "engine", "streaming", "whole_volume"),
     ("training", "cohort", "demo"),
     ("widgets",),
-    ("cli", "__main__"),
+    ("cli", "terminal", "__main__"),
 )
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
 
 WINDOW = {"napari", "magicgui", "superqt", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy"}
 PURE = (*ROOMS[1], *ROOMS[2], "ensemble")
-# Modules in another room than their package: the other command line, on top of everything like the first, and the
+# Modules in another room than their package: the other command lines, on top of everything like the first, and the
 # metrics that are arithmetic alone; LPIPS beside them runs a network whose weights it reads.
-ELSEWHERE = {f"{PACKAGE}.training.cli": "cli", f"{PACKAGE}.metrics.similarity": "similarity"}
+ELSEWHERE = {
+    f"{PACKAGE}.training.cli": "cli",
+    f"{PACKAGE}.cohort.cli": "cli",
+    f"{PACKAGE}.metrics.similarity": "similarity",
+}
 
 
 @dataclass(frozen=True)

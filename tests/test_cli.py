@@ -21,7 +21,7 @@ from test_volume import REFUSED
 
 Run = Callable[..., tuple[int, str, str]]
 SHAPE = (20, 24, 8)
-COMMANDS = ("demo", "models", "transform", "lesion", "evaluate")
+COMMANDS = ("demo", "models", "transform", "lesion", "evaluate", "cohort")
 #: Axes towards right, anterior and *inferior*: the axial index runs against the world.
 RAI = np.array([[1.0, 0, 0, -9], [0, 1.2, 0, -14], [0, 0, -3, 20], [0, 0, 0, 1]])
 
@@ -499,7 +499,7 @@ def test_evaluate_writes_a_report_and_shows_how_far_it_is(
 ) -> None:
     monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(tmp_path / "none"))
     shown: list[tuple[str, float, int]] = []
-    monkeypatch.setattr(cli._progress, "show", lambda self, *now: shown.append(now))
+    monkeypatch.setattr(cli.ProgressBar, "show", lambda self, *now: shown.append(now))
     folder = bids_folder(tmp_path / "data", subjects=1)
     code, out, err = run(
         "evaluate", "--data", folder, "--checkpoint", "tiny-direct", "--subjects", "sub-00", montages, "-o", "out"

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .cohort.cli import cohort
 from .errors import MrtransError
+from .terminal import ProgressBar, slice_range
 
 #: Base of all that typer finds wrong with a command line (recent versions bring a click of their own).
 _UsageError: Any = typer.BadParameter.__base__
@@ -94,16 +96,6 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         typer.echo(f"No checkpoints installed; put .safetensors files into {user_checkpoint_dir()}.")
 
 
-def _slice_range(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    first, _, last = text.partition(":")
-    try:
-        return int(first), int(last)
-    except ValueError:
-        raise MrtransError(f"--slices '{text}' is no range; write it as 40:60.") from None
-
-
 @app.command()
 def transform(
     image: Annotated[Path, typer.Argument(metavar="IN.nii.gz", help="A NIfTI volume.")],
@@ -143,10 +135,10 @@ def transform(
     if volume.contrast == target:
         raise MrtransError(f"'{volume.name}' is {target} already; choose another target with --to.")
     checkpoint = choose_checkpoint(model, volume.contrast, target)
-    bounds = _slice_range(slices)
+    bounds = slice_range(slices)
     head = None if mask is None else read_mask(mask, volume)
     check_folder(output)
-    with _progress(f"{volume.contrast}→{target} · {checkpoint.name}") as (tell, say):
+    with ProgressBar(f"{volume.contrast}→{target} · {checkpoint.name}") as (tell, say):
         ensemble = run(
             volume, checkpoint, target=target, n=n, seed=seed, slices=bounds, steps=steps, sampler=sampler,
             device=device, batch=batch, mask=head, repair=repair, prepare=prepare, keep_samples=save_samples,
@@ -156,36 +148,6 @@ def transform(
         typer.echo(f"wrote {path}")
     if not checkpoint.deterministic:
         typer.echo(f"sigma-hat {ensemble.sigma_hat:.4f}")
-
-
-class _progress:
-    """A progress bar on a terminal; quiet otherwise. Gives (tell a finished slice, say a notice)."""
-
-    def __init__(self, title: str, unit: str = "slice") -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.title, console = title, Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn(unit + " {task.completed:.0f}/{task.total}"),
-            TimeRemainingColumn(),
-        )
-        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.task = self.bar.add_task(title, total=None)
-
-    def __enter__(self) -> tuple[Any, Any]:
-        self.bar.start()
-        tell = lambda update: self.show(self.title, update.done, update.total)  # noqa: E731
-        return tell, lambda line: typer.echo(line, err=True)
-
-    def show(self, title: str, done: float, total: int) -> None:
-        """Set it: what is computed, and how far it is."""
-        self.bar.update(self.task, description=title, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
 
 
 @app.command()
@@ -358,7 +320,7 @@ def evaluate(
     chosen = [Pair.parse(text) for text in pairs.split(",")] if pairs else None
     names = subjects.split(",") if subjects else None
     loaded = [load_checkpoint(name) for name in checkpoint]
-    bar = _progress("evaluate", "row")
+    bar = ProgressBar("evaluate", "row")
     with bar:
         paths = run(
             data, loaded, output, pairs=chosen, subjects=names, n=n, steps=steps, slab=slab, seed=seed, device=device,
@@ -366,6 +328,9 @@ def evaluate(
         )  # fmt: skip
     for path in paths:
         typer.echo(f"wrote {path}")
+
+
+app.command()(cohort)
 
 
 def run_app(application: typer.Typer, name: str) -> None:

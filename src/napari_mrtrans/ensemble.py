@@ -49,6 +49,15 @@ class Ensemble:
     info: dict[str, Any] = field(default_factory=dict)
     calibrated_std: NDArray[np.float32] | None = None
 
+    def images(self) -> dict[str, NDArray[np.float32]]:
+        """What is written, by the last part of the file's name; samples go last on disk."""
+        images = {"mean": self.mean, "std": self.std}
+        if self.calibrated_std is not None:
+            images["std-calibrated"] = self.calibrated_std
+        if self.samples is not None:
+            images["samples"] = np.moveaxis(self.samples, 0, -1)
+        return images
+
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, what else there is, and the JSON; names to paths.
 
@@ -59,11 +68,7 @@ class Ensemble:
         """
         folder = Path(folder)
         stem = f"{self.volume.name.replace('/', '_')}_{self.info['target']}"
-        images = {"mean": self.mean, "std": self.std}
-        if self.calibrated_std is not None:
-            images["std-calibrated"] = self.calibrated_std
-        if self.samples is not None:
-            images["samples"] = np.moveaxis(self.samples, 0, -1)
+        images = self.images()
         writers = {f"{stem}_{kind}.nii.gz": self.volume.image_like(data).to_filename for kind, data in images.items()}
         document = json.dumps(self.info, indent=2) + "\n"
         paths = write_together(folder, {**writers, f"{stem}.json": document})

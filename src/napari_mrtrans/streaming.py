@@ -120,13 +120,18 @@ def stream(
     """
     say = status or (lambda line: None)
     check_pair(volume, checkpoint, source, target)
-    size = _check_batch(batch)
+    size = check_batch(batch)
     volume, mask = fit_for_models(volume, mask, prepare, say)
     job = check_request(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask, repair)
     yield from _run(job, checkpoint, device, size, cancel, on_step, say)
 
 
-def _check_batch(batch: int | str) -> int | None:
+def check_batch(batch: int | str) -> int | None:
+    """Images for each network call; None = ``auto``.
+
+    Raises:
+        MrtransError: neither a positive number nor ``auto``.
+    """
     if batch == "auto":
         return None
     try:

@@ -66,7 +66,17 @@ def assert_one_line(err: str, *parts: str) -> None:
 def test_help(run: Run) -> None:
     code, out, err = run("--help")
     assert (code, err) == (0, "")
-    for option in ("--data", "--output", "--resume", "--max-minutes", "--devices", "--set", "--list", "--show"):
+    for option in (
+        "--data",
+        "--output",
+        "--resume",
+        "--max-minutes",
+        "--devices",
+        "--num-nodes",
+        "--set",
+        "--list",
+        "--show",
+    ):
         assert option in out
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,37 @@ VOCABULARY: tuple[Contrast, ...] = (Contrast.T1, Contrast.T2, Contrast.PD, Contr
 
 #: Solves for the clean variable: (denoiser, unit noise) -> clean; see :mod:`napari_mrtrans.samplers`.
 Solve = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
+
+
+class SharedGenerator(torch.Generator):
+    """Of several processes that share a batch, each draws for the whole batch and keeps what is for its own items.
+
+    So the loss of a batch is the same however many share it. Process ``rank`` of ``world`` has items ``rank``,
+    ``rank + world``, …
+    """
+
+    rank: int = 0
+    world: int = 1
+
+
+def normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Standard normal numbers for a batch's items, the first axis."""
+    return _own(torch.randn, shape, generator)
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Uniform in [0, 1), as :func:`normal`."""
+    return _own(torch.rand, shape, generator)
+
+
+def integers(high: int, count: int, generator: torch.Generator) -> Tensor:
+    """Whole numbers below ``high``, one for each of a batch's items."""
+    return _own(partial(torch.randint, high), (count,), generator)
+
+
+def _own(draw: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    rank, world = (generator.rank, generator.world) if isinstance(generator, SharedGenerator) else (0, 1)
+    return draw((shape[0] * world, *shape[1:]), generator=generator)[rank::world]
 
 
 @dataclass

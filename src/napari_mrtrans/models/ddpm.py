@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .base import Batch
+from .base import Batch, integers, normal
 from .residual import Condition
 from .sigma import Denoiser, Prediction, SigmaModel, Weighting, wide
 
@@ -102,8 +102,8 @@ class DDPM(SigmaModel):
 
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
         condition, clean = self.conditioned(batch)
-        t = torch.randint(self.steps, (len(clean),), generator=generator)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        t = integers(self.steps, len(clean), generator)
+        noise = normal(clean.shape, generator).to(clean.device)
         cumulative = self._at(self.alphas_cumprod, t, clean)
         noisy = cumulative.sqrt() * clean + (1 - cumulative).sqrt() * noise
         sigma = self._at(self.sigmas, t, clean)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .base import Batch
+from .base import Batch, normal, uniform
 from .residual import Condition
 from .sigma import SigmaModel, wide
 
@@ -56,7 +56,7 @@ class Flow(SigmaModel):
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
         condition, clean = self.conditioned(batch)
         sigma = self._draw_sigma(len(clean), generator).to(clean.device)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noise = normal(clean.shape, generator).to(clean.device)
         noisy = clean + wide(sigma) * noise
         raw, s, root = self.preconditioned(noisy, sigma, condition)
         wanted = (clean - noisy * (self.sigma_data / root).square()) * root / (s * self.sigma_data)
@@ -65,6 +65,6 @@ class Flow(SigmaModel):
     def _draw_sigma(self, n: int, generator: torch.Generator) -> Tensor:
         kind, location, scale = self.distribution
         if kind == "lognormal":
-            return (location + scale * torch.randn(n, generator=generator)).exp()
-        uniform = torch.rand(n, generator=generator).clamp(1e-4, 1 - 1e-4)
-        return (location + scale * torch.logit(uniform)).exp()
+            return (location + scale * normal((n,), generator)).exp()
+        quantile = uniform((n,), generator).clamp(1e-4, 1 - 1e-4)
+        return (location + scale * torch.logit(quantile)).exp()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..samplers import log_sigmas
-from .base import Batch
+from .base import Batch, integers, normal
 from .residual import Condition
 from .sigma import Prediction, SigmaModel, Weighting, wide
 
@@ -70,8 +70,8 @@ class NCSN(SigmaModel):
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
         condition, clean = self.conditioned(batch)
         levels = torch.tensor(self.own_levels(self.levels))
-        sigma = levels[torch.randint(self.levels, (len(clean),), generator=generator)].to(clean.device)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        sigma = levels[integers(self.levels, len(clean), generator)].to(clean.device)
+        noise = normal(clean.shape, generator).to(clean.device)
         error = self._noise(clean + wide(sigma) * noise, sigma, condition) - noise
         return 0.5 * self.weighted(error, sigma, self.weighting)
 

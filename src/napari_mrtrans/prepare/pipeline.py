@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..contrasts import BIDS_SUFFIX, Contrast
+from ..derivatives import DESCRIPTION, description, finished_files
 from ..errors import MrtransError
 from ..intensity import clean, head_mask, min_max, white_level
 from ..paths import write_together
@@ -92,7 +93,7 @@ def prepare_session(
     folder, stem = output / session.folder, session.stem
     key = _key(session, options, mask)
     record = folder / f"{stem}_desc-preproc.json"
-    if (done := _finished(record, key)) is not None:
+    if (done := finished_files(record, key)) is not None:
         say(f"{stem}: done before, nothing to do")
         return done
     volumes = {contrast: Volume.load(path, contrast) for contrast, path in session.files.items()}
@@ -158,7 +159,7 @@ def prepare_session(
         path, shown, brain if options.strip else None, stem
     )
     info["files"] = list(names)
-    write_together(output, {"dataset_description.json": _description()})
+    write_together(output, {DESCRIPTION: description("Scans prepared for contrast transformation", "prepare")})
     return write_together(folder, {**names, record.name: json.dumps(info, indent=2) + "\n"})
 
 
@@ -190,23 +191,3 @@ def _key(session: RawSession, options: Options, mask: Path | None) -> str:
         except OSError as error:
             raise MrtransError(f"'{path}' cannot be read ({error.strerror}).") from None
     return digest.hexdigest()
-
-
-def _finished(record: Path, key: str) -> list[Path] | None:
-    """The files that ``record`` tells of, if it is of this work and all are there."""
-    try:
-        info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    files = [*(record.with_name(name) for name in info.get("files", [])), record]
-    return files if info.get("key") == key and all(path.is_file() for path in files) else None
-
-
-def _description() -> str:
-    document = {
-        "Name": "Scans prepared for contrast transformation",
-        "BIDSVersion": "1.9.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "napari-mrtrans", "Version": __version__, "Description": "napari-mrtrans prepare"}],
-    }
-    return json.dumps(document, indent=2) + "\n"

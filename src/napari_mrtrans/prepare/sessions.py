@@ -37,20 +37,30 @@ class RawSession:
 
 
 def anat_files(anat: Path) -> dict[Contrast, Path]:
-    """The first file of each contrast in a BIDS ``anat`` folder.
+    """The first file of each contrast in a BIDS ``anat`` folder."""
+    return {contrast: found[0] for contrast in BIDS_SUFFIX if (found := anat_images(anat, contrast))}
+
+
+def anat_images(anat: Path, contrast: Contrast) -> list[Path]:
+    """All files of one contrast in a BIDS ``anat`` folder.
 
     An image with contrast agent (BIDS entity ``ce``) is another contrast under the same suffix.
     """
-    files: dict[Contrast, Path] = {}
-    for contrast, suffix in BIDS_SUFFIX.items():
-        hits = sorted(
-            path
-            for path in anat.glob(f"*_{suffix}.nii*")
-            if path.name.endswith(NIFTI_SUFFIXES) and "_ce-" not in path.name
-        )
-        if hits:
-            files[contrast] = hits[0]
-    return files
+    found = anat.glob(f"*_{BIDS_SUFFIX[contrast]}.nii*")
+    return sorted(path for path in found if path.name.endswith(NIFTI_SUFFIXES) and "_ce-" not in path.name)
+
+
+def anat_folders(folder: Path) -> list[tuple[Path, str, str]]:
+    """Every ``anat`` folder in a BIDS folder (whole, of a subject or a visit) with its subject and session.
+
+    A derivative of these scans (masks, earlier results) is no scan.
+    """
+    folder = folder.resolve()
+    return [
+        (anat, subject, _entity("ses", str(anat)))
+        for anat in sorted({*folder.glob("**/anat"), *([folder] if folder.name == "anat" else [])})
+        if "derivatives" not in anat.relative_to(folder).parts and (subject := _entity("sub", str(anat)))
+    ]
 
 
 def find_sessions(inputs: list[Path]) -> list[RawSession]:
@@ -74,17 +84,11 @@ def find_sessions(inputs: list[Path]) -> list[RawSession]:
 
 
 def _sessions_below(folder: Path) -> list[RawSession]:
-    folder = folder.resolve()
-    sessions = []
-    for anat in sorted({*folder.glob("**/anat"), *([folder] if folder.name == "anat" else [])}):
-        files = anat_files(anat)
-        # A derivative of these scans (masks, earlier results) is no scan.
-        if not files or "derivatives" in anat.relative_to(folder).parts:
-            continue
-        subject, session = _entity("sub", str(anat)), _entity("ses", str(anat))
-        if subject:
-            sessions.append(RawSession(subject, session, files))
-    return sessions
+    return [
+        RawSession(subject, session, files)
+        for anat, subject, session in anat_folders(folder)
+        if (files := anat_files(anat))
+    ]
 
 
 def _session_of_files(paths: list[Path]) -> RawSession:

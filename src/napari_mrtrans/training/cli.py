@@ -33,7 +33,10 @@ def run(
     max_minutes: Annotated[
         float | None, typer.Option(min=0, help="End after this long with a usable checkpoint.")
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="Number of devices.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
+    num_nodes: Annotated[
+        int, typer.Option("--num-nodes", min=1, help="Machines; torchrun or SLURM starts it on each.")
+    ] = 1,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Background decoding processes.")] = 1,
     compile_: Annotated[
@@ -81,6 +84,7 @@ def run(
         cache,
         accelerator=accelerator,
         devices=devices,
+        num_nodes=num_nodes,
         resume=resume,
         max_minutes=max_minutes,
         workers=workers,
@@ -97,6 +101,8 @@ def _train(chosen: Any, data: str, output: Path, cache: Path | None, **options: 
     from .setup import PHANTOM, check_model, open_splits
 
     try:
+        from lightning_fabric.utilities.rank_zero import rank_zero_only
+
         from .loop import Progress as Step
         from .loop import train
     except ImportError as error:
@@ -106,7 +112,7 @@ def _train(chosen: Any, data: str, output: Path, cache: Path | None, **options: 
     check_folder(output)
     if notice := resolve_device(options["accelerator"])[1]:
         raise MrtransError(f"{notice.split(';')[0]}; choose --accelerator cpu.")
-    console = Console(stderr=False)
+    console = Console(stderr=False, quiet=getattr(rank_zero_only, "rank", 0) > 0)
     splits, skipped = open_splits(chosen, None if data == PHANTOM else Path(data), cache)
     console.print(
         ", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()),

@@ -1,7 +1,7 @@
 """The training loop: Fabric for devices and precision, EMA, wall-clock checkpoints, and a resume that changes nothing.
 
 Step ``k`` draws its batch, its noise and its dropout from (seed, k) alone, so a run that was stopped and resumed takes
-exactly the steps that the uninterrupted run takes.
+exactly the steps that the uninterrupted run takes. Batch and noise do not depend on how many devices share them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..devices import bf16_is_fast, to_channels_last
 from ..errors import RecipeError, TrainingError
 from ..intensity import HEADROOM
 from ..models import Batch, Model
+from ..models.base import SharedGenerator
 from .data.bids import Session
 from .data.phantom import SOURCE, Phantom
 from .data.slices import Source, TrainingSlices, batches, fixed_slices
@@ -55,6 +56,7 @@ def train(
     *,
     accelerator: str = "auto",
     devices: int = 1,
+    num_nodes: int = 1,
     resume: bool = False,
     max_minutes: float | None = None,
     workers: int = 1,
@@ -69,7 +71,9 @@ def train(
         splits: ``train`` and ``validation`` sessions.
         out: Output folder; also holds ``splits.tsv``, the resumable state and TensorBoard logs.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        devices: How many.
+        devices: How many on each machine. Several share every batch, and losses, steps and results are those of one
+            (dropout apart). Each process sees the same ``splits`` and ``out``, and the first alone writes and speaks.
+        num_nodes: Machines, each of which torchrun or SLURM starts.
         resume: Continue from the state in ``out``.
         max_minutes: End after this long with a usable checkpoint.
         workers: Background decoding processes.
@@ -82,8 +86,12 @@ def train(
         TrainingError: the loss stopped being finite.
     """
     out.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=_precision(recipe, accelerator))
+    fabric = Fabric(
+        accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=_precision(recipe, accelerator)
+    )
     fabric.launch()
+    if not fabric.is_global_zero:
+        progress, say = None, lambda line: None
     if any(stage.batch % fabric.world_size for stage in recipe.stages):
         raise RecipeError(f"Every stage's batch must be a multiple of the number of devices ({fabric.world_size}).")
     torch.manual_seed(recipe.seed)
@@ -115,19 +123,18 @@ def train(
     finished = True
     losses = {"loss": 0.0}
     for batch in _all_batches(recipe, splits["train"], step, workers, fabric):
-        seed = (recipe.seed << 40) + (fabric.global_rank << 32) + step
-        torch.manual_seed(seed)
+        torch.manual_seed((recipe.seed << 40) + (fabric.global_rank << 32) + step)
         for group in (*optimiser.param_groups, *(opponent.optimiser.param_groups if opponent else ())):
             group["lr"] = options.lr * _lr_factor(step, recipe)
         model.train()
-        batch, generator = batch.to(fabric.device), torch.Generator().manual_seed(seed)
+        batch, generator = batch.to(fabric.device), _generator(recipe, step, fabric)
         if start.restyle is not None:
             batch = start.restyle(batch, generator)
         if opponent is not None:
             losses["critic"] = opponent.learn(model, batch, generator, fabric, options.clip)
         if (step + 1) % raw.critic_steps == 0 or opponent is None:
             loss = model.loss(batch, generator, opponent.critic if opponent else None)
-            losses["loss"] = float(loss.detach())
+            losses["loss"] = _shared(loss, fabric)
             if math.isfinite(losses["loss"]):
                 fabric.backward(loss)
                 fabric.clip_gradients(model, optimiser, max_norm=options.clip)
@@ -169,6 +176,7 @@ def train(
             say(f"Stopped after {step} of {recipe.total_steps} steps; --resume continues.")
         if board is not None:
             board.close()
+    fabric.barrier()
     return path
 
 
@@ -222,6 +230,20 @@ def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric
             yield from batches(dataset, step, workers, fabric.global_rank, fabric.world_size)
         offset += stage.steps * stage.batch
         step = max(step - stage.steps, 0)
+
+
+def _shared(loss: Tensor, fabric: Fabric) -> float:
+    """Mean over the processes, so that all of them stop at a loss that is not finite."""
+    mean = fabric.all_reduce(loss.detach(), reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    return float(mean)
+
+
+def _generator(recipe: Recipe, step: int, fabric: Fabric) -> SharedGenerator:
+    generator = SharedGenerator()
+    generator.manual_seed((recipe.seed << 40) + step)
+    generator.rank, generator.world = fabric.global_rank, fabric.world_size
+    return generator
 
 
 def _lr_factor(step: int, recipe: Recipe) -> float:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..models import Batch
+from ..models.base import normal
 
 
 class Restyle:
@@ -32,7 +33,7 @@ class Restyle:
         """The same batch, its targets with random effects; air stays air, and [0, 1] is kept."""
         assert batch.session is not None
         own = self.effects.to(batch.target.device)[batch.session, batch.target_contrast]
-        weights = torch.randn((len(own), len(self.effects)), generator=generator).to(own.device)
+        weights = normal((len(own), len(self.effects)), generator).to(own.device)
         drawn = torch.einsum("bs,sbe->be", weights, self.spread.to(own.device)[:, batch.target_contrast])
         (own_gain, own_offset), (gain, offset) = (e.T.reshape(2, -1, 1, 1, 1) for e in (own, drawn))
         average = (batch.target - own_offset) / own_gain.exp()

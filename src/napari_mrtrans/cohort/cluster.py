@@ -1,0 +1,183 @@
+"""Dask: a cluster of one-thread workers here or a scheduler elsewhere, and tasks sent to it as workers become free."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MrtransError
+from .plan import Order, Scan
+from .work import Outcome, work
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+#: Seconds in which a scheduler must answer.
+PATIENCE = 10
+#: Memory that a worker takes with one of our models and a volume of 1 mm, in bytes.
+WORKER_MEMORY = 2 << 30
+TOPIC = "napari-mrtrans-cohort"
+#: Seconds between looks at new workers and at how far each scan is.
+TICK = 1.0
+
+REMEDY = "Cohorts need Dask: pip install 'napari-mrtrans[cluster]'."
+
+
+def check_dask() -> None:
+    """See before any work whether Dask is there.
+
+    Raises:
+        MrtransError: it is not.
+    """
+    try:
+        import distributed  # noqa: F401
+        import filelock  # noqa: F401
+    except ImportError:
+        raise MrtransError(REMEDY) from None
+
+
+@contextmanager
+def connect(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[Client]:
+    """A client of the scheduler at an address, or else of a new cluster on this machine that ends with it.
+
+    Args:
+        scheduler: Such as ``tcp://host:8786``.
+        workers: Processes of the new cluster; None = one for each core, as memory allows.
+        tasks: No more workers than these.
+
+    Raises:
+        MrtransError: no scheduler answers.
+    """
+    import dask
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
+    from distributed.system import MEMORY_LIMIT
+
+    for name in ("distributed", "tornado.application", "asyncio"):  # their tracebacks are no news to the user
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with dask.config.set({"distributed.comm.timeouts.connect": PATIENCE}):
+        if scheduler is None:
+            count = workers or max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_MEMORY))
+            with _deaf_to_ctrl_c():
+                # Dask's own memory limit pauses a worker for good when one scan is large; that of the system stays.
+                cluster = LocalCluster(
+                    n_workers=min(count, tasks), threads_per_worker=1, memory_limit=0, dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )  # fmt: skip
+            with cluster, Client(cluster, timeout=60) as client:
+                yield client
+            return
+        try:
+            client = Client(scheduler, timeout=PATIENCE)
+        except (OSError, ValueError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise MrtransError(
+                f"No Dask scheduler answers at '{scheduler}' ({reason}); start one with: dask scheduler."
+            ) from None
+        with client:
+            yield client
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Threads and processes that are started meanwhile never see a Ctrl-C; this thread does afterwards.
+
+    A terminal sends it to all of them, and every worker would print a traceback. The parent ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # would undo the mask of the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def compute(client: Client, scans: Sequence[Scan], order: Order, shares: dict[Scan, float]) -> Iterator[Outcome | None]:
+    """Outcomes as they come, and None about every second in between.
+
+    Only as many tasks are out as there are threads: Dask counts the death of a worker against all tasks it was given,
+    and here that must be only the one it was at.
+
+    Args:
+        client: Of the cluster.
+        scans: What to do.
+        order: How.
+        shares: Filled with how much of each unfinished scan is done, in [0, 1].
+
+    Raises:
+        MrtransError: the scheduler went away.
+    """
+    from distributed import CancelledError, wait
+    from distributed import TimeoutError as Waited
+
+    by_key = {_task_key(order, scan): scan for scan in scans}
+
+    def heard(event: tuple[float, Any]) -> None:
+        key, share = event[1]
+        if key in by_key:
+            shares[by_key[key]] = share
+
+    client.subscribe_topic(TOPIC, heard)
+    waiting = iter(by_key.items())
+    out: dict[Future, Scan] = {}
+    try:
+        while True:
+            free = max(1, sum(client.nthreads().values())) - len(out)
+            for key, scan in itertools.islice(waiting, max(0, free)):
+                out[client.submit(_on_worker, scan, order, key, key=key, pure=False)] = scan
+            if not out:
+                return
+            try:
+                done = wait(list(out), timeout=TICK, return_when="FIRST_COMPLETED").done
+            except (Waited, TimeoutError):
+                yield None
+                continue
+            for future in done:
+                scan = out.pop(future)
+                shares.pop(scan, None)
+                yield _outcome(future, scan)
+                future.release()
+    except (CancelledError, OSError) as error:
+        raise MrtransError(
+            f"The Dask scheduler went away ({type(error).__name__}). Finished results were kept; run it again to go on."
+        ) from None
+    finally:
+        client.unsubscribe_topic(TOPIC)
+        client.cancel(list(out), force=True)
+
+
+def _task_key(order: Order, scan: Scan) -> str:
+    """The same for the same work, so that a scheduler that is still at it is not asked twice."""
+    import dask.tokenize
+
+    return f"napari-mrtrans-{dask.tokenize.tokenize(order, scan)}"
+
+
+def _on_worker(scan: Scan, order: Order, key: str) -> Outcome:
+    from distributed import get_worker
+
+    worker = get_worker()
+    return work(scan, order, lambda share: worker.log_event(TOPIC, (key, share)))
+
+
+def _outcome(future: Future, scan: Scan) -> Outcome:
+    from distributed import CancelledError, KilledWorker
+
+    if future.status == "finished":
+        outcome: Outcome = future.result()
+        return outcome
+    if future.status in ("cancelled", "lost"):
+        raise CancelledError
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        tries = error.allowed_failures + 1
+        return Outcome(scan, f"Its worker was killed {tries} times (out of memory?); use fewer --workers.")
+    return Outcome(scan, f"Unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}")

@@ -1,0 +1,79 @@
+"""A cohort as one page, worst first, with nothing outside the file but links to the results beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from .summary import DONE, FAILED, MISSING, Row
+from .thumbnail import SPREAD
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 0 auto; padding: 0 1rem 4rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2rem; } p { max-width: 50rem; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .6rem; text-align: left; vertical-align: middle; border-bottom: 1px solid #e5e5e5; }
+th { border-bottom: 2px solid #888; } td small { display: block; color: #555; max-width: 26rem; }
+img { height: 120px; display: block; } .bar { background: #eee; width: 6rem; height: .5rem; }
+.bar div { background: #d55e00; height: 100%; } .failed td:first-child { border-left: 4px solid #d55e00; }
+"""
+
+
+def page(title: str, about: str, rows: Sequence[Row], pictures: Path | None) -> str:
+    """The whole document.
+
+    Args:
+        title: Heading.
+        about: Below it: what was run.
+        rows: Worst first.
+        pictures: Folder that the rows' thumbnails lie below; None = without them.
+    """
+    counts = Counter(row.status for row in rows)
+    said = ", ".join(f"{counts[status]} {status}" for status in (DONE, FAILED, MISSING) if counts[status])
+    legend = f"Pictures: source, mean, standard deviation (0 to {SPREAD}) of the largest slice. "
+    done = [row for row in rows if row.status == DONE]
+    failed = [row for row in rows if row.status == FAILED]
+    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(about)}</p>", f"<p><b>{len(rows)} scans: {said}.</b></p>"]
+    if failed:
+        lines = "".join(
+            f'<tr class="failed"><td>{escape(row.scan)}</td><td>{escape(row.reason)}</td></tr>\n' for row in failed
+        )
+        parts.append(f"<h2>Failed</h2>\n<table><tr><th>scan</th><th>reason</th></tr>\n{lines}</table>")
+    if done:
+        parts.append(
+            "<h2>Results, least like the training scans first</h2>\n<p>P(OOD) is the calibrated probability that a "
+            "scan is unlike those the model has learned from; σ̂ is the mean standard deviation over the head, in the "
+            f"target's normalised units [0, 1]. {legend if pictures else ''}"
+            "For research use only, not for diagnosis.</p>\n"
+            "<table><tr><th>scan</th><th>P(OOD)</th><th>verdict</th><th>σ̂</th><th></th></tr>\n"
+            f"{''.join(_done(row, pictures) for row in done)}</table>"
+        )
+    if missing := [row.scan for row in rows if row.status == MISSING]:
+        parts.append(f"<h2>Not done</h2>\n<p>{escape(', '.join(missing))}. Run the same command again to go on.</p>")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(parts)
+    ) + "\n</body>\n</html>\n"
+
+
+def _done(row: Row, pictures: Path | None) -> str:
+    note = f"<small>{escape(row.reason)}</small>" if row.reason else ""
+    scan = f'<a href="{quote(row.result)}">{escape(row.scan)}</a>{note}'
+    p = row.ood_probability
+    said = "–" if p is None else f'{p:.2f}<div class="bar"><div style="width:{100 * p:.0f}%"></div></div>'
+    sigma = "–" if row.sigma_hat is None else f"{row.sigma_hat:.4f}"
+    picture = _img(pictures / row.thumbnail) if pictures else ""
+    cells = (scan, said, escape(row.verdict), sigma, picture)
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
+
+
+def _img(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    return (
+        f'<img src="data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}" alt="{escape(path.stem)}">'
+    )

@@ -1,0 +1,189 @@
+"""What a cohort is: which scans, what is made of each, and which of them are done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..checkpoint import Checkpoint
+from ..contrasts import BIDS_SUFFIX, Contrast
+from ..derivatives import DESCRIPTION, finished_files
+from ..errors import MrtransError
+from ..job import Range
+from ..prepare.sessions import anat_folders, anat_images
+from ..volume import NIFTI_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Arguments of :func:`napari_mrtrans.transform`, the same for every scan."""
+
+    n: int | None = None
+    seed: int = 0
+    slices: Range = None
+    steps: int | None = None
+    sampler: str | None = None
+    repair: bool | None = None
+    prepare: bool | None = None
+    keep_samples: bool = False
+    device: str = "auto"
+    batch: int | str = "auto"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One volume of the cohort.
+
+    Attributes:
+        path: Its file.
+        subject: ``sub-XX``.
+        session: ``ses-X`` or empty.
+        folder: Where its results go, below the output folder.
+        stem: File name without its ending.
+    """
+
+    path: Path
+    subject: str
+    session: str
+    folder: Path
+    stem: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is made of every scan, and where it goes; small, since it is sent with every task.
+
+    Attributes:
+        out: Output folder, absolute.
+        checkpoint: Its file, absolute.
+        sha256: Its digest when the cohort was started.
+        calibration: Digest of its calibration then.
+        source: Contrast of the scans.
+        target: Contrast to make.
+        settings: How.
+        asked: ``settings`` with the checkpoint's defaults filled in, as JSON, less what does not matter to the result.
+        version: Of this package.
+    """
+
+    out: Path
+    checkpoint: Path
+    sha256: str
+    calibration: str
+    source: Contrast
+    target: Contrast
+    settings: Settings
+    asked: str
+    version: str = __version__
+
+    @classmethod
+    def make(cls, out: Path, checkpoint: Checkpoint, source: Contrast, target: Contrast, settings: Settings) -> Order:
+        """For a checkpoint that serves the pair."""
+        defaults, single = checkpoint.card.sampler, checkpoint.single_pass
+        asked = asdict(settings) | {
+            "n": 1 if checkpoint.deterministic else settings.n or defaults.n,
+            "steps": None if single else settings.steps or defaults.steps,
+            "sampler": None if single else settings.sampler or defaults.name,
+            "repair": checkpoint.repairs_outliers if settings.repair is None else settings.repair,
+        }
+        # Where it is computed changes nothing but rounding; samples are asked for by their file.
+        for name in ("device", "batch", "keep_samples"):
+            del asked[name]
+        return cls(
+            out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, calibration_digest(checkpoint), source, target,
+            settings, json.dumps(asked, sort_keys=True),
+        )  # fmt: skip
+
+    def record(self, scan: Scan) -> Path:
+        """The JSON of the scan's result, written after all its other files."""
+        return self.out / scan.folder / f"{scan.stem}_{self.target}.json"
+
+    def thumbnail(self, scan: Scan) -> Path:
+        """The small picture of the scan's result."""
+        return self.out / scan.folder.parent / "figures" / f"{scan.stem}_{self.target}.jpg"
+
+    def key(self, scan: Scan) -> str:
+        """Digest of all that the scan's result depends on, its file's content included.
+
+        Raises:
+            MrtransError: the file cannot be read.
+        """
+        try:
+            content = hashlib.sha256(scan.path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise MrtransError(f"'{scan.path}' cannot be read ({error.strerror}).") from None
+        parts = (content, self.sha256, self.calibration, self.source, self.target, self.asked, self.version)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def is_done(self, scan: Scan) -> bool:
+        """Whether all that is wanted of the scan is there."""
+        record = self.record(scan)
+        if not record.is_file():  # spares reading the scan
+            return False
+        try:
+            files = finished_files(record, self.key(scan))
+        except MrtransError:
+            return False
+        wanted = f"{record.stem}_samples.nii.gz"
+        return files is not None and (not self.settings.keep_samples or wanted in [path.name for path in files])
+
+
+def calibration_digest(checkpoint: Checkpoint) -> str:
+    """Of the calibration in use, empty without one."""
+    found = checkpoint.calibration
+    return hashlib.sha256(found.model_dump_json().encode()).hexdigest() if found else ""
+
+
+def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> list[Scan]:
+    """All scans of one contrast in a BIDS folder, sorted; below its ``derivatives`` none is looked for.
+
+    Args:
+        folder: The data set.
+        source: The contrast.
+        say: Told what is left out.
+
+    Raises:
+        MrtransError: there is no such folder, or no such scan in it.
+    """
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise MrtransError(f"'{folder}' {what}; give a BIDS folder (sub-*/anat/*_T1w.nii.gz).")
+    root = folder.resolve()
+    scans: dict[Path, Scan] = {}
+    for anat, subject, session in anat_folders(root):
+        parts = anat.relative_to(root).parts
+        above = next((i for i, part in enumerate(parts) if part.startswith("sub-")), 0)
+        for path in anat_images(anat, source):
+            stem = next(path.name.removesuffix(end) for end in NIFTI_SUFFIXES[::-1] if path.name.endswith(end))
+            scan = Scan(path, subject, session, Path(*parts[:above], subject, session, "anat"), stem)
+            first = scans.setdefault(scan.folder / stem, scan)
+            if first is not scan:
+                say(f"'{path.name}' is left out: '{first.path.name}' has the same name.")
+    if not scans:
+        raise MrtransError(f"'{folder}' holds no {source} scans (sub-*/anat/*_{BIDS_SUFFIX[source]}.nii.gz).")
+    return list(scans.values())
+
+
+def check_output(out: Path, folder: Path) -> None:
+    """See that results go to a folder of their own.
+
+    Raises:
+        MrtransError: it is the data folder, or in it outside ``derivatives``, or holds another data set.
+    """
+    inside, root = out.resolve(), folder.resolve()
+    if inside == root or (root in inside.parents and inside.relative_to(root).parts[0] != "derivatives"):
+        raise MrtransError(f"The output '{out}' lies among the scans of '{folder}'; choose another -o, or one below "
+                           f"'{folder / 'derivatives'}'.")  # fmt: skip
+    about = out / DESCRIPTION
+    try:
+        makers = json.loads(about.read_text(encoding="utf-8")).get("GeneratedBy") or [{}]
+        ours = "cohort" in str(makers[0].get("Description", ""))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, AttributeError, LookupError, TypeError):
+        ours = False
+    if not ours:
+        raise MrtransError(f"'{out}' holds another data set; choose another folder with -o.")

@@ -1,0 +1,184 @@
+"""A cohort from beginning to end: plan, compute what is not done yet, sum up."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checkpoint import Checkpoint
+from ..contrasts import Contrast
+from ..derivatives import DESCRIPTION, description
+from ..devices import resolve_device
+from ..engine import MAX_HELD
+from ..errors import MrtransError
+from ..paths import check_folder, write_together
+from ..streaming import check_batch
+from .cluster import check_dask, compute, connect
+from .page import page
+from .plan import Order, Scan, Settings, check_output, find_scans
+from .summary import Ledger, Row, table
+from .work import UNFINISHED
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+LOCK = ".napari-mrtrans-cohort.lock"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told when a scan is finished and about every second.
+
+    Attributes:
+        done: Scans computed so far, with the part that is done of those being computed.
+        total: Scans to compute; those of an earlier run are not among them.
+        seconds: Since the first was sent out.
+    """
+
+    done: float
+    total: int
+    seconds: float
+
+    @property
+    def per_hour(self) -> float:
+        """Scans."""
+        return 3600 * self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def minutes_left(self) -> float:
+        """At this rate; infinite before there is one."""
+        return 60 * (self.total - self.done) / self.per_hour if self.per_hour else math.inf
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What there is in the end.
+
+    Attributes:
+        rows: Of every scan, worst first.
+        computed: How many were computed now.
+        files: Table and page.
+    """
+
+    rows: list[Row]
+    computed: int
+    files: list[Path]
+
+
+def run(
+    folder: Path,
+    out: Path,
+    checkpoint: Checkpoint,
+    *,
+    source: Contrast,
+    target: Contrast,
+    settings: Settings,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    thumbnails: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = print,
+) -> Cohort:
+    """Transform every scan of a BIDS folder; what an earlier run has finished is not done again.
+
+    Args:
+        folder: The data set.
+        out: Where results go, a BIDS derivative.
+        checkpoint: Serves the pair.
+        source: Which scans.
+        target: Contrast to make.
+        settings: How.
+        workers: One-thread processes on this machine; None = as many as it has room for.
+        scheduler: Address of a running Dask scheduler, instead.
+        thumbnails: Show slices of the scans in the page.
+        progress: Told how far it is.
+        say: Told one-line notices.
+
+    Raises:
+        MrtransError: nothing was computed; or the run was stopped, with what had been finished kept and summed up.
+    """
+    check_dask()
+    from filelock import FileLock, Timeout
+
+    scans = find_scans(folder, source, say)
+    check_folder(out)
+    check_output(out, folder)
+    _check_settings(settings, checkpoint)
+    if scheduler is None and resolve_device(settings.device)[0].type != "cpu":
+        workers = workers or 1  # they would share the one accelerator
+    order = Order.make(out, checkpoint, source, target, settings)
+    about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
+    write_together(order.out, about)
+    try:
+        with FileLock(order.out / LOCK, timeout=0):
+            shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)  # of a run that was killed
+            ledger = Ledger.read(order, scans)
+            before = ledger.count
+            say(f"{len(scans)} scans, {before} of them done before." if before else f"{len(scans)} scans.")
+            if replaced := sum(order.record(scan).is_file() for scan in ledger.todo):
+                say(f"{replaced} results of another checkpoint, other settings or changed scans are replaced.")
+            try:
+                if ledger.todo:
+                    with connect(scheduler, workers, len(ledger.todo)) as client:
+                        _compute(client, ledger, progress, say)
+            finally:
+                shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)
+                found = ledger.rows()
+                files = _write(ledger, found, checkpoint, thumbnails)
+            return Cohort(found, ledger.count - before, files)
+    except Timeout:
+        raise MrtransError(
+            f"Another run computes into '{out}'; wait for it, or choose another folder with -o."
+        ) from None
+
+
+def _check_settings(settings: Settings, checkpoint: Checkpoint) -> None:
+    """What would fail for every scan alike."""
+    from ..samplers import check_sampler
+
+    check_batch(settings.batch)
+    if settings.sampler is not None:
+        check_sampler(settings.sampler)
+    if settings.seed < 0:
+        raise MrtransError("The seed must be at least 0.")
+    if settings.keep_samples and (settings.n or checkpoint.card.sampler.n) > MAX_HELD:
+        raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
+
+
+def _compute(
+    client: Client, ledger: Ledger, progress: Callable[[Progress], None] | None, say: Callable[[str], None]
+) -> None:
+    if not client.nthreads():
+        say("The scheduler has no workers yet; waiting for them.")
+    todo, shares = ledger.todo, dict[Scan, float]()
+    finished, began = 0, time.monotonic()
+    for outcome in compute(client, todo, ledger.order, shares):
+        if outcome is not None:
+            if outcome.stop:
+                raise MrtransError(f"{outcome.reason}")
+            finished += 1
+            ledger.note(outcome)
+            if outcome.reason is not None:
+                say(f"{outcome.scan.path.name}: {outcome.reason}")
+        if progress is not None:
+            progress(Progress(finished + sum(list(shares.values())), len(todo), time.monotonic() - began))
+
+
+def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint, thumbnails: bool) -> list[Path]:
+    """Table and page."""
+    order = ledger.order
+    asked = json.loads(order.asked)
+    sampling = "" if checkpoint.deterministic else f", {asked['n']} samples, seed {asked['seed']}"
+    sampling += "" if checkpoint.single_pass else f", {asked['sampler']} with {asked['steps']} steps"
+    some = "" if asked["slices"] is None else f", slices {asked['slices'][0]}:{asked['slices'][1]} only"
+    about = f"{checkpoint.name} ({order.sha256[:12]}){sampling}{some}. napari-mrtrans {order.version}."
+    title = f"{order.source}→{order.target} of {len(found)} scans"
+    document = page(title, about, found, order.out if thumbnails else None)
+    stem = f"cohort_{order.source}_{order.target}"
+    return write_together(order.out, {f"{stem}.tsv": table(found), f"{stem}.html": document})

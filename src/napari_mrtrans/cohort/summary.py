@@ -1,0 +1,123 @@
+"""What came out of a cohort, read from the results themselves; worst first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+from .plan import Order, Scan
+from .work import Outcome
+
+DONE, FAILED, MISSING = "done", "failed", "not done"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scan; the fields are the columns of the table.
+
+    Attributes:
+        participant_id: ``sub-XX``.
+        session_id: ``ses-X`` or empty.
+        scan: Its file, below the data folder.
+        status: ``done``, ``failed`` or ``not done``.
+        ood_probability: P(OOD), None where the checkpoint is not calibrated.
+        verdict: The same in words.
+        sigma_hat: σ̂, None for deterministic models.
+        sigma_hat_calibrated: The same of the corrected spread.
+        seconds: That it took.
+        n: Samples.
+        result: The JSON, below the output folder.
+        thumbnail: The small picture, below the output folder.
+        reason: Why it failed, else notices.
+    """
+
+    participant_id: str
+    session_id: str
+    scan: str
+    status: str
+    ood_probability: float | None = None
+    verdict: str = ""
+    sigma_hat: float | None = None
+    sigma_hat_calibrated: float | None = None
+    seconds: float | None = None
+    n: int | None = None
+    result: str = ""
+    thumbnail: str = ""
+    reason: str = ""
+
+    @property
+    def rank(self) -> tuple[int, float, float, str]:
+        """Sorts failures first, then by P(OOD), then by σ̂, both falling; what is not done comes last."""
+        order = (FAILED, DONE, MISSING).index(self.status)
+        return order, -(self.ood_probability or 0), -(self.sigma_hat or 0), self.scan
+
+
+@dataclass
+class Ledger:
+    """What has become of each scan.
+
+    Attributes:
+        order: Of the cohort.
+        done: Each scan, and whether its result is there.
+        failures: Why those that failed did.
+    """
+
+    order: Order
+    done: dict[Scan, bool]
+    failures: dict[Scan, str]
+
+    @classmethod
+    def read(cls, order: Order, scans: Iterable[Scan]) -> Ledger:
+        """As earlier runs left it; failures of these are tried again."""
+        return cls(order, {scan: order.is_done(scan) for scan in scans}, {})
+
+    @property
+    def todo(self) -> list[Scan]:
+        """Scans without a result."""
+        return [scan for scan, done in self.done.items() if not done]
+
+    @property
+    def count(self) -> int:
+        """Scans with a result."""
+        return sum(self.done.values())
+
+    def note(self, outcome: Outcome) -> None:
+        """Take down how it went with a scan."""
+        self.done[outcome.scan] = outcome.reason is None
+        if outcome.reason is not None:
+            self.failures[outcome.scan] = outcome.reason
+
+    def rows(self) -> list[Row]:
+        """One for each scan, worst first."""
+        for scan in self.todo:  # a run that is stopped does not hear of the last ones
+            self.done[scan] = scan not in self.failures and self.order.is_done(scan)
+        return sorted(map(self._row, self.done), key=lambda row: row.rank)
+
+    def _row(self, scan: Scan) -> Row:
+        who = scan.subject, scan.session, (scan.folder / scan.path.name).as_posix()
+        if scan in self.failures:
+            return Row(*who, FAILED, reason=self.failures[scan])
+        if not self.done[scan]:
+            return Row(*who, MISSING)
+        record, picture = self.order.record(scan), self.order.thumbnail(scan)
+        info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        numbers = ("ood_probability", "sigma_hat", "sigma_hat_calibrated", "seconds", "n")
+        return Row(
+            *who, DONE, **{name: info[name] for name in numbers}, verdict=info["verdict"],
+            result=record.relative_to(self.order.out).as_posix(),
+            thumbnail=picture.relative_to(self.order.out).as_posix(), reason=" ".join(info["notices"]),
+        )  # fmt: skip
+
+
+def table(found: Iterable[Row]) -> str:
+    """The rows as tab-separated values; BIDS writes ``n/a`` for what is unknown."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(field.name for field in fields(Row))
+    for row in found:
+        writer.writerow("n/a" if value in (None, "") else " ".join(str(value).split()) for value in astuple(row))
+    return text.getvalue()

@@ -1,0 +1,48 @@
+"""A small picture of a result: the largest slice of the head as source, mean and standard deviation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ensemble import Ensemble
+from ..grid import Orientation
+from ..intensity import clean, head_mask, normalise
+
+#: Height in pixels.
+HEIGHT = 120
+#: Upper ends of the scales, the same for all scans so that they compare: grey, and standard deviation.
+WHITE, SPREAD = 0.8, 0.2
+
+
+def save_thumbnail(path: Path, ensemble: Ensemble) -> None:
+    """Write a JPEG; deterministic models have a black third part."""
+    from matplotlib import colormaps
+    from matplotlib.image import imsave
+
+    volume, source = ensemble.volume, ensemble.info["source"]
+    orientation = Orientation.from_affine(volume.affine)
+    data = clean(volume.data)
+    images = (normalise(data, head_mask(data), source), ensemble.mean, ensemble.std)
+    head, mean, std = (orientation.to_canonical(image) for image in images)
+    answered = mean.any(axis=(1, 2))
+    index = int(np.where(answered | ~answered.any(), (head > 0).sum(axis=(1, 2)), 0).argmax())
+    planes = head[index], mean[index], std[index]
+    rows, columns = (np.flatnonzero((head[index] > 0).any(axis=1 - axis)) for axis in (0, 1))
+    sizes = volume.voxel_sizes[list(orientation.order)][1:]
+    source_image, mean_image, std_image = (
+        _scaled(plane[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], sizes) for plane in planes
+    )
+    grey, magma = colormaps["gray"], colormaps["magma"]
+    parts = [grey(source_image / WHITE), grey(mean_image / WHITE), magma(std_image / SPREAD)]
+    imsave(path, np.hstack([np.asarray(part)[..., :3] for part in parts]), format="jpg", pil_kwargs={"quality": 85})
+
+
+def _scaled(plane: NDArray[np.float32], sizes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Square pixels, anterior up and the subject's right on the left."""
+    from skimage.transform import resize
+
+    width = round(HEIGHT * plane.shape[1] * sizes[1] / (plane.shape[0] * sizes[0]))
+    return np.clip(resize(plane[::-1, ::-1], (HEIGHT, max(width, 1)), anti_aliasing=True), 0, None)

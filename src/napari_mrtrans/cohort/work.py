@@ -1,0 +1,144 @@
+"""What a worker does with one scan. It knows no Dask; the model is read once for each process."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from .. import __version__
+from ..checkpoint import Checkpoint, read_checkpoint
+from ..contrasts import Pair
+from ..ensemble import Ensemble
+from ..errors import CheckpointError, MrtransError
+from ..paths import write_together
+from ..streaming import SliceUpdate
+from ..volume import Volume
+from ..whole_volume import transform
+from .plan import Order, Scan, calibration_digest
+from .thumbnail import save_thumbnail
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models import Model
+
+#: Below the output folder; what is written here goes to its place when complete.
+UNFINISHED = ".unfinished"
+
+_reading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went with a scan.
+
+    Attributes:
+        scan: Which.
+        reason: Why there is no result, one line; None = there is.
+        stop: Nobody will fare better; the cohort had better stop.
+    """
+
+    scan: Scan
+    reason: str | None = None
+    stop: bool = False
+
+
+class _Changed(CheckpointError):
+    """The checkpoint is not the one the cohort was started with."""
+
+
+class KeptCheckpoint(Checkpoint):
+    """A checkpoint whose model stays in memory for the next scan."""
+
+    def build(self, device: torch.device | str = "cpu") -> Model:
+        with _reading:  # a worker may have several threads
+            return _model(self.path, self.sha256, str(device))
+
+
+@lru_cache(maxsize=1)
+def _model(path: Path, sha256: str, device: str) -> Model:
+    model = read_checkpoint(path).build(device)
+    if read_checkpoint(path).sha256 != sha256:  # while it was being read
+        raise _Changed(_changed_line(path))
+    return model
+
+
+def work(scan: Scan, order: Order, tell: Callable[[float], None] | None = None) -> Outcome:
+    """Make the scan's result unless it is there; never raises.
+
+    Args:
+        scan: The scan.
+        order: What to make of it.
+        tell: Told how much of the scan is done, in [0, 1].
+    """
+    try:
+        if not order.is_done(scan):
+            _make(scan, order, tell or (lambda share: None))
+        return Outcome(scan)
+    except _Changed as error:
+        return Outcome(scan, str(error), stop=True)
+    except MrtransError as error:
+        return Outcome(scan, " ".join(str(error).split()))
+    except Exception as error:  # one bad scan, or a fault of ours, must not cost the night's other scans
+        return Outcome(scan, f"Unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def _make(scan: Scan, order: Order, tell: Callable[[float], None]) -> None:
+    if order.version != __version__:
+        raise MrtransError(f"This worker has napari-mrtrans {__version__}, and {order.version} asked; update it.")
+    key = order.key(scan)  # before the scan is read: a later change then shows the next time
+    checkpoint = _checkpoint(order)
+
+    def progress(update: SliceUpdate) -> None:
+        tell(update.done / update.total)
+
+    settings = order.settings
+    ensemble = transform(
+        Volume.load(scan.path, order.source), checkpoint, target=order.target, n=settings.n, seed=settings.seed,
+        slices=settings.slices, steps=settings.steps, sampler=settings.sampler, device=settings.device,
+        batch=settings.batch, repair=settings.repair, prepare=settings.prepare, keep_samples=settings.keep_samples,
+        progress=progress,
+    )  # fmt: skip
+    _save(ensemble, scan, order, key)
+
+
+def _checkpoint(order: Order) -> KeptCheckpoint:
+    found = read_checkpoint(order.checkpoint)
+    kept = KeptCheckpoint(found.path, found.card)
+    same = kept.sha256 == order.sha256 and calibration_digest(kept) == order.calibration
+    if not same or Pair(order.source, order.target) not in kept.pairs:
+        raise _Changed(_changed_line(order.checkpoint))
+    return kept
+
+
+def _save(ensemble: Ensemble, scan: Scan, order: Order, key: str) -> None:
+    """All files under their final names, the record last: without it, a result does not count as one."""
+    record, thumbnail = order.record(scan), order.thumbnail(scan)
+    # A folder of its own, since a worker that is given up for dead may live on and write the same files.
+    aside = order.out / UNFINISHED / uuid4().hex
+    try:
+        ensemble.info |= {"key": key, "files": [f"{record.stem}_{kind}.nii.gz" for kind in ensemble.images()]}
+        written = ensemble.save(aside)
+        write_together(aside, {thumbnail.name: lambda path: save_thumbnail(path, ensemble)})
+        for folder in (record.parent, thumbnail.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        record.unlink(missing_ok=True)
+        for old in record.parent.glob(f"{record.stem}_*.nii.gz"):
+            old.unlink(missing_ok=True)
+        (aside / thumbnail.name).replace(thumbnail)
+        for path in written.values():
+            path.replace(record.with_name(path.name))
+    except OSError as error:
+        raise MrtransError(f"Cannot write to '{record.parent}' ({error.strerror or error}).") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _changed_line(path: Path) -> str:
+    return f"The checkpoint '{path.name}' or its calibration changed while the cohort was running; run it again."

@@ -1,0 +1,363 @@
+"""Planning, one worker's part, summary and page, and every mistake that a user can make."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import napari_mrtrans as mt
+from helpers import bids_folder, head, save_nifti, tiny_checkpoint
+from napari_mrtrans import cli
+from napari_mrtrans.checkpoint import Checkpoint
+from napari_mrtrans.cohort.page import page
+from napari_mrtrans.cohort.plan import Order, Settings, find_scans
+from napari_mrtrans.cohort.summary import Ledger, Row
+from napari_mrtrans.cohort.work import work
+from napari_mrtrans.contrasts import Contrast
+
+SHAPE = (20, 24, 8)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bids_folder(tmp_path_factory.mktemp("data") / "bids", 3, SHAPE)
+
+
+def order(out: Path, checkpoint: Checkpoint, **settings: object) -> Order:
+    return Order.make(out, checkpoint, Contrast.T1, Contrast.T2, Settings(**{"n": 2, "steps": 1, **settings}))
+
+
+def scans(data: Path) -> list:
+    return find_scans(data, Contrast.T1, print)
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path.relative_to(folder)): ((stat := path.stat()).st_mtime_ns, stat.st_ino)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# --- planning -----------------------------------------------------------------------------------------------------
+
+
+def test_every_scan_is_found_and_goes_to_a_place_of_its_own(tmp_path: Path) -> None:
+    for path in (
+        "sub-01/ses-1/anat/sub-01_ses-1_run-1_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_run-2_T1w.nii",
+        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_ce-gd_T1w.nii.gz",  # another contrast
+        "sub-02/anat/sub-02_T2w.nii.gz",
+        "site-b/sub-01/anat/sub-01_T1w.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_T1w.nii.gz",
+    ):
+        save_nifti(tmp_path / path, head(SHAPE))
+    found = scans(tmp_path)
+    assert {(str(scan.folder), scan.stem) for scan in found} == {
+        ("sub-01/ses-1/anat", "sub-01_ses-1_run-1_T1w"),
+        ("sub-01/ses-1/anat", "sub-01_ses-1_run-2_T1w"),
+        ("sub-01/ses-2/anat", "sub-01_ses-2_T1w"),
+        ("site-b/sub-01/anat", "sub-01_T1w"),
+    }
+    (only,) = scans(tmp_path / "sub-01" / "ses-2")
+    assert (str(only.folder), only.subject, only.session) == ("sub-01/ses-2/anat", "sub-01", "ses-2")
+
+
+def test_a_second_file_of_one_name_is_left_out_and_named(tmp_path: Path) -> None:
+    for end in (".nii", ".nii.gz"):
+        save_nifti(tmp_path / "sub-01" / "anat" / f"sub-01_T1w{end}", head(SHAPE))
+    said: list[str] = []
+    assert len(find_scans(tmp_path, Contrast.T1, said.append)) == 1
+    assert said == ["'sub-01_T1w.nii.gz' is left out: 'sub-01_T1w.nii' has the same name."]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"n": 3},
+        {"steps": 2},
+        {"sampler": "heun"},
+        {"slices": (2, 4)},
+        {"repair": True},
+        {"prepare": False},
+    ],
+)
+def test_what_changes_the_result_makes_it_another(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path, change: dict[str, object]
+) -> None:
+    scan = scans(data)[0]
+    assert order(tmp_path, checkpoint).key(scan) != order(tmp_path, checkpoint, **change).key(scan)
+
+
+def test_what_does_not_change_the_result_leaves_it(data: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    scan = scans(data)[0]
+    plain = order(tmp_path, checkpoint, n=None, steps=None).key(scan)
+    defaults = order(tmp_path / "x", checkpoint, n=4, steps=3, sampler="dpm++2m", device="cpu", batch=7, repair=False)
+    assert plain == defaults.key(scan)
+
+
+# --- a worker's part ----------------------------------------------------------------------------------------------
+
+
+def test_one_model_load_for_all_scans_of_a_worker(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(shutil.copy(checkpoint.path, tmp_path / "own.safetensors"))
+    loads: list[Path] = []
+    honest = Checkpoint.build
+
+    def build(self: Checkpoint, device: object = "cpu") -> object:
+        loads.append(self.path)
+        return honest(self, device)
+
+    monkeypatch.setattr(Checkpoint, "build", build)
+    what = order(tmp_path / "out", mt.load_checkpoint(own))
+    assert [work(scan, what).reason for scan in scans(data)] == [None] * 3
+    assert loads == [own]
+
+
+def test_the_result_is_that_of_transform_and_is_made_once(data: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    what, scan, told = order(tmp_path, checkpoint, keep_samples=True), scans(data)[0], []
+    assert work(scan, what, told.append).reason is None
+    assert told == sorted(told)
+    assert told[-1] == 1
+    alone = mt.transform(mt.Volume.load(scan.path), checkpoint, target="T2", n=2, steps=1, keep_samples=True)
+    files = alone.save(tmp_path / "alone")
+    there = tmp_path / "sub-00" / "anat"
+    assert {path.name for path in there.iterdir()} == {path.name for path in files.values()}
+    for path in files.values():
+        if path.suffix == ".gz":
+            mine, theirs = nib.load(there / path.name), nib.load(path)
+            np.testing.assert_array_equal(mine.get_fdata(), theirs.get_fdata())
+            np.testing.assert_array_equal(mine.affine, theirs.affine)
+    written, expected = (json.loads((f / "sub-00_T1w_T2.json").read_text()) for f in (there, tmp_path / "alone"))
+    assert written.keys() - expected.keys() == {"key", "files"}
+    assert written["sigma_hat"] == expected["sigma_hat"]
+    before = contents(tmp_path)
+    for wanted in (what, replace(what, settings=replace(what.settings, keep_samples=False))):
+        assert wanted.is_done(scan)
+        assert work(scan, wanted).reason is None
+    assert contents(tmp_path) == before
+
+
+def test_other_settings_replace_all_of_a_result(data: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    scan = scans(data)[0]
+    work(scan, order(tmp_path, checkpoint, keep_samples=True))
+    other = order(tmp_path, checkpoint, seed=1)
+    assert not other.is_done(scan)
+    assert work(scan, other).reason is None
+    assert other.is_done(scan)
+    assert not list(tmp_path.rglob("*_samples.nii.gz"))
+    assert not order(tmp_path, checkpoint, seed=1, keep_samples=True).is_done(scan)
+
+
+def test_a_result_counts_only_when_complete_and_of_this_scan(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(data, tmp_path / "data"))
+    what, scan = order(tmp_path / "out", checkpoint), scans(own)[0]
+    work(scan, what)
+    std = what.record(scan).with_name("sub-00_T1w_T2_std.nii.gz")
+    std.rename(tmp_path / "elsewhere")
+    assert not what.is_done(scan)
+    (tmp_path / "elsewhere").rename(std)
+    assert what.is_done(scan)
+    save_nifti(scan.path, head(SHAPE, seed=9))
+    assert not what.is_done(scan)
+    what.record(scan).write_text('{"key"')
+    assert not what.is_done(scan)
+
+
+def test_a_checkpoint_that_changes_midway_stops_the_cohort(data: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    own = Path(shutil.copy(checkpoint.path, tmp_path / "own.safetensors"))
+    what = order(tmp_path / "out", mt.load_checkpoint(own))
+    first, second, _ = scans(data)
+    assert work(first, what).reason is None
+    tiny_checkpoint(own, seed=1)
+    outcome = work(second, what)
+    assert outcome.stop
+    assert "'own.safetensors' or its calibration changed while the cohort was running; run it again" in outcome.reason
+    assert not what.record(second).exists()
+
+
+def test_a_bad_scan_is_one_line(data: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(data, tmp_path / "data"))
+    scan = scans(own)[0]
+    scan.path.write_bytes(scan.path.read_bytes()[:-40])
+    outcome = work(scan, order(tmp_path / "out", checkpoint))
+    assert re.fullmatch(r"'.*sub-00_T1w.nii.gz' is truncated or damaged .* Copy or convert it again\.", outcome.reason)
+    assert not outcome.stop
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
+def test_a_worker_of_another_version_refuses(data: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    outcome = work(scans(data)[0], replace(order(tmp_path, checkpoint), version="9.9"))
+    assert outcome.reason == f"This worker has napari-mrtrans {mt.__version__}, and 9.9 asked; update it."
+
+
+# --- summary ------------------------------------------------------------------------------------------------------
+
+
+def test_the_worst_come_first(data: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    what, found = order(tmp_path, checkpoint), scans(data)
+    for scan, p in zip(found[:2], (0.2, 0.9), strict=True):
+        work(scan, what)
+        record = what.record(scan)
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"ood_probability": p}))
+    ledger = Ledger.read(what, found)
+    assert [(row.participant_id, row.status) for row in ledger.rows()] == [
+        ("sub-01", "done"), ("sub-00", "done"), ("sub-02", "not done"),
+    ]  # fmt: skip
+    ledger.failures[found[2]] = "no head"
+    assert [row.participant_id for row in ledger.rows()] == ["sub-02", "sub-01", "sub-00"]
+
+
+def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8picture")
+    rows = [
+        Row("sub-1", "", "sub-1/<b>.nii", "failed", reason="a < b"),
+        Row("sub-2", "", "x.nii", "done", 0.25, "usual", 0.05, result="sub-2/x y.json", thumbnail="a.jpg"),
+        Row("sub-3", "", "y.nii", "not done"),
+    ]  # fmt: skip
+    text = page("T1→T2", "tiny", rows, tmp_path)
+    assert "sub-1/&lt;b&gt;.nii" in text
+    assert "a &lt; b" in text
+    assert 'href="sub-2/x%20y.json"' in text
+    assert "0.25" in text
+    assert text.count("data:image/jpeg;base64,") == 1
+    assert not re.search(r'(src|href)="(https?:|/)', text)
+    assert "<img" not in page("T1→T2", "tiny", rows, None)
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """``napari-mrtrans cohort`` with these words: exit status, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        words = ("napari-mrtrans", "cohort", *words, "--model", checkpoint.path)
+        monkeypatch.setattr(sys, "argv", [*map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capfd.readouterr()
+
+    return run
+
+
+def test_the_command_writes_derivatives_and_names_what_failed(run: Run, data: Path, tmp_path: Path) -> None:
+    own, out = Path(shutil.copytree(data, tmp_path / "data")), tmp_path / "data" / "derivatives" / "t2"
+    (own / "sub-01" / "anat" / "sub-01_T1w.nii.gz").write_bytes(b"nothing")
+    words = (own, "--to", "T2", "-o", out, "-n", 2, "--steps", 1, "--workers", 1)
+    code, said, notices = run(*words)
+    assert code == 2
+    assert notices.splitlines()[0] == "3 scans."
+    assert re.search(r"^sub-01_T1w.nii.gz: '.*' cannot be read as NIfTI", notices, re.MULTILINE)
+    assert notices.splitlines()[-1] == "1 of 3 scans failed; cohort_T1_T2.tsv says why."
+    assert "2 scans computed." in said
+    about = json.loads((out / "dataset_description.json").read_text())
+    assert about["DatasetType"] == "derivative"
+    assert about["GeneratedBy"][0]["Name"] == "napari-mrtrans"
+    with (out / "cohort_T1_T2.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["status"] for row in rows] == ["failed", "done", "done"]
+    assert all((out / row["result"]).is_file() and (out / row["thumbnail"]).is_file() for row in rows[1:])
+    assert (out / "cohort_T1_T2.html").read_text().count("<img") == 2
+
+    shutil.copy(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", own / "sub-01" / "anat")
+    code, said, notices = run(*words, "--no-thumbnails")
+    assert (code, notices) == (0, "3 scans, 2 of them done before.\n")
+    assert "1 scans computed." in said
+    assert "<img" not in (out / "cohort_T1_T2.html").read_text()
+    code, said, notices = run(*words)
+    assert (code, notices) == (0, "3 scans, 3 of them done before.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("nowhere", "--to", "T2"), "'nowhere' does not exist; give a BIDS folder"),
+        (("FILE", "--to", "T2"), "is no folder; give a BIDS folder"),
+        (("EMPTY", "--to", "T2"), r"holds no T1 scans \(sub-\*/anat/\*_T1w.nii.gz\)"),
+        (("DATA", "--to", "PD"), "does not serve T1→PD; it serves"),
+        (("DATA", "--to", "T1"), "The scans are T1 already; choose another --to, or other scans with --from"),
+        (("DATA", "--to", "T3"), "Unknown contrast 'T3'"),
+        (("DATA", "--to", "T2", "-o", "DATA"), "lies among the scans of"),
+        (("DATA", "--to", "T2", "-o", "DATA/results"), "lies among the scans of"),
+        (("DATA", "--to", "T2", "-o", "OTHER"), "holds another data set; choose another folder with -o"),
+        (("DATA", "--to", "T2", "-o", "FILE"), "is no folder"),
+        (("DATA", "--to", "T2", "--sampler", "best"), "best"),
+        (("DATA", "--to", "T2", "--batch", "x"), "neither a positive number nor auto"),
+        (("DATA", "--to", "T2", "--device", "tpu"), "Unknown device 'tpu'"),
+        (("DATA", "--to", "T2", "--slices", "4"), "is no range; write it as 40:60"),
+        (("DATA", "--to", "T2", "--save-samples", "-n", "65"), "At most 64 samples can be kept"),
+        (("DATA", "--to", "T2", "--workers", "2", "--scheduler", "tcp://h:1"), "give one"),
+        (("DATA", "--to", "T2", "--scheduler", "tcp://127.0.0.1:9"), "No Dask scheduler answers at 'tcp://127.0.0.1:9'"),
+        (("DATA", "--to", "T2", "--scheduler", "no address"), "No Dask scheduler answers at 'no address'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], line: str
+) -> None:
+    from napari_mrtrans.cohort import cluster
+
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "dataset_description.json").write_text('{"Name": "raw scans"}')
+    places = {"DATA": data, "FILE": tmp_path / "file", "EMPTY": tmp_path / "empty", "OTHER": tmp_path / "other"}
+    places["DATA/results"] = data / "results"
+    chosen = [places.get(word, word) for word in words]
+    code, _, notices = run(*chosen, *(() if "-o" in words else ("-o", tmp_path / "out")))
+    assert code == 2
+    assert re.search(line, notices.splitlines()[-1])
+    assert "Traceback" not in notices
+    assert len(notices.splitlines()) <= 2  # "3 scans." may come first
+    assert not list(tmp_path.rglob("*_mean.nii.gz"))
+
+
+def test_two_runs_into_one_folder_do_not_meet(run: Run, data: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    from napari_mrtrans.cohort.run import LOCK
+
+    with FileLock(tmp_path / LOCK):
+        code, _, notices = run(data, "--to", "T2", "-o", tmp_path)
+    assert code == 2
+    assert notices == f"Another run computes into '{tmp_path}'; wait for it, or choose another folder with -o.\n"
+
+
+def test_without_dask_there_is_a_remedy(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    code, _, notices = run(data, "--to", "T2", "-o", tmp_path)
+    assert (code, notices) == (2, "Cohorts need Dask: pip install 'napari-mrtrans[cluster]'.\n")
+
+
+def test_a_scheduler_that_runs_already_is_used(run: Run, data: Path, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        address = cluster.scheduler.address
+        code, said, notices = run(data, "--to", "T2", "-o", tmp_path, "-n", 2, "--steps", 1, "--scheduler", address)
+    assert code == 0, notices
+    assert "3 scans computed." in said

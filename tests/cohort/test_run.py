@@ -1,0 +1,157 @@
+"""The command on a folder of tiny brains, with real workers that are really killed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+
+import napari_mrtrans as mt
+from helpers import bids_folder, tiny_checkpoint
+
+SUBJECTS = 5
+SHAPE = (20, 24, 8)
+N, STEPS = 4, 10
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bids_folder(tmp_path_factory.mktemp("bids"), SUBJECTS, SHAPE)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors").path
+
+
+def start(data: Path, checkpoint: Path, out: Path) -> subprocess.Popen[str]:
+    """``napari-mrtrans cohort`` with two workers, in a process group of its own."""
+    words = ["cohort", data, "--to", "T2", "--model", checkpoint, "-n", N, "--steps", STEPS, "-o", out, "--workers", 2]
+    code = f"import sys; sys.argv = {['napari-mrtrans', *map(str, words)]}; from napari_mrtrans.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def until(holds: Callable[[], object], run: subprocess.Popen[str], seconds: float = 240) -> None:
+    """Wait for it while the command runs."""
+    limit = time.monotonic() + seconds
+    while not holds():
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def workers(run: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(run.pid).children(recursive=True)
+        if any("spawn_main" in word for word in child.cmdline())
+    ]
+
+
+def records(out: Path) -> set[Path]:
+    return set(out.glob("sub-*/anat/*_T2.json"))
+
+
+def stamps(paths: set[Path]) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+@pytest.mark.slow
+def test_killed_workers_and_a_killed_run_cost_nothing_but_what_they_were_at(
+    data: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run = start(data, checkpoint, out)
+    until(lambda: records(out), run)
+    victim = workers(run)[0]
+    victim.kill()
+    killed_beside = len(records(out))
+    until(lambda: len(records(out)) > killed_beside, run)
+    left = psutil.Process(run.pid).children(recursive=True)
+    run.kill()
+    run.communicate()
+    assert not psutil.wait_procs(left, timeout=60)[1]  # no worker outlives its command
+    before = records(out)
+    assert 2 <= len(before) < SUBJECTS, "tune N and STEPS: it was killed too late"
+    finished = {path: path.stat().st_mtime_ns for record in before for path in record.parent.iterdir()}
+
+    again = start(data, checkpoint, out)
+    output, notices = again.communicate(timeout=240)
+    assert again.returncode == 0, notices
+    assert f"{SUBJECTS} scans, {len(before)} of them done before." in notices
+    assert f"{SUBJECTS - len(before)} scans computed." in output
+    assert stamps(set(finished)) == finished
+    assert len(records(out)) == SUBJECTS
+    assert not list(out.rglob(".part-*"))
+    assert not (out / ".unfinished").exists()
+    for path in out.rglob("*.nii.gz"):
+        gzip.decompress(path.read_bytes())
+    for record in records(out):
+        stem, info = record.stem.removesuffix("_T2"), json.loads(record.read_text())
+        alone = mt.transform(
+            mt.Volume.load(info["input"]), mt.load_checkpoint(checkpoint), target="T2", n=N, steps=STEPS
+        )
+        for kind, expected in alone.images().items():
+            found = np.asarray(nib.load(record.with_name(f"{stem}_T2_{kind}.nii.gz")).dataobj)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert info["sigma_hat"] == pytest.approx(alone.sigma_hat, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_summary_and_nothing_half_done(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = start(data, checkpoint, out)
+    until(lambda: records(out), run)
+    left = psutil.Process(run.pid).children(recursive=True)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    _, notices = run.communicate(timeout=120)
+    assert run.returncode == 130
+    assert notices.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in notices
+    assert not psutil.wait_procs(left, timeout=60)[1]
+    rows = [line.split("\t") for line in (out / "cohort_T1_T2.tsv").read_text().splitlines()]
+    status = [dict(zip(rows[0], row, strict=True))["status"] for row in rows[1:]]
+    assert len(status) == SUBJECTS
+    assert status.count("done") == len(records(out)) > 0
+    assert status.count("not done") == SUBJECTS - len(records(out))
+    assert not (out / ".unfinished").exists()
+    assert "Not done" in (out / "cohort_T1_T2.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_scan_that_kills_its_workers_fails_alone(
+    data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mrtrans.cohort import cluster
+    from napari_mrtrans.cohort.plan import Order, Scan, Settings, find_scans
+    from napari_mrtrans.cohort.work import Outcome
+    from napari_mrtrans.contrasts import Contrast
+
+    def deadly(scan: Scan, order: Order, key: str) -> Outcome:  # nested, so that it is sent by value
+        import os
+
+        if scan.subject == "sub-01":
+            os.kill(os.getpid(), 9)
+        return Outcome(scan)
+
+    monkeypatch.setattr(cluster, "_on_worker", deadly)
+    scans = find_scans(data, Contrast.T1, print)
+    order = Order.make(tmp_path, mt.load_checkpoint(checkpoint), Contrast.T1, Contrast.T2, Settings())
+    with cluster.connect(None, 2, len(scans)) as client:
+        outcomes = [outcome for outcome in cluster.compute(client, scans, order, {}) if outcome is not None]
+    assert len(outcomes) == SUBJECTS
+    failed = {outcome.scan.subject: outcome.reason for outcome in outcomes if outcome.reason}
+    assert failed == {"sub-01": "Its worker was killed 4 times (out of memory?); use fewer --workers."}

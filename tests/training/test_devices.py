@@ -1,0 +1,129 @@
+"""Several processes share a batch (gloo, two CPU processes) and take the steps of one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers import TINY, bids_folder
+from napari_mrtrans.checkpoint import read_checkpoint
+from napari_mrtrans.models.base import SharedGenerator, integers, normal, uniform
+from napari_mrtrans.training.loop import train
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.setup import open_splits
+
+#: Of losses, relative. What is left is the order of sums: gradients are averaged over two halves of the batch.
+TOLERANCE = 1e-5
+STEPS = 6
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from napari_mrtrans.training.loop import train
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.setup import open_splits
+
+document, data, cache, out, minutes, resume = json.loads(sys.argv[1])
+recipe, losses, said = Recipe.model_validate(document), [], []
+train(
+    recipe, open_splits(recipe, Path(data), Path(cache))[0], Path(out), accelerator="cpu", devices=2, workers=0,
+    progress=lambda step: losses.append(step.loss), say=said.append, max_minutes=minutes, resume=resume,
+)
+if losses:  # the first process alone
+    print(json.dumps([losses, said]))
+"""
+
+
+def document(model: str) -> dict[str, object]:
+    return {
+        "name": f"tiny-{model}",
+        "model": model,
+        "pairs": ["T1->T2", "T2->T1"],
+        "options": {"network": TINY},  # without dropout, which each process draws for itself
+        "data": {"validation": ["sub-01"]},
+        "validation_slices": 2,
+        "validate_every": 5,
+        "precision": "float32",
+        "stages": [{"steps": STEPS, "batch": 4, "crop": [16, 16], "downsample": 2}],
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shared")
+    bids_folder(root / "data", 3, (20, 24, 8))
+    return root
+
+
+def two_processes(folder: Path, out: Path, model: str, minutes: float | None = None, resume: bool = False):
+    """``torchrun`` on the script above: losses and notices of the first process, the only one to speak."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    arguments = json.dumps([document(model), str(folder / "data"), str(folder / "cache"), str(out), minutes, resume])
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(script),
+        arguments,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    return json.loads(line)
+
+
+def one_process(folder: Path, out: Path, model: str) -> list[float]:
+    recipe, losses = Recipe.model_validate(document(model)), []
+    splits = open_splits(recipe, folder / "data", folder / "cache")[0]
+    train(recipe, splits, out, accelerator="cpu", workers=0, progress=lambda step: losses.append(step.loss))
+    return losses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["direct", "flow"])
+def test_two_processes_have_the_losses_of_one(folder: Path, tmp_path: Path, model: str) -> None:
+    alone = one_process(folder, tmp_path / "one", model)
+    together, said = two_processes(folder, tmp_path / "two", model)
+    assert len(alone) == STEPS
+    assert together == pytest.approx(alone, rel=TOLERANCE)
+    assert sum(line.startswith("step 5: psnr") for line in said) == 1
+    one, two = (read_checkpoint(tmp_path / name / f"tiny-{model}.safetensors") for name in ("one", "two"))
+    assert two.card.metrics["validation"]["psnr"] == pytest.approx(one.card.metrics["validation"]["psnr"], abs=0.01)
+    for name, value in one.build().state_dict().items():
+        torch.testing.assert_close(two.build().state_dict()[name], value, rtol=1e-2, atol=1e-3)  # stored as float16
+    assert len(list((tmp_path / "two" / "tensorboard").glob("events*"))) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_stop_and_resume_together(folder: Path, tmp_path: Path) -> None:
+    first, said = two_processes(folder, tmp_path / "halved", "direct", minutes=0)
+    assert len(first) == 1
+    assert said[-1] == f"Stopped after 1 of {STEPS} steps; --resume continues."
+    rest, _ = two_processes(folder, tmp_path / "halved", "direct", resume=True)
+    assert first + rest == pytest.approx(one_process(folder, tmp_path / "one", "direct"), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda count, generator: normal((count, 1, 3, 5), generator),
+        lambda count, generator: uniform((count,), generator),
+        lambda count, generator: integers(1000, count, generator),
+    ],
+)
+def test_shares_of_noise_make_up_the_whole(draw) -> None:
+    whole = draw(6, torch.Generator().manual_seed(3))
+    assert len(whole.unique()) > 4
+    for rank in range(2):
+        generator = SharedGenerator()
+        generator.manual_seed(3)
+        generator.rank, generator.world = rank, 2
+        torch.testing.assert_close(draw(3, generator), whole[rank::2], rtol=0, atol=0)
