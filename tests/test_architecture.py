@@ -31,7 +31,7 @@ ROOMS = (
         "lesion_files",
     ),  # an ensemble writes itself onto its volume's grid
     ("checkpoint", "library", "devices"),
-    ("prepare", "job", "engine", "streaming", "whole_volume"),
+    ("prepare", "job", "engine", "streaming", "whole_volume", "scheduling", "slice_cache", "follow"),
     ("training", "cohort", "demo"),
     ("widgets",),
     ("cli", "terminal", "__main__"),
@@ -164,6 +164,11 @@ def test_pure_rooms_know_neither_torch_nor_files(room: str) -> None:
         if _room(found.importer) == room and found.top in {"torch", "safetensors", "SimpleITK"}
     ]
     assert not strays, _broken(strays)
+
+
+def test_scheduling_knows_the_standard_library_only() -> None:
+    imported = {found.top for found in IMPORTS if found.importer == f"{PACKAGE}.scheduling"}
+    assert imported <= sys.stdlib_module_names
 
 
 def test_networks_know_tensors_only() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,12 @@ class Engine:
     def _read_slice(self, index: int) -> tuple[NDArray[np.float32], Box]:
         image = self.job.grid.to_model(self.job.images[index])
         return image, head_box(image, self.step)
+
+    def with_job(self, job: Job) -> Engine:
+        """The same model on a job with the same slices and grid; what has been read of them is shared."""
+        twin = copy(self)
+        twin.job = job
+        return twin
 
     def source_slice(self, index: int) -> NDArray[np.float32]:
         """The source slice on the model's grid, in [0, 1]."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,7 @@ class SliceUpdate:
         novelty: How unlike the training scans the source slice is (:class:`napari_mrtrans.ood.Novelty`); NaN where
             the slice is small or the checkpoint has no calibration.
         repaired: Pixels whose mean was replaced by the median.
+        preview: Only the mean means anything yet, and the finished slice may follow; never so in :func:`stream`.
     """
 
     index: int
@@ -60,6 +62,7 @@ class SliceUpdate:
     calibrated_std: NDArray[np.float32] | None = None
     novelty: float = float("nan")
     repaired: int = 0
+    preview: bool = False
 
 
 def stream(
@@ -152,39 +155,91 @@ def _run(
     on_step: Callable[[int, int], None] | None,
     status: Callable[[str], None],
 ) -> Iterator[SliceUpdate]:
-    from .devices import resolve_device
-    from .samplers import LOSSY_BELOW, check_sampler
-
-    check_sampler(job.sampler)
-    if not checkpoint.single_pass and job.steps < LOSSY_BELOW.get(job.sampler, 0):
-        enough = LOSSY_BELOW[job.sampler]
-        status(f"'{job.sampler}' with {job.steps} steps distorts the spread; use dpm++2m, or {enough} steps.")
-    device, notice = resolve_device(device_name)
-    for line in (*job.notices, *([notice] if notice else [])):
-        status(line)
-    if job.repair and job.n > MAX_HELD:
-        status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
-    engine = Engine(job, checkpoint, device, cancel, on_step)
-    size = batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
+    runner = SliceRunner(job, checkpoint, device_name, batch, cancel, on_step, status)
     pending = list(job.order)
     done, total = 0, len(pending)
     while pending:
-        group = engine.next_group(pending, size)
         try:
-            results, short = engine.transform(group, size)
+            computed = runner.compute(pending)
         except Cancelled:
             return
-        if short:
-            number = job.orientation.slice_index(group[0], len(job.mask))
-            if size == 1:
-                raise OutOfMemory(_memory_line(device.type, number, size))
-            size = max(1, min(size, len(group) * job.n) // 2)
-            status(f"Out of memory; batch lowered to {size}.")
-            continue
-        del pending[: len(group)]
-        for index, samples in zip(group, results, strict=True):
+        del pending[: len(computed)]
+        for index, samples in computed:
             done += 1
-            yield _finish(job, checkpoint, index, samples, engine.source_slice(index), done, total)
+            yield runner.update(index, samples, done, total)
+
+
+class SliceRunner:
+    """A job on its device: the network is loaded once, and slices are computed in whatever order they are asked for.
+
+    Args:
+        job: What to compute.
+        checkpoint: With what.
+        device_name: See :func:`stream`, as the others.
+        batch: None = auto.
+        cancel: Polled before every network call.
+        on_step: Told the network calls.
+        status: Told one-line notices for the user.
+
+    Raises:
+        MrtransError: no such sampler or device, or the checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        checkpoint: Checkpoint,
+        device_name: str,
+        batch: int | None,
+        cancel: Callable[[], bool] | None,
+        on_step: Callable[[int, int], None] | None,
+        status: Callable[[str], None],
+    ) -> None:
+        from .devices import resolve_device
+        from .samplers import LOSSY_BELOW, check_sampler
+
+        check_sampler(job.sampler)
+        if not checkpoint.single_pass and job.steps < LOSSY_BELOW.get(job.sampler, 0):
+            enough = LOSSY_BELOW[job.sampler]
+            status(f"'{job.sampler}' with {job.steps} steps distorts the spread; use dpm++2m, or {enough} steps.")
+        device, notice = resolve_device(device_name)
+        for line in (*job.notices, *([notice] if notice else [])):
+            status(line)
+        if job.repair and job.n > MAX_HELD:
+            status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
+        self._checkpoint, self._status = checkpoint, status
+        self._engine = Engine(job, checkpoint, device, cancel, on_step)
+        self._size = batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
+
+    def with_job(self, job: Job) -> SliceRunner:
+        """The same network on another job of the same volume, which may differ in samples, sampler and steps."""
+        twin = copy(self)
+        twin._engine = self._engine.with_job(job)
+        return twin
+
+    def compute(self, pending: Sequence[int]) -> list[tuple[int, Moments | NDArray[np.float32]]]:
+        """The first of ``pending`` (canonical indices), as many as fit one batch, each with its samples or moments.
+
+        Raises:
+            Cancelled: ``cancel`` said so.
+            OutOfMemory: even at batch 1.
+        """
+        engine = self._engine
+        while True:
+            group = engine.next_group(pending, self._size)
+            results, short = engine.transform(group, self._size)
+            if not short:
+                return list(zip(group, results, strict=True))
+            if self._size == 1:
+                number = engine.job.orientation.slice_index(group[0], len(engine.job.mask))
+                raise OutOfMemory(_memory_line(engine.device.type, number, 1))
+            self._size = max(1, min(self._size, len(group) * engine.job.n) // 2)
+            self._status(f"Out of memory; batch lowered to {self._size}.")
+
+    def update(self, index: int, result: Moments | NDArray[np.float32], done: int, total: int) -> SliceUpdate:
+        """What :meth:`compute` gave for one slice, as statistics."""
+        engine = self._engine
+        return _finish(engine.job, self._checkpoint, index, result, engine.source_slice(index), done, total)
 
 
 def _memory_line(device_type: str, index: int, batch: int) -> str:

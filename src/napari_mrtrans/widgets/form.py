@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from ..contrasts import Contrast, Pair
 from ..errors import CheckpointError, VolumeError
@@ -30,6 +30,7 @@ class SliceRange(StrEnum):
 
     ALL = "All slices"
     CURRENT = "This slice"
+    FOLLOW = "Follow the slider"
 
 
 class TransformForm(QWidget):
@@ -37,9 +38,11 @@ class TransformForm(QWidget):
 
     Signals:
         changed: Any choice changed; ``problem`` may have changed with it.
+        edited: The same, or a number or setting changed.
     """
 
     changed = Signal()
+    edited = Signal()
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -61,7 +64,10 @@ class TransformForm(QWidget):
         self.seed.setToolTip("The same seed gives the same samples again.")
         self.range = QComboBox()
         self.range.addItems([choice.value for choice in SliceRange])
-        self.range.setToolTip("The slice on screen always comes first, then its neighbours outwards.")
+        self.range.setToolTip(
+            "The slice on screen always comes first, then its neighbours outwards. While the slider is followed, the "
+            "slice you scroll to is computed next, a quick preview first; another model or target is shown at once."
+        )
         self.advanced = Advanced()
         self._checkpoints: list[Checkpoint] = []
         self._guessed_for: Image | None = None
@@ -90,6 +96,13 @@ class TransformForm(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(rows)
         column.addWidget(self.advanced)
+        self.changed.connect(self.edited)
+        for combo in self.findChildren(QComboBox):
+            combo.currentIndexChanged.connect(self.edited)
+        for number in self.findChildren(QSpinBox):
+            number.valueChanged.connect(self.edited)
+        for check in self.findChildren(QCheckBox):
+            check.toggled.connect(self.edited)
 
     @property
     def layer(self) -> Image | None:
@@ -110,7 +123,7 @@ class TransformForm(QWidget):
 
     @property
     def slice_range(self) -> SliceRange:
-        """All slices, or the one on screen."""
+        """All slices, the one on screen, or whichever is on screen."""
         return SliceRange(self.range.currentText())
 
     def choose(self, source: Contrast, target: Contrast, model: str | None = None) -> None:

@@ -147,12 +147,13 @@ class ResultLayers:
         """The layers of this run that nobody has deleted."""
         return (layer for layer in self._layers.values() if layer in self._viewer.layers)
 
-    def add(self, update: SliceUpdate) -> None:
-        """Write one finished slice; the first one makes the arrays and the mean layer."""
-        if not self._arrays:
-            self._allocate()
-            self.add_next_layer()
-        where = (slice(None),) * self._axis + (update.index,)
+    def add(self, update: SliceUpdate, *, shown: bool = True) -> None:
+        """Write one finished slice; the first one makes the arrays and the mean layer.
+
+        ``shown``: it is on display and needs a redraw.
+        """
+        self._make_room()
+        where = self._where(update.index)
         self._arrays["mean"][where] = update.mean
         if "std" in self._arrays:
             std = update.std if update.calibrated_std is None or not self._calibrated else update.calibrated_std
@@ -163,7 +164,7 @@ class ResultLayers:
         elif update.samples is not None and self._keep is KeepSamples.SEPARATE:
             for k, sample in enumerate(update.samples):
                 self._arrays[_sample_name(k)][where] = sample
-        self._dirty = True
+        self._dirty |= shown
 
     def add_next_layer(self) -> bool:
         """Add the next layer that is still missing; False when there is none."""
@@ -201,6 +202,14 @@ class ResultLayers:
         if self.std is not None:
             self.std.visible = visible
 
+    def _make_room(self) -> None:
+        if not self._arrays:
+            self._allocate()
+            self.add_next_layer()
+
+    def _where(self, index: int) -> tuple[slice | int, ...]:
+        return (slice(None),) * self._axis + (index,)
+
     def _allocate(self) -> None:
         volumes = ["mean"]
         if not self._deterministic:
@@ -214,8 +223,7 @@ class ResultLayers:
 
     def _image(self, kind: str) -> Image:
         placement = with_sample_axis(self._placement) if kind == "samples" else dict(self._placement)
-        role = kind if kind in ("mean", "std") else "samples"
-        placement["metadata"] = {**self._placement["metadata"], RESULT_KEY: {**self._record(), "kind": role}}
+        placement["metadata"] = {**self._placement["metadata"], RESULT_KEY: self._labels(kind)}
         return Image(
             self._arrays[kind],
             name=f"{self._stem}_{kind}",
@@ -224,6 +232,9 @@ class ResultLayers:
             visible=kind == "mean" or (kind == "std" and self._show_std),
             **placement,
         )
+
+    def _labels(self, kind: str) -> dict[str, Any]:
+        return {**self._record(), "kind": kind if kind in ("mean", "std") else "samples"}
 
     def _fit_std_limits(self) -> None:
         if self.std is None:

@@ -12,9 +12,9 @@ from ..engine import MAX_HELD
 from ..errors import MrtransError
 from .form import SliceRange, TransformForm
 from .layers import KeepSamples, ResultLayers
-from .progress import Countdown
+from .progress import Countdown, ProgressLine
 from .source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
-from .worker import Monitor, Request
+from .worker import Monitor, Request, TransformWorker, transform_worker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -30,8 +30,17 @@ class Run:
         MrtransError: the layer is not one 3-D scalar image, or more samples are to be kept than the engine holds.
     """
 
+    layers_type: type[ResultLayers] = ResultLayers
+
     def __init__(
-        self, viewer: ViewerModel, form: TransformForm, layer: Image, pair: Pair, checkpoint: Checkpoint
+        self,
+        viewer: ViewerModel,
+        form: TransformForm,
+        layer: Image,
+        pair: Pair,
+        checkpoint: Checkpoint,
+        *,
+        monitor: Monitor | None = None,
     ) -> None:
         check_layer(layer)
         advanced = form.advanced
@@ -43,7 +52,7 @@ class Run:
         self.n_slices = int(layer.data.shape[self.axis])
         self.pair = pair
         self.deterministic = checkpoint.deterministic
-        self.monitor = Monitor()
+        self.monitor = monitor or Monitor()
         self.countdown = Countdown()
         self.notices: list[str] = []
         self._layer = layer
@@ -63,7 +72,7 @@ class Run:
             batch=advanced.batch,
             prepare=advanced.prepare,
         )
-        self.layers = ResultLayers(
+        self.layers = self.layers_type(
             viewer,
             layer,
             axis=self.axis,
@@ -84,10 +93,34 @@ class Run:
         """A layer that lies where the result lies, still there when the source is gone."""
         return self.layers.mean or self._layer
 
+    def worker(self) -> TransformWorker:
+        """What computes it, not yet started."""
+        return transform_worker(self.request, self.monitor)
+
     def add(self, update: SliceUpdate) -> None:
         """Take in one finished slice."""
         self.countdown.advance(update.done, update.total)
         self.layers.add(update)
+
+    def show_progress(self, progress: ProgressLine) -> None:
+        """Tell how far it is."""
+        step = self.monitor.step
+        if step is not None:
+            self.countdown.start()
+        if self.countdown.done:
+            progress.show_count(self.countdown.done, self.countdown.total, self.countdown.text())
+        elif step is not None:
+            progress.show_waiting(f"first slice · step {step[0]}/{step[1]}")
+
+    def close(self) -> None:
+        """Complete the layers; nothing more will come."""
+        self.layers.finish()
+
+    def ending(self) -> str:
+        """What is said once it has ended without an error."""
+        done = self.countdown.done
+        count = "1 slice" if done == 1 else f"{done} slices"
+        return f"Cancelled. {count} kept." if self.monitor.cancel.is_set() else f"Done: {count}."
 
     def _record(self) -> dict[str, Any]:
         checkpoint = self.request.checkpoint

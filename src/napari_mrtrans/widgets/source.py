@@ -128,6 +128,13 @@ def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:
     return int(np.clip(index, 0, layer.data.shape[axis] - 1))
 
 
+def axis_in_view(viewer: ViewerModel, layer: Layer, axis: int) -> bool:
+    """Whether the layer's ``axis`` is drawn, so that no slider moves along it: in other planes and in 3-D."""
+    there, here = np.eye(layer.ndim)[axis], np.zeros(layer.ndim)
+    along = np.subtract(layer.data_to_world(there), layer.data_to_world(here))
+    return viewer.dims.ndim - layer.ndim + int(np.abs(along).argmax()) in viewer.dims.displayed
+
+
 def show_slice(viewer: ViewerModel, layer: Layer, axis: int, index: int) -> None:
     """Move the viewer's sliders to slice ``index`` along the layer's ``axis``."""
     position = np.array(layer.world_to_data(viewer.dims.point), dtype=float)

@@ -11,14 +11,16 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..errors import MrtransError
-from .form import TransformForm
+from ..slice_cache import SliceCache
+from .follow import FollowRun
+from .form import SliceRange, TransformForm
 from .layers import ResultLayers
 from .progress import ProgressLine
 from .run import Run
 from .sigma_card import SigmaCard
 from .source import show_slice, slice_on_screen
 from .state import DockState
-from .worker import TransformWorker, transform_worker
+from .worker import TransformWorker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Redraws per second while slices arrive: smooth to the eye, and leaves the window free.
 REFRESH_MS = 250
+#: After the last edit of the form, what is followed changes.
+SETTLE_MS = 300
 
 _BUTTON = {
     DockState.LOADING: "Cancel",
@@ -62,11 +66,18 @@ class TransformWidget(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(REFRESH_MS)
         self._timer.timeout.connect(self._tick)
+        self._slices = SliceCache()
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._refollow)
         self.button.clicked.connect(self._on_button)
         self.form.changed.connect(self._on_choice)
+        self.form.edited.connect(self._settle.start)
         self.compare.toggled.connect(self._on_compare)
         self.card.slice_clicked.connect(self._on_slice_clicked)
         napari_viewer.dims.events.point.connect(self._mark_slice)
+        napari_viewer.layers.events.removed.connect(self._on_removed)
         self._on_choice()
 
     def _build(self) -> None:
@@ -93,23 +104,32 @@ class TransformWidget(QWidget):
 
     def start(self) -> None:
         """Transform the chosen layer."""
-        layer, pair, checkpoint = self.form.layer, self.form.pair, self.form.checkpoint
         if self._state.busy:
             return
-        if self.form.problem or layer is None or pair is None or checkpoint is None:
-            self._fail(self.form.problem)
-            return
         try:
-            self._run = run = Run(self._viewer, self.form, layer, pair, checkpoint)
+            run = self._new_run()
         except MrtransError as error:
             self._fail(str(error))
             return
+        run.layers.show_std(self.compare.isChecked())
+        self._begin(run)
+
+    def _new_run(self) -> Run:
+        """A run of what the form says, which goes on from the one that follows the slider now."""
+        layer, pair, checkpoint = self.form.layer, self.form.pair, self.form.checkpoint
+        if self.form.problem or layer is None or pair is None or checkpoint is None:
+            raise MrtransError(self.form.problem)
+        if self.form.slice_range is not SliceRange.FOLLOW:
+            return Run(self._viewer, self.form, layer, pair, checkpoint)
+        return FollowRun(self._viewer, self.form, layer, pair, checkpoint, self._slices, self._following)
+
+    def _begin(self, run: Run) -> None:
+        self._run = run
         self.card.begin(run.n_slices)
         self.card.setVisible(run.n > 1 or run.ood is not None)
         self._mark_slice()
-        run.layers.show_std(self.compare.isChecked())
         self._say("")
-        self._worker = worker = transform_worker(run.request, run.monitor)
+        self._worker = worker = run.worker()
         worker.yielded.connect(self._on_update)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
@@ -128,10 +148,42 @@ class TransformWidget(QWidget):
             self._set_state(DockState.CANCELLING)
             return
         # An import of torch cannot be interrupted, and nobody should have to wait for it: that worker ends by itself.
+        self._let_go(worker)
+        self._on_finished()
+
+    def _let_go(self, worker: TransformWorker) -> None:
+        worker.quit()
         worker.yielded.disconnect(self._on_update)
         worker.errored.disconnect(self._on_error)
         worker.finished.disconnect(self._on_finished)
-        self._on_finished()
+
+    @property
+    def _following(self) -> FollowRun | None:
+        """The run that follows the slider now."""
+        going_on = self._state in (DockState.LOADING, DockState.RUNNING)
+        return self._run if going_on and isinstance(self._run, FollowRun) else None
+
+    def _refollow(self) -> None:
+        """The form was edited: while the slider is followed, go on with what it says now."""
+        before, worker = self._following, self._worker
+        if before is None or worker is None:
+            return
+        try:
+            run = self._new_run()
+        except MrtransError as error:
+            before.notices.append(str(error))
+            self.cancel()
+            return
+        if not isinstance(run, FollowRun):
+            self.cancel()
+        elif not run.repeats(before):
+            self._let_go(worker)
+            before.close()
+            self._begin(run)
+
+    def _on_removed(self, event: Any = None) -> None:
+        if isalive(self) and self._following is not None and self._following.lost:
+            self.cancel()
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """A dock closed for good has lost its parent once this event is over: then nobody could press Cancel."""
@@ -150,8 +202,9 @@ class TransformWidget(QWidget):
 
     def _set_state(self, state: DockState) -> None:
         self._state = state
-        self.form.setEnabled(not state.busy)
-        self.button.setText(_BUTTON.get(state, "Transform"))
+        following = self._following is not None
+        self.form.setEnabled(not state.busy or following)
+        self.button.setText("Stop following" if following else _BUTTON.get(state, "Transform"))
         self.button.setEnabled(state not in (DockState.NO_IMAGE, DockState.CANCELLING))
         self.state_changed.emit(state)
 
@@ -178,7 +231,8 @@ class TransformWidget(QWidget):
         if self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
         run.add(update)
-        self.card.add(update.index, update.sigma_hat, update.voxels, update.novelty)
+        if not update.preview:
+            self.card.add(update.index, update.sigma_hat, update.voxels, update.novelty)
 
     def _tick(self) -> None:
         """Show what came in since the last time."""
@@ -193,15 +247,9 @@ class TransformWidget(QWidget):
             self._viewer.reset_view()
         run.layers.refresh()
         self.card.redraw(run.n, run.pair, run.ood)
-        step = run.monitor.step
-        if step is not None and self._state is DockState.LOADING:
+        if run.monitor.step is not None and self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
-        if step is not None:
-            run.countdown.start()
-        if run.countdown.done:
-            self.progress.show_count(run.countdown.done, run.countdown.total, run.countdown.text())
-        elif step is not None:
-            self.progress.show_waiting(f"first slice · step {step[0]}/{step[1]}")
+        run.show_progress(self.progress)
 
     def _on_error(self, error: Exception) -> None:
         self._fail(str(error))
@@ -217,17 +265,12 @@ class TransformWidget(QWidget):
         if run is None:
             return
         self._tick()
-        run.layers.finish()
-        done, total = run.countdown.done, run.countdown.total
-        self.progress.show_count(done, total, "")
+        run.close()
+        self.progress.show_count(run.countdown.done, run.countdown.total, "")
         if self._state is DockState.FAILED:
             return
-        if run.monitor.cancel.is_set():
-            self._set_state(DockState.CANCELLED)
-            self._say("\n".join([f"Cancelled. {_count(done)} kept.", *run.notices]))
-        else:
-            self._set_state(DockState.DONE)
-            self._say("\n".join([f"Done: {_count(done)}.", *run.notices]))
+        self._set_state(DockState.CANCELLED if run.monitor.cancel.is_set() else DockState.DONE)
+        self._say("\n".join([run.ending(), *run.notices]))
 
     def _on_compare(self, side_by_side: bool) -> None:
         if self._run is not None:
@@ -244,7 +287,3 @@ class TransformWidget(QWidget):
         run = self._run
         if run is not None and isalive(self):
             self.card.plot.set_current(slice_on_screen(self._viewer, run.anchor, run.axis))
-
-
-def _count(slices: int) -> str:
-    return "1 slice" if slices == 1 else f"{slices} slices"

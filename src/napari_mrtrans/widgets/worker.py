@@ -10,7 +10,7 @@ suspended with its model in memory, so here it sets the event and the generator 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -54,6 +54,10 @@ class Monitor:
     cancel: Event = field(default_factory=Event)
     step: tuple[int, int] | None = None
     _notices: SimpleQueue[str] = field(default_factory=SimpleQueue)
+
+    def stop(self) -> None:
+        """Ask the run to end."""
+        self.cancel.set()
 
     def on_step(self, done: int, total: int) -> None:
         """Record how many network evaluations of the current batch are done."""
@@ -109,14 +113,19 @@ class TransformWorker(GeneratorWorker):
 
     def quit(self) -> None:
         """Ask the run to stop at its next network evaluation."""
-        self._monitor.cancel.set()
+        self._monitor.stop()
 
 
 def _run(request: Request, monitor: Monitor) -> Iterator[SliceUpdate]:
+    yield from guarded(lambda: stream(request, monitor), request)
+
+
+def guarded(start: Callable[[], Iterable[SliceUpdate]], request: Request) -> Iterator[SliceUpdate]:
+    """What ``start()`` gives, slice by slice; whatever ends it is an error that no worker swallows."""
     failure: MrtransError | None = None
     last: int | None = None
     try:
-        for update in stream(request, monitor):
+        for update in start():
             last = update.index
             yield update
     except Exception as error:
