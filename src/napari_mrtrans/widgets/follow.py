@@ -13,7 +13,7 @@ from ..slice_cache import SliceCache
 from .follow_layers import FollowLayers
 from .follow_worker import FollowMonitor, follow_worker
 from .layers import KeepSamples
-from .run import Run
+from .run import Run, RunSettings
 from .source import axis_in_view, slice_on_screen
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ..checkpoint import Checkpoint
     from ..streaming import SliceUpdate
-    from .form import TransformForm
     from .progress import ProgressLine
     from .worker import TransformWorker
 
@@ -39,7 +38,7 @@ class FollowRun(Run):
 
     Args:
         viewer: Whose sliders are followed.
-        form: The numbers of the run.
+        settings: The numbers of the run.
         layer: The source.
         pair: What is made.
         checkpoint: The model.
@@ -57,16 +56,16 @@ class FollowRun(Run):
     def __init__(
         self,
         viewer: ViewerModel,
-        form: TransformForm,
+        settings: RunSettings,
         layer: Image,
         pair: Pair,
         checkpoint: Checkpoint,
         cache: SliceCache,
         previous: FollowRun | None = None,
     ) -> None:
-        super().__init__(viewer, form, layer, pair, checkpoint, monitor=FollowMonitor(cache=cache))
+        super().__init__(viewer, settings, layer, pair, checkpoint, monitor=FollowMonitor(cache=cache))
         self._viewer = viewer
-        if form.advanced.keep_samples is not KeepSamples.NONE:
+        if settings.keep_samples is not KeepSamples.NONE:
             self.notices.append("Samples are not kept while the slider is followed.")
         if previous is not None and previous._layer is layer:
             self.layers.take_over(previous.layers)

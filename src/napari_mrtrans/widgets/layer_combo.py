@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 class LayerCombo(QComboBox):
     """Lists the layers that are ``wanted``, newest last, and keeps the chosen one chosen while it exists.
 
+    Args:
+        viewer: Whose layers.
+        wanted: Which of them.
+        none: What the first entry says, which stands for no layer; without it, a layer is always chosen.
+        parent: The widget around it.
+
     Signals:
         layer_changed: Another layer, or none, is chosen, or the chosen one got another name.
     """
@@ -29,11 +35,14 @@ class LayerCombo(QComboBox):
         self,
         viewer: ViewerModel,
         wanted: Callable[[Layer], bool] = is_candidate,
+        *,
+        none: str = "",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._wanted = wanted
+        self._none = [none] if none else []
         self._layers: list[Layer] = []
         self._shown: tuple[Layer | None, str] = (None, "")
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -51,12 +60,12 @@ class LayerCombo(QComboBox):
     @property
     def layer(self) -> Layer | None:
         """The chosen layer."""
-        index = self.currentIndex()
+        index = self.currentIndex() - len(self._none)
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
     def choose(self, layer: Layer) -> None:
         """Choose ``layer``, which must be listed."""
-        self.setCurrentIndex(self._layers.index(layer))
+        self.setCurrentIndex(self._layers.index(layer) + len(self._none))
 
     def _sync(self, event: Any = None) -> None:
         if not isalive(self):
@@ -65,9 +74,9 @@ class LayerCombo(QComboBox):
         self.blockSignals(True)
         self._layers = [layer for layer in self._viewer.layers if self._wanted(layer)]
         self.clear()
-        self.addItems([layer.name for layer in self._layers])
+        self.addItems([*self._none, *(layer.name for layer in self._layers)])
         if chosen in self._layers:
-            self.setCurrentIndex(self._layers.index(chosen))
+            self.choose(chosen)
         self.blockSignals(False)
         self._announce()
 

@@ -41,9 +41,13 @@ def image_on(layer: Image, like: Image, box: tuple[slice, ...] | None) -> NDArra
         VolumeError: ``layer`` is not one 3-D scalar image.
     """
     check_layer(layer)
+    return resample(np.asarray(layer.data), image_to_image(like, layer), like.data.shape, box=box)
+
+
+def image_to_image(like: Image, layer: Image) -> NDArray[np.float64]:
+    """4x4, voxel index of ``like`` to voxel index of ``layer``, by their NIfTI affines where both have one."""
     affine, own = nifti_affine(like), nifti_affine(layer)
-    to_layer = between(like, layer) if affine is None or own is None else np.linalg.inv(own) @ affine
-    return resample(np.asarray(layer.data), to_layer, like.data.shape, box=box)
+    return between(like, layer) if affine is None or own is None else np.linalg.inv(own) @ affine
 
 
 def roi_on(layer: Labels | Shapes, like: Image) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -10,7 +11,6 @@ from napari.layers import Image
 from ..contrasts import Pair
 from ..engine import MAX_HELD
 from ..errors import MrtransError
-from .form import SliceRange, TransformForm
 from .layers import KeepSamples, ResultLayers
 from .progress import Countdown, ProgressLine
 from .source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
@@ -23,8 +23,36 @@ if TYPE_CHECKING:
     from ..streaming import SliceUpdate
 
 
+@dataclass(frozen=True)
+class RunSettings:
+    """What a form says besides image, pair and checkpoint; ``None`` and ``auto`` as in :func:`..streaming.stream`.
+
+    ``this_slice``: only the slice on screen.
+    """
+
+    n: int
+    seed: int = 0
+    this_slice: bool = False
+    keep_samples: KeepSamples = KeepSamples.NONE
+    calibrated: bool = True
+    steps: int | None = None
+    sampler: str | None = None
+    device: str = "auto"
+    batch: int | str = "auto"
+    prepare: bool | None = None
+
+
 class Run:
-    """Built in the GUI thread from the form as it stands; later changes of the form do not touch it.
+    """Built in the GUI thread from a form as it stands; later changes of the form do not touch it.
+
+    Args:
+        viewer: Where the layers go.
+        settings: The numbers of the run.
+        layer: The source.
+        pair: What is made.
+        checkpoint: The model.
+        monitor: Shared with the worker.
+        name: Follows source and target in the layers' names.
 
     Raises:
         MrtransError: the layer is not one 3-D scalar image, or more samples are to be kept than the engine holds.
@@ -35,17 +63,17 @@ class Run:
     def __init__(
         self,
         viewer: ViewerModel,
-        form: TransformForm,
+        settings: RunSettings,
         layer: Image,
         pair: Pair,
         checkpoint: Checkpoint,
         *,
         monitor: Monitor | None = None,
+        name: str = "",
     ) -> None:
         check_layer(layer)
-        advanced = form.advanced
-        self.n = 1 if checkpoint.deterministic else form.samples.value()
-        if advanced.keep_samples is not KeepSamples.NONE and self.n > MAX_HELD:
+        self.n = 1 if checkpoint.deterministic else settings.n
+        if settings.keep_samples is not KeepSamples.NONE and self.n > MAX_HELD:
             raise MrtransError(f"At most {MAX_HELD} samples can be kept. Lower Samples, or set Keep samples to No.")
         affine = layer_affine(layer)
         self.axis = axial_axis(affine)
@@ -63,29 +91,29 @@ class Run:
             checkpoint=checkpoint,
             target=pair.target,
             n=self.n,
-            seed=form.seed.value(),
+            seed=settings.seed,
             start_slice=on_screen,
-            slices=(on_screen, on_screen + 1) if form.slice_range is SliceRange.CURRENT else None,
-            steps=advanced.steps,
-            sampler=advanced.sampler,
-            device=advanced.device,
-            batch=advanced.batch,
-            prepare=advanced.prepare,
+            slices=(on_screen, on_screen + 1) if settings.this_slice else None,
+            steps=settings.steps,
+            sampler=settings.sampler,
+            device=settings.device,
+            batch=settings.batch,
+            prepare=settings.prepare,
         )
         self.layers = self.layers_type(
             viewer,
             layer,
             axis=self.axis,
             n=self.n,
-            stem=f"{layer_stem(layer)}_{pair.target}",
+            stem="_".join(filter(None, (layer_stem(layer), pair.target.value, name))),
             record=self._record,
-            keep=advanced.keep_samples,
+            keep=settings.keep_samples,
             deterministic=self.deterministic,
-            calibrated=advanced.calibrated,
+            calibrated=settings.calibrated,
         )
         calibration = checkpoint.calibration
         self.ood = calibration.ood if calibration else None
-        corrected = calibration is not None and pair.key in calibration.spread and advanced.calibrated
+        corrected = calibration is not None and pair.key in calibration.spread and settings.calibrated
         self.std_kind = "calibrated" if corrected else "population"
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
@@ -11,6 +10,7 @@ from ..contrasts import Pair
 from ..ood import OodCalibration, verdict
 from .plots import SlicePlot
 from .range_bar import RangeBar
+from .tally import SigmaTally
 
 
 class SigmaCard(QFrame):
@@ -48,15 +48,12 @@ class SigmaCard(QFrame):
         column.setSpacing(4)
         for widget in (self._headline, self.bar, self._sentence, self.plot):
             column.addWidget(widget)
-        self._sum = 0.0
-        self._voxels = 0
-        self._sigma: NDArray[np.float64] = np.empty(0)
-        self._novelty: NDArray[np.float64] = np.empty(0)
+        self._tally = SigmaTally()
 
     @property
     def overall(self) -> float:
         """Mean std over the head voxels of the finished slices; nan before the first."""
-        return self._sum / self._voxels if self._voxels else float("nan")
+        return self._tally.overall
 
     @property
     def text(self) -> str:
@@ -65,42 +62,37 @@ class SigmaCard(QFrame):
 
     def begin(self, n_slices: int) -> None:
         """Forget the last run."""
-        self._sum, self._voxels = 0.0, 0
-        self._sigma = np.full(n_slices, np.nan)
-        self._novelty = np.full(n_slices, np.nan)
-        self.plot.set_values(self._sigma)
+        self._tally = SigmaTally(n_slices)
+        self.plot.set_values(self._tally.sigma)
         self.bar.hide()
         self._headline.clear()
         self._sentence.clear()
 
     def add(self, index: int, sigma: float, voxels: int, novelty: float) -> None:
         """Slice ``index`` is finished: its σ̂ over so many head voxels, and how unlike the training scans it is."""
-        self._novelty[index] = novelty
-        if voxels and np.isfinite(sigma):
-            self._sum += sigma * voxels
-            self._voxels += voxels
-            self._sigma[index] = sigma
+        self._tally.add(index, sigma, voxels, novelty)
 
     def redraw(self, n: int, pair: Pair, ood: OodCalibration | None) -> None:
         """Show what was added, for ``n`` samples, with P(OOD) where the checkpoint is calibrated."""
-        known = np.isfinite(self._sigma) | np.isfinite(self._novelty)
-        if not known.any():
+        tally = self._tally
+        if not tally.count:
             return
-        parts = [f"σ̂ = {self.overall:.4f}"] if self._voxels else []
+        spread = bool(np.isfinite(tally.overall))
+        parts = [f"σ̂ = {tally.overall:.4f}"] if spread else []
         if ood is not None:
-            scores = ood.scores(pair.key, n, self.overall, self._sigma, self._novelty)
+            scores = tally.scores(n, pair, ood)
             probability = ood.assess(scores)
             self.bar.show_value(scores["sigma_hat"], ood.ranges.get(pair.key))
             if probability is not None:
                 parts.append(f"P(OOD) = {probability:.2f}: {verdict(probability)}")
         self._headline.setText(" · ".join(parts))
-        slices = "1 slice" if known.sum() == 1 else f"{known.sum()} slices"
-        if self._voxels:
+        slices = "1 slice" if tally.count == 1 else f"{tally.count} slices"
+        if spread:
             self._sentence.setText(
                 f"Over {slices}, the {n} samples of a voxel spread by ±{100 * self.overall:.1f} % "
                 f"of the {pair.target} intensity range."
             )
-            self.plot.set_values(self._sigma)
+            self.plot.set_values(tally.sigma)
         else:
             self._sentence.setText(f"Over {slices}; this model gives one answer and no spread.")
-        self.plot.setVisible(bool(self._voxels))
+        self.plot.setVisible(spread)

@@ -1,0 +1,119 @@
+"""Image, source contrast and target contrast: three combo boxes that always fit each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout
+
+from ..contrasts import Contrast, Pair
+from ..errors import CheckpointError, VolumeError
+from ..library import no_checkpoint_line
+from . import choices
+from .layer_combo import LayerCombo
+from .source import check_layer, guess_layer_contrast, nifti_affine
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+class PairChoice(QObject):
+    """What to transform into what; the source contrast follows the image, the targets follow the source.
+
+    Signals:
+        changed: Another image, or another pair, or what is installed was looked up again.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.image = LayerCombo(viewer)
+        self.source = QComboBox()
+        self.source.setPlaceholderText("Choose…")
+        self.source.addItems([contrast.value for contrast in Contrast])
+        self.source.setToolTip("Guessed from the layer or file name. Correct it if it is wrong.")
+        self.target = QComboBox()
+        self.target.setToolTip("Only what an installed checkpoint can make from this contrast.")
+        self._guessed_for: Image | None = None
+        self.image.layer_changed.connect(self._on_image)
+        self.source.currentIndexChanged.connect(self._on_source)
+        self.target.currentIndexChanged.connect(self.changed)
+
+    def add_rows(self, rows: QFormLayout) -> None:
+        """Put the three combo boxes into a form."""
+        rows.addRow("Image", self.image)
+        rows.addRow("Contrast", self.source)
+        rows.addRow("Target", self.target)
+
+    @property
+    def layer(self) -> Image | None:
+        """The chosen image layer."""
+        return self.image.layer
+
+    @property
+    def pair(self) -> Pair | None:
+        """Source and target contrast, once both are chosen."""
+        source, target = self.source.currentText(), self.target.currentText()
+        return Pair(Contrast(source), Contrast(target)) if source and target else None
+
+    def choose(self, source: Contrast, target: Contrast) -> None:
+        """Choose a pair.
+
+        Raises:
+            CheckpointError: no installed checkpoint serves it.
+        """
+        self.source.setCurrentText(source.value)
+        if self.target.findText(target.value) < 0:
+            raise CheckpointError(no_checkpoint_line(Pair(source, target)))
+        self.target.setCurrentText(target.value)
+
+    def reload(self) -> None:
+        """Look again at the image and at which checkpoints are installed."""
+        self._on_image()
+
+    def problem(self) -> str:
+        """What keeps this from being transformed, in one line; empty where nothing does."""
+        layer = self.layer
+        if layer is None:
+            return "Open a brain MR image, or try File ▸ Open Sample ▸ MR contrast transformation."
+        try:
+            check_layer(layer)
+        except VolumeError as error:
+            return str(error)
+        source = self.source.currentText()
+        if not source:
+            return f"Which contrast is '{layer.name}'? Choose it above."
+        return "" if self.pair is not None else choices.no_target_line(Contrast(source))
+
+    def _on_image(self) -> None:
+        layer = self.layer
+        if layer is not None:
+            # A rename must not undo a correction by hand.
+            if layer is not self._guessed_for or not self.source.currentText():
+                guess = guess_layer_contrast(layer)
+                self.source.blockSignals(True)
+                self.source.setCurrentIndex(-1 if guess is None else self.source.findText(guess.value))
+                self.source.blockSignals(False)
+            self._guessed_for = layer
+            where = "from its NIfTI affine" if nifti_affine(layer) is not None else "first axis taken as axial"
+            self.image.setToolTip(f"{layer.name} ({where})")
+        self._on_source()
+
+    def _on_source(self) -> None:
+        source = self.source.currentText()
+        targets = choices.targets_from(Contrast(source)) if source else []
+        refill(self.target, [target.value for target in targets])
+        self.changed.emit()
+
+
+def refill(combo: QComboBox, texts: list[str]) -> None:
+    """Replace the entries without a signal; keep the chosen text where it is still there."""
+    chosen = combo.currentText()
+    combo.blockSignals(True)
+    combo.clear()
+    combo.addItems(texts)
+    combo.setCurrentIndex(max(combo.findText(chosen), 0) if texts else -1)
+    combo.blockSignals(False)

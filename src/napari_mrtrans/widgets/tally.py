@@ -1,0 +1,53 @@
+"""σ̂ and novelty of the slices of one run as they come in, and P(OOD) of what is there."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contrasts import Pair
+from ..ood import OodCalibration
+
+
+class SigmaTally:
+    """Figures of finished slices.
+
+    Args:
+        n_slices: Of the volume.
+
+    Attributes:
+        sigma: (n_slices,) σ̂, NaN where unfinished or without a spread.
+        novelty: (n_slices,) see :class:`napari_mrtrans.ood.Novelty`.
+    """
+
+    def __init__(self, n_slices: int = 0) -> None:
+        self._sum = 0.0
+        self._voxels = 0
+        self.sigma: NDArray[np.float64] = np.full(n_slices, np.nan)
+        self.novelty: NDArray[np.float64] = np.full(n_slices, np.nan)
+
+    @property
+    def overall(self) -> float:
+        """Mean std over the head voxels of the finished slices; nan before the first."""
+        return self._sum / self._voxels if self._voxels else float("nan")
+
+    @property
+    def count(self) -> int:
+        """Slices that have a σ̂ or a novelty."""
+        return int((np.isfinite(self.sigma) | np.isfinite(self.novelty)).sum())
+
+    def add(self, index: int, sigma: float, voxels: int, novelty: float) -> None:
+        """Slice ``index`` is finished: its σ̂ over so many head voxels, and how unlike the training scans it is."""
+        self.novelty[index] = novelty
+        if voxels and np.isfinite(sigma):
+            self._sum += sigma * voxels
+            self._voxels += voxels
+            self.sigma[index] = sigma
+
+    def scores(self, n: int, pair: Pair, ood: OodCalibration) -> dict[str, float]:
+        """The scores of what was added, for ``n`` samples."""
+        return ood.scores(pair.key, n, self.overall, self.sigma, self.novelty)
+
+    def probability(self, n: int, pair: Pair, ood: OodCalibration | None) -> float | None:
+        """P(OOD), None without a calibration or before anything is known."""
+        return None if ood is None or not self.count else ood.assess(self.scores(n, pair, ood))
