@@ -29,9 +29,10 @@ ROOMS = (
         "models",
         "metrics",
         "lesion_files",
+        "comparison",
     ),  # an ensemble writes itself onto its volume's grid
     ("checkpoint", "library", "devices"),
-    ("prepare", "job", "engine", "streaming", "whole_volume", "scheduling", "slice_cache", "follow"),
+    ("prepare", "reference", "job", "engine", "streaming", "whole_volume", "scheduling", "slice_cache", "follow"),
     ("training", "cohort", "demo"),
     ("widgets",),
     ("cli", "terminal", "__main__"),

@@ -143,6 +143,11 @@ class ResultLayers:
         """The std layer, once it is added."""
         return self._layers.get("std")
 
+    @property
+    def made(self) -> list[Image]:
+        """The layers added so far, deleted ones as well."""
+        return list(self._layers.values())
+
     def alive(self) -> Iterator[Image]:
         """The layers of this run that nobody has deleted."""
         return (layer for layer in self._layers.values() if layer in self._viewer.layers)

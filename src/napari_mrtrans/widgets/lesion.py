@@ -30,7 +30,7 @@ from .layer_combo import LayerCombo
 from .lesion_table import LesionTable
 from .roi import image_on, roi_on
 from .scatter import ScatterPlot
-from .source import guess_layer_contrast, layer_stem, result_record, show_voxel
+from .source import guess_layer_contrast, is_acquired, layer_stem, result_record, show_voxel
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -46,11 +46,6 @@ EDITS = ("labels_update", "data", "set_data")
 def is_prediction(layer: Layer) -> bool:
     """True for the mean of a run."""
     return isinstance(layer, Image) and result_record(layer).get("kind") == "mean"
-
-
-def is_acquired(layer: Layer) -> bool:
-    """True for images that no run made."""
-    return isinstance(layer, Image) and not result_record(layer)
 
 
 class LesionWidget(QWidget):

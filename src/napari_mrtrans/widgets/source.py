@@ -122,6 +122,11 @@ def is_candidate(layer: Layer) -> bool:
     return isinstance(layer, Image) and result_record(layer).get("kind", "mean") == "mean"
 
 
+def is_acquired(layer: Layer) -> bool:
+    """True for images that no run made."""
+    return isinstance(layer, Image) and not result_record(layer)
+
+
 def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:
     """Index along ``axis`` of the slice that the viewer's sliders point at, clipped to the layer."""
     index = round(float(layer.world_to_data(viewer.dims.point)[axis]))

@@ -1,0 +1,69 @@
+"""An acquired image made comparable with predictions: in the models' units, on the grid of their input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contrasts import Contrast
+from .errors import MrtransError
+from .intensity import clean, head_mask, normalise
+from .prepare.whole_head import fit_for_models
+from .resample import resample
+from .volume import Volume
+
+#: Two heads of one person, brought onto one grid, overlap by more than this (Dice), however they were stripped.
+SAME_HEAD = 0.85
+#: Heads are compared on every so-manieth voxel along each axis.
+COARSE = 2
+
+
+def normalised_on(
+    reference: Volume,
+    contrast: Contrast,
+    head: NDArray[np.bool_],
+    to_reference: NDArray[np.float64],
+    *,
+    name: str,
+    prepare: bool | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> NDArray[np.float32]:
+    """An acquired image in normalised units [0, 1], 0 outside its own head, NaN where it has no voxels.
+
+    Args:
+        reference: The acquired image; a whole head is prepared as the models' inputs are.
+        contrast: What it shows.
+        head: The head on the grid that is wanted.
+        to_reference: 4x4, voxel index of that grid to voxel index of ``reference``.
+        name: Of the image on that grid, for what is told.
+        prepare: See :func:`~napari_mrtrans.prepare.whole_head.fit_for_models`.
+        say: Told that it was resampled, or prepared.
+
+    Raises:
+        MrtransError: the two do not overlap, or their heads are not those of one person.
+    """
+    volume, mask = fit_for_models(reference, None, prepare, say)
+    data = clean(volume.data)
+    own = normalise(data, head_mask(data) if mask is None else np.asarray(mask, dtype=bool), contrast)
+    there = resample(own, to_reference, head.shape)
+    known = np.isfinite(there)
+    if not (known & head).any():
+        raise MrtransError(f"'{reference.name}' does not overlap '{name}'. Choose an image of the same head.")
+    shared = dice(head & known, np.nan_to_num(there) > 0)
+    if shared < SAME_HEAD:
+        raise MrtransError(
+            f"'{reference.name}' is not the head of '{name}': they overlap by {100 * shared:.0f} %. Choose an image of "
+            "the same person, registered to it (napari-mrtrans prepare)."
+        )
+    if there is not own:
+        say(f"'{reference.name}' lies on another grid than '{name}'; it was resampled.")
+    return np.asarray(there, dtype=np.float32)
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """2 |a and b| / (|a| + |b|), 0 where both are empty; every :data:`COARSE` voxels."""
+    coarse = (slice(None, None, COARSE),) * a.ndim
+    a, b = a[coarse], b[coarse]
+    return float(2 * (a & b).sum() / max(int(a.sum()) + int(b.sum()), 1))

@@ -1,0 +1,69 @@
+"""The installed checkpoints that serve a pair, each with a box to tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
+
+from . import choices
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint
+    from ..contrasts import Pair
+
+#: So many rows show without scrolling.
+ROWS = 6
+
+
+class ModelList(QListWidget):
+    """A checklist of models; what was ticked stays so while the pair changes.
+
+    Signals:
+        changed: Other models are ticked or listed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._named: list[tuple[str, Checkpoint]] = []
+        self._left_out: set[str] = set()
+        self.setAccessibleName("Models to compare")
+        self.itemChanged.connect(self._on_tick)
+
+    @property
+    def chosen(self) -> list[tuple[str, Checkpoint]]:
+        """Name and checkpoint of each ticked model; its family's name, or its own where there are several of them."""
+        return [named for named in self._named if named[1].name not in self._left_out]
+
+    def show_pair(self, pair: Pair | None) -> None:
+        """List what serves ``pair``, all ticked the first time."""
+        models = choices.models_for(pair) if pair is not None else []
+        families = [checkpoint.card.model for _, checkpoint in models]
+        self._named = [
+            (family if families.count(family) == 1 else checkpoint.name, checkpoint)
+            for family, (_, checkpoint) in zip(families, models, strict=True)
+        ]
+        self.blockSignals(True)
+        self.clear()
+        for name, checkpoint in self._named:
+            item = QListWidgetItem(name)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable)
+            off = checkpoint.name in self._left_out
+            item.setCheckState(Qt.CheckState.Unchecked if off else Qt.CheckState.Checked)
+            item.setToolTip(choices.card_summary(checkpoint))
+            self.addItem(item)
+        self.blockSignals(False)
+        rows = min(max(len(models), 1), ROWS)
+        self.setFixedHeight(rows * max(self.sizeHintForRow(0), 20) + 2 * self.frameWidth() + 4)
+        self.changed.emit()
+
+    def _on_tick(self, item: QListWidgetItem) -> None:
+        _, checkpoint = self._named[self.row(item)]
+        if item.checkState() == Qt.CheckState.Checked:
+            self._left_out.discard(checkpoint.name)
+        else:
+            self._left_out.add(checkpoint.name)
+        self.changed.emit()
