@@ -17,6 +17,15 @@ from numpy.typing import NDArray
 from .paths import write_together
 from .volume import Volume
 
+#: What may be written of a result: images by the last part of their names, and the report.
+KINDS = ("mean", "std", "std-calibrated", "samples", "json")
+
+
+def file_name(name: str, target: str, kind: str) -> str:
+    """What the file of one of :data:`KINDS` is called for the volume ``name``."""
+    stem = f"{name.replace('/', '_')}_{target}"
+    return f"{stem}.json" if kind == "json" else f"{stem}_{kind}.nii.gz"
+
 
 def sigma_hat(std: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
     """Mean standard deviation over the masked voxels (the paper's σ̂); NaN where the mask is empty."""
@@ -58,18 +67,17 @@ class Ensemble:
             images["samples"] = np.moveaxis(self.samples, 0, -1)
         return images
 
-    def save(self, folder: str | Path) -> dict[str, Path]:
+    def save(self, folder: str | Path, remedy: str = "Choose another folder with -o.") -> dict[str, Path]:
         """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, what else there is, and the JSON; names to paths.
 
-        Files appear under their final names only when all are complete.
+        Files appear under their final names only when all are complete. ``remedy`` ends the line of an error.
 
         Raises:
             MrtransError: the folder cannot be written.
         """
-        folder = Path(folder)
-        stem = f"{self.volume.name.replace('/', '_')}_{self.info['target']}"
         images = self.images()
-        writers = {f"{stem}_{kind}.nii.gz": self.volume.image_like(data).to_filename for kind, data in images.items()}
+        names = {kind: file_name(self.volume.name, self.info["target"], kind) for kind in (*images, "json")}
+        writers = {names[kind]: self.volume.image_like(data).to_filename for kind, data in images.items()}
         document = json.dumps(self.info, indent=2) + "\n"
-        paths = write_together(folder, {**writers, f"{stem}.json": document})
-        return dict(zip((*images, "json"), paths, strict=True))
+        paths = write_together(Path(folder), {**writers, names["json"]: document}, remedy)
+        return dict(zip(names, paths, strict=True))

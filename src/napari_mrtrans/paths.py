@@ -51,17 +51,18 @@ def recipe_dir() -> Path:
     return Path(str(files("napari_mrtrans"))) / "training" / "recipes"
 
 
-def check_folder(folder: Path) -> None:
-    """Ask before the work, not after it, whether results can be written; creates nothing.
+def check_folder(folder: Path, remedy: str = "Choose another folder with -o.") -> None:
+    """Ask before the work, not after it, whether results can be written; creates nothing. ``remedy`` ends the line
+    of an error.
 
     Raises:
         MrtransError: the folder, or the one it would be made in, cannot be written.
     """
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise MrtransError(_cannot_write(folder, NotADirectoryError(0, f"'{nearest}' is no folder")))
+        raise MrtransError(_cannot_write(folder, NotADirectoryError(0, f"'{nearest}' is no folder"), remedy))
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise MrtransError(_cannot_write(folder, PermissionError(0, "no permission")))
+        raise MrtransError(_cannot_write(folder, PermissionError(0, "no permission"), remedy))
 
 
 def write_together(
@@ -95,5 +96,5 @@ def write_together(
     return list(parts.values())
 
 
-def _cannot_write(folder: Path, error: OSError, remedy: str = "Choose another folder with -o.") -> str:
+def _cannot_write(folder: Path, error: OSError, remedy: str) -> str:
     return f"Cannot write to '{folder}' ({error.strerror or error}). {remedy}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt, QThreadPool
@@ -430,3 +431,17 @@ def test_scrolling_30_slices_in_3_seconds_ends_on_the_right_one_and_leaves_the_w
     ended(computing)
     # A busy machine holds up any window: what counts there is what following adds.
     assert gap < max(0.1, 2 * scroll(computing, Qt.Key.Key_Left)), gap
+
+
+def test_followed_slices_can_be_saved_without_their_previews(loaded, network, tmp_path):
+    network.pace = 0.3
+    loaded.press()
+    wait_for_slice(loaded, 6)
+    loaded.press()
+    loaded.wait_for(DockState.CANCELLED)
+    loaded.dock.save.save(tmp_path)
+    path = tmp_path / "sub-01_T1w_T2_mean.nii.gz"
+    loaded.qtbot.waitUntil(lambda: path.exists() and loaded.dock.save.isEnabled())
+    mean = nib.load(path).get_fdata()
+    np.testing.assert_array_equal(mean, loaded.layer(MEAN).data)
+    assert [k for k in range(12) if mean[k].any()] == loaded.dock._run.gathered.finished

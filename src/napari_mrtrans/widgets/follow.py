@@ -103,6 +103,7 @@ class FollowRun(Run):
         if update.preview:
             self.layers.add_preview(update, shown=shown)
         else:
+            self.gathered.add(update)
             self.layers.add(update, shown=shown)
         if shown and not self._all_in_view:
             self.layers.refresh()

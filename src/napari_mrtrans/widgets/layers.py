@@ -148,6 +148,13 @@ class ResultLayers:
         """The layers added so far, deleted ones as well."""
         return list(self._layers.values())
 
+    @property
+    def samples(self) -> NDArray[np.float32] | None:
+        """All samples, (n, ...), if they are kept and a slice has come."""
+        if self._keep is KeepSamples.SEPARATE and self._arrays:
+            return np.stack([self._arrays[_sample_name(k)] for k in range(self._n)])
+        return self._arrays.get("samples")
+
     def alive(self) -> Iterator[Image]:
         """The layers of this run that nobody has deleted."""
         return (layer for layer in self._layers.values() if layer in self._viewer.layers)

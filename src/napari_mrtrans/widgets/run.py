@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import numpy as np
 from napari.layers import Image
+from numpy.typing import NDArray
 
 from ..contrasts import Pair
 from ..engine import MAX_HELD
 from ..errors import MrtransError
+from ..gathered import Gathered, Settings
+from ..volume import Volume
+from .file_grid import FileGrid
 from .layers import KeepSamples, ResultLayers
 from .progress import Countdown, ProgressLine
 from .source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ..checkpoint import Checkpoint
+    from ..ensemble import Ensemble
     from ..streaming import SliceUpdate
 
 
@@ -85,6 +93,9 @@ class Run:
         self.notices: list[str] = []
         self._layer = layer
         self._id = uuid4().hex
+        self.path = Path(layer.source.path) if layer.source.path else None
+        self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
+        self._began, self._seconds = perf_counter(), 0.0
         on_screen = slice_on_screen(viewer, layer, self.axis)
         self.request = Request(
             source=LayerSource(layer.data, affine, layer_stem(layer), pair.source),
@@ -111,6 +122,7 @@ class Run:
             deterministic=self.deterministic,
             calibrated=settings.calibrated,
         )
+        self.gathered = Gathered(layer.data.shape, self.axis)
         calibration = checkpoint.calibration
         self.ood = calibration.ood if calibration else None
         corrected = calibration is not None and pair.key in calibration.spread and settings.calibrated
@@ -128,6 +140,7 @@ class Run:
     def add(self, update: SliceUpdate) -> None:
         """Take in one finished slice."""
         self.countdown.advance(update.done, update.total)
+        self.gathered.add(update)
         self.layers.add(update)
 
     def show_progress(self, progress: ProgressLine) -> None:
@@ -142,7 +155,29 @@ class Run:
 
     def close(self) -> None:
         """Complete the layers; nothing more will come."""
+        self._seconds = round(perf_counter() - self._began, 3)
         self.layers.finish()
+
+    def ensemble(self) -> Ensemble:
+        """What has come, on the grid of the file that the source came from; takes its time, not for the GUI thread.
+
+        Raises:
+            MrtransError: the source is no volume any more.
+        """
+        request, checkpoint = self.request, self.request.checkpoint
+        settings = Settings(
+            self.pair, self.n, request.seed, request.steps, request.sampler, request.device, checkpoint.repairs_outliers
+        )
+        voxels = self._grid.array(np.asarray(request.source.data))
+        name, affine, header = request.source.name, self._grid.affine, self._grid.header
+        volume = Volume(voxels, affine, self.pair.source, name, self.path, header)
+        turned = self.gathered.turned(self._grid.turn)
+        ensemble = turned.ensemble(volume, checkpoint, settings, self._seconds, self.notices)
+        samples = self.layers.samples
+        return ensemble if samples is None else replace(ensemble, samples=self._turned(samples))
+
+    def _turned(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.moveaxis(self._grid.array(np.moveaxis(samples, 0, -1)), -1, 0)
 
     def ending(self) -> str:
         """What is said once it has ended without an error."""

@@ -8,6 +8,7 @@ scale is negative and its translation the far corner: the sliders run against th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,25 +66,33 @@ def check_layer(layer: Layer) -> None:
         raise VolumeError(f"'{layer.name}' is {kind}; expected one 3-D volume.")
 
 
-def nifti_affine(layer: Layer) -> NDArray[np.float64] | None:
-    """The affine (array index to RAS mm) recorded in the layer's metadata, or None."""
-    recorded = layer.metadata.get("affine")
+def recorded_affine(metadata: Mapping[str, Any]) -> NDArray[np.float64] | None:
+    """The affine (array index to RAS mm) recorded in a layer's metadata, or None."""
+    recorded = metadata.get("affine")
     if recorded is None or np.shape(recorded) != (4, 4):
         return None
     affine = np.array(recorded, dtype=np.float64)
-    return affine[:, [2, 1, 0, 3]] if NIFTI_READER_KEY in layer.metadata else affine
+    return affine[:, [2, 1, 0, 3]] if NIFTI_READER_KEY in metadata else affine
+
+
+def nifti_affine(layer: Layer) -> NDArray[np.float64] | None:
+    """The affine (array index to RAS mm) recorded in the layer's metadata, or None."""
+    return recorded_affine(layer.metadata)
 
 
 def layer_affine(layer: Layer) -> NDArray[np.float64]:
-    """Array index to RAS millimetres for ``layer.data`` as it lies in memory.
-
-    Without a recorded affine the axes are taken as axial, anterior-posterior and left-right, drawn the usual way:
-    anterior up and the patient's right on the left of the screen. A negative scale turns an axis on the screen.
-    """
+    """Array index to RAS millimetres for ``layer.data`` as it lies in memory; without a record, what is assumed."""
     recorded = nifti_affine(layer)
-    if recorded is not None:
-        return recorded
-    axial, row, column = (float(size) for size in layer.scale)
+    return assumed_affine(layer.scale) if recorded is None else recorded
+
+
+def assumed_affine(scale: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
+    """An affine for a 3-D layer that comes without one, from its display scale.
+
+    The axes are taken as axial, anterior-posterior and left-right, drawn the usual way: anterior up and the patient's
+    right on the left of the screen. A negative scale turns an axis on the screen.
+    """
+    axial, row, column = (float(size) for size in scale)
     affine = np.zeros((4, 4))
     affine[2, 0] = abs(axial)
     affine[1, 1] = -row

@@ -17,6 +17,7 @@ from .form import SliceRange, TransformForm
 from .layers import ResultLayers
 from .progress import ProgressLine
 from .run import Run
+from .save import SaveButton
 from .sigma_card import SigmaCard
 from .source import show_slice, slice_on_screen
 from .state import DockState
@@ -59,6 +60,7 @@ class TransformWidget(QWidget):
         self.progress = ProgressLine()
         self.message = QLabel()
         self.message.setWordWrap(True)
+        self.save = SaveButton()
         self.compare = QCheckBox("Source, mean and std side by side")
         self.card = SigmaCard()
         self.card.hide()
@@ -75,6 +77,8 @@ class TransformWidget(QWidget):
         self.form.changed.connect(self._on_choice)
         self.form.edited.connect(self._settle.start)
         self.compare.toggled.connect(self._on_compare)
+        self.save.told.connect(self._say)
+        self.save.failed.connect(self._on_not_saved)
         self.card.slice_clicked.connect(self._on_slice_clicked)
         napari_viewer.dims.events.point.connect(self._mark_slice)
         napari_viewer.layers.events.removed.connect(self._on_removed)
@@ -86,7 +90,7 @@ class TransformWidget(QWidget):
         column = QVBoxLayout(self)
         column.setSpacing(8)
         self.button.setMinimumHeight(32)
-        for widget in (self.form, self.button, self.progress, self.message, self.compare, self.card):
+        for widget in (self.form, self.button, self.progress, self.message, self.save, self.compare, self.card):
             column.addWidget(widget)
         column.addStretch(1)
         column.addWidget(note)
@@ -207,6 +211,7 @@ class TransformWidget(QWidget):
         self.form.setEnabled(not state.busy or following)
         self.button.setText("Stop following" if following else _BUTTON.get(state, "Transform"))
         self.button.setEnabled(state not in (DockState.NO_IMAGE, DockState.CANCELLING))
+        self.save.offer(None if state.busy else self._run)
         self.state_changed.emit(state)
 
     def _on_button(self) -> None:
@@ -254,6 +259,10 @@ class TransformWidget(QWidget):
 
     def _on_error(self, error: Exception) -> None:
         self._fail(str(error))
+
+    def _on_not_saved(self, text: str) -> None:
+        self._say(text)
+        show_error(text)
 
     def _fail(self, text: str) -> None:
         self._set_state(DockState.FAILED)

@@ -1,0 +1,137 @@
+"""File > Save keeps the affine and the grid, of results, samples and labels, whatever the orientation of the file."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+from napari_nifti import napari_get_reader
+
+from napari_mrtrans.errors import MrtransError, VolumeError
+from napari_mrtrans.widgets.layers import inherited, with_sample_axis
+from napari_mrtrans.widgets.source import RESULT_KEY
+from napari_mrtrans.widgets.writer import write_nifti
+
+from .test_source import AFFINES
+
+RNG = np.random.default_rng(1)
+
+
+def opened(tmp_path, affine, shape=(5, 6, 7)):
+    """A file, and the layer that napari-nifti makes of it."""
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(RNG.random(shape).astype(np.float32), affine).to_filename(path)
+    data, keywords, _ = napari_get_reader(str(path))(str(path))[0]
+    return nib.load(path), Image(data, name="sub-01_T1w", **keywords)
+
+
+def written(tmp_path, layer, name="saved.nii.gz"):
+    """What the writer makes of a layer."""
+    path = tmp_path / "out" / name
+    data, attributes, _ = layer.as_layer_data_tuple()
+    assert write_nifti(str(path), data, attributes) == [str(path)]
+    return nib.load(path)
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_a_layer_goes_back_onto_the_grid_of_its_file(tmp_path, name):
+    file, layer = opened(tmp_path, AFFINES[name])
+    image = written(tmp_path, layer)
+    assert image.shape == file.shape
+    np.testing.assert_array_equal(image.affine, file.affine)
+    np.testing.assert_array_equal(image.get_fdata(), file.get_fdata())
+
+
+@pytest.mark.parametrize("suffix", ["saved.nii", "saved.nii.gz"])
+def test_samples_go_last(tmp_path, suffix):
+    file, layer = opened(tmp_path, AFFINES["oblique"])
+    stack = np.stack([layer.data, layer.data / 2])
+    placement = with_sample_axis(inherited(layer))
+    placement["metadata"][RESULT_KEY] = {"kind": "samples"}
+    image = written(tmp_path, Image(stack, **placement), suffix)
+    np.testing.assert_array_equal(image.affine, file.affine)
+    np.testing.assert_allclose(image.get_fdata()[..., 1], file.get_fdata() / 2, rtol=1e-6)
+
+
+def test_a_crop_lies_where_it_was(tmp_path):
+    """Its metadata still holds the header of the whole image, whose grid it does not have."""
+    file, _ = opened(tmp_path, AFFINES["oblique"])
+    metadata = {"affine": file.affine, "header": file.header}
+    image = written(tmp_path, Image(file.get_fdata()[:3], metadata=metadata))
+    assert image.shape == (3, 6, 7)
+    np.testing.assert_allclose(image.affine, file.affine, atol=1e-6)
+
+
+def test_a_moved_layer_does_not_get_the_place_of_the_file(tmp_path):
+    file, _ = opened(tmp_path, AFFINES["RAS"])
+    moved = file.affine.copy()
+    moved[0, 3] += 0.5
+    image = written(tmp_path, Image(file.get_fdata(), metadata={"affine": moved, "header": file.header}))
+    np.testing.assert_allclose(image.affine, moved, atol=1e-6)
+
+
+def test_an_array_without_an_affine_keeps_its_voxel_size(tmp_path):
+    image = written(tmp_path, Image(RNG.random((4, 5, 6)), scale=(3, 1, 2)))
+    np.testing.assert_allclose(image.header.get_zooms(), (3, 1, 2))
+    assert nib.aff2axcodes(image.affine) == ("S", "P", "L")
+
+
+@pytest.mark.parametrize(
+    "values, kind", [([0, 1], np.uint8), ([-1, 300], np.int16), ([0, 70_000], np.int32), ([0, 2**40], np.float64)]
+)
+def test_labels_are_written_without_loss(tmp_path, values, kind):
+    data = np.zeros((4, 5, 6), int)
+    data[1, 2, 3:5] = values
+    image = written(tmp_path, Labels(data))
+    assert image.get_data_dtype() == kind
+    np.testing.assert_array_equal(np.asarray(image.dataobj), data)
+
+
+@pytest.mark.parametrize(
+    "layer, line",
+    [
+        (Image(np.zeros((4, 5))), "'x' is 2-D; expected a 3-D volume, or 4-D samples, of real numbers."),
+        (Image(np.zeros((4, 5, 6, 3)), rgb=True), "'x' is RGB; NIfTI takes one scalar volume."),
+        (Image([np.zeros((8, 8, 8)), np.zeros((4, 4, 4))], multiscale=True), "'x' is multiscale; NIfTI takes"),
+    ],
+)
+def test_what_is_no_volume_is_refused(tmp_path, layer, line):
+    layer.name = "x"
+    with pytest.raises(VolumeError, match=line):
+        written(tmp_path, layer)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(MrtransError, match="Choose another place"):
+        written(tmp_path, Image(np.zeros((4, 5, 6))))
+
+
+def test_saved_from_napari_as_a_person_would(bench, engine, tmp_path):
+    """Open, transform, paint, File > Save: all three files lie on the grid of the source."""
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    voxels = np.pad(RNG.random((4, 5, 6), np.float32) + 1, 2)
+    nib.Nifti1Image(voxels, AFFINES["oblique"]).to_filename(path)
+    source = nib.load(path)
+    bench.viewer.open(str(path), plugin="napari-nifti")
+    bench.run()
+    roi = bench.viewer.add_labels(np.zeros(bench.viewer.layers[0].data.shape, int), name="roi")
+    for key in ("scale", "translate"):
+        setattr(roi, key, getattr(bench.viewer.layers[0], key))
+    roi.paint((4, 4, 4), 2)
+    for layer, factor in ((bench.layer("sub-01_T1w_T2_mean"), 1 / 200), (roi, None)):
+        saved = layer.save(str(tmp_path / layer.name) + ".nii.gz", plugin="napari-mrtrans")
+        image = nib.load(saved[0])
+        assert image.shape == source.shape
+        np.testing.assert_array_equal(image.affine, source.affine)
+        if factor is not None:
+            np.testing.assert_allclose(image.get_fdata(), source.get_fdata() * factor, rtol=1e-5)
+    painted = np.argwhere(np.asarray(image.dataobj))
+    in_layer = np.argwhere(np.asarray(roi.data))
+    assert len(painted) == len(in_layer) > 0
+    there = nib.affines.apply_affine(source.affine, painted)
+    from napari_mrtrans.widgets.source import layer_affine
+
+    expected = nib.affines.apply_affine(layer_affine(bench.viewer.layers[0]), in_layer)
+    assert {tuple(point) for point in there.round(2)} == {tuple(point) for point in expected.round(2)}
