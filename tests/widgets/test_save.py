@@ -85,7 +85,7 @@ def test_nothing_to_save_before_a_run_and_during_one(loaded, engine):
 
 
 def test_a_cancelled_run_saves_what_is_finished_and_says_which(loaded, engine, out):
-    engine.pace = 0.1
+    engine.pace = 0.5
     loaded.press()
     loaded.qtbot.waitUntil(lambda: loaded.dock._run is not None and len(loaded.dock._run.gathered.finished) >= 3)
     loaded.press()
