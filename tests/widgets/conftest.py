@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari._vispy.layers.base import VispyBaseLayer
 from qtpy.QtCore import QObject, Qt, QThreadPool, QTimer
 from safetensors.numpy import save_file
 
@@ -145,6 +146,24 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     monkeypatch.setattr("napari_mrtrans.widgets.transform.show_error", lines.append)
     return lines
+
+
+@pytest.fixture(autouse=True)
+def removed_nodes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What drew the layers that are removed during a test, held until its end.
+
+    napari 0.9.2 frees it at once, and with it what other images still draw with: on Mesa the next draw crashes (without
+    any plugin: add two images, remove the first, move the slider).
+    """
+    nodes: list[object] = []
+    close = VispyBaseLayer.close
+
+    def close_and_hold(visual: VispyBaseLayer) -> None:
+        nodes.append(visual.node)
+        close(visual)
+
+    monkeypatch.setattr(VispyBaseLayer, "close", close_and_hold)
+    return nodes
 
 
 @dataclass
