@@ -31,7 +31,7 @@ ROOMS = (
         "lesion_files",
         "comparison",
     ),  # an ensemble writes itself onto its volume's grid
-    ("checkpoint", "library", "devices"),
+    ("checkpoint", "library", "installing", "card_text", "devices"),
     (
         "prepare",
         "reference",
@@ -46,7 +46,7 @@ ROOMS = (
     ),
     ("training", "cohort", "demo"),
     ("widgets",),
-    ("cli", "terminal", "__main__"),
+    ("cli", "cli_models", "terminal", "__main__"),
 )
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
 

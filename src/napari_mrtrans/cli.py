@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .cli_models import models
 from .cohort.cli import cohort
 from .errors import MrtransError
 from .terminal import ProgressBar, slice_range
@@ -52,48 +53,7 @@ def demo(
     run_demo()
 
 
-@app.command()
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Installed checkpoints."""
-    from .library import list_checkpoints
-    from .paths import shipped_checkpoint_dir, user_checkpoint_dir
-
-    found = list_checkpoints()
-    if as_json:
-        rows = [
-            {
-                "name": c.name,
-                "model": c.card.model,
-                "pairs": [str(pair) for pair in c.pairs],
-                "size_bytes": c.size_bytes,
-                "parameters": c.n_parameters,
-                "sampler": c.card.sampler.model_dump(),
-                "steps": 1 if c.single_pass else c.card.sampler.steps,
-                "origin": "shipped" if c.path.parent == shipped_checkpoint_dir() else "user",
-                "path": str(c.path),
-                "sha256": c.sha256,
-                "card": c.card.model_dump(mode="json"),
-                "calibration": c.calibration.model_dump(mode="json") if c.calibration else None,
-            }
-            for c in found
-        ]
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    for c in found:
-        steps = "1 pass" if c.single_pass else f"{c.card.sampler.steps} steps"
-        steps += "" if c.deterministic else f" x {c.card.sampler.n} samples"
-        typer.echo(
-            f"{c.name}  ({c.card.model}, {c.n_parameters / 1e6:.1f} M weights, {c.size_bytes / 1e6:.1f} MB, {steps})"
-        )
-        typer.echo(f"    pairs: {', '.join(map(str, c.pairs))}")
-        typer.echo(f"    trained on: {'; '.join(f'{s.name} [{s.licence}]' for s in c.card.data) or 'not stated'}")
-        for note in c.card.notes:
-            typer.echo(f"    note: {note}")
-        if (fitted := c.calibration) and fitted.ood:
-            spread = f"std corrected for {len(fitted.spread)} pairs, " if fitted.spread else ""
-            typer.echo(f"    calibrated afterwards: {spread}P(OOD) from {fitted.ood.score}")
-    if not found:
-        typer.echo(f"No checkpoints installed; put .safetensors files into {user_checkpoint_dir()}.")
+app.command()(models)
 
 
 @app.command()

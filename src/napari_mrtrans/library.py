@@ -31,6 +31,11 @@ def list_checkpoints() -> list[Checkpoint]:
     return sorted(found.values(), key=lambda c: (_rank(c.card.model), c.name))
 
 
+def is_shipped(checkpoint: Checkpoint) -> bool:
+    """Whether it comes with the package, rather than from the user."""
+    return checkpoint.path.parent == shipped_checkpoint_dir()
+
+
 def checkpoints_for(source: Contrast, target: Contrast) -> list[Checkpoint]:
     """Installed checkpoints that serve one pair, default first."""
     return [c for c in list_checkpoints() if Pair(source, target) in c.pairs]

@@ -54,7 +54,7 @@ def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shipped.mkdir()
     user.mkdir()
     monkeypatch.setattr(library, "shipped_checkpoint_dir", lambda: shipped)
-    monkeypatch.setattr(library, "user_checkpoint_dir", lambda: user)
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(user))
     write_card(shipped, "many-flow", "flow", ["T1->T2", "T1->FLAIR", "T2->T1"])
     write_card(shipped, "one-direct", "direct", ["T1->T2"])
     return user

@@ -17,6 +17,7 @@ from .compare_form import CompareForm
 from .compare_run import Comparison
 from .compare_table import CompareTable
 from .compare_worker import Event, SliceDone
+from .installed import installed
 from .progress import ProgressLine
 from .side_by_side import SideBySide
 from .state import DockState
@@ -71,6 +72,7 @@ class CompareWidget(QWidget):
         self.save.clicked.connect(self._save)
         self.grid.toggled.connect(self._on_grid)
         napari_viewer.layers.events.removed.connect(self._on_removed)
+        installed.changed.connect(self._reload)
         self._on_choice()
 
     def _build(self) -> None:
@@ -145,7 +147,10 @@ class CompareWidget(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Checkpoints may have been installed meanwhile."""
         super().showEvent(event)
-        if not self._state.busy:
+        self._reload()
+
+    def _reload(self) -> None:
+        if isalive(self) and not self._state.busy:
             self.form.reload()
 
     def _cancel_if_removed(self) -> None:

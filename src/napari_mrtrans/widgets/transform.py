@@ -14,6 +14,7 @@ from ..errors import MrtransError
 from ..slice_cache import SliceCache
 from .follow import FollowRun
 from .form import SliceRange, TransformForm
+from .installed import installed
 from .layers import ResultLayers
 from .progress import ProgressLine
 from .run import Run
@@ -82,6 +83,7 @@ class TransformWidget(QWidget):
         self.card.slice_clicked.connect(self._on_slice_clicked)
         napari_viewer.dims.events.point.connect(self._mark_slice)
         napari_viewer.layers.events.removed.connect(self._on_removed)
+        installed.changed.connect(self._reload)
         self._on_choice()
 
     def _build(self) -> None:
@@ -198,7 +200,10 @@ class TransformWidget(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Checkpoints may have been installed meanwhile."""
         super().showEvent(event)
-        if not self._state.busy:
+        self._reload()
+
+    def _reload(self) -> None:
+        if isalive(self) and not self._state.busy:
             self.form.reload()
 
     def _cancel_if_removed(self) -> None:
