@@ -19,10 +19,29 @@ def shipped_checkpoint_dir() -> Path:
     return Path(str(files("napari_mrtrans"))) / "resources" / "checkpoints"
 
 
+_preferred_checkpoints: Path | None = None
+
+
 def user_checkpoint_dir() -> Path:
-    """The user's own checkpoints; the environment variable NAPARI_MRTRANS_CHECKPOINTS overrides the place."""
+    """The user's own checkpoints.
+
+    The environment variable NAPARI_MRTRANS_CHECKPOINTS overrides what was preferred, and that the usual place.
+    """
     override = os.environ.get("NAPARI_MRTRANS_CHECKPOINTS")
-    return Path(override) if override else platformdirs.user_data_path(_APP) / "checkpoints"
+    if override:
+        return Path(override)
+    return _preferred_checkpoints or platformdirs.user_data_path(_APP) / "checkpoints"
+
+
+def prefer_checkpoint_dir(folder: Path | None) -> None:
+    """Keep the user's own checkpoints in ``folder`` from now on; None: in the usual place."""
+    global _preferred_checkpoints
+    _preferred_checkpoints = folder
+
+
+def last_used_file() -> Path:
+    """What was chosen last in the window."""
+    return platformdirs.user_state_path(_APP) / "last-used.ini"
 
 
 def training_cache_dir() -> Path:

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import napari.settings
 import numpy as np
 import pytest
 from napari._vispy.layers.base import VispyBaseLayer
 from qtpy.QtCore import QObject, Qt, QThreadPool, QTimer
 from safetensors.numpy import save_file
 
-from napari_mrtrans import library
+from napari_mrtrans import library, paths
 from napari_mrtrans.checkpoint import CARD_KEY
 from napari_mrtrans.streaming import SliceUpdate
-from napari_mrtrans.widgets import worker
+from napari_mrtrans.widgets import last_used, worker
 from napari_mrtrans.widgets.transform import TransformWidget
 
 SHAPE = (12, 20, 16)
@@ -45,6 +46,18 @@ def write_card(folder: Path, name: str, model: str, pairs: list[str]) -> Path:
     path = folder / f"{name}.safetensors"
     save_file({"weight": np.zeros(8, np.float16)}, path, metadata={CARD_KEY: json.dumps(card)})
     return path
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Preferences and last choices of this test alone; the folder they are kept in."""
+    folder = tmp_path / "settings"
+    monkeypatch.setattr(napari.settings, "_CFG_PATH", str(folder / "settings.yaml"))
+    monkeypatch.setattr(last_used, "last_used_file", lambda: folder / "last-used.ini")
+    napari.settings._clear_plugin_settings_cache()
+    yield folder
+    napari.settings._clear_plugin_settings_cache()
+    paths.prefer_checkpoint_dir(None)
 
 
 @pytest.fixture

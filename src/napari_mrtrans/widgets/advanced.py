@@ -42,6 +42,7 @@ class Advanced(QCollapsible):
         self._batch = _optional_number("auto", 512)
         self._batch.setToolTip("Images per network call. auto lowers it by itself when memory is short.")
         self._sampler = QComboBox()
+        self._sampler.addItems(["default", *SAMPLER_NAMES])
         self._steps = _optional_number("default", 2000)
         self._steps.setToolTip("Sampling steps per image. Fewer are faster and less exact.")
         self._keep = QComboBox()
@@ -93,6 +94,19 @@ class Advanced(QCollapsible):
         self._keep.setEnabled(checkpoint is not None and not checkpoint.deterministic)
         calibration = None if checkpoint is None else checkpoint.calibration
         self._calibrated.setEnabled(calibration is not None and bool(calibration.spread))
+
+    @property
+    def fields(self) -> dict[str, QSpinBox | QComboBox | QCheckBox]:
+        """What can be set, by name."""
+        return {
+            "device": self._device,
+            "batch": self._batch,
+            "sampler": self._sampler,
+            "steps": self._steps,
+            "keep_samples": self._keep,
+            "calibrated": self._calibrated,
+            "prepare": self._prepare,
+        }
 
     @property
     def device(self) -> str:

@@ -31,6 +31,7 @@ from .checkpoint_table import CheckpointTable
 from .download_dialog import DownloadDialog
 from .install_worker import Outcome, Transfer, in_background
 from .installed import installed
+from .preferences import defaults
 from .progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class CheckpointsWidget(QWidget):
 
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        defaults()  # they say which folder is the user's
         self.table = CheckpointTable()
         self.card = QPlainTextEdit()
         self.card.setReadOnly(True)
@@ -99,7 +101,10 @@ class CheckpointsWidget(QWidget):
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always")
             self.table.show_checkpoints(list_checkpoints(), choose)
-        self._say("\n".join(dict.fromkeys(str(remark.message) for remark in remarks)))
+        lines = list(dict.fromkeys(str(remark.message) for remark in remarks))
+        if defaults().checkpoint_folder and not user_checkpoint_dir().is_dir():
+            lines.append(f"The folder of the preferences is not there yet: '{user_checkpoint_dir()}'.")
+        self._say("\n".join(lines))
         self.table.setToolTip(f"Your own folder: {user_checkpoint_dir()}")
 
     def stop(self) -> None:

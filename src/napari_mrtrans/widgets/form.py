@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
@@ -13,15 +14,15 @@ from ..contrasts import Contrast, Pair
 from ..errors import CheckpointError
 from . import choices
 from .advanced import Advanced
+from .last_used import LastUsed
 from .pair_choice import PairChoice, refill
+from .preferences import defaults
 from .run import RunSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ..checkpoint import Checkpoint
-
-DEFAULT_SAMPLES = 20
 
 
 class SliceRange(StrEnum):
@@ -59,9 +60,29 @@ class TransformForm(QWidget):
         self.advanced = Advanced()
         self._checkpoints: list[Checkpoint] = []
         self._build()
+        self._remember()
         self._choice.changed.connect(self._on_pair)
         self.model.currentIndexChanged.connect(self._on_model)
         self._choice.reload()
+
+    def _remember(self) -> None:
+        """Begin with what is preferred, or was used last."""
+        preferred = defaults()
+        self._last = LastUsed({"samples": self.samples, "slices": self.range, **self.advanced.fields})
+        self._last.prefer("device", preferred.device)
+        self._last.restore()
+        self._choice.usual_target = self._last.target
+        if preferred.events is not None:
+            preferred.events.connect(self._on_preference)
+
+    def _on_preference(self, event: Any) -> None:
+        if isalive(self) and event.type in ("samples", "device"):
+            self._last.prefer(event.type, str(event.value))
+
+    def remember(self) -> None:
+        """What is chosen now comes back in the next dock."""
+        if self.pair is not None and self.checkpoint is not None:
+            self._last.remember(self.pair, self.checkpoint.name)
 
     def _build(self) -> None:
         rows = QFormLayout()
@@ -142,8 +163,10 @@ class TransformForm(QWidget):
     def _on_pair(self) -> None:
         pair = self.pair
         models = choices.models_for(pair) if pair is not None else []
+        wanted = self.checkpoint.name if self.checkpoint else self._last.model
         self._checkpoints = [checkpoint for _, checkpoint in models]
-        refill(self.model, [label for label, _ in models])
+        usual = next((label for label, checkpoint in models if checkpoint.name == wanted), "")
+        refill(self.model, [label for label, _ in models], usual)
         self._on_model()
 
     def _on_model(self) -> None:
@@ -159,7 +182,7 @@ def sample_box() -> QSpinBox:
     """A number of samples."""
     box = QSpinBox()
     box.setRange(1, 1000)
-    box.setValue(DEFAULT_SAMPLES)
+    box.setValue(defaults().samples)
     box.setToolTip("Independent samples per slice: their mean is the image, their spread the std.")
     return box
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 class PairChoice(QObject):
     """What to transform into what; the source contrast follows the image, the targets follow the source.
 
+    Attributes:
+        usual_target: What to choose for a source contrast, if it can be; else the first.
+
     Signals:
         changed: Another image, or another pair, or what is installed was looked up again.
     """
@@ -37,6 +41,7 @@ class PairChoice(QObject):
         self.source.setToolTip("Guessed from the layer or file name. Correct it if it is wrong.")
         self.target = QComboBox()
         self.target.setToolTip("Only what an installed checkpoint can make from this contrast.")
+        self.usual_target: Callable[[str], str] = lambda source: ""
         self._guessed_for: Image | None = None
         self.image.layer_changed.connect(self._on_image)
         self.source.currentIndexChanged.connect(self._on_source)
@@ -105,13 +110,15 @@ class PairChoice(QObject):
     def _on_source(self) -> None:
         source = self.source.currentText()
         targets = choices.targets_from(Contrast(source)) if source else []
-        refill(self.target, [target.value for target in targets])
+        refill(self.target, [target.value for target in targets], self.usual_target(source))
         self.changed.emit()
 
 
-def refill(combo: QComboBox, texts: list[str]) -> None:
-    """Replace the entries without a signal; keep the chosen text where it is still there."""
+def refill(combo: QComboBox, texts: list[str], usual: str = "") -> None:
+    """Replace the entries without a signal; keep the chosen text where it is still there, else choose the usual."""
     chosen = combo.currentText()
+    if chosen not in texts:
+        chosen = usual
     combo.blockSignals(True)
     combo.clear()
     combo.addItems(texts)

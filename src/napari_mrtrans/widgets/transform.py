@@ -118,6 +118,7 @@ class TransformWidget(QWidget):
             self._fail(str(error))
             return
         run.layers.show_std(self.compare.isChecked())
+        self.form.remember()
         self._begin(run)
 
     def _new_run(self) -> Run:
