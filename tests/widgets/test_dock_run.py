@@ -366,7 +366,7 @@ def test_closing_the_viewer_mid_run_leaves_no_thread(make_napari_viewer, qtbot, 
 
 
 def test_closing_the_dock_for_good_cancels_hiding_does_not(loaded, engine):
-    engine.pace = 0.1
+    engine.pace = 0.5
     loaded.press()
     loaded.wait_for(DockState.RUNNING)
     parent = loaded.dock.parent()
