@@ -252,7 +252,7 @@ def evaluate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
     pairs: Annotated[str | None, typer.Option(help="Only these, e.g. 'T1->T2,T1->FLAIR'.")] = None,
     subjects: Annotated[
-        str | None, typer.Option(help="Only these, comma-separated; default: the card's test subjects.")
+        str | None, typer.Option(help="Only these, or visits of them, comma-separated; default: the card's.")
     ] = None,
     n: Annotated[int | None, typer.Option("-n", help="Samples.")] = None,
     steps: Annotated[int | None, typer.Option(help="Noise levels.")] = None,

@@ -15,7 +15,7 @@ from napari_mrtrans.errors import MrtransError, RecipeError
 from napari_mrtrans.training.data import ixi
 from napari_mrtrans.training.data.readers import AUTO, READERS, Found, read_folder, recognise
 from napari_mrtrans.training.data.splits import read_splits, write_splits
-from napari_mrtrans.training.held_out import PairedVolumes, known_sessions
+from napari_mrtrans.training.held_out import PairedVolumes, known_sessions, session_names
 from napari_mrtrans.training.recipe import DataOptions, Recipe, load_recipe
 from napari_mrtrans.training.setup import open_splits
 
@@ -292,6 +292,14 @@ def test_evaluation_finds_the_subjects_of_every_format(tmp_path: Path) -> None:
     assert set(names) | {"sub-01"} <= known_sessions(tmp_path / "ixi", [one]).keys()
     both = tiny_checkpoint(tmp_path / "both.safetensors", splits={"test": ["ms/sub-patient01", "ixi/sub-01"]})
     assert {"ms/sub-patient01", "ixi/sub-01", "ixi/sub-IXI001Guys0001"} <= known_sessions(tmp_path, [both]).keys()
+
+
+def test_a_subject_stands_for_its_visits(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"ms/sub-0{k}/ses-{v}/anat/sub-0{k}_ses-{v}_T1w.nii.gz" for k, v in [(1, 1), (1, 2), (2, 1)]))
+    checkpoint = tiny_checkpoint(tmp_path / "one.safetensors", splits={"test": ["ms/sub-01/ses-1"]})
+    sessions = known_sessions(tmp_path, [checkpoint])
+    assert session_names(["ms/sub-01"], sessions) == ["ms/sub-01/ses-1", "ms/sub-01/ses-2"]
+    assert session_names(["ms/sub-02/ses-1", "ms/sub-09"], sessions) == ["ms/sub-02/ses-1", "ms/sub-09"]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

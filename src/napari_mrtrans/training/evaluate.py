@@ -23,7 +23,7 @@ from ..paths import check_folder
 from ..streaming import SliceUpdate
 from .data.bids import Session
 from .finished import Finished, digest
-from .held_out import NotMeasured, check_held_out, data_set, describe_machine, known_sessions
+from .held_out import NotMeasured, check_held_out, data_set, describe_machine, known_sessions, session_names
 from .lookup import Lookup
 from .measure import SSIM_WINDOW, Row, View
 from .report.ood_rows import OodRow
@@ -174,12 +174,13 @@ def _cases(
     subjects: Sequence[str] | None,
 ) -> Iterator[_Case]:
     """What there is to measure: held-out sessions that have both contrasts of a pair."""
+    chosen = session_names(subjects or (), sessions)
     for pair in dict.fromkeys(pair for c in checkpoints for pair in c.pairs if pairs is None or pair in pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
         first = True
-        for name in subjects or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
+        for name in chosen or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
             check_held_out(name, training, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():
                 yield _Case(pair, sessions[name], lookup, training, serving, first)

@@ -99,6 +99,12 @@ def known_sessions(
     return known
 
 
+def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> list[str]:
+    """Names of sessions, where a subject stands for all of its visits; a name that is neither stays as it is."""
+    visits = {subject: [name for name, s in sessions.items() if s.subject == subject] for subject in subjects}
+    return [name for subject in subjects for name in visits[subject] or [subject]]
+
+
 def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, Session], root: Path) -> None:
     """A subject must be there, and not one that was trained on.
 

@@ -30,7 +30,7 @@ from ..streaming import stream
 from ..volume import Volume
 from . import spread
 from .data.bids import Session
-from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions
+from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions, session_names
 from .validate_report import verdict, write_report
 
 if TYPE_CHECKING:
@@ -207,6 +207,7 @@ def _check(
 def _chosen(root: Path, checkpoint: Checkpoint, subjects: Sequence[str] | None) -> tuple[list[Session], list[str]]:
     """The sessions to use, and the card's test subjects that are not there."""
     there = known_sessions(root, [checkpoint])
+    subjects = None if subjects is None else session_names(subjects, there)
     for name in subjects or ():
         check_held_out(name, checkpoint.card.splits.get("train", []), there, root)
     names = sorted(checkpoint.card.splits.get("test", [])) if subjects is None else subjects
