@@ -275,15 +275,44 @@ def test_a_target_on_another_grid_is_resampled_by_its_affine(tmp_path: Path, run
     assert_one_line(err, "The ROI does not overlap 'far'.")
 
 
+def test_without_a_target_contrast_and_spread_are_left(files: dict[str, Path], run) -> None:  # noqa: F811
+    (prediction, target), roi = images(), two_lesions()
+    full, report = (
+        lesion_report(prediction, target, roi, source=target),
+        lesion_report(prediction, None, roi, source=target),
+    )
+    assert (report.r, report.p, report.sample_r) == (None, None, ())
+    assert report.contrast == {name: full.contrast[name] for name in ("source", "prediction")}
+    assert [(c.n_voxels, c.r) for c in report.components] == [(27, None), (4, None), (2, None)]
+    assert report.csv().splitlines()[0] == full.csv().splitlines()[0]
+    with pytest.raises(MrtransError, match="at least 3"):
+        lesion_report(prediction, None, np.arange(prediction.size).reshape(prediction.shape) == 4000)
+    code, out, err = run("lesion", "--prediction", files["mean"], "--roi", files["roi"], "--source", files["t2"])
+    assert (code, err) == (0, "")
+    assert out.startswith("33 voxels of 3 lesions, no reference\nContrast to noise: source ")
+
+
+def test_a_mask_on_another_grid_is_resampled_to_the_nearest_voxel(files: dict[str, Path], tmp_path: Path) -> None:
+    fine = np.repeat(two_lesions().astype(np.uint8), 3, axis=0)
+    affine = OBLIQUE @ nib.affines.from_matvec(np.diag([1 / 3, 1, 1]), [-1 / 3, 0, 0])
+    said: list[str] = []
+    report = measure_files(
+        files["mean"], files["t2"], save_nifti(tmp_path / "fine.nii.gz", fine, affine), say=said.append
+    )
+    assert report == measure_files(files["mean"], files["t2"], files["roi"])
+    assert said == ["'fine.nii.gz' lies on another grid than 'mean'; it was resampled to the nearest voxel."]
+
+
 def test_command_refuses_in_one_line(files: dict[str, Path], tmp_path: Path, run) -> None:  # noqa: F811
-    small = save_nifti(tmp_path / "small.nii.gz", np.ones((4, 4, 4), np.uint8))
+    away = nib.affines.from_matvec(np.eye(3), [300, 300, 300])
+    small = save_nifti(tmp_path / "small.nii.gz", np.ones((4, 4, 4), np.uint8), away)
     two = np.zeros(SHAPE, np.uint8)
     two[5, 5, 5:7] = 1
     pair = save_nifti(tmp_path / "pair.nii.gz", two, OBLIQUE)
     none = save_nifti(tmp_path / "none.nii.gz", 0 * two, OBLIQUE)
     base = ("lesion", "--prediction", files["mean"], "--target", files["t2"], "--roi")
     for words, line in (
-        ((*base, small), "The mask 'small.nii.gz' does not lie on the grid of 'mean'."),
+        ((*base, small), "The ROI 'small.nii.gz' does not overlap 'mean'."),
         ((*base, pair), "ROI needs at least 3 voxels."),
         ((*base, none), "ROI needs at least 3 voxels."),
         ((*base, tmp_path / "gone.nii.gz"), "does not exist."),

@@ -214,8 +214,11 @@ def ood(
 @app.command()
 def lesion(
     prediction: Annotated[Path, typer.Option(metavar="MEAN.nii.gz", help="What transform wrote as _mean.nii.gz.")],
-    target: Annotated[Path, typer.Option(metavar="T2.nii.gz", help="The acquired image; any grid, by its affine.")],
-    roi: Annotated[Path, typer.Option(metavar="MASK.nii.gz", help="Lesions (above 0), on the prediction's grid.")],
+    roi: Annotated[Path, typer.Option(metavar="MASK.nii.gz", help="Lesions (above 0); any grid, by its affine.")],
+    target: Annotated[
+        Path | None,
+        typer.Option(metavar="T2.nii.gz", help="The acquired image; any grid, by its affine. Without: no r."),
+    ] = None,
     std: Annotated[Path | None, typer.Option(help="_std.nii.gz: how unsure the model is in the lesion.")] = None,
     samples: Annotated[Path | None, typer.Option(help="_samples.nii.gz: r of every single sample.")] = None,
     source: Annotated[Path | None, typer.Option(help="The image that was transformed, for its contrast.")] = None,
@@ -224,7 +227,10 @@ def lesion(
         Path | None, typer.Option(metavar="FILE", help="Also write a table, one row for each lesion.")
     ] = None,
 ) -> None:
-    """Pearson correlation with the acquired image inside lesions, pooled and one by one, and their contrast."""
+    """Pearson correlation with the acquired image inside lesions, pooled and one by one, and their contrast.
+
+    Without an acquired image, contrast and spread tell whether the lesion is still there.
+    """
     from .lesion_files import measure_files
     from .paths import write_together
 
@@ -235,7 +241,7 @@ def lesion(
     if csv is not None:
         write_together(csv.parent, {csv.name: report.csv()}, "Choose another --csv.")
     if as_json:
-        files = {"prediction": str(prediction), "target": str(target), "roi": str(roi)}
+        files = {"prediction": str(prediction), "target": target and str(target), "roi": str(roi)}
         typer.echo(json.dumps({**files, **report.to_dict(), "notices": notices}, indent=2))
         return
     for line in report.lines():

@@ -46,7 +46,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class LesionReport:
-    """Agreement of a prediction with its target inside a region of interest.
+    """Agreement of a prediction with its target inside a region of interest; r and p are None without a target.
 
     Attributes:
         r: Pearson correlation over all voxels of the region.
@@ -60,12 +60,12 @@ class LesionReport:
         std_ring: The same in the ring.
         sample_r: The correlation of each single sample; their spread tells how sure ``r`` is.
         voxels: (n_voxels, 3) voxel indices.
-        values: (n_voxels, 2) prediction and target there.
+        values: (n_voxels, 2) prediction and target there; NaN without a target.
         lesion: (n_voxels,) index into ``components``.
     """
 
-    r: float
-    p: float
+    r: float | None
+    p: float | None
     n_voxels: int
     n_blank: int
     components: tuple[Lesion, ...]
@@ -86,7 +86,8 @@ class LesionReport:
     def lines(self) -> list[str]:
         """The pooled figures in words."""
         lesions = "1 lesion" if len(self.components) == 1 else f"{len(self.components)} lesions"
-        lines = [f"r = {self.r:.3f} (p = {self.p:.2g}) over {self.n_voxels} voxels of {lesions}"]
+        where = f"{self.n_voxels} voxels of {lesions}"
+        lines = [f"{where}, no reference" if self.r is None else f"r = {self.r:.3f} (p = {self.p:.2g}) over {where}"]
         if self.r_range:
             mean, spread = self.r_range
             lines.append(f"Samples: r = {mean:.3f} ± {spread:.3f} over {len(self.sample_r)}")
@@ -144,7 +145,7 @@ class LesionReport:
 
 def lesion_report(
     prediction: NDArray,
-    target: NDArray,
+    target: NDArray | None,
     roi: NDArray,
     *,
     std: NDArray | None = None,
@@ -154,13 +155,15 @@ def lesion_report(
 ) -> LesionReport:
     """Compare a prediction with its target inside a region of interest; all arrays on one grid.
 
+    Without a target, contrast and spread tell whether the lesion is still there, and no correlation is had.
+
     Voxels that are not finite in one of prediction, target, std and source are left out. The ring is all voxels within
     ``ring`` of the region (Euclidean, in voxels) that belong to no part of it and are finite and not blank (exactly 0,
     as around a skull-stripped head) in every image.
 
     Args:
         prediction: Any shape and unit: the ensemble's mean.
-        target: The acquired image, any unit.
+        target: The acquired image, any unit; None = there is none.
         roi: Above 0 = inside.
         std: The ensemble's standard deviation.
         samples: Single samples, each shaped as ``prediction``; looked at one by one.
@@ -187,12 +190,15 @@ def lesion_report(
     inside = drawn & known
     if not inside.any():
         raise MrtransError("The ROI does not overlap the images.")
-    r, p = _pearson(given["prediction"][inside], given["target"][inside])
+    measured = given["target"][inside] if target is not None else np.full(int(inside.sum()), np.nan)
+    values = np.stack([given["prediction"][inside], measured], axis=1)
+    r, p = _pearson(*values.T) if target is not None else (None, None)
+    if len(values) < MIN_VOXELS:
+        raise MrtransError(TOO_SMALL)
     around = known & ~drawn & (distance_transform_edt(~drawn) <= ring)
     for name in given.keys() - {"std"}:
         around &= given[name] != 0
     numbered, count = label(inside, np.ones((3,) * inside.ndim))
-    values = np.stack([given["prediction"][inside], given["target"][inside]], axis=1)
     voxels = np.argwhere(inside) + [part.start for part in box]
     owner = numbered[inside] - 1
     sizes = np.bincount(owner, minlength=count)
@@ -210,7 +216,10 @@ def lesion_report(
         },
         std_inside=float(given["std"][inside].mean()) if std is not None else None,
         std_ring=float(given["std"][around].mean()) if std is not None and around.any() else None,
-        sample_r=tuple(_sample_r(sample, box, inside, values[:, 1]) for sample in (() if samples is None else samples)),
+        sample_r=tuple(
+            _sample_r(sample, box, inside, values[:, 1])
+            for sample in (() if samples is None or target is None else samples)
+        ),
         voxels=voxels,
         values=values,
         lesion=np.argsort(order)[owner],
@@ -251,6 +260,8 @@ def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, flo
 
 def _component(values: NDArray[np.float64], voxels: NDArray[np.intp]) -> Lesion:
     centre = tuple(voxels.mean(axis=0).tolist())
+    if np.isnan(values[:, 1]).any():
+        return Lesion(len(values), centre, None, None)
     try:
         return Lesion(len(values), centre, *_pearson(values[:, 0], values[:, 1]))
     except MrtransError:

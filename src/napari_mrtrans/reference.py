@@ -16,7 +16,7 @@ from .volume import Volume
 
 #: Two heads of one person, brought onto one grid, overlap by more than this (Dice), however they were stripped.
 SAME_HEAD = 0.85
-#: Heads are compared on every so-manieth voxel along each axis.
+#: Heads are compared on every so many voxels along each axis.
 COARSE = 2
 
 
@@ -51,19 +51,28 @@ def normalised_on(
     known = np.isfinite(there)
     if not (known & head).any():
         raise MrtransError(f"'{reference.name}' does not overlap '{name}'. Choose an image of the same head.")
-    shared = dice(head & known, np.nan_to_num(there) > 0)
-    if shared < SAME_HEAD:
-        raise MrtransError(
-            f"'{reference.name}' is not the head of '{name}': they overlap by {100 * shared:.0f} %. Choose an image of "
-            "the same person, registered to it (napari-mrtrans prepare)."
-        )
+    coarse = (slice(None, None, COARSE),) * 3
+    check_same_head((head & known)[coarse], (np.nan_to_num(there) > 0)[coarse], reference.name, name)
     if there is not own:
         say(f"'{reference.name}' lies on another grid than '{name}'; it was resampled.")
     return np.asarray(there, dtype=np.float32)
 
 
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """2 |a and b| / (|a| + |b|), 0 where both are empty; every :data:`COARSE` voxels."""
-    coarse = (slice(None, None, COARSE),) * a.ndim
-    a, b = a[coarse], b[coarse]
-    return float(2 * (a & b).sum() / max(int(a.sum()) + int(b.sum()), 1))
+def check_same_head(head: NDArray[np.bool_], other: NDArray[np.bool_], reference: str, name: str) -> None:
+    """Refuse a reference of another person.
+
+    Args:
+        head: Of the image, where the reference has voxels.
+        other: Of the reference, on the same grid.
+        reference: Its name.
+        name: That of the image.
+
+    Raises:
+        MrtransError: they overlap by less than :data:`SAME_HEAD`.
+    """
+    shared = 2 * (head & other).sum() / max(int(head.sum()) + int(other.sum()), 1)
+    if shared < SAME_HEAD:
+        raise MrtransError(
+            f"'{reference}' is not the head of '{name}': they overlap by {100 * shared:.0f} %. Choose an image of the "
+            "same person, registered to it (napari-mrtrans prepare)."
+        )

@@ -102,12 +102,25 @@ def read_mask(path: str | Path, like: Volume) -> NDArray[np.bool_]:
     Raises:
         VolumeError: unreadable, or on another grid.
     """
-    image = _open_nifti(Path(path))
-    data = np.nan_to_num(_read_voxels(image, Path(path)))
-    data = data[..., 0] if data.ndim == 4 and data.shape[-1] == 1 else data
-    if not _same_grid(data.shape, image.affine, like):
+    mask, affine = load_mask(path)
+    if not _same_grid(mask.shape, affine, like):
         raise VolumeError(f"The mask '{Path(path).name}' does not lie on the grid of '{like.name}'.")
-    return np.asarray(data > 0, dtype=bool)
+    return mask
+
+
+def load_mask(path: str | Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """A mask file (above 0 = inside), 3-D, may be empty, and its affine (voxel index to RAS millimetres).
+
+    Raises:
+        VolumeError: unreadable, not 3-D, or its affine is of no use.
+    """
+    path = Path(path)
+    image = _open_nifti(path)
+    data = np.nan_to_num(_read_voxels(image, path))
+    data = data[..., 0] if data.ndim == 4 and data.shape[-1] == 1 else data
+    if data.ndim != 3:
+        raise VolumeError(f"The mask '{path.name}' is {data.ndim}-D; expected one 3-D volume.")
+    return np.asarray(data > 0, dtype=bool), _check_affine(image.affine, path.name)
 
 
 def read_samples(path: str | Path, like: Volume) -> NDArray[np.generic]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Layer, Shapes
@@ -280,6 +281,7 @@ def test_reference_on_another_grid(check: Check) -> None:
     roi.data[3:9, 4:12, 5:12] = 1
     check.press()
     assert check.dock.report.r == pytest.approx(check.r(roi.data > 0, plane(like, SHAPE)), abs=1e-6)
+    assert check.dock.message.text() == "'c_T2w' lies on another grid than 'a_T1w_T2_mean'; it was resampled."
     reference.metadata["affine"] = other + np.array([[0, 0, 0, 500], *np.zeros((3, 4))])
     assert told(check) == "The ROI does not overlap 'c_T2w'."
 
@@ -294,11 +296,81 @@ def test_deleted_layers_leave_a_hint(check: Check) -> None:
     check.viewer.layers.remove(roi)
     check.qtbot.wait(400)
     assert (dock.report, dock.message.text()) == (None, "Add a Labels or Shapes layer and mark the lesion in it.")
-    for image in [layer for layer in check.viewer.layers if not layer.metadata]:
-        check.viewer.layers.remove(image)
-    assert told(check).startswith("Open the acquired image")
     check.viewer.layers.clear()
     assert told(check).startswith("Transform an image first")
+
+
+def test_without_a_reference_contrast_and_spread_are_told(check: Check) -> None:
+    check.qtbot.keyClick(check.dock.reference, Qt.Key.Key_Home)
+    assert check.dock.reference.layer is None
+    check.viewer.add_image(check.mean.data / 9, name="std", metadata=record("std"), **check.placement)
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    check.press()
+    report = check.dock.report
+    assert (report.r, report.p, report.components[0].r) == (None, None, None)
+    assert list(report.contrast) == ["source", "prediction"]
+    assert report.std_ring is not None
+    assert check.dock.headline.text() == "27 voxels of 1 lesion, no reference"
+    assert check.dock.details.text().startswith("Contrast to noise: source ")
+    assert not check.dock.plot.isVisible()
+    check.viewer.add_image(check.truth.data, name="b_T2w", **check.placement)
+    assert check.dock.reference.layer is None
+    check.dock.reference.choose(check.truth)
+    check.press()
+    assert check.dock.report.r == pytest.approx(check.r(roi.data > 0), abs=1e-6)
+    assert check.dock.plot.isVisible()
+
+
+def test_a_mask_file_becomes_the_roi(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file's grid: axes in another order, one flipped, and twice as fine along one."""
+
+    def open_file(path: Path) -> None:
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+        check.qtbot.mouseClick(check.dock.open_file, Qt.MouseButton.LeftButton)
+
+    affine = np.array([[2.0, 0, 0, 5], [0, 1, 0, -3], [0, 0, 1.5, 7], [0, 0, 0, 1]])
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[5:7, 4:9, 3:8] = 1
+    turned = nib.Nifti1Image(mask, affine).as_reoriented(np.array([[2, 1], [0, -1], [1, 1]]))
+    fine = nib.Nifti1Image(
+        np.repeat(mask, 2, axis=1), affine @ nib.affines.from_matvec(np.diag([1, 0.5, 1]), [0, -0.25, 0])
+    )
+    away = nib.Nifti1Image(mask, nib.affines.from_matvec(affine[:3, :3], [500, 500, 500]))
+    for name, image in (("turned", turned), ("fine", fine), ("away", away)):
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    open_file(tmp_path / "turned.nii.gz")
+    assert check.dock.message.text().startswith("'a_T1w_T2_mean' has no NIfTI affine")
+    check.mean.metadata["affine"] = check.truth.metadata["affine"] = affine
+    for name, note in (
+        ("turned", ""),
+        ("fine", "'fine.nii.gz' lies on another grid than 'a_T1w_T2_mean'; it was resampled to the nearest voxel."),
+    ):
+        open_file(tmp_path / f"{name}.nii.gz")
+        assert check.dock.roi.layer.name == name
+        assert check.dock.report.r == pytest.approx(check.r(mask > 0), abs=1e-6)
+        assert check.dock.message.text() == note
+        np.testing.assert_array_equal(roi_on(check.dock.roi.layer, check.mean), mask > 0)
+    open_file(tmp_path / "away.nii.gz")
+    assert check.dock.message.text() == "The ROI 'away.nii.gz' does not overlap 'a_T1w_T2_mean'."
+    open_file(tmp_path / "gone.nii.gz")
+    assert "gone.nii.gz" in check.dock.message.text()
+
+
+def test_another_persons_reference_is_refused(check: Check) -> None:
+    grid = np.stack(np.meshgrid(*[np.linspace(-1.2, 1.2, 48)] * 3, indexing="ij"))
+    radius = np.sqrt((grid**2).sum(axis=0))
+    noise = np.random.default_rng(0).uniform(0.5, 1, radius.shape).astype(np.float32)
+    mean = check.viewer.add_image(noise * (radius < 1), name="c_T1w_T2_mean", metadata=record("mean", run="c"))
+    roi = check.viewer.add_labels((radius < 0.2).astype(int), name="big")
+    check.dock.prediction.choose(mean)
+    check.dock.roi.choose(roi)
+    for name, size, refused in (("small_T2w", 0.7, True), ("same_T2w", 0.98, False)):
+        layer = check.viewer.add_image(noise * (radius < size), name=name)
+        check.dock.reference.choose(layer)
+        check.press()
+        assert (check.dock.report is None) == refused
+        assert check.dock.message.text().startswith("'small_T2w' is not the head of 'c_T1w_T2_mean':") == refused
 
 
 def test_the_reference_of_the_same_contrast_is_suggested(check: Check) -> None:

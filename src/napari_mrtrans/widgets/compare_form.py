@@ -11,11 +11,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
 from .form import sample_box, seed_box, side_by_side
-from .layer_combo import LayerCombo
 from .model_list import ModelList
 from .pair_choice import PairChoice
+from .reference_combo import ReferenceCombo
 from .run import RunSettings
-from .source import guess_layer_contrast, is_acquired
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -44,16 +43,14 @@ class CompareForm(QWidget):
         self._choice = PairChoice(viewer, self)
         self.image, self.source, self.target = self._choice.image, self._choice.source, self._choice.target
         self.models = ModelList()
-        self.reference = LayerCombo(viewer, is_acquired, none="None")
+        self.reference = ReferenceCombo(viewer, "None")
         self.samples, self.seed = sample_box(), seed_box()
         self.range = QComboBox()
         self.range.addItems([choice.value for choice in ComparedSlices])
-        self._suggesting = True
         self._build()
         self._choice.changed.connect(self._on_pair)
         self.models.changed.connect(self.changed)
         self.reference.layer_changed.connect(self.changed)
-        self.reference.activated.connect(self._on_reference_chosen)
         viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
         self._choice.reload()
 
@@ -99,13 +96,6 @@ class CompareForm(QWidget):
         self.models.show_pair(self.pair)
         self._suggest_reference()
 
-    def _on_reference_chosen(self) -> None:
-        self._suggesting = False
-
     def _suggest_reference(self, event: Any = None) -> None:
-        """Choose the newest acquired image of the target's contrast."""
-        if not isalive(self) or not self._suggesting or self.pair is None:
-            return
-        for layer in self.reference.layers:
-            if layer is not self.layer and guess_layer_contrast(layer) == self.pair.target:
-                self.reference.choose(layer)
+        if isalive(self) and self.pair is not None:
+            self.reference.suggest(self.pair.target, other_than=self.layer)

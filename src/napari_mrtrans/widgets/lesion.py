@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +23,20 @@ from qtpy.QtWidgets import (
 )
 
 from ..errors import MrtransError
-from ..lesion import LesionReport, box_around, lesion_report
+from ..lesion import LesionReport
 from ..paths import write_together
 from .layer_combo import LayerCombo
+from .lesion_measure import RING, labels_from_file, measured
 from .lesion_table import LesionTable
-from .roi import image_on, roi_on
+from .reference_combo import ReferenceCombo
 from .scatter import ScatterPlot
-from .source import guess_layer_contrast, is_acquired, layer_stem, result_record, show_voxel
+from .source import guess_layer_contrast, layer_stem, result_record, show_voxel
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 #: A stroke of the brush sends many events; this long after the last one, it is measured.
 PAUSE_MS = 300
-#: Voxels around the ROI that it is compared with.
-RING = 3
 #: Events of a ROI's layer after which it may be another: painted, drawn, or (undo, new data) drawn anew.
 EDITS = ("labels_update", "data", "set_data")
 
@@ -57,8 +55,10 @@ class LesionWidget(QWidget):
         self._watched: Layer | None = None
         self.report: LesionReport | None = None
         self.prediction = LayerCombo(napari_viewer, is_prediction)
-        self.reference = LayerCombo(napari_viewer, is_acquired)
+        self.reference = ReferenceCombo(napari_viewer, "None: contrast and spread only")
         self.roi = LayerCombo(napari_viewer, lambda layer: isinstance(layer, Labels | Shapes))
+        self.open_file = QPushButton("File…")
+        self.open_file.setToolTip("Mark what a mask file (NIfTI, above 0 = inside) marks, on the prediction's voxels.")
         self.button = QPushButton("Measure")
         self.message = QLabel()
         self.headline = QLabel()
@@ -68,6 +68,7 @@ class LesionWidget(QWidget):
         self.copy = QPushButton("Copy CSV")
         self.save = QPushButton("Save CSV…")
         self._results = QWidget()
+        self._told: dict[Layer, list[str]] = {}
         self._build()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -78,6 +79,7 @@ class LesionWidget(QWidget):
             combo.layer_changed.connect(self._on_choice)
         napari_viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
         self.button.clicked.connect(self.measure)
+        self.open_file.clicked.connect(self._open_mask)
         self.plot.point_clicked.connect(self._show_point)
         self.table.lesion_clicked.connect(self._show)
         self.copy.clicked.connect(self._copy)
@@ -90,7 +92,10 @@ class LesionWidget(QWidget):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow("Prediction", self.prediction)
         rows.addRow("Reference", self.reference)
-        rows.addRow("ROI", self.roi)
+        roi = QHBoxLayout()
+        roi.addWidget(self.roi, 1)
+        roi.addWidget(self.open_file)
+        rows.addRow("ROI", roi)
         font = self.headline.font()
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.2)
@@ -128,52 +133,16 @@ class LesionWidget(QWidget):
             return
         self._timer.stop()
         prediction, reference, roi = self.prediction.layer, self.reference.layer, self.roi.layer
-        if prediction is None or reference is None or roi is None:
+        if prediction is None or roi is None:
             self._show_report(None, self._hint())
             return
         try:
-            report = self._measured(prediction, reference, roi)
+            report, notes = measured(self._viewer, prediction, reference, roi)
         except MrtransError as error:
             self._show_report(None, str(error))
         else:
             if report != self.report:  # scrolling, too, looks like an edit: a point that is marked stays so
-                self._show_report(report, self._doubt())
-
-    def _measured(self, prediction: Image, reference: Image, roi: Labels | Shapes) -> LesionReport:
-        mask = roi_on(roi, prediction)
-        box = box_around(mask, RING)
-        target = image_on(reference, prediction, box)
-        if mask.any() and not np.isfinite(target[mask]).any():
-            raise MrtransError(f"The ROI does not overlap '{reference.name}'.")
-        source = self._source_of(prediction)
-        return lesion_report(
-            np.asarray(prediction.data),
-            target,
-            mask,
-            std=next((layer.data for layer in self._of_same_run(prediction, "std")), None),
-            samples=self._samples_of(prediction),
-            source=None if source is None else image_on(source, prediction, box),
-            ring=RING,
-        )
-
-    def _of_same_run(self, prediction: Image, kind: str) -> Iterator[Image]:
-        run = result_record(prediction).get("run")
-        for layer in self._viewer.layers:
-            record = result_record(layer)
-            if run and (record.get("run"), record.get("kind")) == (run, kind):
-                yield layer
-
-    def _samples_of(self, prediction: Image) -> Iterator[NDArray]:
-        for layer in self._of_same_run(prediction, "samples"):
-            yield from layer.data if layer.ndim == 4 else [layer.data]
-
-    def _source_of(self, prediction: Image) -> Image | None:
-        name = result_record(prediction).get("input")
-        shape = prediction.data.shape
-        for layer in self._viewer.layers:
-            if is_acquired(layer) and layer_stem(layer) == name and layer.data.shape == shape:
-                return layer
-        return None
+                self._show_report(report, "\n".join([*self._doubt(), *notes, *self._told.get(roi, [])]))
 
     def _show_report(self, report: LesionReport | None, message: str) -> None:
         self.report = report
@@ -185,23 +154,23 @@ class LesionWidget(QWidget):
             self.headline.setText(headline)
             self.details.setText("\n".join(details))
             self.table.show_report(report)
-            self.plot.set_points(report.values[:, ::-1])
+            self.plot.setVisible(report.r is not None)
+            self.plot.set_points(report.values[:, ::-1] if report.r is not None else np.empty((0, 2)))
 
     def _hint(self) -> str:
         if self.prediction.layer is None:
             return "Transform an image first: its mean is compared with an acquired image."
-        if self.reference.layer is None:
-            return "Open the acquired image that the prediction is to be compared with."
         if self.roi.layer is None:
             return "Add a Labels or Shapes layer and mark the lesion in it."
         return "Mark the lesion in the ROI layer, or press Measure."
 
-    def _doubt(self) -> str:
+    def _doubt(self) -> list[str]:
         """A remark where the reference seems to be another contrast than the prediction."""
         prediction, reference = self.prediction.layer, self.reference.layer
-        assert prediction is not None and reference is not None
+        if prediction is None or reference is None:
+            return []
         made, shown = guess_layer_contrast(prediction), guess_layer_contrast(reference)
-        return "" if shown in (made, None) else f"'{reference.name}' seems to be {shown}; the prediction is {made}."
+        return [] if shown in (made, None) else [f"'{reference.name}' seems to be {shown}; the prediction is {made}."]
 
     def _on_choice(self) -> None:
         """Another layer: forget the figures, and follow the edits of the ROI that is chosen now."""
@@ -224,15 +193,27 @@ class LesionWidget(QWidget):
             self._timer.start()
 
     def _suggest_reference(self, event: Any = None) -> None:
-        """Choose the newest image of the prediction's contrast, unless one of that contrast is chosen."""
-        if not isalive(self) or self.prediction.layer is None:
+        made = guess_layer_contrast(self.prediction.layer) if isalive(self) and self.prediction.layer else None
+        if made is not None:
+            self.reference.suggest(made)
+
+    def _open_mask(self) -> None:
+        prediction = self.prediction.layer
+        if prediction is None:
+            self._show_report(None, self._hint())
             return
-        made, reference = guess_layer_contrast(self.prediction.layer), self.reference.layer
-        if reference is not None and guess_layer_contrast(reference) == made:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Open a mask", "", "NIfTI (*.nii *.nii.gz)")
+        if not chosen:
             return
-        for layer in self.reference.layers:
-            if guess_layer_contrast(layer) == made:
-                self.reference.choose(layer)
+        try:
+            layer, notes = labels_from_file(Path(chosen), prediction)
+        except MrtransError as error:
+            self._show_report(None, str(error))
+            return
+        self._told[layer] = notes
+        self._viewer.add_layer(layer)
+        self.roi.choose(layer)
+        self.measure()
 
     def _show_point(self, index: int) -> None:
         if self.report is not None:
