@@ -19,7 +19,18 @@ ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 # Lowest first. A module may import from its own room and from the rooms before it.
 ROOMS = (
     ("errors", "contrasts"),
-    ("grid", "intensity", "image_quality", "ood", "calibration", "lesion", "resample"),
+    (
+        "grid",
+        "intensity",
+        "image_quality",
+        "artefact_traces",
+        "slice_quality",
+        "detector",
+        "ood",
+        "calibration",
+        "lesion",
+        "resample",
+    ),
     ("similarity", "statistics", "coverage", "detection"),
     ("paths", "volume", "networks", "derivatives"),
     (

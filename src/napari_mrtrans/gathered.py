@@ -53,7 +53,7 @@ class Gathered:
         self._median = np.zeros(size, np.float32) if median else None
         self._samples = np.zeros((samples, *size), np.float32) if samples else None
         self._calibrated: NDArray[np.float32] | None = None
-        self._per_slice, self._novelty = np.full(size[axis], np.nan), np.full(size[axis], np.nan)
+        self._per_slice, self._novelty, self._artefact = np.full((3, size[axis]), np.nan)
         self._weights = np.zeros(size[axis])
         self._repaired = 0
         self._total = 0
@@ -76,7 +76,7 @@ class Gathered:
                 self._calibrated = np.zeros_like(self._std)
             self._calibrated[where] = update.calibrated_std
         self._per_slice[update.index], self._weights[update.index] = update.sigma_hat, update.voxels
-        self._novelty[update.index] = update.novelty
+        self._novelty[update.index], self._artefact[update.index] = update.novelty, update.artefact
         self._repaired += update.repaired
         self._total = update.total or self._total
 
@@ -89,7 +89,7 @@ class Gathered:
             setattr(twin, name, None if volume is None else nib.apply_orientation(volume, turn))
         if self._samples is not None:
             twin._samples = np.stack([nib.apply_orientation(sample, turn) for sample in self._samples])
-        for name in ("_per_slice", "_novelty", "_weights"):
+        for name in ("_per_slice", "_novelty", "_artefact", "_weights"):
             setattr(twin, name, getattr(self, name)[:: int(turn[self._axis, 1])])
         return twin
 
@@ -111,7 +111,7 @@ class Gathered:
         weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
         n, pair, calibrated = settings.n, settings.pair, self._calibrated
         ood = checkpoint.calibration.ood if checkpoint.calibration else None
-        scores = ood.scores(pair.key, n, weighed, self._per_slice, self._novelty) if ood else {}
+        scores = ood.scores(pair.key, n, weighed, self._per_slice, self._novelty, self._artefact) if ood else {}
         probability = ood.assess(scores) if ood else None
         defaults = checkpoint.card.sampler
         sampler, steps = settings.sampler or defaults.name, settings.steps or defaults.steps
@@ -142,6 +142,7 @@ class Gathered:
             "verdict": verdict(probability),
             "ood_scores": {name: _number(value) for name, value in scores.items()},
             "ood_novelty_per_slice": [_number(value) for value in self._novelty] if ood else None,
+            "ood_artefact_per_slice": [_number(value) for value in self._artefact] if ood else None,
             "notices": list(notices),
             "intended_use": "research only, not for diagnosis",
         }

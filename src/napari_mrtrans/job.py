@@ -29,7 +29,7 @@ WHOLE_HEAD = (
 
 @dataclass(frozen=True)
 class Job:
-    """A request, checked and brought onto the model's grid; slices are canonical (slice, row, column)."""
+    """A request, checked and brought onto the model's grid; slices are canonical (slice, row, column), spaced in mm."""
 
     images: NDArray[np.float32]
     mask: NDArray[np.bool_]
@@ -42,6 +42,7 @@ class Job:
     sampler: str
     order: list[int]
     repair: bool
+    slice_spacing: float
     notices: tuple[str, ...] = ()
 
 
@@ -82,12 +83,17 @@ def check_request(
     whole = mask is None and is_whole_head(data, volume.voxel_sizes)
     notices = (WHOLE_HEAD.format(volume.name),) if whole else ()
     repair = checkpoint.repairs_outliers if repair is None else repair
-    return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, repair, notices)
+    spacing = float(sizes[0])
+    return Job(images, canonical, orientation, grid, pair, n, seed, steps, sampler, order, repair, spacing, notices)
 
 
 def spread_slices(volume: Volume, checkpoint: Checkpoint, pair: Pair, count: int) -> range:
     """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume)."""
-    job = check_request(volume, checkpoint, pair.target, pair.source)
+    return evenly_spread(check_request(volume, checkpoint, pair.target, pair.source), count)
+
+
+def evenly_spread(job: Job, count: int) -> range:
+    """:func:`spread_slices` of a job, along the volume's axial axis."""
     area = job.mask.sum(axis=(1, 2))
     ends = (
         job.orientation.slice_index(int(i), len(area)) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]]

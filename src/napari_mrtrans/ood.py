@@ -1,8 +1,9 @@
 """Out-of-distribution input: scores of a volume, and the calibrated probability that it is unlike the training scans.
 
 The paper scores a volume by σ̂, its mean standard deviation ("Results", OOD experiment), and calibrates that score by
-isotonic regression. σ̂ is always given; beside it stands the *novelty* of the source image, the Mahalanobis distance of
-its :mod:`~napari_mrtrans.image_quality` features to those of the training scans, which needs no samples.
+isotonic regression. σ̂ is always given. Beside it stand two scores of the source image, which need no samples: its
+*novelty*, the Mahalanobis distance of its :mod:`~napari_mrtrans.slice_quality` features to those of the training scans,
+for whatever nobody thought of, and the log odds of a :class:`~napari_mrtrans.detector.Detector` of known artefacts.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from .contrasts import Contrast
+from .detector import Detector
 
 #: Lower limits of P(OOD), and what is said from there on.
 VERDICTS = ((0.0, "in distribution"), (0.3, "unsure"), (0.7, "out of distribution"))
 
-#: Scores that a volume gets; a calibration says which of them its probability rests on.
-SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "combined")
+#: Scores that a volume gets; a calibration says which of them its probability rests on. ``image`` is the sum of novelty
+#: and artefact, ``combined`` the larger of the image's score and σ̂, all in standard deviations of usual scans.
+SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "image", "combined")
+#: Those that the source image alone decides.
+IMAGE_SCORES = ("novelty", "artefact", "image")
 
 
 class _Strict(BaseModel):
@@ -71,11 +76,14 @@ class Novelty(_Strict):
         )
 
     def slice_scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(slices, features) to one score a slice: standard deviations above the scans of training; NaN for NaN."""
+        """(slices, features) to one score a slice: standard deviations above the scans of training; NaN for NaN.
+
+        Features beyond those it was fitted to are left out.
+        """
         size = len(self.mean)
         lower = np.zeros((size, size))
         lower[np.tril_indices(size)] = self.factor
-        squared = np.square((np.atleast_2d(features) - self.mean) @ lower).mean(axis=1)
+        squared = np.square((np.atleast_2d(features)[:, :size] - self.mean) @ lower).mean(axis=1)
         return (0.5 * np.log(squared + 1e-12) - self.centre) / self.spread
 
     def log_distance(self, features: NDArray[np.floating]) -> float:
@@ -103,12 +111,18 @@ class Isotonic(_Strict):
 
     @classmethod
     def fit(cls, scores: Sequence[float], is_ood: Sequence[bool]) -> Isotonic:
-        """Isotonic regression; probabilities stay off 0 and 1 by what so few scans can tell, 1 / (N + 2)."""
+        """Isotonic regression, both classes weighing the same.
+
+        Probabilities stay off 0 and 1 by what so few scans can tell, 1 / (N + 2) for N twice the smaller class.
+        """
         from sklearn.isotonic import IsotonicRegression
 
-        edge = 1 / (len(scores) + 2)
+        labels = np.asarray(is_ood, dtype=bool)
+        sizes = np.maximum([(~labels).sum(), labels.sum()], 1)
+        edge = 1 / (2 * sizes.min() + 2)
         fit = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip")
-        fit.fit(np.asarray(scores, dtype=np.float64), np.asarray(is_ood, dtype=np.float64))
+        weights = 1 / sizes[labels.astype(int)]
+        fit.fit(np.asarray(scores, dtype=np.float64), labels.astype(np.float64), sample_weight=weights)
         return cls(scores=[float(v) for v in fit.X_thresholds_], probabilities=[float(v) for v in fit.y_thresholds_])
 
     def __call__(self, score: float) -> float:
@@ -123,6 +137,7 @@ class OodCalibration(_Strict):
         n: Samples that σ̂ was measured with.
         ranges: σ̂ of in-distribution scans for each pair, written as ``T1->T2``.
         novelty: For each source contrast.
+        detector: Of known artefacts; None in calibrations made before there was one.
         probability: From ``score`` to P(OOD).
     """
 
@@ -130,10 +145,29 @@ class OodCalibration(_Strict):
     n: int = Field(ge=1)
     ranges: dict[str, Range]
     novelty: dict[Contrast, Novelty]
+    detector: Detector | None = None
     probability: Isotonic
 
+    def slice_scores(self, features: NDArray[np.floating], contrast: Contrast) -> NDArray[np.float64]:
+        """(slices, features) to (slices, 2): novelty and artefact of each, NaN where unknown."""
+        x = np.atleast_2d(features)
+        novelty, unknown = self.novelty.get(contrast), np.full(len(x), np.nan)
+        return np.stack(
+            [
+                novelty.slice_scores(x) if novelty else unknown,
+                self.detector.slice_scores(x, contrast) if self.detector else unknown,
+            ],
+            axis=1,
+        )
+
     def scores(
-        self, pair: str, n: int, sigma_hat: float, per_slice: NDArray[np.floating], novelty: NDArray[np.floating]
+        self,
+        pair: str,
+        n: int,
+        sigma_hat: float,
+        per_slice: NDArray[np.floating],
+        novelty: NDArray[np.floating],
+        artefact: NDArray[np.floating] | None = None,
     ) -> dict[str, float]:
         """All :data:`SCORES` of a volume; each rises with strangeness, NaN where unknown.
 
@@ -143,15 +177,19 @@ class OodCalibration(_Strict):
             sigma_hat: Over the head.
             per_slice: σ̂ of the slices.
             novelty: Slice scores of :class:`Novelty`.
+            artefact: Slice scores of the detector.
         """
         factor = std_bias(self.n) / std_bias(n) if n > 1 else float("nan")
         surprise = self._sigma_score(pair, sigma_hat * factor)
-        strangeness = _mean(novelty)
-        known = [value for value in (surprise, strangeness) if np.isfinite(value)]
+        strangeness, known_kind = _mean(novelty), _mean(() if artefact is None else artefact)
+        image = strangeness + known_kind
+        known = [value for value in (surprise, image if np.isfinite(image) else strangeness) if np.isfinite(value)]
         return {
             "sigma_hat": sigma_hat * factor,
             "sigma_hat_max": float(np.nanmax(per_slice)) * factor if np.isfinite(per_slice).any() else float("nan"),
             "novelty": strangeness,
+            "artefact": known_kind,
+            "image": image,
             "combined": max(known) if known else float("nan"),
         }
 

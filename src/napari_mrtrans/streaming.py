@@ -16,9 +16,10 @@ from .contrasts import Contrast
 from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import sigma_hat
 from .errors import MrtransError, OutOfMemory
-from .image_quality import MIN_AREA, features
+from .image_quality import MIN_AREA
 from .job import Job, Range, check_pair, check_request
 from .prepare.whole_head import fit_for_models
+from .slice_quality import slice_quality
 from .statistics import repair_outliers
 from .volume import Volume
 
@@ -46,6 +47,7 @@ class SliceUpdate:
         calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
         novelty: How unlike the training scans the source slice is (:class:`napari_mrtrans.ood.Novelty`); NaN where
             the slice is small or the checkpoint has no calibration.
+        artefact: How much it looks like a known artefact (:class:`napari_mrtrans.detector.Detector`); NaN likewise.
         repaired: Pixels whose mean was replaced by the median.
         preview: Only the mean means anything yet, and the finished slice may follow; never so in :func:`stream`.
     """
@@ -61,6 +63,7 @@ class SliceUpdate:
     total: int
     calibrated_std: NDArray[np.float32] | None = None
     novelty: float = float("nan")
+    artefact: float = float("nan")
     repaired: int = 0
     preview: bool = False
 
@@ -239,7 +242,7 @@ class SliceRunner:
     def update(self, index: int, result: Moments | NDArray[np.float32], done: int, total: int) -> SliceUpdate:
         """What :meth:`compute` gave for one slice, as statistics."""
         engine = self._engine
-        return _finish(engine.job, self._checkpoint, index, result, engine.source_slice(index), done, total)
+        return _finish(engine.job, self._checkpoint, index, result, engine.source_slice, done, total)
 
 
 def _memory_line(device_type: str, index: int, batch: int) -> str:
@@ -254,7 +257,7 @@ def _finish(
     checkpoint: Checkpoint,
     index: int,
     result: Moments | NDArray[np.float32],
-    source: NDArray[np.float32],
+    source: Callable[[int], NDArray[np.float32]],
     done: int,
     total: int,
 ) -> SliceUpdate:
@@ -273,6 +276,7 @@ def _finish(
             mean, robust, flagged = repair_outliers(mean, std, result, inside)
     calibration = checkpoint.calibration
     correction = calibration.spread.get(job.pair.key) if calibration else None
+    novelty, artefact = _strangeness(job, calibration, index, source)
     return SliceUpdate(
         index=job.orientation.slice_index(index, len(job.mask)),
         mean=turn(mean.astype(np.float32)),
@@ -281,7 +285,8 @@ def _finish(
         samples=samples,
         sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
         calibrated_std=None if correction is None else turn(np.where(inside, correction(std), 0)),
-        novelty=_novelty(job, calibration, index, source),
+        novelty=novelty,
+        artefact=artefact,
         voxels=int(inside.sum()),
         done=done,
         total=total,
@@ -289,8 +294,13 @@ def _finish(
     )
 
 
-def _novelty(job: Job, calibration: Calibration | None, index: int, source: NDArray[np.float32]) -> float:
-    known = calibration.ood.novelty.get(job.pair.source) if calibration and calibration.ood else None
-    if known is None or job.mask[index].sum() < MIN_AREA * job.mask.sum(axis=(1, 2)).max():
-        return float("nan")
-    return float(known.slice_scores(features(source))[0])
+def _strangeness(
+    job: Job, calibration: Calibration | None, index: int, source: Callable[[int], NDArray[np.float32]]
+) -> tuple[float, float]:
+    """Novelty and artefact score of a source slice."""
+    ood = calibration.ood if calibration else None
+    area = job.mask.sum(axis=(1, 2))
+    if ood is None or area[index] < MIN_AREA * area.max():
+        return float("nan"), float("nan")
+    novelty, artefact = ood.slice_scores(slice_quality(source, index, len(area), job.slice_spacing), job.pair.source)[0]
+    return float(novelty), float(artefact)

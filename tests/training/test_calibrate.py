@@ -10,11 +10,14 @@ from helpers import bids_folder, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoint import Checkpoint, read_checkpoint
 from napari_mrtrans.contrasts import Contrast, Pair
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.image_quality import NAMES
+from napari_mrtrans.ood import IMAGE_SCORES
+from napari_mrtrans.slice_quality import NAMES
 from napari_mrtrans.training import cli
-from napari_mrtrans.training.calibrate import calibrate, coverage, fit_ood, fit_spread, out_of_fold, stratified_auc
+from napari_mrtrans.training.calibrate import FEATURES, calibrate, coverage, fit_spread
+from napari_mrtrans.training.calibrate_report import stratified_auc
 from napari_mrtrans.training.ood_study import Measurement
 from napari_mrtrans.training.report.ood_rows import OodRow, read_rows
+from napari_mrtrans.training.scans import KINDS
 
 SPLITS = {"train": [f"sub-{i:02}" for i in range(4)], "validation": ["sub-04"], "test": ["sub-05"]}
 T1_T2 = Pair(Contrast.T1, Contrast.T2)
@@ -29,83 +32,26 @@ def checkpoint(folder: Path, family: str = "flow", **card: object) -> Checkpoint
     return tiny_checkpoint(folder / "tiny.safetensors", family, pairs=[T1_T2], **{"splits": SPLITS, **card})
 
 
-def measured(
-    subject: str, kind: str, role: str, *, novelty: float, sigma: float, rng: np.random.Generator
-) -> Measurement:
-    """Features that lie ``novelty`` off the middle, and errors twice as large as the spread says."""
+def measured(subject: str, role: str, rng: np.random.Generator) -> Measurement:
+    """Errors twice as large as the spread says."""
     std = rng.uniform(0.02, 0.08, 500)
-    normal = kind == "normal"
     return Measurement(
         pair="T1->T2",
         subject=subject,
         role=role,  # type: ignore[arg-type]
-        kind=kind,
-        sigma_hat=sigma,
-        per_slice=[sigma],
-        features=(novelty + rng.normal(size=(3, len(NAMES)))).tolist(),
-        std=std.tolist() if normal else [],
-        error=rng.normal(0, 2 * std).tolist() if normal else [],
+        kind="normal",
+        sigma_hat=0.05,
+        per_slice=[0.05],
+        std=std.tolist(),
+        error=rng.normal(0, 2 * std).tolist(),
     )
-
-
-def study(seed: int = 0) -> tuple[list[Measurement], dict]:
-    rng = np.random.default_rng(seed)
-    names = [f"sub-{i}" for i in range(10)]
-    known = {Contrast.T1: {name: rng.normal(size=(40, len(NAMES))) for name in names}}
-    rows = []
-    for name in names:
-        role = "validation" if name == "sub-9" else "train"
-        rows.append(measured(name, "normal", role, novelty=0, sigma=rng.normal(0.05, 0.004), rng=rng))
-        rows.append(measured(name, "noise", role, novelty=3, sigma=rng.normal(0.05, 0.004), rng=rng))
-    return rows, known
-
-
-def test_the_score_that_tells_is_the_one_chosen() -> None:
-    """Here the unusual inputs differ in their features, and not in σ̂."""
-    rows, known = study()
-    ood, figures = fit_ood(rows, known, n=20)
-    assert ood.score in ("novelty", "combined")
-    assert figures[ood.score]["auc"] > 0.95
-    assert figures["sigma_hat"]["auc"] < 0.8
-    assert figures["normal"] == figures["unusual"] == 10
-
-
-def test_one_class_alone_is_refused() -> None:
-    rows, known = study()
-    with pytest.raises(MrtransError, match="needs normal and unusual scans"):
-        fit_ood([row for row in rows if row.kind == "normal"], known, n=20)
-
-
-def test_where_sigma_hat_tells_it_is_heard() -> None:
-    rng = np.random.default_rng(1)
-    rows, known = study()
-    rows = [
-        measured(r.subject, r.kind, r.role, novelty=0, sigma=0.05 if r.kind == "normal" else 0.2, rng=rng) for r in rows
-    ]
-    rows = [r.__class__(**{**r.__dict__, "sigma_hat": r.sigma_hat + rng.normal(0, 0.003)}) for r in rows]
-    ood, figures = fit_ood(rows, known, n=20)
-    assert figures[ood.score]["auc"] > 0.95
-    assert figures["novelty"]["auc"] < 0.8
-
-
-def test_a_person_is_never_judged_by_a_fold_that_knew_them() -> None:
-    """Labels that depend on the person alone cannot be told out of fold, however well in fold."""
-    rng = np.random.default_rng(0)
-    rows = [
-        OodRow("", "T1->T2", f"sub-{i}", "noise" if i % 2 else "normal", 0.0, {"novelty": rng.normal()}, None)
-        for i in range(40)
-        for _ in range(3)
-    ]
-    figures = out_of_fold(rows, "novelty")
-    assert figures is not None and figures["brier"] > 0.2
 
 
 def test_the_correction_is_fitted_to_validation_and_covers_the_test() -> None:
     rng = np.random.default_rng(0)
-    rows, _ = study()
-    spread = fit_spread(rows)
+    spread = fit_spread([measured("sub-9", "validation", rng)])
     assert spread["T1->T2"].factor == pytest.approx(2, rel=0.25)
-    test = [measured("sub-new", "normal", "test", novelty=0, sigma=0.05, rng=rng)]
+    test = [measured("sub-new", "test", rng)]
     (found,) = coverage(test, spread)
     assert found["before"] < 0.7
     assert found["after"] == pytest.approx(0.9, abs=0.05)
@@ -125,6 +71,8 @@ def test_from_the_command_line_to_a_probability(
     found = read_checkpoint(made.path).calibration
     assert found is not None and found.ood is not None
     assert found.ood.n == 2 and set(found.spread) == {"T1->T2"}
+    assert found.ood.detector is not None and set(found.ood.detector.kinds) == set(KINDS)
+    assert len(found.ood.novelty[Contrast.T1].mean) == len(NAMES)
     rows = read_rows(tmp_path / "tiny.ood.json")
     assert {row.subject for row in rows} == {"sub-05", "sub-99_T1w.nii.gz"}
     assert {"normal", "motion", "wrong contrast", "odd"} <= {row.kind for row in rows}
@@ -132,9 +80,10 @@ def test_from_the_command_line_to_a_probability(
     table = (tmp_path / "tiny.ood.md").read_text()
     assert "| motion |" in table and "AUC within each pair. Test subjects only: sub-05" in table
 
-    # Again: everything is there already.
+    # Again: everything is there already, and no artefact is made a second time for its features.
     lines: list[str] = []
     monkeypatch.setattr("napari_mrtrans.training.ood_study.stream", None)
+    monkeypatch.setattr("napari_mrtrans.training.scans.corrupted", None)
     calibrate(data, read_checkpoint(made.path), tmp_path, n=2, slices=2, others={"odd": [other]}, say=lines.append)
     assert len(lines) > 10
 
@@ -145,7 +94,7 @@ def test_a_deterministic_model_is_calibrated_on_novelty_alone(tmp_path: Path, da
     found = read_checkpoint(made.path).calibration
     assert found is not None and found.ood is not None
     assert not found.spread and not found.ood.ranges
-    assert found.ood.score in ("novelty", "combined")
+    assert found.ood.score in IMAGE_SCORES
     rows = read_rows(tmp_path / "tiny.ood.json")
     assert rows and all(np.isnan(row.sigma_hat) and row.probability is not None for row in rows)
 
@@ -155,6 +104,19 @@ def test_a_file_without_scores_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(MrtransError, match=r"x\.json' holds no scores of unusual inputs"):
         read_rows(tmp_path / "x.json")
+
+
+def test_another_checkpoint_finds_the_features_of_the_first(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = checkpoint(tmp_path / "a", "direct")
+    calibrate(data, first, tmp_path, slices=1, say=lambda line: None)
+    size = (tmp_path / FEATURES).stat().st_size
+    second = tiny_checkpoint(tmp_path / "b" / "other.safetensors", "direct", pairs=[T1_T2], splits=SPLITS, seed=1)
+    monkeypatch.setattr("napari_mrtrans.training.scans.slice_quality", None)
+    calibrate(data, second, tmp_path, slices=1, say=lambda line: None)
+    assert (tmp_path / FEATURES).stat().st_size == size
+    assert (tmp_path / "other.ood.md").exists()
 
 
 def test_auc_compares_within_a_pair_only() -> None:

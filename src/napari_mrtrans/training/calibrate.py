@@ -6,7 +6,7 @@ others' targets), tested on the test subjects, whom neither the network nor the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import detection
 from ..calibration import Z90, Calibration, SpreadCorrection
 from ..checkpoint import Checkpoint, write_calibration
-from ..contrasts import Contrast, Pair
+from ..contrasts import Pair
 from ..errors import MrtransError
-from ..job import spread_slices
-from ..ood import SCORES, Isotonic, Novelty, OodCalibration, Range
+from ..ood import OodCalibration
 from ..paths import check_folder, write_together
-from ..volume import Volume
+from .calibrate_report import summary
 from .data.bids import Session
+from .fit_ood import FOLDS, Image, Sigma, fit_ood
 from .held_out import describe_machine, known_sessions
-from .ood_study import KINDS, LESION, NORMAL, Measurement, Settings, measure, source_features
+from .ood_study import Measurement, Settings, measure
 from .report.ood_rows import OodRow, to_json
+from .scans import NORMAL, FeatureStore, Scan, drawn, person
 
-#: Slices of each scan that tell what is normal.
-NOVELTY_SLICES = 12
-#: Of the cross-validation; fewer persons tell nothing of how persons differ.
-FOLDS = 5
-
-Features = dict[Contrast, dict[str, NDArray[np.float64]]]
+#: The file beside the reports in which the checkpoints calibrated later find the features of the scans.
+FEATURES = "features.jsonl"
 
 
 def calibrate(
@@ -70,16 +66,23 @@ def calibrate(
     sessions = known_sessions(root, [checkpoint])
     splits = checkpoint.card.splits
     people = [name for part in ("train", "validation") for name in splits.get(part, []) if name in sessions]
-    if len(people) < FOLDS:
+    if len({person(name) for name in people}) < FOLDS:
         raise MrtransError(
             f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained on; "
             f"'{root}' holds {len(people)}. Give the folder it was trained on."
         )
-    say(f"quality features of {len(people)} subjects")
-    known = normal_features(checkpoint, {name: sessions[name] for name in people})
     settings = Settings(n or checkpoint.card.sampler.n, slices, seed, device)
-    rows = measure(checkpoint, sessions, out / checkpoint.name, settings, others=others, say=say)
-    ood, cross_validated = fit_ood(rows, known, settings.n)
+    store = FeatureStore(out / FEATURES, seed)
+    images = list(image_features(checkpoint, {name: sessions[name] for name in people}, store, say))
+    measured = measure(checkpoint, sessions, out / checkpoint.name, settings, others=others, say=say)
+    rows = [row for _, row in measured]
+    of = {(image.subject, image.source, image.kind): image for image in images}
+    sigmas = [
+        Sigma(of[key], row.pair, _number(row.sigma_hat), np.asarray(row.per_slice))
+        for row in rows
+        if row.role != "test" and (key := (row.subject, Pair.parse(row.pair).source, row.kind)) in of
+    ]
+    ood, cross_validated = fit_ood(images, sigmas, settings.n, say)
     spread = fit_spread(rows)
     about = {
         "date": date.today().isoformat(),
@@ -90,9 +93,9 @@ def calibrate(
         "subjects": {part: [name for name in splits.get(part, []) if name in sessions] for part in splits},
         "cross_validated": cross_validated,
     }
-    test = [row for row in rows if row.role == "test"]
-    judged = [judge(row, checkpoint.name, ood, ood.novelty, settings.n) for row in test]
-    about["coverage"] = coverage(test, spread)
+    test = [(job, row) for job, row in measured if row.role == "test"]
+    judged = [judge(row, store.of(job.scan, checkpoint), checkpoint.name, ood, settings.n) for job, row in test]
+    about["coverage"] = coverage([row for _, row in test], spread)
     calibration = Calibration(card=checkpoint.card_digest, spread=spread, ood=ood, about=about)
     files = {
         f"{checkpoint.name}.ood.json": to_json(judged),
@@ -101,81 +104,25 @@ def calibrate(
     return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
 
 
-def normal_features(checkpoint: Checkpoint, sessions: Mapping[str, Session]) -> Features:
-    """Quality features of these people's scans by source contrast and person."""
-    found: Features = {}
-    for contrast in dict.fromkeys(pair.source for pair in checkpoint.pairs):
-        pair = next(pair for pair in checkpoint.pairs if pair.source == contrast)
-        for name, session in sessions.items():
-            if contrast not in session.files:
-                continue
-            volume = Volume.load(session.files[contrast], contrast)
-            where = spread_slices(volume, checkpoint, pair, NOVELTY_SLICES)
-            found.setdefault(contrast, {})[name] = source_features(volume, checkpoint, pair, where)
-    return {contrast: people for contrast, people in found.items() if len(people) >= FOLDS}
+def image_features(
+    checkpoint: Checkpoint, sessions: Mapping[str, Session], store: FeatureStore, say: Callable[[str], None] = print
+) -> Iterator[Image]:
+    """The features of these sessions' scans as they are, and of some unusual ones, in every source contrast."""
+    for name, session in sessions.items():
+        say(f"quality features of {name}")
+        for source in dict.fromkeys(pair.source for pair in checkpoint.pairs):
+            for kind in (NORMAL, *drawn(name, source, store.seed)):
+                scan = Scan(session, source, kind)
+                if scan.possible:
+                    yield Image(name, source, kind, store.of(scan, checkpoint))
 
 
-def judge(row: Measurement, name: str, ood: OodCalibration, novelty: Mapping[Contrast, Novelty], n: int) -> OodRow:
+def judge(row: Measurement, features: NDArray[np.float64], name: str, ood: OodCalibration, n: int) -> OodRow:
     """A measurement's scores and P(OOD)."""
-    known = novelty.get(Pair.parse(row.pair).source)
-    strange = np.full(1, np.nan) if known is None else known.slice_scores(np.asarray(row.features))
-    sigma = float("nan") if row.sigma_hat is None else row.sigma_hat
-    per_slice = np.asarray(row.per_slice or [np.nan])
-    scores = ood.scores(row.pair, n, sigma, per_slice, strange)
+    novelty, artefact = ood.slice_scores(features, Pair.parse(row.pair).source).T
+    sigma = _number(row.sigma_hat)
+    scores = ood.scores(row.pair, n, sigma, np.asarray(row.per_slice or [np.nan]), novelty, artefact)
     return OodRow(name, row.pair, row.subject, row.kind, sigma, scores, ood.assess(scores))
-
-
-def fit_ood(rows: Sequence[Measurement], known: Features, n: int) -> tuple[OodCalibration, dict[str, Any]]:
-    """The calibration, on the score that tells best, and each score's figures out of fold on those it was fitted to.
-
-    Every person's novelty is measured against the others, as a new person's will be.
-    """
-    fitted = [row for row in rows if row.role != "test"]
-    normal = [row for row in fitted if row.kind == NORMAL and row.sigma_hat is not None]
-    ranges = {
-        pair: Range.of([row.sigma_hat for row in normal if row.pair == pair if row.sigma_hat is not None])
-        for pair in dict.fromkeys(row.pair for row in normal)
-    }
-    constant = Isotonic(scores=[0.0], probabilities=[0.5])
-    novelty = {contrast: Novelty.fit(people) for contrast, people in known.items()}
-    draft = OodCalibration(n=n, ranges=ranges, novelty=novelty, probability=constant)
-    without = {
-        person: {
-            contrast: Novelty.fit({other: x for other, x in people.items() if other != person})
-            for contrast, people in known.items()
-        }
-        for person in dict.fromkeys(row.subject for row in fitted)
-    }
-    judged = [judge(row, "", draft, without[row.subject], n) for row in fitted]
-    figures = {name: out_of_fold(judged, name) for name in SCORES}
-    usable = {name: found for name, found in figures.items() if found is not None}
-    if not usable:
-        raise MrtransError("Calibration needs normal and unusual scans of every subject; some have no usable slice.")
-    best = max(usable, key=lambda name: (usable[name]["auc"], name == "combined"))
-    scores, labels = [row.scores[best] for row in judged], [row.unusual for row in judged]
-    chosen = draft.model_copy(update={"score": best, "probability": Isotonic.fit(scores, labels)})
-    return chosen, {"score": best, "normal": labels.count(False), "unusual": labels.count(True), **usable}
-
-
-def out_of_fold(rows: Sequence[OodRow], score: str) -> dict[str, float] | None:
-    """AUC of a score, and ECE, Brier score and NLL of its isotonic calibration, five-fold by person."""
-    from sklearn.model_selection import GroupKFold
-
-    values = np.array([row.scores[score] for row in rows])
-    labels = np.array([row.unusual for row in rows])
-    people = [row.subject for row in rows]
-    if not np.isfinite(values).all() or len(set(people)) < FOLDS or labels.all() or not labels.any():
-        return None
-    probability = np.empty(len(rows))
-    for train, test in GroupKFold(FOLDS).split(values, labels, people):
-        fold = Isotonic.fit(values[train].tolist(), labels[train].tolist())
-        probability[test] = [fold(value) for value in values[test]]
-    return {
-        "auc": detection.auc(labels, values),
-        "ece": detection.ece(labels, probability),
-        "brier": detection.brier(labels, probability),
-        "nll": detection.nll(labels, probability),
-    }
 
 
 def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
@@ -201,60 +148,5 @@ def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]
     return out
 
 
-def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibration) -> str:
-    """Markdown: AUC by kind and score, calibration figures, and coverage, all on the test subjects."""
-    assert calibration.ood is not None
-    about, best = calibration.about, calibration.ood.score
-    normal = [row for row in rows if row.kind == NORMAL]
-    kinds = list(dict.fromkeys(row.kind for row in rows if row.unusual))
-    groups = {"all artefacts and wrong contrast": [row for row in rows if row.kind in KINDS]}
-    groups |= {kind: [row for row in rows if row.kind == kind] for kind in kinds}
-    names = [name for name in SCORES if all(np.isfinite(row.scores[name]) for row in rows)]
-    head = ["unusual input", "scans", *(f"AUC, {name}" for name in names), f"mean P(OOD) by {best}"]
-    lines = [f"# {checkpoint.name}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    if normal:
-        lines.append(f"| none | {len(normal)} |{' – |' * len(names)} {_mean_p(normal)} |")
-    for kind, mine in groups.items():
-        if not mine or not normal:
-            continue
-        cells = [f"{stratified_auc(normal, mine, name):.3f}" for name in names]
-        lines.append(f"| {kind} | {len(mine)} | {' | '.join(cells)} | {_mean_p(mine)} |")
-    mix = [*normal, *groups["all artefacts and wrong contrast"]]
-    if normal and len(mix) > len(normal):
-        labels = [row.unusual for row in mix]
-        raw = detection.min_max([row.scores[best] for row in mix])
-        calibrated = [row.probability if row.probability is not None else 0.5 for row in mix]
-        lines += ["", f"| {best}, all of them | ECE | Brier | NLL |", "|---|---|---|---|"]
-        for title, p in (("min-max normalised", raw), ("calibrated", calibrated)):
-            figures = (f(labels, p) for f in (detection.ece, detection.brier, detection.nll))
-            lines.append(f"| {title} | {' | '.join(f'{figure:.3f}' for figure in figures)} |")
-    if found := about["coverage"]:
-        lines += [
-            "",
-            "| pair | voxels within the central 90 % interval | after the correction | scans |",
-            "|---|---|---|---|",
-        ]
-        for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
-            own = [item for item in found if pair in (item["pair"], "all")]
-            before, after = (float(np.mean([item[key] for item in own])) for key in ("before", "after"))
-            lines.append(f"| {pair} | {before:.3f} | {after:.3f} | {len(own)} |")
-    lesions = f" '{LESION}': slices about the largest part of an expert mask." if LESION in kinds else ""
-    lines += ["", f"AUC within each pair. Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
-              f"{about['slices']} slices of each scan, n = {about['n']}, seed {about['seed']}. "
-              f"{about['date']}, {about['machine']}."]  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float:
-    """AUC within each pair (σ̂ of different targets do not compare), averaged over the unusual inputs."""
-    total = 0.0
-    for pair in dict.fromkeys(row.pair for row in unusual):
-        mine = [row for row in unusual if row.pair == pair]
-        pool = [*(row for row in normal if row.pair == pair), *mine]
-        total += len(mine) * detection.auc([row.unusual for row in pool], [row.scores[score] for row in pool])
-    return total / len(unusual)
-
-
-def _mean_p(rows: Sequence[OodRow]) -> str:
-    known = [row.probability for row in rows if row.probability is not None]
-    return f"{float(np.mean(known)):.2f}" if known else "–"
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

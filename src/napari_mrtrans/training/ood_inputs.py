@@ -35,6 +35,19 @@ def _torchio(name: str, **options: Any) -> Callable[[Volume, np.random.Generator
     return apply
 
 
+def _moved(volume: Volume, rng: np.random.Generator) -> Image:
+    """TorchIO's motion of the head's rectangle: what lies beside it is 0 before, and masked away after, at a price."""
+    plane = [axis for axis in range(3) if axis != volume.axial_axis]
+    box = [slice(None)] * 3
+    for axis in plane:
+        filled = np.flatnonzero((volume.data > 0).any(axis=tuple(a for a in range(3) if a != axis)))
+        box[axis] = slice(filled[0], filled[-1] + 1)
+    out = volume.data.copy()
+    part = replace(volume, data=volume.data[tuple(box)])
+    out[tuple(box)] = _torchio("RandomMotion", degrees=(5, 12), translation=(5, 12), num_transforms=6)(part, rng)
+    return out
+
+
 def _noise(volume: Volume, rng: np.random.Generator) -> Image:
     """Rician noise of 12 to 25 % of the brain's median."""
     data = volume.data
@@ -63,7 +76,7 @@ def _rotated(volume: Volume, rng: np.random.Generator) -> Image:
 
 #: Name to what makes it. All but ``rotation`` keep the head's outline, or (``cropped``) a part of it.
 ARTEFACTS: dict[str, Callable[[Volume, np.random.Generator], Image]] = {
-    "motion": _torchio("RandomMotion", degrees=(5, 12), translation=(5, 12), num_transforms=6),
+    "motion": _moved,
     "ghosting": _torchio("RandomGhosting", num_ghosts=(4, 9), axes=(0, 1), intensity=(1.0, 2.0)),
     "spike": _torchio("RandomSpike", num_spikes=(1, 1), intensity=(0.3, 0.8)),
     "bias field": _torchio("RandomBiasField", coefficients=(0.4, 0.7)),

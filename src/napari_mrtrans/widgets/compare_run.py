@@ -107,7 +107,7 @@ class Comparison:
         if isinstance(event, SliceDone):
             update = event.update
             run.add(update)
-            tally.add(update.index, update.sigma_hat, update.voxels, update.novelty)
+            tally.add(update.index, update.sigma_hat, update.voxels, update.novelty, update.artefact)
             row.slices = update.done
             row.sigma_hat = None if run.deterministic else tally.overall
             return

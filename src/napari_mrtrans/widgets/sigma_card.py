@@ -68,9 +68,9 @@ class SigmaCard(QFrame):
         self._headline.clear()
         self._sentence.clear()
 
-    def add(self, index: int, sigma: float, voxels: int, novelty: float) -> None:
+    def add(self, index: int, sigma: float, voxels: int, novelty: float, artefact: float) -> None:
         """Slice ``index`` is finished: its σ̂ over so many head voxels, and how unlike the training scans it is."""
-        self._tally.add(index, sigma, voxels, novelty)
+        self._tally.add(index, sigma, voxels, novelty, artefact)
 
     def redraw(self, n: int, pair: Pair, ood: OodCalibration | None) -> None:
         """Show what was added, for ``n`` samples, with P(OOD) where the checkpoint is calibrated."""

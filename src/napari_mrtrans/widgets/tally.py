@@ -1,4 +1,4 @@
-"""σ̂ and novelty of the slices of one run as they come in, and P(OOD) of what is there."""
+"""σ̂, novelty and artefact score of the slices of one run as they come in, and P(OOD) of what is there."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class SigmaTally:
     Attributes:
         sigma: (n_slices,) σ̂, NaN where unfinished or without a spread.
         novelty: (n_slices,) see :class:`napari_mrtrans.ood.Novelty`.
+        artefact: (n_slices,) see :class:`napari_mrtrans.detector.Detector`.
     """
 
     def __init__(self, n_slices: int = 0) -> None:
@@ -25,6 +26,7 @@ class SigmaTally:
         self._voxels = 0
         self.sigma: NDArray[np.float64] = np.full(n_slices, np.nan)
         self.novelty: NDArray[np.float64] = np.full(n_slices, np.nan)
+        self.artefact: NDArray[np.float64] = np.full(n_slices, np.nan)
 
     @property
     def overall(self) -> float:
@@ -36,9 +38,9 @@ class SigmaTally:
         """Slices that have a σ̂ or a novelty."""
         return int((np.isfinite(self.sigma) | np.isfinite(self.novelty)).sum())
 
-    def add(self, index: int, sigma: float, voxels: int, novelty: float) -> None:
+    def add(self, index: int, sigma: float, voxels: int, novelty: float, artefact: float) -> None:
         """Slice ``index`` is finished: its σ̂ over so many head voxels, and how unlike the training scans it is."""
-        self.novelty[index] = novelty
+        self.novelty[index], self.artefact[index] = novelty, artefact
         if voxels and np.isfinite(sigma):
             self._sum += sigma * voxels
             self._voxels += voxels
@@ -46,7 +48,7 @@ class SigmaTally:
 
     def scores(self, n: int, pair: Pair, ood: OodCalibration) -> dict[str, float]:
         """The scores of what was added, for ``n`` samples."""
-        return ood.scores(pair.key, n, self.overall, self.sigma, self.novelty)
+        return ood.scores(pair.key, n, self.overall, self.sigma, self.novelty, self.artefact)
 
     def probability(self, n: int, pair: Pair, ood: OodCalibration | None) -> float | None:
         """P(OOD), None without a calibration or before anything is known."""

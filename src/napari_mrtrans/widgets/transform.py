@@ -244,7 +244,7 @@ class TransformWidget(QWidget):
             self._set_state(DockState.RUNNING)
         run.add(update)
         if not update.preview:
-            self.card.add(update.index, update.sigma_hat, update.voxels, update.novelty)
+            self.card.add(update.index, update.sigma_hat, update.voxels, update.novelty, update.artefact)
 
     def _tick(self) -> None:
         """Show what came in since the last time."""
