@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.gui)
 
 
-def write_card(folder: Path, name: str, model: str, pairs: list[str]) -> Path:
+def write_card(folder: Path, name: str, model: str, pairs: list[str], **more: object) -> Path:
     """A checkpoint file good enough to be listed: a valid card and one small tensor."""
     card = {
         "name": name,
@@ -42,6 +42,7 @@ def write_card(folder: Path, name: str, model: str, pairs: list[str]) -> Path:
         "intensity": {"headroom": {"T1": 2.0, "T2": 4.0, "PD": 2.0, "FLAIR": 3.0}},
         "sampler": {"steps": 7},
         "data": [{"name": "Phantoms", "licence": "CC0", "citation": "none"}],
+        **more,
     }
     path = folder / f"{name}.safetensors"
     save_file({"weight": np.zeros(8, np.float16)}, path, metadata={CARD_KEY: json.dumps(card)})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.contrasts import Contrast, Pair
 from napari_mrtrans.errors import CheckpointError
 from napari_mrtrans.widgets.advanced import SAMPLER_NAMES
 from napari_mrtrans.widgets.state import DockState
@@ -273,3 +273,19 @@ def test_sample_opens_from_the_manifest_and_is_ready(bench, engine):
     assert bench.dock.state is DockState.READY
     assert bench.dock.form.source.currentText() == "T1"
     assert "NIfTI affine" in bench.dock.form.image.toolTip()
+
+
+NOTES = ["Trained on adults.", "PD: from simulated scans only.", "T1->FLAIR: weak.", "T2→T1: good."]
+
+
+@pytest.mark.parametrize(
+    "pair, shown",
+    [("T1->T2", []), ("T1->PD", ["PD: from simulated scans only."]), ("T1->FLAIR", ["T1->FLAIR: weak."])],
+)
+def test_notes_on_a_contrast_stand_under_the_model(bench, checkpoints, brain, pair, shown):
+    write_card(checkpoints, "noted", "flow", ["T1->T2", "T1->PD", "T1->FLAIR"], notes=NOTES)
+    bench.viewer.add_image(brain, name="sub-01_T1w")
+    pair = Pair.parse(pair)
+    bench.dock.form.choose(*pair, "noted")
+    assert bench.dock.form.note.text().splitlines() == shown
+    assert bench.dock.form.note.isVisible() == bool(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..contrasts import Contrast, Pair
@@ -47,3 +48,19 @@ def card_summary(checkpoint: Checkpoint) -> str:
     if card.data:
         lines.append("Trained on " + ", ".join(f"{data.name} ({data.licence})" for data in card.data))
     return "\n".join([*lines, *card.notes])
+
+
+def contrast_notes(checkpoint: Checkpoint, pair: Pair) -> list[str]:
+    """The notes of a checkpoint's card that concern the pair.
+
+    A note says what it is about before its colon, or all along: ``PD: learned from simulated scans only.`` is about
+    every pair with PD, ``T1→PD: …`` about that pair alone.
+    """
+    found = []
+    for note in checkpoint.card.notes:
+        subject = note.partition(":")[0]
+        pairs = re.findall(r"(\w+)\s*(?:→|->)\s*(\w+)", subject)
+        named = set(re.findall(r"\w+", subject))
+        if tuple(map(str, pair[:2])) in pairs if pairs else named & {pair.source.value, pair.target.value}:
+            found.append(note)
+    return found

@@ -50,6 +50,9 @@ class TransformForm(QWidget):
         self._choice = PairChoice(viewer, self)
         self.image, self.source, self.target = self._choice.image, self._choice.source, self._choice.target
         self.model = QComboBox()
+        self.model.setAccessibleName("Model")
+        self.note = QLabel()
+        self.note.setWordWrap(True)
         self.samples, self.seed = sample_box(), seed_box()
         self.range = QComboBox()
         self.range.addItems([choice.value for choice in SliceRange])
@@ -89,6 +92,7 @@ class TransformForm(QWidget):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._choice.add_rows(rows)
         rows.addRow("Model", self.model)
+        rows.addRow("", self.note)
         rows.addRow("Samples", side_by_side(self.samples, self.seed))
         rows.addRow("Slices", self.range)
         column = QVBoxLayout(self)
@@ -156,6 +160,11 @@ class TransformForm(QWidget):
                 return
         raise CheckpointError(f"No '{model}' checkpoint for {source} → {target}.")
 
+    def step_model(self, step: int) -> None:
+        """Choose the next (1) or previous (-1) model of the list, round and round."""
+        if self.isEnabled() and self.model.count():
+            self.model.setCurrentIndex((self.model.currentIndex() + step) % self.model.count())
+
     def reload(self) -> None:
         """Look again at which checkpoints are installed."""
         self._choice.reload()
@@ -172,6 +181,10 @@ class TransformForm(QWidget):
     def _on_model(self) -> None:
         checkpoint = self.checkpoint
         self.model.setToolTip(choices.card_summary(checkpoint) if checkpoint else "")
+        pair = self.pair
+        notes = choices.contrast_notes(checkpoint, pair) if checkpoint and pair else []
+        self.note.setText("\n".join(notes))
+        self.note.setVisible(bool(notes))
         self.samples.setEnabled(checkpoint is not None and not checkpoint.deterministic)
         self.advanced.show_defaults(checkpoint)
         self.problem = self._choice.problem()
@@ -183,7 +196,10 @@ def sample_box() -> QSpinBox:
     box = QSpinBox()
     box.setRange(1, 1000)
     box.setValue(defaults().samples)
-    box.setToolTip("Independent samples per slice: their mean is the image, their spread the std.")
+    box.setToolTip(
+        "How many plausible images are drawn for each slice. Their mean is the image you get; how far they lie apart, "
+        "voxel by voxel, is its standard deviation (std). More samples: smoother, and slower in proportion."
+    )
     return box
 
 

@@ -89,7 +89,8 @@ class ResultLayers:
     """Mean, std and sample layers of one run on one source layer.
 
     The arrays exist from the first slice on, their layers are added one by one: each addition holds up napari's
-    window for a moment, together they would be a visible stop.
+    window for a moment, together they would be a visible stop. The layers show read-only views, since a run goes on
+    filling the arrays and nothing else may write them.
 
     Args:
         viewer: Where the layers go.
@@ -236,14 +237,19 @@ class ResultLayers:
     def _image(self, kind: str) -> Image:
         placement = with_sample_axis(self._placement) if kind == "samples" else dict(self._placement)
         placement["metadata"] = {**self._placement["metadata"], RESULT_KEY: self._labels(kind)}
-        return Image(
-            self._arrays[kind],
+        shown = self._arrays[kind].view()
+        shown.flags.writeable = False
+        layer = Image(
+            shown,
             name=f"{self._stem}_{kind}",
             contrast_limits=(0.0, 1.0),
             colormap="magma" if kind == "std" else "gray",
             visible=kind == "mean" or (kind == "std" and self._show_std),
             **placement,
         )
+        # moved by hand, it would no longer lie on its source
+        layer.editable = False
+        return layer
 
     def _labels(self, kind: str) -> dict[str, Any]:
         return {**self._record(), "kind": kind if kind in ("mean", "std") else "samples"}

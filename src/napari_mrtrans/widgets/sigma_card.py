@@ -40,9 +40,11 @@ class SigmaCard(QFrame):
         self._headline.setFont(font)
         self._headline.setWordWrap(True)
         self._headline.setToolTip(
-            "P(OOD) is the probability that this scan is unlike those the model was trained on, so that its answer may "
-            "be wrong. σ̂ is how far the samples differ from one another, averaged over the head."
+            "P(OOD), out of distribution: the probability that this scan is unlike those the model was trained on, so "
+            "that its answer may be wrong. Near 0: as usual. Near 1: look for artefacts, a wrong contrast, a crop. "
+            "σ̂: how far the samples differ from one another, averaged over the head, as a share of the intensity range."
         )
+        self.plot.setToolTip("σ̂ of every finished slice: where the model is least sure. Click to go to a slice.")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
@@ -12,6 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..errors import MrtransError
 from ..slice_cache import SliceCache
+from . import shortcuts
 from .follow import FollowRun
 from .form import SliceRange, TransformForm
 from .installed import installed
@@ -84,7 +87,18 @@ class TransformWidget(QWidget):
         napari_viewer.dims.events.point.connect(self._mark_slice)
         napari_viewer.layers.events.removed.connect(self._on_removed)
         installed.changed.connect(self._reload)
+        self._bind_keys()
         self._on_choice()
+
+    def _bind_keys(self) -> None:
+        actions: dict[str, Callable[[], object]] = {
+            "start": self.button.click,
+            "follow": self.toggle_following,
+            "next_model": partial(self.form.step_model, 1),
+            "previous_model": partial(self.form.step_model, -1),
+        }
+        shortcuts.bind(self, actions)
+        self.button.setToolTip(f"{shortcuts.shown('start')}. Following the slider: {shortcuts.shown('follow')}")
 
     def _build(self) -> None:
         note = QLabel("Research use only. Not for diagnosis.")
@@ -120,6 +134,14 @@ class TransformWidget(QWidget):
         run.layers.show_std(self.compare.isChecked())
         self.form.remember()
         self._begin(run)
+
+    def toggle_following(self) -> None:
+        """Follow the slider, or stop doing so; while something else runs, nothing happens."""
+        if self._following is not None:
+            self.cancel()
+        elif not self._state.busy:
+            self.form.range.setCurrentText(SliceRange.FOLLOW.value)
+            self.start()
 
     def _new_run(self) -> Run:
         """A run of what the form says, which goes on from the one that follows the slider now."""
