@@ -73,8 +73,26 @@ def test_scores_of_a_volume() -> None:
     assert got["sigma_hat_max"] == pytest.approx(0.06)
     assert got["novelty"] == pytest.approx(2.0)
     assert got["combined"] == pytest.approx(2.0)  # σ̂ at the middle of its range says 0
+    assert np.isnan(got["artefact"]) and np.isnan(got["image"])  # a calibration from before the detector
     high = ood.scores("T1->T2", 20, 0.14, np.array([0.14]), np.array([1.0]))
     assert high["combined"] == pytest.approx(np.log(0.14 / 0.05) / (np.log(0.07 / 0.04) / 3.29))
+
+
+def test_the_image_is_as_strange_as_its_stranger_score() -> None:
+    ood, none = calibration(), np.array([np.nan])
+    scores = [
+        ood.scores("T1->T2", 1, np.nan, none, np.array([novelty, np.nan]), np.array([artefact, np.nan]))
+        for novelty, artefact in ((9.0, -3.0), (-3.0, 9.0), (1.0, 1.0))
+    ]
+    assert [s["image"] for s in scores] == pytest.approx([9, 9, 1 + np.log(2)], abs=1e-4)
+    assert [s["combined"] for s in scores] == [s["image"] for s in scores]
+
+
+def test_features_beyond_those_it_was_fitted_to_change_nothing() -> None:
+    """Features are only ever appended: older calibrations go on to hold."""
+    known = Novelty.fit(people())
+    x = np.arange(10.0).reshape(2, 5)
+    np.testing.assert_array_equal(known.slice_scores(np.hstack([x, x])), known.slice_scores(x))
 
 
 def test_the_number_of_samples_is_allowed_for() -> None:

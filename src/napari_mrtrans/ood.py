@@ -21,8 +21,9 @@ from .detector import Detector
 #: Lower limits of P(OOD), and what is said from there on.
 VERDICTS = ((0.0, "in distribution"), (0.3, "unsure"), (0.7, "out of distribution"))
 
-#: Scores that a volume gets; a calibration says which of them its probability rests on. ``image`` is the sum of novelty
-#: and artefact, ``combined`` the larger of the image's score and σ̂, all in standard deviations of usual scans.
+#: Scores that a volume gets; a calibration says which of them its probability rests on. ``image`` is the larger of
+#: novelty and artefact, smoothly (log-sum-exp), so neither hides what the other sees; ``combined`` is the larger of
+#: the image's score and that of σ̂. All but σ̂ itself are in standard deviations of usual scans.
 SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "image", "combined")
 #: Those that the source image alone decides.
 IMAGE_SCORES = ("novelty", "artefact", "image")
@@ -182,7 +183,7 @@ class OodCalibration(_Strict):
         factor = std_bias(self.n) / std_bias(n) if n > 1 else float("nan")
         surprise = self._sigma_score(pair, sigma_hat * factor)
         strangeness, known_kind = _mean(novelty), _mean(() if artefact is None else artefact)
-        image = strangeness + known_kind
+        image = float(np.logaddexp(strangeness, known_kind)) if np.isfinite(strangeness + known_kind) else np.nan
         known = [value for value in (surprise, image if np.isfinite(image) else strangeness) if np.isfinite(value)]
         return {
             "sigma_hat": sigma_hat * factor,

@@ -294,6 +294,13 @@ def test_evaluation_finds_the_subjects_of_every_format(tmp_path: Path) -> None:
     assert {"ms/sub-patient01", "ixi/sub-01", "ixi/sub-IXI001Guys0001"} <= known_sessions(tmp_path, [both]).keys()
 
 
+def test_simulated_people_are_sought_in_no_folder(tmp_path: Path) -> None:
+    fill(tmp_path, "ms/sub-01/anat/sub-01_T1w.nii.gz")
+    splits = {"train": ["ms/sub-01", "sub-phantom2x0000"], "test": ["ms/sub-02"]}
+    checkpoint = tiny_checkpoint(tmp_path / "one.safetensors", splits=splits)
+    assert set(known_sessions(tmp_path, [checkpoint])) == {"ms/sub-01"}
+
+
 def test_a_subject_stands_for_its_visits(tmp_path: Path) -> None:
     fill(tmp_path, *(f"ms/sub-0{k}/ses-{v}/anat/sub-0{k}_ses-{v}_T1w.nii.gz" for k, v in [(1, 1), (1, 2), (2, 1)]))
     checkpoint = tiny_checkpoint(tmp_path / "one.safetensors", splits={"test": ["ms/sub-01/ses-1"]})

@@ -16,6 +16,7 @@ from ..errors import MrtransError, RecipeError
 from ..intensity import clean, head_mask, normalise
 from ..volume import Volume
 from .data.bids import Session
+from .data.phantom import PREFIX
 from .data.readers import read_folder, recognise
 
 
@@ -83,7 +84,8 @@ def known_sessions(
     Raises:
         RecipeError: a data set that is needed is missing or holds no subjects.
     """
-    own = {data_set(name) for c in checkpoints for part in c.card.splits.values() for name in part} or {"."}
+    names = (name for c in checkpoints for part in c.card.splits.values() for name in part)
+    own = {data_set(name) for name in names if not name.startswith(PREFIX)} or {"."}
     needed = {data_set(name) for name in subjects} if subjects else own
     known = {}
     for folder in sorted(own | needed):

@@ -22,6 +22,8 @@ from .signals import draw_sequences, draw_tissues, vary
 
 #: Raise when other phantoms come of the same seed.
 FORMAT = 1
+#: Of the names of simulated people, who are in no data folder.
+PREFIX = "sub-phantom"
 LESIONS = ("plaque", "oedema", "core")
 SOURCE = DataSource(
     name="simulated phantoms (ICBM 152 2009a tissue maps)",
@@ -109,7 +111,7 @@ class Phantom:
     @property
     def name(self) -> str:
         """As a BIDS subject."""
-        return f"sub-phantom{self.seed}x{self.index:04}"
+        return f"{PREFIX}{self.seed}x{self.index:04}"
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
