@@ -26,6 +26,7 @@ ROOMS = (
         "artefact_traces",
         "slice_quality",
         "detector",
+        "contrast_check",
         "ood",
         "calibration",
         "lesion",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from .contrast_check import ContrastCheck
 from .contrasts import Contrast
 from .detector import Detector
 
@@ -139,6 +140,7 @@ class OodCalibration(_Strict):
         ranges: σ̂ of in-distribution scans for each pair, written as ``T1->T2``.
         novelty: For each source contrast.
         detector: Of known artefacts; None in calibrations made before there was one.
+        contrast: Whether a scan shows the contrast that it is said to be; None where one contrast alone is known.
         probability: From ``score`` to P(OOD).
     """
 
@@ -147,19 +149,21 @@ class OodCalibration(_Strict):
     ranges: dict[str, Range]
     novelty: dict[Contrast, Novelty]
     detector: Detector | None = None
+    contrast: ContrastCheck | None = None
     probability: Isotonic
 
     def slice_scores(self, features: NDArray[np.floating], contrast: Contrast) -> NDArray[np.float64]:
-        """(slices, features) to (slices, 2): novelty and artefact of each, NaN where unknown."""
+        """(slices, features) to (slices, 2): novelty and artefact of each, NaN where unknown.
+
+        A contrast other than the one that the scan is said to be counts as an artefact.
+        """
         x = np.atleast_2d(features)
         novelty, unknown = self.novelty.get(contrast), np.full(len(x), np.nan)
-        return np.stack(
-            [
-                novelty.slice_scores(x) if novelty else unknown,
-                self.detector.slice_scores(x, contrast) if self.detector else unknown,
-            ],
-            axis=1,
-        )
+        known_kind = self.detector.slice_scores(x, contrast) if self.detector else unknown
+        if self.detector and self.contrast:
+            with np.errstate(invalid="ignore"):
+                known_kind = np.logaddexp(known_kind, self.contrast.slice_scores(x, contrast))
+        return np.stack([novelty.slice_scores(x) if novelty else unknown, known_kind], axis=1)
 
     def scores(
         self,

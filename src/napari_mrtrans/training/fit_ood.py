@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import detection
+from ..contrast_check import ContrastCheck
 from ..contrasts import Contrast
 from ..detector import Detector
 from ..errors import MrtransError
@@ -112,6 +113,19 @@ def novelty_score(images: Sequence[Image]) -> Score:
     return lambda image: known[image.source].slice_scores(image.features) if image.source in known else unknown
 
 
+def contrast_score(images: Sequence[Image]) -> Score:
+    """Log odds of another contrast, fitted to the usual ones of ``images``."""
+    check = fit_contrast(images)
+    unknown = np.full(1, np.nan)
+    return lambda image: unknown if check is None else check.slice_scores(image.features, image.source)
+
+
+def fit_contrast(images: Sequence[Image]) -> ContrastCheck | None:
+    """From usual scans; None where they are of one contrast."""
+    usual = [image for image in images if image.usual]
+    return ContrastCheck.fit([image.features for image in usual], [image.source for image in usual])
+
+
 def artefact_score(images: Sequence[Image], *, without: str = "") -> Score:
     """Log odds of an artefact, fitted to ``images``; kind ``without`` is kept from the detector."""
     detector = fit_detector([image for image in images if image.kind != without])
@@ -151,8 +165,9 @@ def fit_ood(
     if usual.all() or not usual.any():
         raise MrtransError("Calibration needs normal and unusual scans of every subject; some have no usable slice.")
     say("novelty and detector, person by person")
-    odds = out_of_fold(images, artefact_score)
-    scored = np.stack([out_of_fold(images, novelty_score), _standardised(odds, usual)], axis=1)
+    odds, other = out_of_fold(images, artefact_score), out_of_fold(images, contrast_score)
+    wrong = _standardised(other, usual)
+    scored = np.stack([out_of_fold(images, novelty_score), _joined(_standardised(odds, usual), wrong)], axis=1)
     unseen = scored.copy()
     kinds = sorted({image.kind for image in images if not image.usual})
     for kind in kinds if len(kinds) > 1 else ():
@@ -160,14 +175,22 @@ def fit_ood(
         mine = np.array([image.kind == kind for image in images])
         # Only one kind's scans are of interest, and the usual ones that they are measured against.
         kept = out_of_fold(images, partial(artefact_score, without=kind))
-        unseen[mine, 1] = _standardised(kept, usual)[mine]
+        unseen[mine, 1] = _joined(_standardised(kept, usual), wrong)[mine]
     detector, own = fit_detector(images), _finite(odds[usual])
     if detector is not None and len(own) > 1:
         detector = detector.standardised_to(own.tolist())
+    check, own = fit_contrast(images), _finite(other[usual])
+    if check is not None and len(own) > 1:
+        check = check.standardised_to(own.tolist())
     finite = [s for s in sigmas if np.isfinite(s.sigma_hat)]
     constant = Isotonic(scores=[0.0], probabilities=[0.5])
     draft = OodCalibration(
-        n=n, ranges=_ranges(finite), novelty=fit_novelty(images), detector=detector, probability=constant
+        n=n,
+        ranges=_ranges(finite),
+        novelty=fit_novelty(images),
+        detector=detector,
+        contrast=check,
+        probability=constant,
     )
     of = {id(image): i for i, image in enumerate(images)}
     rows = [_row(draft, s, scored[of[id(s.image)]], unseen[of[id(s.image)]]) for s in finite]
@@ -235,6 +258,11 @@ def _standardised(found: NDArray[np.float64], usual: NDArray[np.bool_]) -> NDArr
     """Log odds in standard deviations of usual scans, as :meth:`Detector.standardised_to`."""
     own = _finite(found[usual])
     return (found - own.mean()) / max(float(own.std(ddof=1)), 1e-6) if len(own) > 1 else found
+
+
+def _joined(artefact: NDArray[np.float64], wrong: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As :meth:`OodCalibration.slice_scores`; a contrast that cannot be checked leaves the artefact alone."""
+    return np.where(np.isfinite(wrong), np.logaddexp(artefact, np.nan_to_num(wrong)), artefact)
 
 
 def _ranges(sigmas: Iterable[Sigma]) -> dict[str, Range]:
