@@ -53,6 +53,11 @@ class SpreadCorrection(BaseModel):
         scale = np.quantile(np.sqrt(e2 / (floor**2 + factor**2 * s2)), 0.9) / Z90
         return cls(floor=float(f"{floor * scale:.4g}"), factor=float(f"{factor * scale:.4g}"))
 
+    def not_narrower(self, std: NDArray[np.floating]) -> SpreadCorrection:
+        """The same, or scaled until it leaves ``std`` as wide as they are on average."""
+        scale = max(1.0, float(np.mean(std)) / max(float(self(std).mean()), 1e-12))
+        return SpreadCorrection(floor=float(f"{self.floor * scale:.4g}"), factor=float(f"{self.factor * scale:.4g}"))
+
 
 class Calibration(BaseModel):
     """Everything that was fitted for one checkpoint.

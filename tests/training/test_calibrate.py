@@ -32,8 +32,8 @@ def checkpoint(folder: Path, family: str = "flow", **card: object) -> Checkpoint
     return tiny_checkpoint(folder / "tiny.safetensors", family, pairs=[T1_T2], **{"splits": SPLITS, **card})
 
 
-def measured(subject: str, role: str, rng: np.random.Generator) -> Measurement:
-    """Errors twice as large as the spread says."""
+def measured(subject: str, role: str, rng: np.random.Generator, error: float = 2.0) -> Measurement:
+    """Errors ``error`` times as large as the spread says."""
     std = rng.uniform(0.02, 0.08, 500)
     return Measurement(
         pair="T1->T2",
@@ -43,7 +43,7 @@ def measured(subject: str, role: str, rng: np.random.Generator) -> Measurement:
         sigma_hat=0.05,
         per_slice=[0.05],
         std=std.tolist(),
-        error=rng.normal(0, 2 * std).tolist(),
+        error=rng.normal(0, error * std).tolist(),
     )
 
 
@@ -55,6 +55,14 @@ def test_the_correction_is_fitted_to_validation_and_covers_the_test() -> None:
     (found,) = coverage(test, spread)
     assert found["before"] < 0.7
     assert found["after"] == pytest.approx(0.9, abs=0.05)
+
+
+@pytest.mark.parametrize(("people", "factor"), [(1, 1.0), (2, 1.0), (3, 0.5)])
+def test_one_or_two_people_do_not_narrow_a_spread(people: int, factor: float) -> None:
+    rng = np.random.default_rng(0)
+    rows = [measured(f"sub-{i}", "validation", rng, error=0.5) for i in range(people)]
+    std = np.concatenate([row.std for row in rows])
+    assert fit_spread(rows)["T1->T2"](std).mean() / std.mean() == pytest.approx(factor, rel=0.1)
 
 
 def test_from_the_command_line_to_a_probability(

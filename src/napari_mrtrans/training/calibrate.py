@@ -30,6 +30,8 @@ from .scans import NORMAL, FeatureStore, Scan, drawn, person
 
 #: The file beside the reports in which the checkpoints calibrated later find the features of the scans.
 FEATURES = "features.jsonl"
+#: Of validation subjects, below which they say too little of people to narrow a spread.
+FEW_PEOPLE = 3
 
 
 def calibrate(
@@ -126,15 +128,21 @@ def judge(row: Measurement, features: NDArray[np.float64], name: str, ood: OodCa
 
 
 def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
-    """A correction for each pair that a validation subject has."""
+    """A correction for each pair that a validation subject has.
+
+    Fewer than :data:`FEW_PEOPLE` only ever widen it: that a model did well on one or two says little of the next one.
+    """
     gathered: dict[str, list[Measurement]] = {}
     for row in rows:
         if row.role == "validation" and row.std:
             gathered.setdefault(row.pair, []).append(row)
-    return {
-        pair: SpreadCorrection.fit(np.concatenate([r.std for r in mine]), np.concatenate([r.error for r in mine]))
-        for pair, mine in gathered.items()
-    }
+    fitted = {}
+    for pair, mine in gathered.items():
+        std, error = np.concatenate([r.std for r in mine]), np.concatenate([r.error for r in mine])
+        correction = SpreadCorrection.fit(std, error)
+        people = {person(r.subject) for r in mine}
+        fitted[pair] = correction if len(people) >= FEW_PEOPLE else correction.not_narrower(std)
+    return fitted
 
 
 def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]) -> list[dict[str, Any]]:
