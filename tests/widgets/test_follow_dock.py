@@ -128,7 +128,7 @@ def ended(bench) -> None:
 
 
 def test_a_preview_is_refined_in_place(loaded, network):
-    network.pace = 0.5
+    network.pace = 2
     loaded.press()
     assert loaded.dock.button.text() == "Stop following"
     wait_for_slice(loaded, 6, Stage.PREVIEWED)
@@ -441,7 +441,7 @@ def test_followed_slices_can_be_saved_without_their_previews(loaded, network, tm
     loaded.wait_for(DockState.CANCELLED)
     loaded.dock.save.save(tmp_path)
     path = tmp_path / "sub-01_T1w_T2_mean.nii.gz"
-    loaded.qtbot.waitUntil(lambda: path.exists() and loaded.dock.save.isEnabled())
+    loaded.qtbot.waitUntil(lambda: path.exists() and loaded.dock.save.isEnabled(), timeout=30_000)
     mean = nib.load(path).get_fdata()
     np.testing.assert_array_equal(mean, loaded.layer(MEAN).data)
     assert [k for k in range(12) if mean[k].any()] == loaded.dock._run.gathered.finished

@@ -40,7 +40,7 @@ def loaded(bench, engine, brain):
 def save(bench):
     """Click the button and wait until it is done."""
     bench.qtbot.mouseClick(bench.dock.save, Qt.MouseButton.LeftButton)
-    bench.qtbot.waitUntil(lambda: bench.dock.save.text() == "Save results…", timeout=20_000)
+    bench.qtbot.waitUntil(lambda: bench.dock.save.text() == "Save results…", timeout=60_000)
 
 
 @pytest.mark.parametrize("name", ["LPS", "oblique"])
