@@ -371,7 +371,7 @@ def test_outliers_of_ddpm_are_repaired_unless_told_otherwise(
 def test_without_a_median_nothing_is_repaired_and_it_says_so(
     brain: Volume, flow: Checkpoint, spiky: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (engine, streaming, whole_volume):
+    for module in (engine, gathered, streaming, whole_volume):
         monkeypatch.setattr(module, "MAX_HELD", 4)
     notices: list[str] = []
     options: dict[str, Any] = {"target": "T2", "n": 5, "steps": 1, "slices": (9, 10), "status": notices.append}
