@@ -17,6 +17,7 @@ from napari_mrtrans import (
     SliceUpdate,
     Volume,
     engine,
+    gathered,
     stream,
     streaming,
     transform,
