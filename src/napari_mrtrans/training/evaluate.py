@@ -22,6 +22,7 @@ from ..intensity import HEADROOM
 from ..paths import check_folder
 from ..streaming import SliceUpdate
 from .data.bids import Session
+from .data.phantom import PREFIX
 from .finished import Finished, digest
 from .held_out import NotMeasured, check_held_out, data_set, describe_machine, known_sessions, session_names
 from .lookup import Lookup
@@ -227,7 +228,7 @@ def _about(checkpoints: Sequence[Checkpoint], run: _Run, left_out: list[str]) ->
                 "name": c.name,
                 "model": c.card.model,
                 "sha256": c.sha256,
-                "trained_on": sorted({data_set(name) for name in c.card.splits.get("train", [])}),
+                "trained_on": sorted({data_set(n) for n in c.card.splits.get("train", []) if not n.startswith(PREFIX)}),
             }
             for c in checkpoints
         ],
