@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers import bids_folder, save_nifti, tiny_checkpoint
+from napari_mrtrans import Volume, transform
 from napari_mrtrans.checkpoint import Checkpoint, read_checkpoint
 from napari_mrtrans.contrasts import Contrast, Pair
 from napari_mrtrans.errors import MrtransError
@@ -125,6 +126,22 @@ def test_another_checkpoint_finds_the_features_of_the_first(
     calibrate(data, second, tmp_path, slices=1, say=lambda line: None)
     assert (tmp_path / FEATURES).stat().st_size == size
     assert (tmp_path / "other.ood.md").exists()
+
+
+def test_the_image_alone_is_judged_without_samples(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mrtrans.training.ood_study.stream", None)
+    made = checkpoint(tmp_path)
+    calibrate(data, made, tmp_path, slices=1, image_only=True, say=lambda line: None)
+    calibration = read_checkpoint(made.path).calibration
+    assert calibration is not None
+    assert calibration.spread == {}
+    assert calibration.ood is not None
+    assert calibration.ood.score in IMAGE_SCORES
+    assert all(row.sigma_hat is None or np.isnan(row.sigma_hat) for row in read_rows(tmp_path / "tiny.ood.json"))
+    head = Volume.load(data / "sub-05" / "anat" / "sub-05_T1w.nii.gz")
+    report = transform(head, read_checkpoint(made.path), target="T2", n=2).info
+    assert 0 <= report["ood_probability"] <= 1
+    assert report["sigma_hat"] > 0
 
 
 def test_auc_compares_within_a_pair_only() -> None:

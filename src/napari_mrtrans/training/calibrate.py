@@ -44,6 +44,7 @@ def calibrate(
     seed: int = 0,
     device: str = "auto",
     others: Mapping[str, Sequence[Path]] | None = None,
+    image_only: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[Path]:
     """Measure, fit, test; writes ``NAME.calibration.json``, ``NAME.ood.json`` (rows) and ``NAME.ood.md`` into ``out``.
@@ -59,6 +60,7 @@ def calibrate(
         seed: Of noise, artefacts and draws.
         device: As :func:`napari_mrtrans.stream`.
         others: Further unusual scans for the test, by kind.
+        image_only: Judge the source image alone, which needs no samples; the spread stays as it is.
         say: Told progress.
 
     Raises:
@@ -73,7 +75,7 @@ def calibrate(
             f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained on; "
             f"'{root}' holds {len(people)}. Give the folder it was trained on."
         )
-    settings = Settings(n or checkpoint.card.sampler.n, slices, seed, device)
+    settings = Settings(n or checkpoint.card.sampler.n, slices, seed, device, sampling=not image_only)
     store = FeatureStore(out / FEATURES, seed)
     images = list(image_features(checkpoint, {name: sessions[name] for name in people}, store, say))
     measured = measure(checkpoint, sessions, out / checkpoint.name, settings, others=others, say=say)

@@ -216,6 +216,10 @@ def calibrate(
     slices: Annotated[int, typer.Option(min=1, help="Of each scan, evenly spread.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of noise, artefacts and draws.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    image_only: Annotated[
+        bool,
+        typer.Option("--image-only", help="Judge the source image alone, in a minute: no samples, no spread."),
+    ] = False,
 ) -> None:
     """Fit the correction of a checkpoint's spread and P(OOD); put the calibration beside the checkpoint to use it."""
     from ..library import load_checkpoint
@@ -231,7 +235,7 @@ def calibrate(
         others[kind] = files
     paths = fit(
         data, load_checkpoint(checkpoint), output, n=n, slices=slices, seed=seed, device=device, others=others,
-        say=typer.echo,
+        image_only=image_only, say=typer.echo,
     )  # fmt: skip
     for path in paths:
         typer.echo(f"wrote {path}")

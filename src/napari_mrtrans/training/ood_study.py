@@ -68,12 +68,14 @@ class Settings:
         slices: Slices of each scan, evenly spread.
         seed: Of the starting noise, the artefacts and the draw of kinds.
         device: As :func:`napari_mrtrans.stream`.
+        sampling: False: no σ̂ and no errors, as of a deterministic checkpoint.
     """
 
     n: int
     slices: int = 3
     seed: int = 0
     device: str = "auto"
+    sampling: bool = True
 
 
 def measure(
@@ -149,7 +151,7 @@ class Input:
         errors = self.scan.kind == NORMAL and self.role != "train" and self.pair.target in self.scan.session.files
         n = settings.n if errors else min(settings.n, FEW)
         known, axis = [], 0
-        if not checkpoint.deterministic:
+        if settings.sampling and not checkpoint.deterministic:
             volume = self.scan.volume(settings.seed)
             axis = volume.axial_axis
             job = check_request(volume, checkpoint, self.pair.target, self.pair.source)
