@@ -109,7 +109,7 @@ class Comparison:
             run.add(update)
             tally.add(update.index, update.sigma_hat, update.voxels, update.novelty, update.artefact)
             row.slices = update.done
-            row.sigma_hat = None if run.deterministic else tally.overall
+            row.sigma_hat = None if run.n == 1 else tally.overall
             return
         assert isinstance(event, ModelEnded)
         run.layers.finish()

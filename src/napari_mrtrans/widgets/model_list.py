@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from . import choices
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: So many rows show without scrolling.
 ROWS = 6
+#: Room for a box that is easy to hit.
+ROW_HEIGHT = 22
 
 
 class ModelList(QListWidget):
@@ -53,11 +55,12 @@ class ModelList(QListWidget):
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable)
             off = checkpoint.name in self._left_out
             item.setCheckState(Qt.CheckState.Unchecked if off else Qt.CheckState.Checked)
+            item.setSizeHint(QSize(0, ROW_HEIGHT))
             item.setToolTip(choices.card_summary(checkpoint))
             self.addItem(item)
         self.blockSignals(False)
         rows = min(max(len(models), 1), ROWS)
-        self.setFixedHeight(rows * max(self.sizeHintForRow(0), 20) + 2 * self.frameWidth() + 4)
+        self.setFixedHeight(rows * ROW_HEIGHT + 2 * self.frameWidth() + 4)
         self.changed.emit()
 
     def _on_tick(self, item: QListWidgetItem) -> None:

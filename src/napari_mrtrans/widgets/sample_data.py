@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sample import sample_volume
+from ..volume import Volume
 from .source import NIFTI_READER_KEY
 
 LayerData = tuple[NDArray[np.float32], dict[str, Any], str]
@@ -16,16 +17,15 @@ LayerData = tuple[NDArray[np.float32], dict[str, Any], str]
 
 def icbm152() -> list[LayerData]:
     """The ICBM 152 template brain (T1, 1 mm): superior slices first on the slider, anterior up."""
-    volume = sample_volume()
+    return [layer_of(sample_volume())]
+
+
+def layer_of(volume: Volume) -> LayerData:
+    """A volume as napari-nifti would open its file: axes S, A, R, the true affine in the metadata."""
     image = nib.as_closest_canonical(nib.Nifti1Image(volume.data, volume.affine))
     data = np.ascontiguousarray(np.asarray(image.dataobj, dtype=np.float32).transpose(2, 1, 0))
     size = nib.affines.voxel_sizes(image.affine)[::-1]
     corner = image.affine[:3, 3][::-1] + (np.array(data.shape) - 1) * size
     metadata = {"affine": image.affine, NIFTI_READER_KEY: "RAS+", "header": image.header}
-    return [
-        (
-            data,
-            {"name": volume.name, "scale": tuple(-size), "translate": tuple(corner), "metadata": metadata},
-            "image",
-        )
-    ]
+    placement = {"name": volume.name, "scale": tuple(-size), "translate": tuple(corner), "metadata": metadata}
+    return data, placement, "image"

@@ -10,6 +10,9 @@ from napari.layers import Layer
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+#: Points; names of a few dozen letters fit three cells in a row.
+NAME_SIZE = 6
+
 
 class SideBySide:
     """Shows chosen layers alone, each in a cell of its own with its name.
@@ -20,7 +23,7 @@ class SideBySide:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._before: dict[Layer, tuple[bool, bool]] = {}
+        self._before: dict[Layer, tuple[bool, bool, float]] = {}
         self._shown: list[Layer] = []
 
     def show(self, layers: Sequence[Layer]) -> None:
@@ -29,16 +32,18 @@ class SideBySide:
             return
         self._shown = list(layers)
         for layer in self._viewer.layers:
-            self._before.setdefault(layer, (layer.visible, layer.name_overlay.visible))
-            layer.visible = layer.name_overlay.visible = layer in self._shown
+            name = layer.name_overlay
+            self._before.setdefault(layer, (layer.visible, name.visible, name.font_size))
+            layer.visible = name.visible = layer in self._shown
+            name.font_size = NAME_SIZE
         self._viewer.canvas.grid.enabled = True
         self._viewer.reset_view()
 
     def leave(self) -> None:
         """One picture again, as it was before; new layers stay as they are."""
-        for layer, (visible, named) in self._before.items():
+        for layer, (visible, named, size) in self._before.items():
             if layer in self._viewer.layers:
-                layer.visible, layer.name_overlay.visible = visible, named
+                layer.visible, layer.name_overlay.visible, layer.name_overlay.font_size = visible, named, size
         self._before, self._shown = {}, []
         self._viewer.canvas.grid.enabled = False
         self._viewer.reset_view()

@@ -1,0 +1,255 @@
+"""What the pictures show: each scene fills a viewer and returns what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from screenshot import wait_for
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_mrtrans.widgets.compare import CompareWidget
+    from napari_mrtrans.widgets.lesion import LesionWidget
+    from napari_mrtrans.widgets.transform import TransformWidget
+
+End = Callable[[], None]
+PLUGIN = "napari-mrtrans"
+SLICE_MM = 25
+SAMPLES = 8
+
+
+def _nothing() -> None:
+    pass
+
+
+def _dock(viewer: napari.Viewer, name: str) -> object:
+    return viewer.window.add_plugin_dock_widget(PLUGIN, name)[1]
+
+
+def _sample(viewer: napari.Viewer) -> TransformWidget:
+    """The dock of the transformation and the sample brain, a slice through the ventricles on screen."""
+    dock = _dock(viewer, "MR contrast transformation")
+    viewer.open_sample(PLUGIN, "icbm152")
+    viewer.dims.set_point(0, SLICE_MM)
+    dock.form.samples.setValue(SAMPLES)
+    return dock
+
+
+def _phantom(viewer: napari.Viewer) -> np.ndarray:
+    """T1 and T2 of a simulated brain with lesions, the largest of them on screen; the lesions, (S, A, R)."""
+    from napari_mrtrans.contrasts import Contrast
+    from napari_mrtrans.training.data.phantom import phantom_subject
+    from napari_mrtrans.training.recipe import PhantomOptions
+    from napari_mrtrans.volume import Volume
+    from napari_mrtrans.widgets.sample_data import layer_of
+
+    subject = phantom_subject(5, 0, PhantomOptions(lesions=1.0, tumours=0.0, max_slice_mm=1.0))
+    for contrast in (Contrast.T2, Contrast.T1):
+        volume = Volume(subject.volumes[contrast], subject.affine, contrast, f"phantom_{contrast}w")
+        data, options, _ = layer_of(volume)
+        viewer.add_image(data, **options)
+    lesion = subject.lesion.transpose(2, 1, 0)
+    middle = slice(len(lesion) // 2, 3 * len(lesion) // 4)
+    best = middle.start + int(lesion[middle].sum(axis=(1, 2)).argmax())
+    viewer.dims.set_point(0, viewer.layers[-1].data_to_world((best, 0, 0))[0])
+    return lesion
+
+
+def dock(viewer: napari.Viewer) -> End:
+    """T2 and its uncertainty streaming in."""
+    from napari_mrtrans.widgets.demo import open_demo
+
+    widget = open_demo(viewer)
+    wait_for(lambda: not widget.state.busy or (widget.card.plot.values > 0).sum() >= 40)
+    return lambda: _stop(widget)
+
+
+def _stop(widget: TransformWidget | CompareWidget) -> None:
+    widget.cancel()
+    wait_for(lambda: not widget.state.busy)
+
+
+def transform_no_image(viewer: napari.Viewer) -> End:
+    """Nothing is open yet."""
+    _dock(viewer, "MR contrast transformation")
+    return _nothing
+
+
+def transform_ready(viewer: napari.Viewer) -> End:
+    """An image is open."""
+    _sample(viewer)
+    return _nothing
+
+
+def transform_running(viewer: napari.Viewer) -> End:
+    """A few slices are there."""
+    widget = _sample(viewer)
+    widget.start()
+    wait_for(lambda: not widget.state.busy or (widget.card.plot.values > 0).sum() >= 12)
+    return lambda: _stop(widget)
+
+
+def transform_cancelled(viewer: napari.Viewer) -> End:
+    """Cancel was pressed: what is finished stays."""
+    transform_running(viewer)()
+    return _nothing
+
+
+def transform_done(viewer: napari.Viewer) -> End:
+    """The slice on screen, source, mean and std side by side."""
+    widget = _sample(viewer)
+    widget.form.range.setCurrentText("This slice")
+    widget.compare.setChecked(True)
+    widget.start()
+    wait_for(lambda: not widget.state.busy)
+    viewer.reset_view()
+    return _nothing
+
+
+def transform_failed(viewer: napari.Viewer) -> End:
+    """The image is not one volume."""
+    widget = _sample(viewer)
+    brain = viewer.layers.pop()
+    viewer.add_image(np.stack([brain.data[::-1]] * 2), name="two-runs_T1w")
+    viewer.dims.set_point((0, 1), (0, 90))
+    widget.start()
+    return _nothing
+
+
+def transform_follow(viewer: napari.Viewer) -> End:
+    """The slider is followed: another slice was just scrolled to."""
+    widget = _sample(viewer)
+    widget.form.range.setCurrentText("Follow the slider")
+    widget.start()
+    wait_for(lambda: (widget.card.plot.values > 0).sum() >= 3)
+    viewer.dims.set_point(0, SLICE_MM + 14)
+    wait_for(lambda: "preview" in widget.progress.text, seconds=30)
+    mean = viewer.layers["icbm152_T1w_T2_mean"]
+    wait_for(lambda: mean.data[widget.card.plot.current].any(), seconds=30)
+    return lambda: _stop(widget)
+
+
+def _compare(viewer: napari.Viewer) -> CompareWidget:
+    widget = _dock(viewer, "Compare models")
+    _phantom(viewer)
+    widget.form.image.choose(viewer.layers["phantom_T1w"])
+    widget.form.target.setCurrentText("T2")
+    widget.form.samples.setValue(SAMPLES)
+    widget.form.range.setCurrentText("This slice")
+    return widget
+
+
+def compare_ready(viewer: napari.Viewer) -> End:
+    """Six models and a reference are chosen."""
+    _compare(viewer)
+    return _nothing
+
+
+def compare_running(viewer: napari.Viewer) -> End:
+    """The second model is running."""
+    widget = _compare(viewer)
+    widget.form.range.setCurrentText("All slices")
+    widget.form.samples.setValue(1)
+    widget.start()
+    wait_for(lambda: not widget.state.busy or "/" in widget.progress.text)
+    wait_for(lambda: not widget.state.busy or widget.comparison.rows[0].slices >= 30)
+    return lambda: _stop(widget)
+
+
+def compare_done(viewer: napari.Viewer) -> End:
+    """The means next to the reference."""
+    widget = _compare(viewer)
+    widget.start()
+    wait_for(lambda: not widget.state.busy)
+    widget.grid.click()
+    return _nothing
+
+
+def compare_refused(viewer: napari.Viewer) -> End:
+    """The reference is somebody else's."""
+    widget = _compare(viewer)
+    other = viewer.layers["phantom_T2w"]
+    other.metadata = {**other.metadata, "affine": other.metadata["affine"] @ np.diag([0.8, 0.8, 0.8, 1])}
+    other.name = "somebody_T2w"
+    widget.start()
+    wait_for(lambda: not widget.state.busy)
+    return _nothing
+
+
+def _lesion(viewer: napari.Viewer) -> tuple[LesionWidget, np.ndarray]:
+    """A prediction of the slice on screen, and the dock of the lesion check in place of the other."""
+    transform = _dock(viewer, "MR contrast transformation")
+    lesion = _phantom(viewer)
+    transform.form.image.choose(viewer.layers["phantom_T1w"])
+    transform.form.target.setCurrentText("T2")
+    transform.form.samples.setValue(SAMPLES)
+    transform.form.range.setCurrentText("This slice")
+    transform.form.advanced._keep.setCurrentText("One 4-D layer")
+    transform.start()
+    wait_for(lambda: not transform.state.busy)
+    viewer.window.remove_dock_widget(transform)
+    return _dock(viewer, "Lesion check"), lesion
+
+
+def _mark(viewer: napari.Viewer, lesion: np.ndarray) -> None:
+    """The lesions of the slice that was computed, as labels."""
+    from napari_mrtrans.widgets.layers import inherited
+
+    mean = viewer.layers["phantom_T1w_T2_mean"]
+    marked = lesion & mean.data.any(axis=(1, 2))[:, None, None]
+    viewer.add_labels(marked.astype(np.uint8), name="lesions", **inherited(mean))
+
+
+def lesion_ready(viewer: napari.Viewer) -> End:
+    """Nothing is marked yet."""
+    _lesion(viewer)
+    return _nothing
+
+
+def lesion_measured(viewer: napari.Viewer) -> End:
+    """The lesions of a slice against the acquired image."""
+    widget, lesion = _lesion(viewer)
+    _mark(viewer, lesion)
+    widget.measure()
+    return _nothing
+
+
+def lesion_without_reference(viewer: napari.Viewer) -> End:
+    """The same where nothing was acquired."""
+    widget, lesion = _lesion(viewer)
+    viewer.layers.remove("phantom_T2w")
+    _mark(viewer, lesion)
+    widget.measure()
+    return _nothing
+
+
+def checkpoints(viewer: napari.Viewer) -> End:
+    """What is installed."""
+    _dock(viewer, "Checkpoints")
+    return _nothing
+
+
+SCENES: dict[str, Callable[[napari.Viewer], End]] = {
+    scene.__name__.replace("_", "-"): scene
+    for scene in (
+        dock,
+        transform_no_image,
+        transform_ready,
+        transform_running,
+        transform_done,
+        transform_cancelled,
+        transform_failed,
+        transform_follow,
+        compare_ready,
+        compare_running,
+        compare_done,
+        compare_refused,
+        lesion_ready,
+        lesion_measured,
+        lesion_without_reference,
+        checkpoints,
+    )
+}
