@@ -20,6 +20,8 @@ def test_manifest_is_valid_and_its_commands_exist() -> None:
     assert [widget.display_name for widget in manifest.contributions.widgets] == [
         "MR contrast transformation",
         "Lesion check",
+        "Compare models",
+        "Checkpoints",
     ]
     assert [sample.key for sample in manifest.contributions.sample_data] == ["icbm152"]
 

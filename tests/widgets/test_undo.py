@@ -75,6 +75,8 @@ def test_ctrl_z_in_a_roi_while_a_run_goes_on(loaded, engine, brain):
     loaded.viewer.layers.selection.active = roi
     roi.paint((6, 6, 8), 1)
     loaded.qtbot.waitUntil(lambda: check.report is not None and check.report.n_voxels > before)
+    loaded.qtbot.waitUntil(lambda: sum(layer.name.startswith(MEAN) for layer in loaded.viewer.layers) == 2)
+    loaded.viewer.layers.selection.active = roi  # the new mean has taken its place
     loaded.viewer.window._qt_window.activateWindow()
     canvas = loaded.viewer.window._qt_viewer.canvas.native
     canvas.setFocus()
