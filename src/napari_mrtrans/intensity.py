@@ -63,7 +63,9 @@ def is_stripped(data: NDArray[np.float32]) -> bool:
     return bool(positive.mean() <= 0.9 and _corners(positive).mean() <= 0.3)
 
 
-def is_whole_head(data: NDArray[np.float32], voxel_sizes: NDArray[np.floating]) -> bool:
+def is_whole_head(
+    data: NDArray[np.float32], voxel_sizes: NDArray[np.floating], head: NDArray[np.bool_] | None = None
+) -> bool:
     """Whether skull and scalp are still there: noise in the background, or too large for a brain.
 
     Many scanners and archives set the air around a head to exactly 0, so that alone does not make it stripped.
@@ -71,10 +73,11 @@ def is_whole_head(data: NDArray[np.float32], voxel_sizes: NDArray[np.floating]) 
     Args:
         data: Non-negative.
         voxel_sizes: In mm, for each axis.
+        head: Its :func:`head_mask`, if known.
     """
     if not is_stripped(data):
         return True
-    head = head_mask(data)
+    head = head_mask(data) if head is None else head
     voxel = float(np.prod(voxel_sizes))
     areas = (head.sum(axis=plane).max() * voxel / voxel_sizes[axis] for axis, plane in enumerate(_PLANES))
     return bool(head.sum() * voxel / 1e3 > LARGEST_BRAIN[0] or max(areas) / 1e2 > LARGEST_BRAIN[1])
@@ -96,15 +99,16 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
         from skimage.filters import threshold_otsu
 
         positive = data > np.expm1(threshold_otsu(np.log1p(data / max(float(data.mean()), 1e-12)))) * data.mean()
-    labels, count = ndimage.label(positive)
-    if count == 0:
+    boxes = ndimage.find_objects(positive.view(np.int8))
+    if not boxes:
         raise VolumeError("No head found in this volume: all voxels are background.")
-    if count > 1:
-        sizes = np.bincount(labels.ravel())
-        sizes[0] = 0
-        positive = labels == int(sizes.argmax())
-    # Dark fluid may be exactly 0 after stripping or clipping; in-plane holes in any axis direction count as head.
-    return np.asarray(ndimage.binary_fill_holes(positive), dtype=bool)
+    labels, count = ndimage.label(positive[boxes[0]])
+    largest = labels == 1 if count == 1 else labels == int(np.bincount(labels.ravel())[1:].argmax()) + 1
+    # Dark fluid may be exactly 0 after stripping or clipping: what the air around cannot reach counts as head.
+    air, _ = ndimage.label(~np.pad(largest, 1))
+    out = np.zeros(data.shape, dtype=bool)
+    out[boxes[0]] = (air != air[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    return out
 
 
 def _corners(data: NDArray[np.bool_]) -> NDArray[np.bool_]:

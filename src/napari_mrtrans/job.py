@@ -80,7 +80,7 @@ def check_request(
     sizes = volume.voxel_sizes[list(orientation.order)]
     grid = SliceGrid.fit(canonical, (float(sizes[1]), float(sizes[2])), checkpoint.card.grid.spacing_mm, BOX_STEP)
     order = _visiting_order(canonical, orientation, start_slice, slices)
-    whole = mask is None and is_whole_head(data, volume.voxel_sizes)
+    whole = mask is None and is_whole_head(data, volume.voxel_sizes, head)
     notices = (WHOLE_HEAD.format(volume.name),) if whole else ()
     repair = checkpoint.repairs_outliers if repair is None else repair
     spacing = float(sizes[0])
