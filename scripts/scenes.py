@@ -58,15 +58,6 @@ def _phantom(viewer: napari.Viewer) -> np.ndarray:
     return lesion
 
 
-def dock(viewer: napari.Viewer) -> End:
-    """T2 and its uncertainty streaming in."""
-    from napari_mrtrans.widgets.demo import open_demo
-
-    widget = open_demo(viewer)
-    wait_for(lambda: not widget.state.busy or (widget.card.plot.values > 0).sum() >= 40)
-    return lambda: _stop(widget)
-
-
 def _stop(widget: TransformWidget | CompareWidget) -> None:
     widget.cancel()
     wait_for(lambda: not widget.state.busy)
@@ -235,7 +226,6 @@ def checkpoints(viewer: napari.Viewer) -> End:
 SCENES: dict[str, Callable[[napari.Viewer], End]] = {
     scene.__name__.replace("_", "-"): scene
     for scene in (
-        dock,
         transform_no_image,
         transform_ready,
         transform_running,

@@ -89,7 +89,7 @@ def main() -> None:
     names = arguments.scenes or list(SCENES)
     if len(names) == 1:
         with tempfile.TemporaryDirectory() as folder:
-            os.environ["XDG_CONFIG_HOME"] = folder
+            os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_STATE_HOME"] = folder
             show(names[0])
         return
     failed = [name for name in names if subprocess.run([sys.executable, __file__, name], check=False).returncode]

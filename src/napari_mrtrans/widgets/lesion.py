@@ -55,7 +55,7 @@ class LesionWidget(QWidget):
         self._watched: Layer | None = None
         self.report: LesionReport | None = None
         self.prediction = LayerCombo(napari_viewer, is_prediction)
-        self.reference = ReferenceCombo(napari_viewer, "None: contrast and spread only")
+        self.reference = ReferenceCombo(napari_viewer, "None (no correlation)")
         self.roi = LayerCombo(napari_viewer, lambda layer: isinstance(layer, Labels | Shapes))
         self.open_file = QPushButton("File…")
         self.open_file.setToolTip("Mark what a mask file (NIfTI, above 0 = inside) marks, on the prediction's voxels.")
