@@ -119,7 +119,8 @@ def test_starting_noise_is_normal_and_depends_on_seed_and_sample_alone() -> None
     np.testing.assert_array_equal(a, unit_noise((200, 200), 1, 2))
     assert abs(a.mean()) < 0.02
     assert a.std() == pytest.approx(1, abs=0.02)
-    for other in (unit_noise((200, 200), 1, 3), unit_noise((200, 200), 2, 2), unit_noise((200, 200), 1, 2, 1)):
+    np.testing.assert_array_equal(unit_noise((200, 200), 1, 3), -a)
+    for other in (unit_noise((200, 200), 1, 4), unit_noise((200, 200), 2, 2), unit_noise((200, 200), 1, 2, 1)):
         assert abs(np.corrcoef(a.ravel(), other.ravel())[0, 1]) < 0.02
 
 

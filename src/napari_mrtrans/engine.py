@@ -33,9 +33,12 @@ def unit_noise(shape: tuple[int, ...], seed: int, sample: int, *step: int) -> ND
     """Standard normal noise of one sample, the same for all slices and devices.
 
     (rows, columns) that it starts from or, with a ``step`` from 1, that a stochastic sampler adds there; or its latent
-    vector (length,).
+    vector (length,). An odd sample's is the negative of that of the sample before it (antithetic variates, Hammersley &
+    Morton 1956): each of the two is a sample like any other, and what is odd in the noise cancels in their mean, above
+    all the brightness of the whole brain.
     """
-    return np.random.default_rng([seed, sample, *step]).standard_normal(shape, dtype=np.float32)
+    noise = np.random.default_rng([seed, sample - sample % 2, *step]).standard_normal(shape, dtype=np.float32)
+    return -noise if sample % 2 else noise
 
 
 class Moments:

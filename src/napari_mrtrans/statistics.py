@@ -67,7 +67,7 @@ def cumulants(samples: NDArray, *, unbiased: bool = False) -> NDArray[np.float64
     """The first four cumulants κ1 to κ4 of each pixel's samples (paper, Eq. 17), shape (4, ...).
 
     Args:
-        samples: (n, ...).
+        samples: (n, ...), independent: of antithetic pairs one each, else the odd cumulants vanish.
         unbiased: Fisher's k-statistics; else moments with divisor n, as in the paper:
             mean, m2, m3 and m4 - 3 m2², where m_k is the mean of (sample - mean)^k.
 
@@ -93,7 +93,7 @@ def normality(samples: NDArray, mask: NDArray[np.bool_], alpha: float = 0.05, *,
     calls constants normal; NaN where none is left.
 
     Args:
-        samples: (n, ...), n at least 3.
+        samples: (n, ...), n at least 3; independent, so of antithetic pairs one each.
         mask: (...), the head.
         alpha: Level of significance.
         chunk: Voxels at once, which bounds the memory.

@@ -30,7 +30,7 @@ from .scans import NORMAL, FeatureStore, Scan, drawn, person
 
 #: The file beside the reports in which the checkpoints calibrated later find the features of the scans.
 FEATURES = "features.jsonl"
-#: Of validation subjects, below which they say too little of people to narrow a spread.
+#: Of validation subjects, below which they say too little of people to narrow a spread, or to mend one pair's alone.
 FEW_PEOPLE = 3
 
 
@@ -132,19 +132,25 @@ def judge(row: Measurement, features: NDArray[np.float64], name: str, ood: OodCa
 def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
     """A correction for each pair that a validation subject has.
 
-    Fewer than :data:`FEW_PEOPLE` only ever widen it: that a model did well on one or two says little of the next one.
+    Pairs with fewer than :data:`FEW_PEOPLE` share one, for what a contrast of one or two people needed says less of the
+    next person than what all their contrasts needed does. It only ever widens.
     """
     gathered: dict[str, list[Measurement]] = {}
     for row in rows:
         if row.role == "validation" and row.std:
             gathered.setdefault(row.pair, []).append(row)
-    fitted = {}
-    for pair, mine in gathered.items():
-        std, error = np.concatenate([r.std for r in mine]), np.concatenate([r.error for r in mine])
-        correction = SpreadCorrection.fit(std, error)
-        people = {person(r.subject) for r in mine}
-        fitted[pair] = correction if len(people) >= FEW_PEOPLE else correction.not_narrower(std)
+    few = [pair for pair, mine in gathered.items() if len({person(row.subject) for row in mine}) < FEW_PEOPLE]
+    fitted = {pair: SpreadCorrection.fit(*_voxels(mine)) for pair, mine in gathered.items() if pair not in few}
+    if few:
+        std, error = _voxels([row for pair in few for row in gathered[pair]])
+        fitted |= dict.fromkeys(few, SpreadCorrection.fit(std, error).not_narrower(std))
     return fitted
+
+
+def _voxels(rows: Iterable[Measurement]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The standard deviations and errors of all their voxels."""
+    std, error = zip(*((row.std, row.error) for row in rows), strict=True)
+    return np.concatenate(std), np.concatenate(error)
 
 
 def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]) -> list[dict[str, Any]]:

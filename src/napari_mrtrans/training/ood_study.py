@@ -28,7 +28,7 @@ from .held_out import PairedVolumes
 from .scans import KINDS, LESION, NORMAL, Scan, drawn
 
 #: Samples of each slice where only σ̂ is wanted.
-FEW = 5
+FEW = 6
 #: Voxels kept of each normal scan with a target, to fit and test the correction of the spread.
 VOXELS = 2000
 
