@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Image
+from qtpy.QtCore import QEvent
 
 from napari_mrtrans.contrasts import Contrast, Pair
 from napari_mrtrans.errors import CheckpointError
@@ -289,3 +290,11 @@ def test_notes_on_a_contrast_stand_under_the_model(bench, checkpoints, brain, pa
     bench.dock.form.choose(*pair, "noted")
     assert bench.dock.form.note.text().splitlines() == shown
     assert bench.dock.form.note.isVisible() == bool(shown)
+
+
+def test_layers_that_go_after_the_form_are_no_error(bench, engine, brain, qapp):
+    """As when a window closes: Qt deletes the combo boxes one by one, napari its layers."""
+    bench.viewer.add_image(brain, name="sub-01_T1w")
+    bench.dock.form.target.deleteLater()
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    bench.viewer.layers.clear()  # pytest-qt fails the test for what a slot raises

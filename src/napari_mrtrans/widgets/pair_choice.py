@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout
 
@@ -94,6 +95,8 @@ class PairChoice(QObject):
         return "" if self.pair is not None else choices.no_target_line(Contrast(source))
 
     def _on_image(self) -> None:
+        if not isalive(self.target):  # the window is going, and its layers with it
+            return
         layer = self.layer
         if layer is not None:
             # A rename must not undo a correction by hand.
@@ -108,6 +111,8 @@ class PairChoice(QObject):
         self._on_source()
 
     def _on_source(self) -> None:
+        if not isalive(self.target):
+            return
         source = self.source.currentText()
         targets = choices.targets_from(Contrast(source)) if source else []
         refill(self.target, [target.value for target in targets], self.usual_target(source))
