@@ -51,12 +51,15 @@ class SpreadCorrection(BaseModel):
         start = np.log([0.5 * e2.mean() + 1e-12, 0.5 * e2.mean() / max(s2.mean(), 1e-12) + 1e-12])
         floor, factor = np.exp(minimize(likelihood, start, method="Nelder-Mead").x / 2)
         scale = np.quantile(np.sqrt(e2 / (floor**2 + factor**2 * s2)), 0.9) / Z90
-        return cls(floor=float(f"{floor * scale:.4g}"), factor=float(f"{factor * scale:.4g}"))
+        return cls(floor=floor, factor=factor).scaled(scale)
 
     def not_narrower(self, std: NDArray[np.floating]) -> SpreadCorrection:
         """The same, or scaled until it leaves ``std`` as wide as they are on average."""
-        scale = max(1.0, float(np.mean(std)) / max(float(self(std).mean()), 1e-12))
-        return SpreadCorrection(floor=float(f"{self.floor * scale:.4g}"), factor=float(f"{self.factor * scale:.4g}"))
+        return self.scaled(max(1.0, float(np.mean(std)) / max(float(self(std).mean()), 1e-12)))
+
+    def scaled(self, by: float) -> SpreadCorrection:
+        """The same, ``by`` times as wide."""
+        return SpreadCorrection(floor=float(f"{self.floor * by:.4g}"), factor=float(f"{self.factor * by:.4g}"))
 
 
 class Calibration(BaseModel):

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from helpers import bids_folder, save_nifti, tiny_checkpoint
 from napari_mrtrans import Volume, transform
+from napari_mrtrans.calibration import Z90
 from napari_mrtrans.checkpoint import Checkpoint, read_checkpoint
 from napari_mrtrans.contrasts import Contrast, Pair
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.ood import IMAGE_SCORES
 from napari_mrtrans.slice_quality import NAMES
 from napari_mrtrans.training import cli
-from napari_mrtrans.training.calibrate import FEATURES, calibrate, coverage, fit_spread
+from napari_mrtrans.training.calibrate import FEATURES, calibrate, coverage, fit_spread, person_variation, widening
 from napari_mrtrans.training.calibrate_report import stratified_auc
 from napari_mrtrans.training.ood_study import Measurement
 from napari_mrtrans.training.report.ood_rows import OodRow, read_rows
@@ -188,3 +190,28 @@ def test_an_empty_other_is_named(
         cli.main()
     assert end.value.code == 2
     assert f"--other '{text}' holds no NIfTI files" in capsys.readouterr().err
+
+
+def test_a_spread_is_widened_by_how_much_people_differ() -> None:
+    """With it, the mean coverage of many people like these is 90 %; without, it is not."""
+    rng = np.random.default_rng(0)
+    rows = [measured("sub-v", "validation", rng, error=2.0)]
+    rows += [measured(f"sub-{i}", "train", rng, error=float(2.0 * np.exp(0.5 * rng.normal()))) for i in range(200)]
+    fitted = fit_spread(rows[:1])
+    variation = person_variation(rows, fitted)
+    assert variation == pytest.approx(0.5, rel=0.15)
+    # The person it was fitted to may have been any of them: their own error counts as well.
+    factors, drawn = [], rng.normal(0, 0.5, (2000, 2))
+    for mine, next_one in drawn:
+        factors.append(2 * norm.cdf(Z90 * widening(0.5, 1) * np.exp(mine - next_one)) - 1)
+    assert np.mean(factors) == pytest.approx(0.9, abs=0.01)
+    assert fit_spread(rows)["T1->T2"].factor / fitted["T1->T2"].factor == pytest.approx(
+        widening(variation, 1), rel=0.01
+    )
+
+
+def test_people_who_do_not_differ_and_too_few_people_widen_nothing() -> None:
+    rng = np.random.default_rng(0)
+    rows = [measured("sub-v", "validation", rng), measured("sub-0", "train", rng, error=9.0)]
+    assert person_variation(rows, fit_spread(rows)) == 0
+    assert widening(0.0, 1) == pytest.approx(1)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.ood import IMAGE_SCORES
 from napari_mrtrans.training.fit_ood import (
     Image,
     Sigma,
@@ -59,6 +62,13 @@ def test_where_sigma_hat_tells_it_is_heard() -> None:
     ood, figures = fit_ood(images, sigmas, n=20)
     assert ood.score in ("sigma_hat", "sigma_hat_max", "combined")
     assert figures["image"]["auc"] < 0.8 < figures[ood.score]["auc"]
+
+
+def test_sigma_hat_of_people_whom_the_network_knows_is_no_ground_for_a_choice() -> None:
+    images, sigmas = study(size=0.0, sigma=0.2)
+    ood, figures = fit_ood(images, [replace(one, seen=True) for one in sigmas], n=20)
+    assert "sigma_hat" not in figures and ood.score in IMAGE_SCORES
+    assert set(ood.ranges) == {"T1->T2"}  # the range of training scans is theirs still
 
 
 def test_a_detector_alone_misses_what_it_has_not_learned_and_novelty_does_not() -> None:

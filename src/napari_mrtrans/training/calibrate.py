@@ -82,7 +82,7 @@ def calibrate(
     rows = [row for _, row in measured]
     of = {(image.subject, image.source, image.kind): image for image in images}
     sigmas = [
-        Sigma(of[key], row.pair, _number(row.sigma_hat), np.asarray(row.per_slice))
+        Sigma(of[key], row.pair, _number(row.sigma_hat), np.asarray(row.per_slice), seen=row.role == "train")
         for row in rows
         if row.role != "test" and (key := (row.subject, Pair.parse(row.pair).source, row.kind)) in of
     ]
@@ -133,18 +133,62 @@ def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
     """A correction for each pair that a validation subject has.
 
     Pairs with fewer than :data:`FEW_PEOPLE` share one, for what a contrast of one or two people needed says less of the
-    next person than what all their contrasts needed does. It only ever widens.
+    next person than what all their contrasts needed does. It only ever widens. All are widened further by how much
+    people differ (:func:`person_variation`), so that the interval holds for the next one.
     """
+    rows = [row for row in rows if row.std]
     gathered: dict[str, list[Measurement]] = {}
     for row in rows:
-        if row.role == "validation" and row.std:
+        if row.role == "validation":
             gathered.setdefault(row.pair, []).append(row)
-    few = [pair for pair, mine in gathered.items() if len({person(row.subject) for row in mine}) < FEW_PEOPLE]
+    if not gathered:
+        return {}
+    people = {pair: len({person(row.subject) for row in mine}) for pair, mine in gathered.items()}
+    few = [pair for pair in gathered if people[pair] < FEW_PEOPLE]
     fitted = {pair: SpreadCorrection.fit(*_voxels(mine)) for pair, mine in gathered.items() if pair not in few}
     if few:
-        std, error = _voxels([row for pair in few for row in gathered[pair]])
-        fitted |= dict.fromkeys(few, SpreadCorrection.fit(std, error).not_narrower(std))
-    return fitted
+        fitted |= dict.fromkeys(few, SpreadCorrection.fit(*_voxels([row for pair in few for row in gathered[pair]])))
+    variation = person_variation(rows, fitted)
+    out = {}
+    for pair, correction in fitted.items():
+        widened = correction.scaled(widening(variation, people[pair]))
+        out[pair] = widened.not_narrower(_voxels(gathered[pair])[0]) if pair in few else widened
+    return out
+
+
+def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCorrection]) -> float:
+    """How much people differ in the width of their errors: the standard deviation, over training and validation people,
+    of the log of the factor by which a person's corrected spread would still have to be scaled to cover 90 %.
+
+    The network knows the training people, so their errors are too small; that they differ less than those of others is
+    not to be expected. 0 with fewer than :data:`FEW_PEOPLE`.
+    """
+    ratios: dict[str, list[NDArray[np.float64]]] = {}
+    for row in rows:
+        if row.role != "test" and row.pair in fitted:
+            std, error = _voxels([row])
+            ratios.setdefault(person(row.subject), []).append(np.abs(error) / fitted[row.pair](std))
+    if len(ratios) < FEW_PEOPLE:
+        return 0.0
+    return float(np.std([np.log(np.quantile(np.concatenate(mine), 0.9)) for mine in ratios.values()], ddof=1))
+
+
+def widening(variation: float, people: int) -> float:
+    """What a spread fitted to ``people`` is to be multiplied with to cover 90 % of the next person's voxels.
+
+    The log of what the next person needs differs from theirs by a normal error of variance (1 + 1/people) variation²;
+    the mean coverage over it is to be 90 %.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    needed = np.exp(np.sqrt(1 + 1 / people) * variation * nodes)
+
+    def missing(factor: float) -> float:
+        return float(weights @ (2 * ndtr(Z90 * factor / needed) - 1) / weights.sum()) - 0.9
+
+    return float(brentq(missing, 0.5, 1e3))
 
 
 def _voxels(rows: Iterable[Measurement]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

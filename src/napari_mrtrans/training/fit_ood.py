@@ -53,12 +53,17 @@ class Image:
 
 @dataclass(frozen=True)
 class Sigma:
-    """σ̂ of an image for one pair; NaN for deterministic models."""
+    """σ̂ of an image for one pair; NaN for deterministic models.
+
+    Attributes:
+        seen: The network was trained on this person and is surer of them than of others: nothing to choose a score by.
+    """
 
     image: Image
     pair: str
     sigma_hat: float
     per_slice: NDArray[np.float64]
+    seen: bool = False
 
 
 def fit_novelty(images: Sequence[Image]) -> dict[Contrast, Novelty]:
@@ -193,7 +198,7 @@ def fit_ood(
         probability=constant,
     )
     of = {id(image): i for i, image in enumerate(images)}
-    rows = [_row(draft, s, scored[of[id(s.image)]], unseen[of[id(s.image)]]) for s in finite]
+    rows = [_row(draft, s, scored[of[id(s.image)]], unseen[of[id(s.image)]]) for s in finite if not s.seen]
     every = [_row(draft, Sigma(image, "", np.nan, np.empty(0)), scored[i], unseen[i]) for i, image in enumerate(images)]
     measured = {name: _figures(every if name in IMAGE_SCORES else rows, name) for name in SCORES}
     figures = {name: own for name, own in measured.items() if own is not None}

@@ -148,8 +148,8 @@ class Input:
 
     def run(self, checkpoint: Checkpoint, settings: Settings) -> Measurement:
         """Sample a few slices and gather what a calibration needs."""
-        errors = self.scan.kind == NORMAL and self.role != "train" and self.pair.target in self.scan.session.files
-        n = settings.n if errors else min(settings.n, FEW)
+        errors = self.scan.kind == NORMAL and self.pair.target in self.scan.session.files
+        n = settings.n if errors and self.role != "train" else min(settings.n, FEW)
         known, axis = [], 0
         if settings.sampling and not checkpoint.deterministic:
             volume = self.scan.volume(settings.seed)
