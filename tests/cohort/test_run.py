@@ -20,7 +20,7 @@ import pytest
 import napari_mrtrans as mt
 from helpers import bids_folder, tiny_checkpoint
 
-SUBJECTS = 5
+SUBJECTS = 8
 SHAPE = (20, 24, 8)
 N, STEPS = 4, 10
 
