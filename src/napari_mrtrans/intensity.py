@@ -102,13 +102,26 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     boxes = ndimage.find_objects(positive.view(np.int8))
     if not boxes:
         raise VolumeError("No head found in this volume: all voxels are background.")
-    labels, count = ndimage.label(positive[boxes[0]])
-    largest = labels == 1 if count == 1 else labels == int(np.bincount(labels.ravel())[1:].argmax()) + 1
-    # Dark fluid may be exactly 0 after stripping or clipping: what the air around cannot reach counts as head.
-    air, _ = ndimage.label(~np.pad(largest, 1))
     out = np.zeros(data.shape, dtype=bool)
-    out[boxes[0]] = (air != air[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    # Dark fluid may be exactly 0 after stripping or clipping: what the air around cannot reach counts as head.
+    out[boxes[0]] = fill_holes(largest_component(positive[boxes[0]]))
     return out
+
+
+def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest face-connected part of ``mask`` (three axes), which must not be empty."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask)
+    return np.asarray(labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()))
+
+
+def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``mask`` (three axes) and all that the outside cannot reach: SciPy's ``binary_fill_holes``, but faster."""
+    from scipy import ndimage
+
+    outside, _ = ndimage.label(~np.pad(mask, 1))
+    return np.asarray(outside != outside[0, 0, 0])[1:-1, 1:-1, 1:-1]
 
 
 def _corners(data: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from ..intensity import head_mask
+from ..intensity import fill_holes, head_mask, largest_component
 from ..volume import Volume
 from .images import affine_of, coarser, threads, to_array, to_image, working_image
 from .match import edges_agree
@@ -159,10 +159,9 @@ def _tidy(brain: NDArray[np.bool_], core: NDArray[np.bool_]) -> NDArray[np.bool_
     """One piece without thin bridges, holes or fjords."""
     from scipy import ndimage
 
-    labels, _ = ndimage.label(ndimage.binary_opening(brain, iterations=2) | core)
-    brain = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    brain = largest_component(ndimage.binary_opening(brain, iterations=2) | core)
     closed = ndimage.binary_closing(np.pad(brain, 4), iterations=3)[4:-4, 4:-4, 4:-4]
-    return np.asarray(ndimage.binary_fill_holes(closed), dtype=bool)
+    return fill_holes(closed)
 
 
 def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

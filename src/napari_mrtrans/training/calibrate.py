@@ -141,8 +141,6 @@ def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
     for row in rows:
         if row.role == "validation":
             gathered.setdefault(row.pair, []).append(row)
-    if not gathered:
-        return {}
     people = {pair: len({person(row.subject) for row in mine}) for pair, mine in gathered.items()}
     few = [pair for pair in gathered if people[pair] < FEW_PEOPLE]
     fitted = {pair: SpreadCorrection.fit(*_voxels(mine)) for pair, mine in gathered.items() if pair not in few}

@@ -221,7 +221,7 @@ class View:
         """What the samples tell beyond their mean."""
         rng = np.random.default_rng(seed)
         some = rng.permutation(np.flatnonzero(inside))[:PIT_VOXELS]
-        independent = samples[::2].reshape(len(samples[::2]), -1)  # of every antithetic pair one
+        independent = samples[::2].reshape(-1, samples[0].size)  # of every antithetic pair one
         covered = coverage(pit(independent[:, some], truth.ravel()[some], rng))
         few = independent[:, some[:NORMALITY_VOXELS]]
         normal = normality(few, np.ones(few.shape[1], dtype=bool)) if len(few) > 2 else np.nan
