@@ -83,8 +83,9 @@ def test_samples_differ_by_their_latent_vector_alone() -> None:
     torch.testing.assert_close(out[2:, 3:], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_each_side_learns_alone() -> None:
-    model, b = cgan(), batch()
+@pytest.mark.parametrize("samples", [1, 2])
+def test_each_side_learns_alone(samples: int) -> None:
+    model, b = cgan(critic_samples=samples), batch()
     critic = model.make_critic()
     model.critic_loss(critic, b, torch.Generator().manual_seed(0)).backward()
     assert all(p.grad is None for p in model.parameters())
@@ -92,6 +93,39 @@ def test_each_side_learns_alone() -> None:
     critic.requires_grad_(False)
     model.loss(b, torch.Generator().manual_seed(0), critic).backward()
     assert bool(model.net.head.weight.grad.any())
+
+
+class Difference(nn.Module):
+    """How far two images are apart."""
+
+    def forward(self, source: Tensor, images: Tensor, *pair: Tensor) -> Tensor:
+        return (images[:, 0] - images[:, 1]).abs().mean((1, 2))
+
+
+def test_a_critic_of_two_samples_sees_that_they_are_too_alike() -> None:
+    """L of a critic that measures distance is what two samples lack of the distance of a sample and the target."""
+    model, b = cgan(critic_samples=2), batch()
+    x, fake = model._fake(b, torch.Generator().manual_seed(0))
+    assert fake.shape == (3, 2, 16, 16)
+    within, target = Difference()(x, fake), 2 * b.target - 1
+    across = torch.stack([Difference()(x, torch.cat([fake[:, [k]], target], 1)) for k in (0, 1)])
+    loss = float(model.loss(b, torch.Generator().manual_seed(0), Difference()).detach())
+    possible = across.min(0).values.mean() - within.mean(), across.max(0).values.mean() - within.mean()
+    assert possible[0] - 1e-6 <= loss <= possible[1] + 1e-6
+    collapsed = float(across.mean().detach())
+    assert loss < collapsed  # which is what samples that are all the same would get
+
+
+def test_the_target_stands_in_either_place_beside_a_sample() -> None:
+    model, b = cgan(critic_samples=2), batch()
+    b = Batch(*(images.repeat(20, 1, 1, 1) for images in (b.source, b.target)), *(p.repeat(20) for p in PAIR))
+    fake = torch.zeros(60, 2, 16, 16) + torch.tensor([7.0, 8.0])[:, None, None]
+    real = model._real(b, fake, torch.Generator().manual_seed(0))
+    first = (real[:, 1] == 8).all(dim=(1, 2))
+    assert 15 < int(first.sum()) < 45
+    torch.testing.assert_close(real[first, 0], 2 * b.target[first, 0] - 1)
+    torch.testing.assert_close(real[~first, 1], 2 * b.target[~first, 0] - 1)
+    assert (real[~first, 0] == 7).all()
 
 
 def test_generator_and_critic_are_as_big_as_meant() -> None:

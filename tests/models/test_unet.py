@@ -78,3 +78,18 @@ def test_curve_starts_at_nothing_and_sees_one_pixel_at_a_time() -> None:
     differs = (net(changed, None, index, index + 1) - out).abs() > 1e-6
     assert differs.sum() == 1
     assert (net.curve(x, net._embed(None, index, index + 3)) - out).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("unshuffle", [1, 2])
+@pytest.mark.parametrize("context", [0, 3])
+def test_what_stays_the_same_is_convolved_once(unshuffle: int, context: int) -> None:
+    """One noisy channel, two that every sample and step share, and features: the stem's shares add up."""
+    torch.manual_seed(0)
+    net = randomise(UNet(in_channels=3, widths=(8, 16), groups=4, contrasts=0, context_channels=context,
+                         unshuffle=unshuffle))  # fmt: skip
+    image, time = torch.randn(2, 3, 16, 24), torch.randn(2)
+    features = torch.randn(2, context, 16 // unshuffle, 24 // unshuffle) if context else None
+    with torch.no_grad():
+        whole = net(image, time, context=features)
+        parts = net(image[:, :1], time, constant=net.stem_of(image[:, 1:], features))
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-5)

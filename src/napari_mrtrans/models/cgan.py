@@ -7,6 +7,12 @@ The latent vector z reaches the U-Net through conditional instance normalisation
 penalty is on the gradient with respect to the image alone (``partial``: the paper, Gulrajani et al. 2017, arXiv
 1704.00028; Adler & Öktem 2018) or to the source as well (``full``: Ray et al. 2023). With a ``mean_network``, g draws
 residuals around its mean (:mod:`.residual`); the critic sees whole images either way.
+
+One target for each source teaches little about how much targets of one source differ, and samples tend to collapse.
+With ``critic_samples`` of 2 (Adler & Öktem 2018, arXiv 1811.05910) the critic tells two samples from the target beside
+a sample, so samples that are too alike give themselves away:
+
+    L = E [ ½ d(x, y, g(x, z)) + ½ d(x, g(x, z), y) - d(x, g(x, z), g(x, z')) ]
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.critic import Critic
-from .base import VOCABULARY, Batch, Solve, to_signed
+from .base import VOCABULARY, Batch, Solve, integers, to_signed
 from .residual import Condition, ResidualModel
 
 
@@ -33,6 +39,7 @@ class CGAN(ResidualModel):
         critic_width: Channels of the critic at full resolution.
         critic_grid: Side of the critic's last feature map; 1/16 of the training crop.
         critic_steps: Critic updates for each generator update.
+        critic_samples: Images that the critic judges together: 1 (the paper), or 2 against collapse.
         penalty_weight: λ.
         penalty: ``partial`` or ``full``.
         conditional: Tell the networks the contrast pair.
@@ -49,6 +56,7 @@ class CGAN(ResidualModel):
         critic_width: int = 32,
         critic_grid: int = 8,
         critic_steps: int = 4,
+        critic_samples: Literal[1, 2] = 1,
         penalty_weight: float = 10.0,
         penalty: Literal["partial", "full"] = "partial",
         conditional: bool = True,
@@ -67,8 +75,9 @@ class CGAN(ResidualModel):
         )
         self.latent = latent
         self.smallest_crop = 16  # the critic pools to a sixteenth
-        self.critic_options = {"width": critic_width, "grid": critic_grid}
+        self.critic_options = {"width": critic_width, "grid": critic_grid, "images": critic_samples}
         self.critic_steps = critic_steps
+        self.critic_samples = critic_samples
         self.penalty_weight = penalty_weight
         self.full = penalty == "full"
 
@@ -89,17 +98,19 @@ class CGAN(ResidualModel):
         return Critic(**self.critic_options, contrasts=len(VOCABULARY) if self.conditional else 0)
 
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
-        """-E d(x, g(x, z))."""
+        """What of L depends on g."""
         assert critic is not None
         x, fake = self._fake(batch, generator)
-        score: Tensor = critic(x, fake, *_pair(batch))
-        return -score.mean()
+        score: Tensor = -critic(x, fake, *_pair(batch)).mean()
+        if self.critic_samples > 1:
+            score = score + critic(x, self._real(batch, fake, generator), *_pair(batch)).mean()
+        return score
 
     def critic_loss(self, critic: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """-L + λ · penalty."""
         with torch.no_grad():
             x, fake = self._fake(batch, generator)
-        real, pair = to_signed(batch.target), _pair(batch)
+        real, pair = self._real(batch, fake, generator), _pair(batch)
         epsilon = torch.rand((len(real), 1, 1, 1), generator=generator).to(real.device)
         mixed = epsilon * real + (1 - epsilon) * fake
         penalty = gradient_penalty(critic, x, mixed, pair, full=self.full)
@@ -107,10 +118,19 @@ class CGAN(ResidualModel):
         return loss
 
     def _fake(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Source and one generated target for each slice, in [-1, 1]."""
+        """Source and ``critic_samples`` generated targets (channels) for each slice, in [-1, 1]."""
         condition = self.condition(batch.source, *_pair(batch))
-        z = torch.randn((len(batch.source), self.latent), generator=generator).to(batch.source.device)
-        return condition.source, to_signed(self.generate(condition, z))
+        z = torch.randn((len(batch.source) * self.critic_samples, self.latent), generator=generator)
+        fake = self.generate(condition.repeat(self.critic_samples), z.to(batch.source.device))
+        return condition.source, to_signed(fake.reshape(-1, self.critic_samples, *fake.shape[-2:]))
+
+    def _real(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
+        """What the critic is to tell from ``fake``: the target, in place of one of the samples (either, by chance)."""
+        target = to_signed(batch.target)
+        if self.critic_samples == 1:
+            return target
+        first = integers(2, len(target), generator).bool().to(target.device)[:, None, None, None]
+        return torch.where(first, torch.cat([target, fake[:, 1:]], dim=1), torch.cat([fake[:, :1], target], dim=1))
 
 
 def _pair(batch: Batch) -> tuple[Tensor, Tensor]:

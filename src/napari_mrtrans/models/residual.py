@@ -9,7 +9,7 @@ steps, so the network that runs many times can be small.
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ class Condition:
     features: Tensor | None
     source_contrast: Tensor
     target_contrast: Tensor
+    #: Instead of ``features``: what :meth:`.UNet.stem_of` made of them and of the images.
+    stem: Tensor | None = None
 
     def repeat(self, n: int) -> Condition:
         """Each slice ``n`` times in a row."""
@@ -37,7 +39,7 @@ class Condition:
 
         source = self.source.repeat_interleave(n, dim=0)
         first, second = (c.repeat_interleave(n) for c in self.pair)
-        return Condition(source, rep(self.mean), rep(self.features), first, second)
+        return Condition(source, rep(self.mean), rep(self.features), first, second, rep(self.stem))
 
     @property
     def pair(self) -> tuple[Tensor, Tensor]:
@@ -104,6 +106,13 @@ class ResidualModel(Model, ABC):
             self.mean_net.eval()
             mean, features = self.mean_net.with_features(x, None, source_contrast, target_contrast)
         return Condition(x, mean.float(), features, source_contrast, target_contrast)
+
+    def with_stem(self, condition: Condition) -> Condition:
+        """The same for many runs of the network, which need not convolve it each time."""
+        if self.net.curve is not None:
+            return condition
+        stem = self.net.stem_of(torch.cat(condition.images, dim=1), condition.features)
+        return replace(condition, features=None, stem=stem)
 
     def encode(self, target: Tensor, condition: Condition) -> Tensor:
         """Target in [0, 1] to the variable that is sampled."""

@@ -59,8 +59,9 @@ class SigmaModel(ResidualModel):
 
     def run(self, scaled: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """The network on a ``scaled`` noisy variable (batch, 1, H, W), told ``time`` (batch,): float32."""
+        images = [scaled] if condition.stem is not None else [scaled, *condition.images]
         out: Tensor = self.net(
-            torch.cat([scaled, *condition.images], dim=1), time, *condition.pair, context=condition.features
+            torch.cat(images, dim=1), time, *condition.pair, context=condition.features, constant=condition.stem
         )
         return out.float()
 
@@ -95,7 +96,7 @@ class SigmaModel(ResidualModel):
     def sample(
         self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
     ) -> Tensor:
-        condition = self.condition(source, source_contrast, target_contrast).repeat(noise.shape[1])
+        condition = self.with_stem(self.condition(source, source_contrast, target_contrast)).repeat(noise.shape[1])
         clean = solve(self.denoiser(condition), noise.flatten(0, 1)[:, None])
         return self.decode(clean, condition).reshape(noise.shape)
 

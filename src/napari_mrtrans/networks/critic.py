@@ -1,4 +1,4 @@
-"""Critic of the conditional Wasserstein GAN: an image and its source to one number.
+"""Critic of the conditional Wasserstein GAN: an image (or two) and its source to one number.
 
 After Ray et al. 2022 (the paper's cGAN family): residual blocks with average pooling between them, layer normalisation,
 ELU, a dense head. No batch normalisation, since the gradient penalty needs each sample's own gradient.
@@ -34,11 +34,12 @@ class Critic(nn.Module):
         width: Channels at full resolution; doubled at each of two fourfold poolings.
         contrasts: Size of the contrast vocabulary; 0 = one pair.
         grid: Side of the feature map that the dense head sees, 1/16 of the training crop (larger ones are averaged).
+        images: How many images it judges together.
     """
 
-    def __init__(self, *, width: int = 32, contrasts: int = 4, grid: int = 8) -> None:
+    def __init__(self, *, width: int = 32, contrasts: int = 4, grid: int = 8, images: int = 1) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(2, width, 3, padding=1)
+        self.stem = nn.Conv2d(1 + images, width, 3, padding=1)
         self.source = nn.Embedding(contrasts, width) if contrasts else None
         self.target = nn.Embedding(contrasts, width) if contrasts else None
         self.body = nn.Sequential(
@@ -63,7 +64,8 @@ class Critic(nn.Module):
         source_contrast: Tensor | None = None,
         target_contrast: Tensor | None = None,
     ) -> Tensor:
-        """Both (batch, 1, H, W) in [-1, 1], sides multiples of 16; contrasts (batch,) int64. Returns (batch,)."""
+        """Source (batch, 1, H, W) and image (batch, images, H, W) in [-1, 1], sides multiples of 16; contrasts (batch,)
+        int64. Returns (batch,)."""
         h = self.stem(torch.cat([source, image], dim=1))
         if self.source is not None and self.target is not None:
             h = h + (self.source(source_contrast) + self.target(target_contrast))[:, :, None, None]

@@ -269,13 +269,27 @@ class UNet(nn.Module):
         *,
         context: Tensor | None = None,
         latent: Tensor | None = None,
+        constant: Tensor | None = None,
     ) -> Tensor:
         """(batch, in_channels, H, W) to (batch, out_channels, H, W).
 
         ``time`` is (batch,) float, ``source`` and ``target`` are (batch,) int64 contrast indices, ``latent`` is
-        (batch, latent).
+        (batch, latent). With what :meth:`stem_of` gave as ``constant``, ``image`` has the first channels only.
         """
-        return self.with_features(image, time, source, target, context=context, latent=latent)[0]
+        return self.with_features(image, time, source, target, context=context, latent=latent, constant=constant)[0]
+
+    def stem_of(self, images: Tensor, context: Tensor | None = None) -> Tensor:
+        """The stem's share of an image's last channels ``images`` (batch, channels, H, W) and of the ``context``.
+
+        What stays the same from step to step, and from sample to sample, need not be convolved again in each. Not for
+        networks with a curve.
+        """
+        h = self._stem_input(images, context)
+        return F.conv2d(h, self.stem.weight[:, -h.shape[1] :], self.stem.bias, padding=1)
+
+    def _stem_input(self, image: Tensor, context: Tensor | None) -> Tensor:
+        h = F.pixel_unshuffle(image, self.unshuffle) if self.unshuffle > 1 else image
+        return h if context is None else torch.cat([h, context], dim=1)
 
     def with_features(
         self,
@@ -286,11 +300,15 @@ class UNet(nn.Module):
         *,
         context: Tensor | None = None,
         latent: Tensor | None = None,
+        constant: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, and the last feature map (batch, feature_channels, H / unshuffle, W / unshuffle)."""
         embedding = self._embed(time, source, target)
-        h = F.pixel_unshuffle(image, self.unshuffle) if self.unshuffle > 1 else image
-        h = self.stem(h if context is None else torch.cat([h, context], dim=1))
+        h = self._stem_input(image, context)
+        if constant is None:
+            h = self.stem(h)
+        else:
+            h = F.conv2d(h, self.stem.weight[:, : h.shape[1]], None, padding=1) + constant
         skips = [h]
         for stage in self.down:
             h = stage(h, embedding, latent) if isinstance(stage, _Level) else stage(h)
