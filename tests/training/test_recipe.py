@@ -130,7 +130,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "name that is a path": ({"name": "../x"}, "name: "),
     "source without licence": ({"data": {"sources": [{"name": "x", "citation": "y"}]}}, "data.sources.0.licence"),
     "sampler": ({"sampler": {"steps": 0}}, "sampler.steps: "),
-    "centred around nothing": ({"model": "cgan", "options": {"centred": True}}, "centred needs a mean_checkpoint"),
 }
 
 

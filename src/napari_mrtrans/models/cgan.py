@@ -13,9 +13,6 @@ With ``critic_samples`` of 2 (Adler & Öktem 2018, arXiv 1811.05910) the critic 
 a sample, so samples that are too alike give themselves away:
 
     L = E [ ½ d(x, y, g(x, z)) + ½ d(x, g(x, z), y) - d(x, g(x, z), g(x, z')) ]
-
-A critic's opinion of the mean over z is far less sure than the regression's. ``centred`` residuals are odd in z,
-½ (g(x, z) - g(x, -z)), so that their mean is nothing and the mean of the samples μ(x).
 """
 
 from __future__ import annotations
@@ -45,7 +42,6 @@ class CGAN(ResidualModel):
         critic_samples: Images that the critic judges together: 1 (the paper), or 2 against collapse.
         penalty_weight: λ.
         penalty: ``partial`` or ``full``.
-        centred: Make residuals odd in z, at twice the cost; for models with a mean network.
         conditional: Tell the networks the contrast pair.
     """
 
@@ -63,7 +59,6 @@ class CGAN(ResidualModel):
         critic_samples: Literal[1, 2] = 1,
         penalty_weight: float = 10.0,
         penalty: Literal["partial", "full"] = "partial",
-        centred: bool = False,
         conditional: bool = True,
     ) -> None:
         super().__init__(
@@ -85,19 +80,12 @@ class CGAN(ResidualModel):
         self.critic_samples = critic_samples
         self.penalty_weight = penalty_weight
         self.full = penalty == "full"
-        self.centred = centred
 
     def generate(self, condition: Condition, z: Tensor) -> Tensor:
-        """Samples in [0, 1]: (batch, latent) to (batch, 1, H, W)."""
-        out = self._run(condition, z)
-        if self.centred:
-            out = (out - self._run(condition, -z)) / 2
-        return self.decode(out, condition)
-
-    def _run(self, condition: Condition, z: Tensor) -> Tensor:
+        """g(x, z) in [0, 1]: (batch, latent) to (batch, 1, H, W)."""
         images = torch.cat(condition.images, dim=1)
         out: Tensor = self.net(images, None, *condition.pair, context=condition.features, latent=z)
-        return out.float()
+        return self.decode(out.float(), condition)
 
     def sample(
         self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve

@@ -162,8 +162,6 @@ class Recipe(_Strict):
             raise ValueError("mean_checkpoint is for model: flow, ncsn, ddpm or cgan")
         if self.restyle and self.mean_checkpoint is None:
             raise ValueError("restyle needs a mean_checkpoint")
-        if self.options.get("centred") and self.mean_checkpoint is None:
-            raise ValueError("options.centred needs a mean_checkpoint, around which the samples lie")
         return self
 
     @property
