@@ -35,9 +35,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors").path
 
 
-def start(data: Path, checkpoint: Path, out: Path) -> subprocess.Popen[str]:
+def start(data: Path, checkpoint: Path, out: Path, steps: int = STEPS) -> subprocess.Popen[str]:
     """``napari-mrtrans cohort`` with two workers, in a process group of its own."""
-    words = ["cohort", data, "--to", "T2", "--model", checkpoint, "-n", N, "--steps", STEPS, "-o", out, "--workers", 2]
+    words = ["cohort", data, "--to", "T2", "--model", checkpoint, "-n", N, "--steps", steps, "-o", out, "--workers", 2]
     code = f"import sys; sys.argv = {['napari-mrtrans', *map(str, words)]}; from napari_mrtrans.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -113,7 +113,7 @@ def test_killed_workers_and_a_killed_run_cost_nothing_but_what_they_were_at(
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_summary_and_nothing_half_done(data: Path, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run = start(data, checkpoint, out)
+    run = start(data, checkpoint, out, steps=20 * STEPS)  # not over before it is interrupted
     until(lambda: records(out), run)
     left = psutil.Process(run.pid).children(recursive=True)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
