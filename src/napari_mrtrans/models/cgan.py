@@ -91,8 +91,12 @@ class CGAN(ResidualModel):
         self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
     ) -> Tensor:
         del solve
-        condition = self.condition(source, source_contrast, target_contrast).repeat(noise.shape[1])
-        return self.generate(condition, noise.flatten(0, 1)).reshape(*noise.shape[:2], *source.shape[-2:])
+        return self._samples(self.condition(source, source_contrast, target_contrast), noise)
+
+    def _samples(self, condition: Condition, z: Tensor) -> Tensor:
+        """(batch, samples, latent) to (batch, samples, H, W)."""
+        images = self.generate(condition.repeat(z.shape[1]), z.flatten(0, 1))
+        return images.reshape(*z.shape[:2], *images.shape[-2:])
 
     def make_critic(self) -> Critic:
         return Critic(**self.critic_options, contrasts=len(VOCABULARY) if self.conditional else 0)
@@ -120,9 +124,8 @@ class CGAN(ResidualModel):
     def _fake(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Source and ``critic_samples`` generated targets (channels) for each slice, in [-1, 1]."""
         condition = self.condition(batch.source, *_pair(batch))
-        z = torch.randn((len(batch.source) * self.critic_samples, self.latent), generator=generator)
-        fake = self.generate(condition.repeat(self.critic_samples), z.to(batch.source.device))
-        return condition.source, to_signed(fake.reshape(-1, self.critic_samples, *fake.shape[-2:]))
+        z = torch.randn((len(batch.source), self.critic_samples, self.latent), generator=generator)
+        return condition.source, to_signed(self._samples(condition, z.to(batch.source.device)))
 
     def _real(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
         """What the critic is to tell from ``fake``: the target, in place of one of the samples (either, by chance)."""

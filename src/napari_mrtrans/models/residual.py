@@ -9,7 +9,7 @@ steps, so the network that runs many times can be small.
 from __future__ import annotations
 
 from abc import ABC
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -106,13 +106,6 @@ class ResidualModel(Model, ABC):
             self.mean_net.eval()
             mean, features = self.mean_net.with_features(x, None, source_contrast, target_contrast)
         return Condition(x, mean.float(), features, source_contrast, target_contrast)
-
-    def with_stem(self, condition: Condition) -> Condition:
-        """The same for many runs of the network, which need not convolve it each time."""
-        if self.net.curve is not None:
-            return condition
-        stem = self.net.stem_of(torch.cat(condition.images, dim=1), condition.features)
-        return replace(condition, features=None, stem=stem)
 
     def encode(self, target: Tensor, condition: Condition) -> Tensor:
         """Target in [0, 1] to the variable that is sampled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -56,6 +57,13 @@ class SigmaModel(ResidualModel):
         if condition.mean is None:
             return y.clamp(-1, 1)
         return torch.minimum(torch.maximum(y, (-1 - condition.mean) / self.scale), (1 - condition.mean) / self.scale)
+
+    def with_stem(self, condition: Condition) -> Condition:
+        """The same for many runs of the network, which need not convolve it each time."""
+        if self.net.curve is not None:
+            return condition
+        stem = self.net.stem_of(torch.cat(condition.images, dim=1), condition.features)
+        return replace(condition, features=None, stem=stem)
 
     def run(self, scaled: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """The network on a ``scaled`` noisy variable (batch, 1, H, W), told ``time`` (batch,): float32."""
