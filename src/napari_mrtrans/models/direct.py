@@ -8,20 +8,47 @@ its own certainty.
 How strong the contrast of a target came out is a matter of the scanner and its settings, which the source does not
 tell. With few training sessions a network learns to recognise them and to repeat their contrast, and carries that over
 to new ones. So the loss can give every training session a gain and an offset of its own for each target contrast,
-centred over the sessions (a random effect: g_s f(x) + o_s), learned with the network and not used afterwards: what
-the network itself answers is then the sessions' average contrast. Phantoms have effects too, but count for the average
-of a contrast only where no scan shows it.
+centred over the sessions (a random effect), learned with the network and not used afterwards: what the network itself
+answers is then the sessions' average contrast. Phantoms have effects too, but count for the average of a contrast only
+where no scan shows it. Normalisation puts the brain's median m at the same value in every scan, so scanners differ in
+contrast about that point:
+
+    f_s(x) = m + exp(g_s) (f(x) - m) + o_s
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..contrasts import Contrast
+from ..intensity import HEADROOM
 from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit, unet
+
+#: What session effects leave where it is: the brain's median, or (files made before 2026-11-26) black.
+Pivot = Literal["median", "zero"]
+
+
+def with_effects(image: Tensor, effects: Tensor, pivot: Tensor) -> Tensor:
+    """``pivot + exp(g) (image - pivot) + o`` of an image (batch, 1, H, W) in [0, 1].
+
+    Args:
+        image: The sessions' average contrast.
+        effects: (batch, 2): g and o.
+        pivot: (batch,) in [0, 1].
+    """
+    log_gain, offset = effects.T.reshape(2, -1, 1, 1, 1)
+    middle = pivot.reshape(-1, 1, 1, 1)
+    return middle + log_gain.exp() * (image - middle) + offset
+
+
+def without_effects(image: Tensor, effects: Tensor, pivot: Tensor) -> Tensor:
+    """Undoes :func:`with_effects`."""
+    log_gain, offset = effects.T.reshape(2, -1, 1, 1, 1)
+    middle = pivot.reshape(-1, 1, 1, 1)
+    return middle + (image - offset - middle) / log_gain.exp()
 
 
 class Direct(Model):
@@ -31,6 +58,7 @@ class Direct(Model):
         network: U-Net options or the name of a preset.
         sessions: Training sessions that get a gain and an offset of their own; 0 = the plain loss.
         averaged: By contrast, the numbers of the sessions whose effects average to nothing; default: all.
+        pivot: See :data:`Pivot`.
         conditional: Tell the network the contrast pair.
     """
 
@@ -42,6 +70,7 @@ class Direct(Model):
         network: dict[str, Any] | str,
         sessions: int = 0,
         averaged: dict[str, list[int]] | None = None,
+        pivot: Pivot = "zero",
         conditional: bool = True,
     ) -> None:
         super().__init__()
@@ -49,6 +78,7 @@ class Direct(Model):
         self.net = unet(network, conditional=conditional, in_channels=1, out_channels=1, time=False)
         self.effects = nn.Parameter(torch.zeros(sessions, len(VOCABULARY), 2)) if sessions else None
         self.averaged = averaged or {}
+        self.pivots = [1 / HEADROOM[contrast] if pivot == "median" else 0.0 for contrast in VOCABULARY]
 
     @property
     def multiple(self) -> int:
@@ -81,8 +111,9 @@ class Direct(Model):
     def _as_in_session(self, predicted: Tensor, batch: Batch) -> Tensor:
         """The prediction in [-1, 1] with each session's own gain and offset inside the head."""
         effects = self.centred_effects()[batch.session, batch.target_contrast]
-        log_gain, offset = effects.T.reshape(2, -1, 1, 1, 1)
-        return to_signed(log_gain.exp() * to_unit(predicted) + offset * (batch.source > 0))
+        pivot = torch.tensor(self.pivots, device=predicted.device)[batch.target_contrast]
+        styled = with_effects(to_unit(predicted), effects, pivot)
+        return torch.where(batch.source > 0, to_signed(styled), predicted)
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         given = {name: value for name, value in state.items() if name != "effects"}

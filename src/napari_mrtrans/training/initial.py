@@ -38,7 +38,7 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     """
     options = {**recipe.options, "conditional": recipe.conditional}
     if recipe.session_effects:
-        options |= {"sessions": len(source.sessions), "averaged": _averaged(source)}
+        options |= {"sessions": len(source.sessions), "averaged": _averaged(source), "pivot": "median"}
     mean = None if recipe.mean_checkpoint is None else load_checkpoint(recipe.mean_checkpoint)
     direct = None if mean is None else mean.build()
     restyle = None
@@ -73,7 +73,7 @@ def _restyle(direct: Direct, mean: Checkpoint, source: Source) -> Restyle:
         raise RecipeError(f"restyle: '{mean.name}' was trained without session_effects.")
     if mean.card.splits.get("train") != [session.name for session in source.sessions]:
         raise RecipeError(f"restyle: '{mean.name}' was trained on other sessions than this recipe's.")
-    return Restyle(direct.centred_effects(), direct.counted())
+    return Restyle(direct.centred_effects(), direct.counted(), direct.pivots)
 
 
 def _averaged(source: Source) -> dict[str, list[int]]:

@@ -118,6 +118,7 @@ def train(
         files = {part: [s for s in source.sessions if isinstance(s, Session)] for part, source in splits.items()}
         write_splits(out, files)
     held = fixed_slices(splits["validation"], recipe.pairs, recipe.validation_slices, raw.multiple)
+    seen = fixed_slices(splits["train"].scans(), recipe.pairs, recipe.validation_slices, raw.multiple)
     board = _board(out) if fabric.is_global_zero else None
     began = saved = time.monotonic()
     finished = True
@@ -158,6 +159,9 @@ def train(
                 board.add_scalar(f"train/{name}", value, step)
         if step % recipe.validate_every == 0 and held and fabric.is_global_zero:
             metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler)
+            if raw.deterministic and seen:  # where this stops rising, more of the same training is no use
+                on_seen = validate(_averaged(ema), seen, fabric.device, None, step, recipe.sampler)
+                metrics["psnr_training"] = on_seen["psnr"]
             say(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
         if now - saved > 60 * recipe.checkpoint_minutes and fabric.is_global_zero:
             save_state(out / STATE, recipe, step, parts)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..models import Batch
 from ..models.base import normal
+from ..models.direct import with_effects, without_effects
 
 
 class Restyle:
@@ -23,9 +24,11 @@ class Restyle:
     Args:
         effects: (sessions, contrasts, 2): log gain and offset in [0, 1] units, as ``Direct`` learned and centred them.
         counted: (sessions, contrasts): whose covariance is drawn from.
+        pivots: What the gain leaves where it is, for each contrast, in [0, 1] units.
     """
 
-    def __init__(self, effects: Tensor, counted: Tensor) -> None:
+    def __init__(self, effects: Tensor, counted: Tensor, pivots: list[float]) -> None:
+        self.pivots = pivots
         self.effects = effects.detach().float()
         self.spread = self.effects * (counted / counted.sum(dim=0).clamp(min=1).sqrt())[:, :, None]
 
@@ -35,7 +38,6 @@ class Restyle:
         own = self.effects.to(batch.target.device)[batch.session, batch.target_contrast]
         weights = normal((len(own), len(self.effects)), generator).to(own.device)
         drawn = torch.einsum("bs,sbe->be", weights, self.spread.to(own.device)[:, batch.target_contrast])
-        (own_gain, own_offset), (gain, offset) = (e.T.reshape(2, -1, 1, 1, 1) for e in (own, drawn))
-        average = (batch.target - own_offset) / own_gain.exp()
-        restyled = (gain.exp() * average + offset).clamp(0, 1)
+        pivot = torch.tensor(self.pivots, device=own.device)[batch.target_contrast]
+        restyled = with_effects(without_effects(batch.target, own, pivot), drawn, pivot).clamp(0, 1)
         return replace(batch, target=torch.where(batch.target > 0, restyled, batch.target))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,10 @@ class Source:
 
     def __getitem__(self, index: int) -> Decoded:
         return _open(self.sessions[index], self.spacing, self.cache)
+
+    def scans(self) -> Source:
+        """The same without phantoms."""
+        return replace(self, sessions=tuple(s for s in self.sessions if not isinstance(s, Phantom)))
 
 
 _open = lru_cache(maxsize=4096)(decode)
