@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_mrtrans as mt
-from napari_mrtrans.contrasts import Contrast
-from napari_mrtrans.intensity import clean, head_mask
+from napari_mrtrans.datasets.raw import sessions_to_prepare
+from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.prepare.brain import BrainError, brain_mask
 from napari_mrtrans.prepare.images import resample
 from napari_mrtrans.prepare.register import register
-from napari_mrtrans.prepare.sessions import find_sessions
 from napari_mrtrans.prepare.tools import TOOLS, extract
-from napari_mrtrans.training.data.raw import sessions_to_prepare
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.intensity import clean, head_mask
 
 #: Intensity of fluid and scalp as multiples of the brain's median.
 SHELL = {Contrast.T1: (0.3, 1.6), Contrast.T2: (2.2, 1.3), Contrast.FLAIR: (0.2, 0.9)}

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import napari_mrtrans as mt
 
-COMMAND = "from napari_mrtrans.cli import main; main()"
+COMMAND = "from napari_mrtrans.cli.main import main; main()"
 
 
 def make_folder(root: Path, scans: int, given: Path | None) -> Path:

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import napari_mrtrans as mt
-from napari_mrtrans.contrasts import Contrast
-from napari_mrtrans.intensity import clean, head_mask
+from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.prepare.register import RegistrationError, register
-from napari_mrtrans.prepare.sessions import find_sessions
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.intensity import clean, head_mask
 
 MOST_MM, MOST_DEGREES, GOAL_MM = 30.0, 20.0, 1.0
 

@@ -11,9 +11,9 @@ from screenshot import wait_for
 if TYPE_CHECKING:
     import napari
 
-    from napari_mrtrans.widgets.compare import CompareWidget
-    from napari_mrtrans.widgets.lesion import LesionWidget
-    from napari_mrtrans.widgets.transform import TransformWidget
+    from napari_mrtrans.widgets.compare.dock import CompareWidget
+    from napari_mrtrans.widgets.lesion.dock import LesionWidget
+    from napari_mrtrans.widgets.transform.dock import TransformWidget
 
 End = Callable[[], None]
 PLUGIN = "napari-mrtrans"
@@ -40,10 +40,10 @@ def _sample(viewer: napari.Viewer) -> TransformWidget:
 
 def _phantom(viewer: napari.Viewer) -> np.ndarray:
     """T1 and T2 of a simulated brain with lesions, the largest of them on screen; the lesions, (S, A, R)."""
-    from napari_mrtrans.contrasts import Contrast
-    from napari_mrtrans.training.data.phantom import phantom_subject
-    from napari_mrtrans.training.recipe import PhantomOptions
-    from napari_mrtrans.volume import Volume
+    from napari_mrtrans.datasets.phantom import phantom_subject
+    from napari_mrtrans.datasets.phantom_options import PhantomOptions
+    from napari_mrtrans.scan.contrasts import Contrast
+    from napari_mrtrans.scan.volume import Volume
     from napari_mrtrans.widgets.sample_data import layer_of
 
     subject = phantom_subject(5, 0, PhantomOptions(lesions=1.0, tumours=0.0, max_slice_mm=1.0))

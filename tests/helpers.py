@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mrtrans.checkpoint import Card, Checkpoint, Grid, Intensity, SamplerDefaults, read_checkpoint
-from napari_mrtrans.contrasts import Contrast, Pair
-from napari_mrtrans.intensity import HEADROOM
+from napari_mrtrans.checkpoints.checkpoint import Card, Checkpoint, Grid, Intensity, SamplerDefaults, read_checkpoint
+from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.scan.intensity import HEADROOM
 
 PAIRS = [
     Pair(a, b)
@@ -69,7 +69,7 @@ def tiny_checkpoint(
     **card: object,
 ) -> Checkpoint:
     """Write an untrained checkpoint that serves ``pairs`` (default: all six of T1, T2, FLAIR)."""
-    from napari_mrtrans.checkpoint import write_checkpoint
+    from napari_mrtrans.checkpoints.checkpoint import write_checkpoint
 
     model, options = tiny_model(family, seed)
     document = {
@@ -106,7 +106,7 @@ def planted_row(method: str, pair: str = "T1→T2", subject: str = "sub-1", **fi
     """A row of the evaluation whose figures are 0.5 unless they are given."""
     from dataclasses import MISSING, fields
 
-    from napari_mrtrans.training.measure import Row
+    from napari_mrtrans.evaluation.measure import Row
 
     plain = {f.name: 0.5 for f in fields(Row) if f.default is MISSING}
     return Row(**plain | {"method": method, "pair": pair, "subject": subject, "slices": 11} | figures)

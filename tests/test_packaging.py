@@ -114,8 +114,8 @@ def test_top_level_links_lead_into_the_package(link: str) -> None:
 def test_entry_points() -> None:
     points = {(point.group, point.name): point.value for point in distribution("napari-mrtrans").entry_points}
     assert points == {
-        ("console_scripts", "napari-mrtrans"): "napari_mrtrans.cli:main",
-        ("console_scripts", "napari-mrtrans-train"): "napari_mrtrans.training.cli:main",
+        ("console_scripts", "napari-mrtrans"): "napari_mrtrans.cli.main:main",
+        ("console_scripts", "napari-mrtrans-train"): "napari_mrtrans.cli.train:main",
         ("napari.manifest", "napari-mrtrans"): "napari_mrtrans:napari.yaml",
     }
 
@@ -151,9 +151,9 @@ HEAVY = (
     "code",
     [
         "import napari_mrtrans",
-        "import napari_mrtrans.library; napari_mrtrans.list_checkpoints()",
-        "from napari_mrtrans.cli import main; sys.argv = ['napari-mrtrans', '--help']; main()",
-        "from napari_mrtrans.training.cli import main; sys.argv = ['napari-mrtrans-train', '--help']; main()",
+        "import napari_mrtrans.checkpoints.library; napari_mrtrans.list_checkpoints()",
+        "from napari_mrtrans.cli.main import main; sys.argv = ['napari-mrtrans', '--help']; main()",
+        "from napari_mrtrans.cli.train import main; sys.argv = ['napari-mrtrans-train', '--help']; main()",
     ],
     ids=["import", "list_checkpoints", "help", "train-help"],
 )

@@ -16,37 +16,38 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Contrast": "contrasts",
-    "Pair": "contrasts",
-    "guess_contrast": "contrasts",
+    "Contrast": "scan.contrasts",
+    "Pair": "scan.contrasts",
+    "guess_contrast": "scan.contrasts",
     "MrtransError": "errors",
-    "Volume": "volume",
-    "Checkpoint": "checkpoint",
-    "list_checkpoints": "library",
-    "load_checkpoint": "library",
-    "checkpoints_for": "library",
-    "stream": "streaming",
-    "transform": "whole_volume",
-    "SliceUpdate": "streaming",
-    "Ensemble": "ensemble",
-    "sample_volume": "sample",
-    "lesion_report": "lesion",
-    "LesionReport": "lesion",
+    "Volume": "scan.volume",
+    "Checkpoint": "checkpoints.checkpoint",
+    "list_checkpoints": "checkpoints.library",
+    "load_checkpoint": "checkpoints.library",
+    "checkpoints_for": "checkpoints.library",
+    "stream": "transformation.streaming",
+    "transform": "transformation.whole_volume",
+    "SliceUpdate": "transformation.streaming",
+    "Ensemble": "transformation.ensemble",
+    "sample_volume": "scan.sample",
+    "lesion_report": "lesion.measure",
+    "LesionReport": "lesion.measure",
 }
-_MODULES = ("metrics", "intensity")
+_MODULES = {"metrics": "metrics", "intensity": "scan.intensity"}
 
 if TYPE_CHECKING:
-    from . import intensity, metrics
-    from .checkpoint import Checkpoint
-    from .contrasts import Contrast, Pair, guess_contrast
-    from .ensemble import Ensemble
+    from . import metrics
+    from .checkpoints.checkpoint import Checkpoint
+    from .checkpoints.library import checkpoints_for, list_checkpoints, load_checkpoint
     from .errors import MrtransError
-    from .lesion import LesionReport, lesion_report
-    from .library import checkpoints_for, list_checkpoints, load_checkpoint
-    from .sample import sample_volume
-    from .streaming import SliceUpdate, stream
-    from .volume import Volume
-    from .whole_volume import transform
+    from .lesion.measure import LesionReport, lesion_report
+    from .scan import intensity
+    from .scan.contrasts import Contrast, Pair, guess_contrast
+    from .scan.sample import sample_volume
+    from .scan.volume import Volume
+    from .transformation.ensemble import Ensemble
+    from .transformation.streaming import SliceUpdate, stream
+    from .transformation.whole_volume import transform
 
 __all__ = [
     "Checkpoint",
@@ -72,7 +73,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f".{name}", __name__)
+        return import_module(f".{_MODULES[name]}", __name__)
     if name in _HOMES:
         value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         globals()[name] = value

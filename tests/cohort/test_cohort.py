@@ -17,13 +17,13 @@ import pytest
 
 import napari_mrtrans as mt
 from helpers import bids_folder, head, save_nifti, tiny_checkpoint
-from napari_mrtrans import cli
-from napari_mrtrans.checkpoint import Checkpoint
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.cli import main as cli
 from napari_mrtrans.cohort.page import page
 from napari_mrtrans.cohort.plan import Order, Settings, find_scans
 from napari_mrtrans.cohort.summary import Ledger, Row
 from napari_mrtrans.cohort.work import work
-from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.scan.contrasts import Contrast
 
 SHAPE = (20, 24, 8)
 Run = Callable[..., tuple[int, str, str]]

@@ -38,7 +38,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(data: Path, checkpoint: Path, out: Path, steps: int = STEPS) -> subprocess.Popen[str]:
     """``napari-mrtrans cohort`` with two workers, in a process group of its own."""
     words = ["cohort", data, "--to", "T2", "--model", checkpoint, "-n", N, "--steps", steps, "-o", out, "--workers", 2]
-    code = f"import sys; sys.argv = {['napari-mrtrans', *map(str, words)]}; from napari_mrtrans.cli import main; main()"
+    argv = ["napari-mrtrans", *map(str, words)]
+    code = f"import sys; sys.argv = {argv}; from napari_mrtrans.cli import main; main.main()"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -138,7 +139,7 @@ def test_a_scan_that_kills_its_workers_fails_alone(
     from napari_mrtrans.cohort import cluster
     from napari_mrtrans.cohort.plan import Order, Scan, Settings, find_scans
     from napari_mrtrans.cohort.work import Outcome
-    from napari_mrtrans.contrasts import Contrast
+    from napari_mrtrans.scan.contrasts import Contrast
 
     def deadly(scan: Scan, order: Order, key: str) -> Outcome:  # nested, so that it is sent by value
         import os

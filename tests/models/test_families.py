@@ -7,8 +7,8 @@ import torch
 
 from helpers import TINY, tiny_model
 from napari_mrtrans.models import CGAN, Batch, Direct, Flow, Model, build
+from napari_mrtrans.models.samplers import dpm_solver_pp_2m, log_sigmas
 from napari_mrtrans.networks.unet import PRESETS
-from napari_mrtrans.samplers import dpm_solver_pp_2m, log_sigmas
 
 
 def batch(n: int = 4, size: int = 16) -> Batch:

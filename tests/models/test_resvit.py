@@ -9,14 +9,21 @@ from scipy import ndimage, special
 from torch.nn import functional as F
 
 from helpers import PAIRS
-from napari_mrtrans.checkpoint import Card, Grid, Intensity, SamplerDefaults, read_checkpoint, write_checkpoint
+from napari_mrtrans.checkpoints.checkpoint import (
+    Card,
+    Grid,
+    Intensity,
+    SamplerDefaults,
+    read_checkpoint,
+    write_checkpoint,
+)
 from napari_mrtrans.errors import RecipeError
-from napari_mrtrans.intensity import HEADROOM
 from napari_mrtrans.models import Batch, ResViT, build
 from napari_mrtrans.models.base import VOCABULARY
 from napari_mrtrans.models.resvit import load_vit_npz
 from napari_mrtrans.networks.art import ResViTGenerator
 from napari_mrtrans.networks.patch import PatchCritic
+from napari_mrtrans.scan.intensity import HEADROOM
 
 SMALL = {
     "width": 4,

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mrtrans.contrasts import Contrast
-from napari_mrtrans.volume import Volume
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.volume import Volume
 
 #: What a T1-like shade looks like in another contrast: fluid bright, white matter darker than grey, fat bright.
 T2_OF_T1 = ([0.0, 0.06, 0.3, 0.6, 0.9, 1.0], [0.0, 0.1, 1.0, 0.6, 0.4, 0.7])

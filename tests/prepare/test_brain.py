@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.prepare import tools, whole_head
 from napari_mrtrans.prepare.bias import log_bias, remove_bias
 from napari_mrtrans.prepare.brain import BrainError, brain_mask, refine
 from napari_mrtrans.prepare.whole_head import fit_for_models, prepare_volume
-from napari_mrtrans.volume import Volume
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.volume import Volume
 from prepare.heads import dice, head, motion
 
 

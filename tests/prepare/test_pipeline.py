@@ -11,16 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers import save_nifti
-from napari_mrtrans.cli import app
-from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.cli.main import app
+from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.intensity import HEADROOM
 from napari_mrtrans.prepare import pipeline, whole_head
 from napari_mrtrans.prepare.images import working_image
 from napari_mrtrans.prepare.pipeline import Options, prepare_session
 from napari_mrtrans.prepare.register import Registration
-from napari_mrtrans.prepare.sessions import find_sessions
-from napari_mrtrans.volume import Volume
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.intensity import HEADROOM
+from napari_mrtrans.scan.volume import Volume
 from prepare.heads import head, motion
 
 
@@ -44,7 +44,7 @@ def prepare(folder: Path, *more: str) -> tuple[int, str]:
 
 
 def test_a_session_comes_out_on_one_grid_and_is_read_for_training(session: Path) -> None:
-    from napari_mrtrans.training.data.readers import read_folder
+    from napari_mrtrans.datasets.readers import read_folder
 
     status, said = prepare(session, str(session / "raw"), "--mask", str(session / "mask.nii.gz"))
     assert status == 0, said

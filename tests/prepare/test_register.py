@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.prepare.images import affine_of, resample, to_array, to_image, to_transform
 from napari_mrtrans.prepare.match import nmi
 from napari_mrtrans.prepare.register import LEAST_EDGES, Registration, RegistrationError, register
-from napari_mrtrans.volume import Volume
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.volume import Volume
 from prepare.heads import head, motion
 
 OBLIQUE = motion((20, -10, 30), (5, 6, 7)) @ np.diag([-2.0, 1.5, 3.0, 1.0])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from helpers import RAS, head
+from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.prepare.sessions import find_sessions
 from napari_mrtrans.prepare.whole_head import GIVEN, STRIPPED, fit_for_models, prepare_volume
-from napari_mrtrans.volume import Volume
+from napari_mrtrans.scan.volume import Volume
 
 
 def test_a_stripped_brain_is_left_as_it_is(tmp_path: Path) -> None:

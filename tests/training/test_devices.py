@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers import TINY, bids_folder
-from napari_mrtrans.checkpoint import read_checkpoint
+from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.models.base import SharedGenerator, integers, normal, uniform
 from napari_mrtrans.training.loop import train
 from napari_mrtrans.training.recipe import Recipe

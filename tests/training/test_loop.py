@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from helpers import OPTIONS, TINY, bids_folder, tiny_checkpoint
-from napari_mrtrans.checkpoint import read_checkpoint
+from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
+from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
-from napari_mrtrans.training.data.slices import Source
 from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.recipe import Augmentation, Recipe
 from napari_mrtrans.training.setup import open_splits
@@ -153,7 +153,7 @@ def test_training_learns_a_known_mapping(splits: dict[str, Source], tmp_path: Pa
 def test_residual_models_carry_the_direct_network_they_refine(
     splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
-    from napari_mrtrans.contrasts import Pair
+    from napari_mrtrans.scan.contrasts import Pair
 
     monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
     pairs = [Pair.parse("T1->T2"), Pair.parse("T2->T1")]

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from napari_mrtrans.contrasts import Contrast, Pair
+from napari_mrtrans.checkpoints.library import list_checkpoints
+from napari_mrtrans.datasets.readers import READERS
 from napari_mrtrans.errors import RecipeError
-from napari_mrtrans.library import list_checkpoints
 from napari_mrtrans.models import FAMILIES
-from napari_mrtrans.training.data.readers import READERS
+from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.training.recipe import Stage, list_recipes, load_recipe
 from napari_mrtrans.training.setup import check_model
 

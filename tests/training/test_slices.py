@@ -8,20 +8,15 @@ import torch
 from scipy import ndimage
 
 from helpers import bids_folder
-from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError
-from napari_mrtrans.intensity import HEADROOM
-from napari_mrtrans.training.data.slices import (
-    Source,
-    TrainingSlices,
-    batches,
-    change_gamma,
-    fixed_slices,
-    random_crop,
-    smooth_field,
-)
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.intensity import HEADROOM
+from napari_mrtrans.training.augment import change_gamma, random_crop, smooth_field
 from napari_mrtrans.training.recipe import Augmentation, Recipe, Stage
 from napari_mrtrans.training.setup import open_splits
+from napari_mrtrans.training.slices import TrainingSlices, batches
+from napari_mrtrans.training.validation import fixed_slices
 
 STILL = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields, 0))
 
@@ -131,7 +126,7 @@ def test_marked_slices_can_be_left_out(tmp_path: Path) -> None:
     nib.Nifti1Image(mask, np.eye(4)).to_filename(folder / "sub-00_label-lesion_mask.nii.gz")
     chosen = recipe(data={"exclude_masked": True})
     splits, _ = open_splits(chosen, root, tmp_path / "cache")
-    from napari_mrtrans.training.data.slices import slice_weights
+    from napari_mrtrans.training.slices import slice_weights
 
     weights = slice_weights(splits["train"][0], chosen)
     assert weights[:10].sum() == 0

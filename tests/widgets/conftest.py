@@ -15,11 +15,13 @@ from napari._vispy.layers.base import VispyBaseLayer
 from qtpy.QtCore import QObject, Qt, QThreadPool, QTimer
 from safetensors.numpy import save_file
 
-from napari_mrtrans import library, paths
-from napari_mrtrans.checkpoint import CARD_KEY
-from napari_mrtrans.streaming import SliceUpdate
-from napari_mrtrans.widgets import last_used, worker
-from napari_mrtrans.widgets.transform import TransformWidget
+from napari_mrtrans import paths
+from napari_mrtrans.checkpoints import library
+from napari_mrtrans.checkpoints.checkpoint import CARD_KEY
+from napari_mrtrans.transformation.streaming import SliceUpdate
+from napari_mrtrans.widgets import last_used
+from napari_mrtrans.widgets.transform import worker
+from napari_mrtrans.widgets.transform.dock import TransformWidget
 
 SHAPE = (12, 20, 16)
 
@@ -158,7 +160,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, checkpoints: Path) -> FakeEngine:
 def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every line the dock passes to napari's ``show_error``."""
     lines: list[str] = []
-    monkeypatch.setattr("napari_mrtrans.widgets.transform.show_error", lines.append)
+    monkeypatch.setattr("napari_mrtrans.widgets.transform.dock.show_error", lines.append)
     return lines
 
 

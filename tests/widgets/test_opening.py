@@ -13,7 +13,7 @@ from napari.settings import get_settings
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
-from napari_mrtrans.contrasts import Contrast
+from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.widgets.source import layer_affine
 from napari_mrtrans.widgets.state import DockState
 

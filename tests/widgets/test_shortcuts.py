@@ -10,9 +10,9 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 
-from napari_mrtrans.widgets.form import SliceRange
 from napari_mrtrans.widgets.shortcuts import KEYS
 from napari_mrtrans.widgets.state import DockState
+from napari_mrtrans.widgets.transform.form import SliceRange
 
 CTRL, ALT, SHIFT = (getattr(Qt.KeyboardModifier, f"{name}Modifier") for name in ("Control", "Alt", "Shift"))
 

@@ -10,8 +10,8 @@ from qtpy.QtGui import QColor
 
 from napari_mrtrans.widgets.layers import RunningQuantile
 from napari_mrtrans.widgets.plots import CURVE, MARK, SlicePlot
-from napari_mrtrans.widgets.progress import Countdown, clock
 from napari_mrtrans.widgets.state import DockState
+from napari_mrtrans.widgets.transform.progress import Countdown, clock
 
 
 def test_manifest_is_valid_and_its_commands_exist() -> None:

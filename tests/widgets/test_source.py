@@ -11,8 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari_nifti import napari_get_reader
 
-from napari_mrtrans.contrasts import Contrast
 from napari_mrtrans.errors import VolumeError
+from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.widgets.sample_data import icbm152
 from napari_mrtrans.widgets.source import (
     LayerSource,
@@ -168,7 +168,7 @@ def test_slice_outside_a_layer_is_clipped() -> None:
 
 
 def test_sample_lies_as_napari_nifti_would_lay_it(tmp_path: Path) -> None:
-    from napari_mrtrans.sample import sample_volume
+    from napari_mrtrans.scan.sample import sample_volume
 
     volume = sample_volume()
     path = tmp_path / "icbm152_T1w.nii.gz"

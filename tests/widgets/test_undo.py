@@ -8,7 +8,7 @@ from napari.layers import Labels
 from qtpy.QtCore import Qt
 
 from napari_mrtrans.widgets.layers import KeepSamples
-from napari_mrtrans.widgets.lesion import LesionWidget
+from napari_mrtrans.widgets.lesion.dock import LesionWidget
 from napari_mrtrans.widgets.state import DockState
 
 MEAN, STD = "sub-01_T1w_T2_mean", "sub-01_T1w_T2_std"

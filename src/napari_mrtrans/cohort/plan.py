@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import __version__
-from ..checkpoint import Checkpoint
-from ..contrasts import BIDS_SUFFIX, Contrast
-from ..derivatives import DESCRIPTION, finished_files
+from ..checkpoints.checkpoint import Checkpoint
+from ..datasets.derivatives import DESCRIPTION, finished_files
+from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError
-from ..job import Range
-from ..prepare.sessions import anat_folders, anat_images
-from ..volume import NIFTI_SUFFIXES
+from ..scan.contrasts import BIDS_SUFFIX, Contrast
+from ..scan.volume import NIFTI_SUFFIXES
+from ..transformation.job import Range
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..contrasts import Contrast
-from ..derivatives import DESCRIPTION, description
+from ..checkpoints.checkpoint import Checkpoint
+from ..datasets.derivatives import DESCRIPTION, description
 from ..devices import resolve_device
-from ..engine import MAX_HELD
 from ..errors import MrtransError
 from ..paths import check_folder, write_together
-from ..streaming import check_batch
+from ..scan.contrasts import Contrast
+from ..transformation.engine import MAX_HELD
+from ..transformation.streaming import check_batch
 from .cluster import check_dask, compute, connect
 from .page import page
 from .plan import Order, Scan, Settings, check_output, find_scans
@@ -140,7 +140,7 @@ def run(
 
 def _check_settings(settings: Settings, checkpoint: Checkpoint) -> None:
     """What would fail for every scan alike."""
-    from ..samplers import check_sampler
+    from ..models.samplers import check_sampler
 
     check_batch(settings.batch)
     if settings.sampler is not None:

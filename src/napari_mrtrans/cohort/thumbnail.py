@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ensemble import Ensemble
-from ..grid import Orientation
-from ..intensity import clean, head_mask, normalise
+from ..scan.grid import Orientation
+from ..scan.intensity import clean, head_mask, normalise
+from ..transformation.ensemble import Ensemble
 
 #: Height in pixels.
 HEIGHT = 120

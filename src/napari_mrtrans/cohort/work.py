@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from .. import __version__
-from ..checkpoint import Checkpoint, read_checkpoint
-from ..contrasts import Pair
-from ..ensemble import Ensemble
+from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..errors import CheckpointError, MrtransError
 from ..paths import write_together
-from ..streaming import SliceUpdate
-from ..volume import Volume
-from ..whole_volume import transform
+from ..scan.contrasts import Pair
+from ..scan.volume import Volume
+from ..transformation.ensemble import Ensemble
+from ..transformation.streaming import SliceUpdate
+from ..transformation.whole_volume import transform
 from .plan import Order, Scan, calibration_digest
 from .thumbnail import save_thumbnail
 

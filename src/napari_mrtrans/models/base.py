@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..contrasts import Contrast
 from ..networks.unet import PRESETS, UNet
+from ..scan.contrasts import Contrast
 
 #: Position in this list is the network's contrast index; the order is part of every checkpoint and never changes.
 VOCABULARY: tuple[Contrast, ...] = (Contrast.T1, Contrast.T2, Contrast.PD, Contrast.FLAIR)
 
-#: Solves for the clean variable: (denoiser, unit noise) -> clean; see :mod:`napari_mrtrans.samplers`.
+#: Solves for the clean variable: (denoiser, unit noise) -> clean; see :mod:`napari_mrtrans.models.samplers`.
 Solve = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor], Tensor]
 
 

@@ -23,8 +23,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..contrasts import Contrast
-from ..intensity import HEADROOM
+from ..scan.contrasts import Contrast
+from ..scan.intensity import HEADROOM
 from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit, unet
 
 #: What session effects leave where it is: the brain's median, or (files made before 2026-11-26) black.

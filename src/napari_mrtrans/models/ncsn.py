@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..samplers import log_sigmas
 from .base import Batch, integers, normal
 from .residual import Condition
+from .samplers import log_sigmas
 from .sigma import Prediction, SigmaModel, Weighting, wide
 
 

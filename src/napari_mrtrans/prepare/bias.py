@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..intensity import clean
-from ..volume import Volume
+from ..scan.intensity import clean
+from ..scan.volume import Volume
 from .images import cube_grid, threads, to_array, to_image
 
 #: The field is smooth: it is estimated, and kept, on cubes of this many mm.

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from ..intensity import fill_holes, head_mask, largest_component
-from ..volume import Volume
+from ..scan.intensity import fill_holes, head_mask, largest_component
+from ..scan.volume import Volume
 from .images import affine_of, coarser, threads, to_array, to_image, working_image
 from .match import edges_agree
 from .register import COARSE, align, best_starts

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import VolumeError
-from ..intensity import clean
-from ..volume import Volume
+from ..scan.intensity import clean
+from ..scan.volume import Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..contrasts import BIDS_SUFFIX, Contrast
-from ..derivatives import DESCRIPTION, description, finished_files
+from ..datasets.derivatives import DESCRIPTION, description, finished_files
+from ..datasets.sessions import RawSession
 from ..errors import MrtransError
-from ..intensity import clean, head_mask, min_max, white_level
 from ..paths import write_together
-from ..volume import Volume, read_mask
+from ..scan.contrasts import BIDS_SUFFIX, Contrast
+from ..scan.intensity import clean, head_mask, min_max, white_level
+from ..scan.volume import Volume, read_mask
 from .bias import log_bias, remove_bias
 from .images import resample
 from .qc import save_picture
 from .register import Registration, register
-from .sessions import RawSession
 from .whole_head import FORMAT, prepare_volume
 
 Say = Callable[[str], None]

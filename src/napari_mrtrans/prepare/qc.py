@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contrasts import Contrast
-from ..grid import Orientation
-from ..intensity import clean, head_mask
-from ..volume import Volume
+from ..scan.contrasts import Contrast
+from ..scan.grid import Orientation
+from ..scan.intensity import clean, head_mask
+from ..scan.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from ..intensity import head_mask
-from ..volume import Volume
+from ..scan.intensity import head_mask
+from ..scan.volume import Volume
 from .images import centre_of, coarser, threads, to_array, working_image
 from .match import edges_agree, nmi
 

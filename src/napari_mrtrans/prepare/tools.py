@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contrasts import Contrast
-from ..volume import Volume, read_mask
+from ..scan.contrasts import Contrast
+from ..scan.volume import Volume, read_mask
 from .brain import BrainError, brain_mask
 
 BUILT_IN = "built-in"

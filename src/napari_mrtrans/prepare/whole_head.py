@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError, VolumeError
-from ..intensity import clean, head_mask, is_whole_head
 from ..paths import prepared_cache_dir
-from ..volume import Volume
+from ..scan.intensity import clean, head_mask, is_whole_head
+from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
 from .tools import choose_tool, extract
 

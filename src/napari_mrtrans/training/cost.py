@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..models import build
-from ..samplers import Predict
+from ..models.samplers import Predict
 from .recipe import Recipe
 
 #: Sustained rates for the estimate, in FLOP/s: a data-centre GPU in 32-bit precision, two laptop cores.

@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import Card, Checkpoint
-from ..contrasts import Contrast
+from ..checkpoints.checkpoint import Card, Checkpoint
+from ..checkpoints.library import load_checkpoint
+from ..datasets.phantom import Phantom
+from ..datasets.store import Source
 from ..errors import RecipeError
-from ..library import load_checkpoint
 from ..models import Direct, Model, ResidualModel, build
-from .data.phantom import Phantom
-from .data.slices import Source, TrainingSlices, batches
+from ..scan.contrasts import Contrast
 from .recipe import Recipe
 from .restyle import Restyle
+from .slices import TrainingSlices, batches
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,22 +19,23 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from ..checkpoint import Card, DataSource, Grid, Intensity, write_checkpoint
-from ..contrasts import Contrast
+from ..checkpoints.checkpoint import Card, DataSource, Grid, Intensity, write_checkpoint
+from ..datasets.bids import Session
+from ..datasets.phantom import SOURCE, Phantom
+from ..datasets.splits import write_splits
+from ..datasets.store import Source
 from ..devices import bf16_is_fast, to_channels_last
 from ..errors import RecipeError, TrainingError
-from ..intensity import HEADROOM
 from ..models import Batch, Model
 from ..models.base import SharedGenerator
-from .data.bids import Session
-from .data.phantom import SOURCE, Phantom
-from .data.slices import Source, TrainingSlices, batches, fixed_slices
-from .data.splits import write_splits
+from ..scan.contrasts import Contrast
+from ..scan.intensity import HEADROOM
 from .initial import prepare_start
 from .opponent import Opponent
 from .recipe import Recipe
+from .slices import TrainingSlices, batches
 from .state import STATE, Parts, load_state, save_state
-from .validation import validate
+from .validation import fixed_slices, validate
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
@@ -118,7 +119,7 @@ def train(
         files = {part: [s for s in source.sessions if isinstance(s, Session)] for part, source in splits.items()}
         write_splits(out, files)
     held = fixed_slices(splits["validation"], recipe.pairs, recipe.validation_slices, raw.multiple)
-    seen = fixed_slices(splits["train"].scans(), recipe.pairs, recipe.validation_slices, raw.multiple)
+    seen = fixed_slices(_scans(splits["train"]), recipe.pairs, recipe.validation_slices, raw.multiple)
     board = _board(out) if fabric.is_global_zero else None
     began = saved = time.monotonic()
     finished = True
@@ -234,6 +235,11 @@ def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric
             yield from batches(dataset, step, workers, fabric.global_rank, fabric.world_size)
         offset += stage.steps * stage.batch
         step = max(step - stage.steps, 0)
+
+
+def _scans(source: Source) -> Source:
+    """Without phantoms."""
+    return replace(source, sessions=tuple(s for s in source.sessions if not isinstance(s, Phantom)))
 
 
 def _shared(loss: Tensor, fabric: Fabric) -> float:

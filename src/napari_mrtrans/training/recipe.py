@@ -13,31 +13,15 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..checkpoint import DETERMINISTIC, DataSource, SamplerDefaults, first_problem
-from ..contrasts import Pair
+from ..checkpoints.checkpoint import DETERMINISTIC, DataSource, SamplerDefaults, first_problem
+from ..datasets.phantom_options import PhantomOptions
 from ..errors import MrtransError, RecipeError
 from ..paths import recipe_dir
+from ..scan.contrasts import Pair
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PhantomOptions(_Strict):
-    """Imaginary subjects to train on, never to validate or test on (see ``data/phantom.py``)."""
-
-    subjects: int = Field(40, ge=1)
-    share: float = Field(0.5, gt=0, le=1, description="probability that a slice is a phantom's, not one of --data")
-    lesions: float = Field(0.3, ge=0, le=1, description="probability that a phantom has multiple-sclerosis lesions")
-    tumours: float = Field(0.1, ge=0, le=1, description="probability that it has a tumour instead")
-    max_slice_mm: float = Field(6.0, ge=1, le=20, description="thickest slices; each scan has its own, from 1 mm")
-    resolution_mm: int = Field(1, ge=1, le=8, description="voxel size; coarse ones are made quickly, for a trial")
-
-    @model_validator(mode="after")
-    def _one_disease(self) -> PhantomOptions:
-        if self.lesions + self.tumours > 1:
-            raise ValueError("lesions and tumours together exceed 1")
-        return self
 
 
 class DataOptions(_Strict):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..contrasts import Pair
+from ..datasets.bids import Session
+from ..datasets.layout import Shares
+from ..datasets.phantom import Phantom
+from ..datasets.phantom_options import PhantomOptions
+from ..datasets.readers import read_folders
+from ..datasets.splits import HeldOut, draw_held_out, read_splits, split_sessions
+from ..datasets.store import Source
 from ..errors import RecipeError
 from ..paths import training_cache_dir
-from .data.bids import Session
-from .data.layout import Shares
-from .data.phantom import Phantom
-from .data.readers import read_folders
-from .data.slices import Source
-from .data.splits import HeldOut, draw_held_out, read_splits, split_sessions
-from .recipe import PhantomOptions, Recipe
+from ..scan.contrasts import Pair
+from .recipe import Recipe
 
 #: Instead of a data folder: train on phantoms alone.
 PHANTOM = "phantom"

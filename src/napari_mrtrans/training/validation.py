@@ -1,17 +1,21 @@
-"""Quick numbers and pictures while a model trains; the real report is :mod:`napari_mrtrans.training.evaluate`."""
+"""Quick numbers and pictures while a model trains; the real report is :mod:`napari_mrtrans.evaluation.evaluate`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..checkpoint import SamplerDefaults
-from ..contrasts import Pair
+from ..checkpoints.checkpoint import SamplerDefaults
+from ..datasets.store import Source
 from ..models import Model
-from ..samplers import Predict, plan
-from .data.slices import Item
+from ..models.base import contrast_index
+from ..models.samplers import Predict, plan
+from ..scan.contrasts import Pair
+from .slices import Item
 
 SAMPLES = 4
 
@@ -67,3 +71,28 @@ def validate(
         board.add_image("validation/source-target-mean-error-std", rows[0].clamp(0, 1), step)
     model.train(was_training)
     return metrics
+
+
+def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, multiple: int) -> list[tuple[Pair, Item]]:
+    """``count`` evenly spread, unaugmented slice pairs, padded to the network's multiple, for validation."""
+    out: list[tuple[Pair, Item]] = []
+    if not source.sessions:
+        return out
+    for i in range(count):
+        index = i % len(source.sessions)
+        usable = [p for p in pairs if {*p} <= {*source.sessions[index].contrasts}]
+        if not usable:
+            continue
+        pair = usable[i % len(usable)]
+        decoded = source[index]
+        thick = np.flatnonzero(decoded.area > 0.4 * decoded.area.max())
+        z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
+        first, second = (
+            _pad(np.asarray(decoded.images[decoded.contrasts.index(c), z], dtype=np.float32), multiple) for c in pair
+        )
+        out.append((pair, (first, second, contrast_index(pair.source), contrast_index(pair.target), index)))
+    return out
+
+
+def _pad(image: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
+    return np.pad(image, [(0, -n % multiple) for n in image.shape])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..contrasts import Contrast, Pair
-from ..library import checkpoints_for, list_checkpoints
+from ..checkpoints.library import checkpoints_for, list_checkpoints
+from ..scan.contrasts import Contrast, Pair
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
+    from ..checkpoints.checkpoint import Checkpoint
 
 
 def targets_from(source: Contrast) -> list[Contrast]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..contrasts import Contrast
-from .transform import TransformWidget
+from ..scan.contrasts import Contrast
+from .transform.dock import TransformWidget
 
 if TYPE_CHECKING:
     import napari

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QCheckBox, QComboBox, QSpinBox
 
-from ..contrasts import Pair
 from ..paths import last_used_file
+from ..scan.contrasts import Pair
 
 Field = QSpinBox | QComboBox | QCheckBox
 

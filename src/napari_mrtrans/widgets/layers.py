@@ -16,7 +16,7 @@ from .source import RESULT_KEY
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ..streaming import SliceUpdate
+    from ..transformation.streaming import SliceUpdate
 
 #: Share of the std voxels below the upper contrast limit.
 STD_QUANTILE = 0.99

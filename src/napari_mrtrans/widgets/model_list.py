@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 from . import choices
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
-    from ..contrasts import Pair
+    from ..checkpoints.checkpoint import Checkpoint
+    from ..scan.contrasts import Pair
 
 #: So many rows show without scrolling.
 ROWS = 6

@@ -10,9 +10,9 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout
 
-from ..contrasts import Contrast, Pair
+from ..checkpoints.library import no_checkpoint_line
 from ..errors import CheckpointError, VolumeError
-from ..library import no_checkpoint_line
+from ..scan.contrasts import Contrast, Pair
 from . import choices
 from .layer_combo import LayerCombo
 from .source import check_layer, guess_layer_contrast, nifti_affine

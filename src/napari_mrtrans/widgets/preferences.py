@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from napari.settings import get_plugin_settings
 
 from ..paths import prefer_checkpoint_dir
-from .installed import installed
+from .checkpoints.installed import installed
 
 PLUGIN = "napari-mrtrans"
 

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sample import sample_volume
-from ..volume import Volume
+from ..scan.sample import sample_volume
+from ..scan.volume import Volume
 from .source import NIFTI_READER_KEY
 
 LayerData = tuple[NDArray[np.float32], dict[str, Any], str]

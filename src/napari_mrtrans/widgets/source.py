@@ -18,13 +18,13 @@ import numpy as np
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from ..contrasts import Contrast, guess_contrast
 from ..errors import VolumeError
+from ..scan.contrasts import Contrast, guess_contrast
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ..volume import Volume
+    from ..scan.volume import Volume
 
 #: napari-nifti writes this key next to ``affine``; its presence tells the S, A, R voxel order.
 NIFTI_READER_KEY = "coordinate_system"
@@ -46,7 +46,7 @@ class LayerSource:
         Raises:
             VolumeError: constant, empty, complex, ...
         """
-        from ..volume import Volume
+        from ..scan.volume import Volume
 
         return Volume(np.asarray(self.data), self.affine, contrast=self.contrast, name=self.name)
 

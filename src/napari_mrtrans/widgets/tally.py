@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contrasts import Pair
-from ..ood import OodCalibration
+from ..ood.score import OodCalibration
+from ..scan.contrasts import Pair
 
 
 class SigmaTally:
@@ -17,8 +17,8 @@ class SigmaTally:
 
     Attributes:
         sigma: (n_slices,) σ̂, NaN where unfinished or without a spread.
-        novelty: (n_slices,) see :class:`napari_mrtrans.ood.Novelty`.
-        artefact: (n_slices,) see :class:`napari_mrtrans.detector.Detector`.
+        novelty: (n_slices,) see :class:`napari_mrtrans.ood.score.Novelty`.
+        artefact: (n_slices,) see :class:`napari_mrtrans.ood.detector.Detector`.
     """
 
     def __init__(self, n_slices: int = 0) -> None:

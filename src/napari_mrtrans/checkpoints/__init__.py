@@ -1,0 +1,1 @@
+"""Trained weights with their cards: files, what is installed, downloads, the calibration beside each."""

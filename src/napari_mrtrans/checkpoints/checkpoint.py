@@ -1,0 +1,322 @@
+"""Checkpoints: one safetensors file each, its card as JSON in the file's header. Never pickle.
+
+Reading a card touches only the header, so listing checkpoints imports no torch and loads no weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import CheckpointError, MrtransError
+from ..paths import user_checkpoint_dir, write_together
+from ..scan.contrasts import Contrast, Pair
+from .calibration import Calibration
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models import Model
+
+CARD_VERSION = 1
+CARD_KEY = "napari_mrtrans"
+DETERMINISTIC = frozenset({"direct", "resvit"})
+#: What a checkpoint's calibration is called instead of ``.safetensors``.
+CALIBRATION_SUFFIX = ".calibration.json"
+#: One network call for each sample, no sampler.
+SINGLE_PASS = DETERMINISTIC | {"cgan"}
+#: Outliers of single voxels are repaired (paper, "Evaluation of mean …"), unless the user says otherwise.
+REPAIRED = frozenset({"ddpm"})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Grid(_Strict):
+    """The grid a model works on."""
+
+    spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size; slices are as the input has them")
+
+
+class Intensity(_Strict):
+    """How intensities become [0, 1]; see :mod:`napari_mrtrans.scan.intensity`."""
+
+    method: Literal["median"] = "median"
+    headroom: dict[Contrast, float]
+
+
+class SamplerDefaults(_Strict):
+    """What is used when the user says nothing else."""
+
+    name: str = "dpm++2m"
+    steps: int = Field(8, ge=1)
+    n: int = Field(20, ge=1)
+    sigma_min: float = Field(0.002, gt=0)
+    sigma_max: float = Field(20.0, gt=0)
+
+
+class DataSource(_Strict):
+    """A data set that a checkpoint was trained on."""
+
+    name: str
+    licence: str
+    citation: str
+
+
+class Card(_Strict):
+    """Everything needed to use a checkpoint, and to know where it comes from."""
+
+    version: int = CARD_VERSION
+    name: str
+    model: str
+    options: dict[str, Any]
+    pairs: list[Pair] = Field(min_length=1)
+    grid: Grid
+    intensity: Intensity
+    sampler: SamplerDefaults
+    units: str = "target's normalised units [0, 1]: 1 = headroom x median of the brain"
+    data: list[DataSource] = []
+    splits: dict[str, list[str]] = {}
+    seed: int = 0
+    recipe: str = ""
+    recipe_sha256: str = ""
+    steps: int = 0
+    images: int = 0
+    metrics: dict[str, Any] = {}
+    notes: list[str] = []
+
+    @property
+    def deterministic(self) -> bool:
+        """One answer and no spread."""
+        return self.model in DETERMINISTIC
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk; its weights are read by :meth:`build`."""
+
+    path: Path
+    card: Card
+
+    @property
+    def name(self) -> str:
+        """Installed name."""
+        return self.card.name
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Transformations it serves."""
+        return self.card.pairs
+
+    @property
+    def deterministic(self) -> bool:
+        """One answer and no spread."""
+        return self.card.deterministic
+
+    @property
+    def single_pass(self) -> bool:
+        """One network call for each sample: sampler and steps mean nothing."""
+        return self.card.model in SINGLE_PASS
+
+    @property
+    def repairs_outliers(self) -> bool:
+        """Whether outliers of the mean are repaired when the user says nothing."""
+        return self.card.model in REPAIRED
+
+    @property
+    def size_bytes(self) -> int:
+        """File size."""
+        return self.path.stat().st_size
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the whole file."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @cached_property
+    def card_digest(self) -> str:
+        """Digest of the card as it stands in the file."""
+        return hashlib.sha256(_read_header(self.path)[1][CARD_KEY].encode()).hexdigest()
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """From ``NAME.calibration.json`` in the user's checkpoint folder or beside the file; None without one.
+
+        One that is damaged or belongs to another checkpoint is left out, with a warning.
+        """
+        file = self.path.with_suffix(CALIBRATION_SUFFIX).name
+        for path in (user_checkpoint_dir() / file, self.path.with_name(file)):
+            if not path.is_file():
+                continue
+            try:
+                found = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                warnings.warn(f"'{path}' is left out: {first_problem(error)}.", stacklevel=2)
+                continue
+            if found.card == self.card_digest:
+                return found
+            warnings.warn(f"'{path}' is left out: it was fitted for another checkpoint; calibrate again.", stacklevel=2)
+        return None
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """Number of weights."""
+        total = 0
+        for entry in _read_header(self.path)[0].values():
+            count = 1
+            for size in entry["shape"]:
+                count *= size
+            total += count
+        return total
+
+    def build(self, device: torch.device | str = "cpu") -> Model:
+        """The model with its weights, in evaluation mode, float32.
+
+        Raises:
+            CheckpointError: tensors are missing, superfluous or of the wrong shape, or the file is damaged.
+        """
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from ..models import FAMILIES, build
+
+        if self.card.model not in FAMILIES:
+            raise CheckpointError(
+                f"'{self.path.name}' holds a '{self.card.model}' model; this version knows {', '.join(FAMILIES)}."
+            )
+        try:
+            with torch.device("meta"):
+                model = build(self.card.model, self.card.options)
+            tensors = load_file(str(self.path))
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
+            raise CheckpointError(
+                f"'{self.path.name}' does not describe a '{self.card.model}' model ({' '.join(str(error).split())})."
+            ) from None
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"'{self.path.name}' is truncated or damaged ({error}); install it again.") from None
+        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        problem = _difference(expected, {name: tuple(value.shape) for name, value in tensors.items()})
+        if problem:
+            raise CheckpointError(f"'{self.path.name}' does not fit its card: {problem}. Install it again.")
+        model.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()},
+            assign=True,
+        )
+        return model.to(device).eval().requires_grad_(False)
+
+
+def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
+    if missing := sorted(expected.keys() - found.keys()):
+        return f"{len(missing)} tensors are missing ({missing[0]}, …)"
+    if extra := sorted(found.keys() - expected.keys()):
+        return f"{len(extra)} tensors are superfluous ({extra[0]}, …)"
+    for name, shape in expected.items():
+        if found[name] != shape:
+            return f"tensor {name} has shape {found[name]}, expected {shape}"
+    return ""
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read and check a checkpoint's header and card.
+
+    Raises:
+        CheckpointError: missing, not safetensors, truncated, without a card, or with a card of a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"No checkpoint file at '{path}'.")
+    tensors, metadata = _read_header(path)
+    if CARD_KEY not in metadata:
+        raise CheckpointError(f"'{path.name}' has no napari-mrtrans card; it was not made by napari-mrtrans-train.")
+    try:
+        raw = json.loads(metadata[CARD_KEY])
+        version = int(raw.get("version", 0))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise CheckpointError(f"'{path.name}' has an unreadable card; install it again.") from None
+    if version > CARD_VERSION:
+        raise CheckpointError(
+            f"'{path.name}' has card version {version}, newer than this napari-mrtrans reads ({CARD_VERSION}). "
+            "Update the plugin."
+        )
+    try:
+        raw["pairs"] = [Pair.parse(pair) for pair in raw["pairs"]]
+        card = Card.model_validate(raw)
+    except (ValidationError, KeyError, TypeError, MrtransError) as error:
+        raise CheckpointError(f"'{path.name}' has an invalid card ({first_problem(error)}).") from None
+    end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+    if not tensors or path.stat().st_size < _header_size(path) + end:
+        raise CheckpointError(f"'{path.name}' is truncated; install it again.")
+    return Checkpoint(path, card)
+
+
+def write_checkpoint(path: str | Path, model: Model, card: Card) -> Path:
+    """Write ``model``'s weights as float16 with its card; the file appears under its name only when complete."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = card.model_dump(mode="json")
+    document["pairs"] = [pair.key for pair in card.pairs]
+
+    def stored(value: torch.Tensor) -> torch.Tensor:
+        value = value.detach().cpu().contiguous()
+        return value.half() if value.is_floating_point() else value  # a count of batches may exceed float16
+
+    weights = {name: stored(value) for name, value in model.state_dict().items()}
+    part = path.with_name(path.name + ".part")
+    save_file(weights, str(part), metadata={CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)})
+    part.replace(path)
+    return path
+
+
+def write_calibration(checkpoint: Checkpoint, calibration: Calibration, folder: Path) -> Path:
+    """Write a calibration under the name by which it is found beside ``checkpoint``."""
+    text = json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    return write_together(folder, {checkpoint.path.with_suffix(CALIBRATION_SUFFIX).name: text})[0]
+
+
+def first_problem(error: Exception) -> str:
+    """The first complaint of a validation error, naming the key."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        return f"{key}: {first['msg']}" if key else str(first["msg"])
+    return f"missing key {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _header_size(path: Path) -> int:
+    with path.open("rb") as file:
+        return 8 + int(struct.unpack("<Q", file.read(8))[0])
+
+
+def _read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Tensor entries and metadata of a safetensors file (format: 8-byte little-endian length, then JSON)."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+            if not 2 <= length <= min(size - 8, 100_000_000):
+                raise ValueError("not a safetensors header")
+            header = json.loads(file.read(length))
+        metadata = header.pop("__metadata__", {})
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata is no mapping")
+        for entry in header.values():
+            if not all(isinstance(size, int) for size in (*entry["shape"], entry["data_offsets"][1])):
+                raise ValueError("sizes are no integers")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise CheckpointError(
+            f"'{path.name}' is truncated or not a safetensors checkpoint; install it again."
+        ) from None
+    return header, metadata

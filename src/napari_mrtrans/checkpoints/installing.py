@@ -1,0 +1,208 @@
+"""Checkpoints come and go: from a file, from the web, and out again. Only the user's own folder is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import CheckpointError
+from ..paths import user_checkpoint_dir, write_together
+from .calibration import Calibration
+from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, read_checkpoint
+from .library import PREFERENCE, is_shipped, list_checkpoints
+
+#: Seconds without an answer before a download is given up.
+TIMEOUT = 30
+#: Bytes between two reports of progress.
+CHUNK = 1 << 16
+
+
+class DownloadCancelled(CheckpointError):
+    """The user stopped a download; nothing is left of it."""
+
+
+def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
+    """Copy a checkpoint, and the calibration beside it, into the user's folder; it is there whole or not at all.
+
+    Args:
+        path: A .safetensors file made by ``napari-mrtrans-train``.
+        sha256: Digest that the file must have, 64 hexadecimal digits; None = any.
+
+    Raises:
+        CheckpointError: damaged, of another digest, of a family that this version does not know, or its name is taken.
+        MrtransError: the user's folder cannot be written.
+    """
+    path = Path(path)
+    expected = None if sha256 is None else check_digest(sha256)
+    checkpoint = read_checkpoint(path)
+    name, family = checkpoint.name, checkpoint.card.model
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise CheckpointError(f"'{path.name}' calls itself '{name}', which is no file name; change its card.")
+    if family not in PREFERENCE:
+        raise CheckpointError(f"'{name}' holds a '{family}' model; this version knows {', '.join(PREFERENCE)}.")
+    folder = user_checkpoint_dir()
+    file = f"{name}.safetensors"
+    _refuse_taken(name, folder / file)
+
+    def copy(part: Path) -> None:
+        shutil.copyfile(path, part)
+        # of the copy: what was checked is what is installed
+        if expected is not None and digest(part) != expected:
+            raise CheckpointError(f"'{path.name}' does not have the SHA-256 given; it is damaged or another file.")
+
+    files: dict[str, str | Callable[[Path], object]] = {file: copy}
+    if (fitted := _calibration(path, checkpoint)) is not None:
+        files[f"{name}{CALIBRATION_SUFFIX}"] = fitted
+    write_together(folder, files, "Make room or mend its permissions, or name another in NAPARI_MRTRANS_CHECKPOINTS.")
+    return read_checkpoint(folder / file)
+
+
+def _refuse_taken(name: str, place: Path) -> None:
+    for checkpoint in _listed():
+        if checkpoint.name == name:
+            other = "comes with the plugin" if is_shipped(checkpoint) else "is installed already"
+            raise CheckpointError(f"'{name}' {other}. Give the new one another name, or remove the old one first.")
+    if place.exists():
+        raise CheckpointError(f"A damaged or misnamed file is in its place already: delete '{place}' first.")
+
+
+def _calibration(path: Path, checkpoint: Checkpoint) -> str | None:
+    beside = path.with_suffix(CALIBRATION_SUFFIX)
+    if not beside.is_file():
+        return None
+    try:
+        text = beside.read_text(encoding="utf-8")
+        belongs = Calibration.model_validate_json(text).card == checkpoint.card_digest
+    except (OSError, ValueError):
+        return None
+    return text if belongs else None
+
+
+def download(
+    url: str,
+    sha256: str,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> Checkpoint:
+    """Download a checkpoint, check its digest and install it.
+
+    Args:
+        url: ``https://`` or ``http://``.
+        sha256: Digest of the file, 64 hexadecimal digits.
+        progress: Told bytes that have come and bytes in all (0 where the server does not say).
+        cancel: Polled while bytes come in; when true, the download is given up.
+
+    Raises:
+        DownloadCancelled: ``cancel`` said so.
+        CheckpointError: it cannot be had, or as :func:`install`.
+        MrtransError: the user's folder cannot be written.
+    """
+    import pooch
+    import requests
+
+    expected = check_digest(sha256)
+    if not re.match(r"https?://\S+$", url):
+        raise CheckpointError(f"'{url}' is no address of a file on the web; it starts with https://.")
+    pooch.get_logger().setLevel("WARNING")
+    bar = _Bar(progress or (lambda done, total: None), cancel or (lambda: False))
+    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)
+    with tempfile.TemporaryDirectory(prefix="napari-mrtrans-") as folder:
+        try:
+            file = pooch.retrieve(url, f"sha256:{expected}", "download.safetensors", folder, downloader=downloader)
+        except ValueError:  # pooch's word for another digest
+            raise CheckpointError(
+                f"What '{url}' gave does not have that SHA-256: damaged on the way, or another file. Compare both."
+            ) from None
+        except (requests.RequestException, OSError) as error:
+            raise CheckpointError(f"Cannot download '{url}' ({_reason(error)}). Try again or elsewhere.") from None
+        return install(file, sha256=expected)
+
+
+class _Bar:
+    """What pooch takes for a progress bar; raising from it is the only way to stop pooch."""
+
+    def __init__(self, progress: Callable[[int, int], None], cancel: Callable[[], bool]) -> None:
+        self.total = 0
+        self._done = 0
+        self._progress, self._cancel = progress, cancel
+
+    def update(self, size: int) -> None:
+        if self._cancel():
+            raise DownloadCancelled("The download was cancelled; nothing was installed.")
+        self._done += size
+        self._progress(min(self._done, self.total) if self.total else self._done, self.total)
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        pass
+
+
+def remove(name: str) -> list[Path]:
+    """Delete a checkpoint of the user's, with its calibration; returns what was deleted.
+
+    Raises:
+        CheckpointError: there is none of that name, it comes with the plugin, or it cannot be deleted.
+    """
+    found = next((checkpoint for checkpoint in _listed() if checkpoint.name == name), None)
+    if found is None:
+        own = ", ".join(checkpoint.name for checkpoint in _listed() if not is_shipped(checkpoint))
+        raise CheckpointError(f"No checkpoint '{name}' is installed. Your own: {own or 'none'}.")
+    if is_shipped(found):
+        raise CheckpointError(f"'{name}' comes with the plugin and cannot be removed.")
+    deleted = []
+    for path in (found.path.with_suffix(CALIBRATION_SUFFIX), found.path):
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CheckpointError(f"Cannot delete '{path}' ({error.strerror}). Delete it by hand.") from None
+        deleted.append(path)
+    return deleted
+
+
+def check_digest(text: str) -> str:
+    """A SHA-256 as it may be copied from a web page, as 64 small hexadecimal digits.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    plain = text.strip().lower().removeprefix("sha256:")
+    if not re.fullmatch(r"[0-9a-f]{64}", plain):
+        raise CheckpointError("A SHA-256 has 64 hexadecimal digits; copy it from where the checkpoint is offered.")
+    return plain
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: unreadable.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _listed() -> list[Checkpoint]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged neighbours are not what was asked about
+        return list_checkpoints()
+
+
+def _reason(error: Exception) -> str:
+    import requests
+
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"{response.status_code} {response.reason}"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return getattr(error, "strerror", None) or type(error).__name__

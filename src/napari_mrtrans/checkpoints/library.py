@@ -1,0 +1,116 @@
+"""Which checkpoints are installed: those shipped with the package and those in the user's folder."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from ..errors import CheckpointError
+from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
+from ..scan.contrasts import Contrast, Pair
+from .checkpoint import Checkpoint, read_checkpoint
+
+#: Order in which families are offered; the first that serves a pair is the default.
+PREFERENCE = ("flow", "ddpm", "ncsn", "cgan", "resvit", "direct")
+
+
+def list_checkpoints() -> list[Checkpoint]:
+    """Installed checkpoints, default first.
+
+    A damaged file is skipped with a warning; a user's file hides a shipped one of the same name.
+    """
+    found: dict[str, Checkpoint] = {}
+    for folder in (shipped_checkpoint_dir(), user_checkpoint_dir()):
+        for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+            try:
+                checkpoint = read_checkpoint(path)
+            except CheckpointError as error:
+                warnings.warn(str(error), stacklevel=2)
+                continue
+            found[checkpoint.name] = checkpoint
+    return sorted(found.values(), key=lambda c: (_rank(c.card.model), c.name))
+
+
+def is_shipped(checkpoint: Checkpoint) -> bool:
+    """Whether it comes with the package, rather than from the user."""
+    return checkpoint.path.parent == shipped_checkpoint_dir()
+
+
+def checkpoints_for(source: Contrast, target: Contrast) -> list[Checkpoint]:
+    """Installed checkpoints that serve one pair, default first."""
+    return [c for c in list_checkpoints() if Pair(source, target) in c.pairs]
+
+
+def load_checkpoint(name: str | Path) -> Checkpoint:
+    """A checkpoint by installed name, by file, or by family name (``flow``: the preferred one of that family).
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    text = str(name)
+    if text.endswith(".safetensors"):
+        return read_checkpoint(text)
+    installed = list_checkpoints()
+    for checkpoint in installed:
+        if text == checkpoint.name:
+            return checkpoint
+    for checkpoint in installed:
+        if text == checkpoint.card.model:
+            return checkpoint
+    if Path(text).is_file():
+        return read_checkpoint(text)
+    raise CheckpointError(f"No checkpoint '{text}'. {_installed_line(installed)}")
+
+
+def choose_checkpoint(name: str | Path | None, source: Contrast, target: Contrast) -> Checkpoint:
+    """The checkpoint for a pair: the one named (as :func:`load_checkpoint`), or the preferred one.
+
+    Raises:
+        CheckpointError: none serves the pair; the text lists what is installed.
+    """
+    pair = Pair(source, target)
+    serving = checkpoints_for(source, target)
+    if name is None:
+        if serving:
+            return serving[0]
+        raise CheckpointError(no_checkpoint_line(pair))
+    for checkpoint in serving:
+        if str(name) in (checkpoint.name, checkpoint.card.model):
+            return checkpoint
+    checkpoint = load_checkpoint(name)
+    if pair not in checkpoint.pairs:
+        raise CheckpointError(does_not_serve_line(checkpoint, pair))
+    return checkpoint
+
+
+def first_target(name: str | Path | None, source: Contrast) -> Contrast:
+    """A contrast that ``source`` can be turned into, by the checkpoint named (as :func:`load_checkpoint`) or any.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for checkpoint in list_checkpoints() if name is None else [load_checkpoint(name)]:
+        for pair in checkpoint.pairs:
+            if pair.source == source:
+                return pair.target
+    raise CheckpointError(f"No checkpoint transforms {source}. {_installed_line(list_checkpoints())}")
+
+
+def does_not_serve_line(checkpoint: Checkpoint, pair: Pair) -> str:
+    """What to tell a user whose chosen checkpoint does not serve the pair."""
+    serves = ", ".join(map(str, checkpoint.pairs))
+    return f"'{checkpoint.name}' does not serve {pair}; it serves {serves}. Train one with napari-mrtrans-train."
+
+
+def no_checkpoint_line(pair: Pair) -> str:
+    """What to tell a user who asks for a pair that nothing serves."""
+    installed = _installed_line(list_checkpoints())
+    return f"No checkpoint for {pair.source} → {pair.target}. {installed} Train one with napari-mrtrans-train."
+
+
+def _installed_line(installed: list[Checkpoint]) -> str:
+    return f"Installed: {', '.join(c.name for c in installed) or 'none'}."
+
+
+def _rank(family: str) -> int:
+    return PREFERENCE.index(family) if family in PREFERENCE else len(PREFERENCE)

@@ -1,0 +1,91 @@
+"""``napari-mrtrans cohort``."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import MrtransError
+
+#: Where there is no progress bar.
+SECONDS_BETWEEN_LINES = 60
+
+
+def cohort(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A BIDS folder.")],
+    to: Annotated[str, typer.Option("--to", help="Target contrast: T1, T2, PD or FLAIR.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder (BIDS derivatives).")],
+    from_: Annotated[str, typer.Option("--from", help="Source contrast.")] = "T1",
+    model: Annotated[str | None, typer.Option(help="Family (flow, ddpm, …), installed name, or file.")] = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Samples; default: the checkpoint's (20).")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Noise levels; default: the checkpoint's.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="As for transform.")] = None,
+    slices: Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices of every scan.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the starting noise.")] = 0,
+    repair: Annotated[
+        bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
+    ] = None,
+    prepare: Annotated[
+        bool | None, typer.Option("--prepare/--no-prepare", help="Brain extraction first; default: for whole heads.")
+    ] = None,
+    save_samples: Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps; of each worker.")] = "auto",
+    batch: Annotated[str, typer.Option(help="Images for each network call, or auto.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="One-thread processes here; default: one for each core, or one on a GPU.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="A running Dask scheduler, instead of workers here.")
+    ] = None,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails/--no-thumbnails", help="Show slices of the scans in the page, too.")
+    ] = True,
+) -> None:
+    """Transform every scan of a BIDS folder, many at a time: results, a table and a page, least usual scans first.
+
+    Stopped or killed, it goes on where it was when called again. A scan that fails is named and the others go on; the
+    exit status is 2 then.
+    """
+    from ..checkpoints.library import choose_checkpoint
+    from ..cohort.plan import Settings
+    from ..cohort.run import Progress, run
+    from ..scan.contrasts import Contrast
+    from .terminal import ProgressBar, slice_range
+
+    source, target = Contrast.parse(from_), Contrast.parse(to)
+    if source == target:
+        raise MrtransError(f"The scans are {source} already; choose another --to, or other scans with --from.")
+    if workers is not None and scheduler is not None:
+        raise MrtransError("--workers is for a cluster on this machine, and --scheduler brings its own; give one.")
+    settings = Settings(
+        n=n, seed=seed, slices=slice_range(slices), steps=steps, sampler=sampler, repair=repair, prepare=prepare,
+        keep_samples=save_samples, device=device, batch=batch,
+    )  # fmt: skip
+    checkpoint = choose_checkpoint(model, source, target)
+    bar = ProgressBar(f"{source}→{target} · {checkpoint.name}", "scan")
+
+    spoken = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal spoken
+        rate = f"{progress.per_hour:.1f} scans/h"
+        bar.show(f"{bar.title} · {rate}", progress.done, progress.total)
+        if not bar.visible and time.monotonic() - spoken > SECONDS_BETWEEN_LINES:
+            spoken = time.monotonic()
+            left = f"{progress.minutes_left:.0f} min left" if math.isfinite(progress.minutes_left) else "…"
+            typer.echo(f"{progress.done:.1f}/{progress.total} scans, {rate}, {left}", err=True)
+
+    with bar as (_, say):
+        done = run(
+            folder, output, checkpoint, source=source, target=target, settings=settings, workers=workers,
+            scheduler=scheduler, thumbnails=thumbnails, progress=show, say=say,
+        )  # fmt: skip
+    for path in done.files:
+        typer.echo(f"wrote {path}")
+    typer.echo(f"{done.computed} scans computed.")
+    if failed := sum(row.status == "failed" for row in done.rows):
+        raise MrtransError(f"{failed} of {len(done.rows)} scans failed; {done.files[0].name} says why.")

@@ -1,0 +1,86 @@
+"""``napari-mrtrans models``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import MrtransError
+from .terminal import ProgressBar
+
+if TYPE_CHECKING:
+    from ..checkpoints.checkpoint import Checkpoint
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    install: Annotated[
+        str | None, typer.Option(metavar="FILE|URL", help="Install a checkpoint; a URL needs --sha256.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(metavar="DIGEST", help="What the file to install must have.")] = None,
+    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Delete one of your own checkpoints.")] = None,
+) -> None:
+    """Installed checkpoints; install one, or remove it."""
+    if install is not None and remove is not None:
+        raise MrtransError("Either --install or --remove, one at a time.")
+    if sha256 is not None and install is None:
+        raise MrtransError("--sha256 goes with --install.")
+    if install is not None:
+        installed = _install(install, sha256)
+        typer.echo(f"installed {installed.name} as {installed.path}")
+    elif remove is not None:
+        from ..checkpoints.installing import remove as delete
+
+        for path in delete(remove):
+            typer.echo(f"deleted {path}")
+    else:
+        _list(as_json)
+
+
+def _install(what: str, sha256: str | None) -> Checkpoint:
+    from ..checkpoints.installing import download, install
+
+    if "://" not in what:
+        return install(Path(what), sha256=sha256)
+    if sha256 is None:
+        raise MrtransError("A download needs --sha256: copy it from where the checkpoint is offered.")
+    bar = ProgressBar("download", "MB")
+    with bar:
+        return download(what, sha256, progress=lambda done, total: bar.show("download", done / 1e6, total // 10**6))
+
+
+def _list(as_json: bool) -> None:
+    from ..checkpoints.card_text import details, headline
+    from ..checkpoints.library import is_shipped, list_checkpoints
+    from ..paths import user_checkpoint_dir
+
+    found = list_checkpoints()
+    if as_json:
+        rows: list[dict[str, Any]] = [
+            {
+                "name": c.name,
+                "model": c.card.model,
+                "pairs": [str(pair) for pair in c.pairs],
+                "size_bytes": c.size_bytes,
+                "parameters": c.n_parameters,
+                "sampler": c.card.sampler.model_dump(),
+                "steps": 1 if c.single_pass else c.card.sampler.steps,
+                "origin": "shipped" if is_shipped(c) else "user",
+                "path": str(c.path),
+                "sha256": c.sha256,
+                "card": c.card.model_dump(mode="json"),
+                "calibration": c.calibration.model_dump(mode="json") if c.calibration else None,
+            }
+            for c in found
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for c in found:
+        typer.echo(headline(c))
+        for label, text in details(c):
+            typer.echo(f"    {label}: {text}")
+    if not found:
+        typer.echo(f"No checkpoints installed; put .safetensors files into {user_checkpoint_dir()}.")

@@ -1,0 +1,251 @@
+"""``napari-mrtrans-train``: headless training."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import MrtransError, RecipeError
+
+VALIDATE_SAMPLER, CALIBRATE = "validate-sampler", "calibrate"
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+#: A second one, because typer cannot tell a RECIPE from a command.
+checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.command(
+    epilog=f"Is a fast sampler's spread right? See napari-mrtrans-train {VALIDATE_SAMPLER} --help. "
+    f"Calibrated uncertainty: napari-mrtrans-train {CALIBRATE} --help."
+)
+def run(
+    recipe: Annotated[str | None, typer.Argument(help="Name of a shipped recipe, or a YAML file.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data folder: BIDS, or a data set as downloaded; or phantom: simulated brains alone."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Output folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder exactly.")] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0, help="End after this long with a usable checkpoint.")
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
+    num_nodes: Annotated[
+        int, typer.Option("--num-nodes", min=1, help="Machines; torchrun or SLURM starts it on each.")
+    ] = 1,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Background decoding processes.")] = 1,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first (takes minutes; pays on long runs).")
+    ] = False,
+    cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. optimiser.lr=0.0002."),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the shipped recipes and their cost.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the recipe as it will run, and stop.")] = False,
+) -> None:
+    """Train a model from a RECIPE and write a checkpoint that the plugin can use."""
+    from ..training.recipe import list_recipes, load_recipe
+
+    if list_:
+        from ..training.cost import cost_line
+
+        for name in list_recipes():
+            loaded = load_recipe(name)
+            images = sum(stage.steps * stage.batch for stage in loaded.stages)
+            pairs = f"{len(loaded.pairs)} pairs" if len(loaded.pairs) > 1 else str(loaded.pairs[0])
+            typer.echo(
+                f"{name:32} {loaded.model:8} {pairs:9} {images:>10,} slices  {cost_line(loaded):24} "
+                f"{loaded.description}"
+            )
+        return
+    if recipe is None:
+        raise RecipeError("Name a recipe or a YAML file; --list shows the shipped ones.")
+    chosen = load_recipe(recipe, set_)
+    if show:
+        import yaml
+
+        document = chosen.model_dump(mode="json")
+        document["pairs"] = [f"{pair.source}->{pair.target}" for pair in chosen.pairs]
+        typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
+        return
+    if data is None or output is None:
+        raise RecipeError("Give the data folder with --data and the output folder with -o.")
+    _train(
+        chosen,
+        data,
+        output,
+        cache,
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        resume=resume,
+        max_minutes=max_minutes,
+        workers=workers,
+        compiled=compile_,
+    )
+
+
+def _train(chosen: Any, data: str, output: Path, cache: Path | None, **options: Any) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ..devices import resolve_device
+    from ..paths import check_folder
+    from ..training.setup import PHANTOM, check_model, open_splits
+
+    try:
+        from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+        from ..training.loop import Progress as Step
+        from ..training.loop import train
+    except ImportError as error:
+        raise MrtransError(f"Training needs more packages ({error}): pip install 'napari-mrtrans[train]'.") from None
+
+    check_model(chosen)
+    check_folder(output)
+    if notice := resolve_device(options["accelerator"])[1]:
+        raise MrtransError(f"{notice.split(';')[0]}; choose --accelerator cpu.")
+    console = Console(stderr=False, quiet=getattr(rank_zero_only, "rank", 0) > 0)
+    splits, skipped = open_splits(chosen, None if data == PHANTOM else Path(data), cache)
+    console.print(
+        ", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()),
+        highlight=False,
+    )
+    for line in skipped:
+        console.print(f"skipped {line}", highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    smooth = 0.0
+    spoken = time.monotonic()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("loss …", total=chosen.total_steps)
+        first: list[int] = []
+
+        def on_step(step: Step) -> None:
+            nonlocal smooth, spoken
+            first.append(step.step) if not first else None
+            smooth = step.loss if not smooth else 0.98 * smooth + 0.02 * step.loss
+            bar.update(task, completed=step.step, description=f"loss {smooth:.4f}")
+            if not console.is_terminal and time.monotonic() - spoken > 30:
+                spoken = time.monotonic()
+                rate = step.seconds / (step.step - first[0] + 1)
+                left = rate * (step.total - step.step)
+                console.print(
+                    f"step {step.step}/{step.total}  loss {smooth:.4f}  {left / 60:.0f} min left",
+                    highlight=False,
+                )
+
+        path = train(
+            chosen,
+            splits,
+            output,
+            progress=on_step,
+            say=lambda line: console.print(line, highlight=False),
+            **options,
+        )
+    console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+
+
+@checks.command(VALIDATE_SAMPLER)
+def validate_sampler(
+    checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
+    data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    sampler: Annotated[str | None, typer.Option(help="The fast sampler; default: the checkpoint's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Its noise levels; default: the checkpoint's.")] = None,
+    reference_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the reference; default: the model's own (fewer is cheaper, and worse)."),
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(metavar="T1->T2", help="Only this; may be repeated. Default: all.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="This one; may be repeated. Default: the card's test subjects.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=2, help="Samples in each of three sets.")] = 20,
+    slices_per_subject: Annotated[int, typer.Option(min=1, help="Over the thick part of the head.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of all noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+) -> None:
+    """Is a fast sampler's spread right? Compares it with the model's slow reference sampler on held-out subjects."""
+    from ..checkpoints.library import load_checkpoint
+    from ..evaluation.validate_sampler import validate_sampler as validate
+    from ..scan.contrasts import Pair
+
+    paths = validate(
+        data,
+        load_checkpoint(checkpoint),
+        output,
+        sampler=sampler,
+        steps=steps,
+        reference_steps=reference_steps,
+        pairs=[Pair.parse(text) for text in pair] if pair else None,
+        subjects=subject or None,
+        n=n,
+        slices_per_subject=slices_per_subject,
+        seed=seed,
+        device=device,
+        say=typer.echo,
+    )
+    for path in paths:
+        typer.echo(f"wrote {path}")
+
+
+@checks.command(CALIBRATE)
+def calibrate(
+    checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
+    data: Annotated[Path, typer.Option(help="Data folder with the subjects it was trained on.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    other: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=FOLDER", help="Further unusual scans for the test; may be repeated."),
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", min=2, help="Samples; default: the checkpoint's.")] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Of each scan, evenly spread.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of noise, artefacts and draws.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    image_only: Annotated[
+        bool,
+        typer.Option("--image-only", help="Judge the source image alone, in a minute: no samples, no spread."),
+    ] = False,
+) -> None:
+    """Fit the correction of a checkpoint's spread and P(OOD); put the calibration beside the checkpoint to use it."""
+    from ..checkpoints.library import load_checkpoint
+    from ..evaluation.calibrate import calibrate as fit
+    from ..scan.volume import NIFTI_SUFFIXES
+
+    others = {}
+    for text in other or []:
+        kind, _, folder = text.partition("=")
+        files = sorted(path for path in Path(folder).rglob("*") if path.name.lower().endswith(NIFTI_SUFFIXES))
+        if not folder or not files:
+            raise MrtransError(f"--other '{text}' holds no NIfTI files; write it as KIND=FOLDER.")
+        others[kind] = files
+    paths = fit(
+        data, load_checkpoint(checkpoint), output, n=n, slices=slices, seed=seed, device=device, others=others,
+        image_only=image_only, say=typer.echo,
+    )  # fmt: skip
+    for path in paths:
+        typer.echo(f"wrote {path}")
+
+
+def main() -> None:
+    """Entry point; a user's mistake prints one line and exits 2."""
+    from .main import run_app
+
+    run_app(checks if sys.argv[1:2] in ([VALIDATE_SAMPLER], [CALIBRATE]) else app, "napari-mrtrans-train")
+
+
+__all__ = ["MrtransError", "app", "main"]

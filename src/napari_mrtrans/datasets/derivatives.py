@@ -1,0 +1,37 @@
+"""A BIDS derivative: what it says of itself, and whether a result in it is that of the work at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+
+DESCRIPTION = "dataset_description.json"
+
+
+def description(name: str, command: str) -> str:
+    """``dataset_description.json`` of what ``napari-mrtrans COMMAND`` makes."""
+    document = {
+        "Name": name,
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "napari-mrtrans", "Version": __version__, "Description": f"napari-mrtrans {command}"}],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def finished_files(record: Path, key: str) -> list[Path] | None:
+    """The files of a finished result, its ``record`` last; None unless it is of the work ``key`` and complete.
+
+    Args:
+        record: The JSON that is written after all others, with the ``key`` of the work and the names of its ``files``.
+        key: Digest of all that the result depends on.
+    """
+    try:
+        info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    files = [*(record.with_name(name) for name in info.get("files", [])), record]
+    return files if info.get("key") == key and all(path.is_file() for path in files) else None

@@ -1,0 +1,133 @@
+"""The data sets that can be read as they were downloaded, told apart by the names of their files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import RecipeError
+from ..scan.contrasts import Contrast
+from ..scan.volume import NIFTI_SUFFIXES
+from . import bids, brats, ixi, mslesion, oasis
+from .bids import Session
+from .layout import Place, Shares
+
+AUTO = "auto"
+
+
+class Reader(Protocol):
+    """What the module of a data set offers."""
+
+    #: Names as they are in the data set, for messages.
+    EXAMPLE: str
+    #: Held out unless the recipe says otherwise; None: nothing.
+    SHARES: Shares | None
+
+    def place(self, path: str, /) -> Place | None:
+        """What a path below the data folder says; None: not of this data set."""
+
+
+#: A file belongs to the first that knows it: BIDS comes last, because other data sets come in BIDS, too.
+READERS: dict[str, Reader] = {"ixi": ixi, "oasis": oasis, "mslesion": mslesion, "brats": brats, "bids": bids}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a data folder holds.
+
+    Attributes:
+        sessions: Sorted by name, each with at least one contrast.
+        skipped: One line for whatever was left out.
+        shares: What the data set holds out by default; None: nothing.
+    """
+
+    sessions: list[Session]
+    skipped: list[str]
+    shares: Shares | None
+
+
+def recognise(base: Path) -> list[str]:
+    """Formats of which there are files below ``base``.
+
+    Raises:
+        RecipeError: there is none, or no such folder.
+    """
+    found = {next((name for name, reader in READERS.items() if reader.place(path)), None) for path in _images(base)} - {
+        None
+    }
+    if not found:
+        known = "; ".join(f"{name}: {reader.EXAMPLE}" for name, reader in READERS.items())
+        raise RecipeError(f"'{base}' holds no data set that can be told by its names ({known}).")
+    return [name for name in READERS if name in found]
+
+
+def read_folder(base: Path, name: str = AUTO) -> Found:
+    """All sessions below ``base``.
+
+    Args:
+        base: The data folder.
+        name: Of the format, in :data:`READERS`; ``auto``: the one that is there.
+
+    Raises:
+        RecipeError: the folder is missing, or does not hold exactly one data set (of that format).
+    """
+    if name == AUTO:
+        name, *others = recognise(base)
+        if others:
+            raise RecipeError(
+                f"'{base}' holds several data sets ({', '.join([name, *others])}); choose one by data.format (prepare: "
+                "--format), or give each a folder of its own and list them under data.folders."
+            )
+    reader = READERS[name]
+    files: dict[tuple[str, str], list[tuple[Place, Path]]] = {}
+    foreign = []
+    for path in _images(base):
+        if where := reader.place(path):
+            files.setdefault((where.subject, where.session), []).append((where, base / path))
+        else:
+            foreign.append(path)
+    if not files:
+        raise RecipeError(f"'{base}' holds no {name} data ({reader.EXAMPLE}).")
+    sessions = [_session(group) for _, group in sorted(files.items())]
+    skipped = [
+        f"{session.name}: none of its images is T1, T2, PD or FLAIR" for session in sessions if not session.files
+    ]
+    if foreign:
+        skipped.append(f"{len(foreign)} files in '{base}' that are not named as {name} is, such as '{foreign[0]}'")
+    return Found([session for session in sessions if session.files], skipped, reader.SHARES)
+
+
+def read_folders(root: Path, folders: tuple[str, ...], name: str = AUTO) -> Iterator[Found]:
+    """Each of several folders below ``root``; where there are several, they are part of their subjects' names."""
+    for folder in folders:
+        found = read_folder(root / folder, name)
+        prefix = f"{folder}/" if len(folders) > 1 else ""
+        yield replace(found, sessions=[replace(s, subject=prefix + s.subject) for s in found.sessions])
+
+
+def _images(base: Path) -> list[str]:
+    """Paths of all NIfTI files below ``base``, sorted; what is hidden and BIDS' ``sourcedata`` are passed by."""
+    if not base.is_dir():
+        raise RecipeError(f"Data folder '{base}' does not exist; give the right one with --data.")
+    paths = []
+    for folder, inner, names in os.walk(base, followlinks=True):
+        inner[:] = [name for name in inner if name != "sourcedata" and not name.startswith(".")]
+        names = [name for name in names if name.endswith(NIFTI_SUFFIXES) and not name.startswith(".")]
+        paths += [Path(folder, name).relative_to(base).as_posix() for name in names]
+    return sorted(paths)
+
+
+def _session(group: list[tuple[Place, Path]]) -> Session:
+    """The session that these files are of; of several files for one thing the first by file name."""
+    group = sorted(group, key=lambda entry: entry[1].name)
+    best = min((place.rank for place, _ in group if place.contrast), default=0)
+    files: dict[Contrast, Path] = {}
+    for contrast in Contrast:
+        if hits := [path for place, path in group if place.contrast is contrast and place.rank == best]:
+            files[contrast] = hits[0]
+    masks = [path for place, path in group if place.mask]
+    first = group[0][0]
+    return Session(first.subject, first.session, files, masks[0] if masks else None, first.site)

@@ -1,0 +1,128 @@
+"""Decoded sessions: each is read once, put on the model grid, normalised, and kept as a memory-mapped float16 array."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scan.contrasts import Contrast
+from ..scan.grid import Orientation, SliceGrid
+from ..scan.intensity import HEADROOM, clean, head_mask, normalise
+from ..scan.volume import Volume
+
+#: Raise when what is stored changes.
+FORMAT = 1
+
+
+class Readable(Hashable, Protocol):
+    """What can be decoded: the files of a :class:`.bids.Session` or a :class:`.phantom.Phantom`."""
+
+    @property
+    def name(self) -> str:
+        """Unique within a training run."""
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """What :meth:`load` will give."""
+
+    def stamp(self) -> list[Any]:
+        """JSON that changes whenever the images do."""
+
+    def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:
+        """The images, all on one grid, and the lesion mask on it, if any."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One session on the model grid.
+
+    Attributes:
+        contrasts: In the order of the first axis of ``images``.
+        images: (contrast, slice, row, column), float16 in [0, 1], memory-mapped.
+        area: Head voxels of each slice.
+        marked: Slices that an expert mask touches.
+    """
+
+    contrasts: list[Contrast]
+    images: NDArray[np.float16]
+    area: NDArray[np.int64]
+    marked: NDArray[np.bool_]
+
+
+def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
+    """Decode a session, or open it from the cache.
+
+    Raises:
+        RecipeError: its contrasts lie on different grids.
+        VolumeError: a file cannot be used.
+    """
+    key = hashlib.sha256(json.dumps([FORMAT, spacing, HEADROOM, session.stamp()]).encode()).hexdigest()[:24]
+    images_path, info_path = cache / f"{key}.npy", cache / f"{key}.json"
+    if not info_path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        images, info = _decode(session, spacing)
+        _write_atomic(images_path, images)
+        part = info_path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(info), encoding="utf-8")
+        part.replace(info_path)
+    info = json.loads(info_path.read_text(encoding="utf-8"))
+    return Decoded(
+        [Contrast(c) for c in info["contrasts"]],
+        np.load(images_path, mmap_mode="r"),
+        np.asarray(info["area"]),
+        np.asarray(info["marked"], dtype=bool),
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Sessions and how they are read; small enough to send to a worker process, which decodes on first use."""
+
+    sessions: tuple[Readable, ...]
+    spacing: float
+    cache: Path
+
+    def __getitem__(self, index: int) -> Decoded:
+        return _open(self.sessions[index], self.spacing, self.cache)
+
+
+_open = lru_cache(maxsize=4096)(decode)
+
+
+def _decode(session: Readable, spacing: float) -> tuple[NDArray[np.float16], dict[str, list]]:
+    volumes, mask = session.load()
+    first = next(iter(volumes.values()))
+    orientation = Orientation.from_affine(first.affine)
+    sizes = first.voxel_sizes[list(orientation.order)]
+    arrays = {contrast: orientation.to_canonical(clean(volume.data)) for contrast, volume in volumes.items()}
+    masks = {contrast: head_mask(array) for contrast, array in arrays.items()}
+    head = np.logical_or.reduce(list(masks.values()))
+    grid = SliceGrid.fit(head, (float(sizes[1]), float(sizes[2])), spacing, multiple=8)
+    images = np.stack(
+        [grid.to_model(normalise(array, masks[contrast], contrast)) for contrast, array in arrays.items()]
+    )
+    marked = np.zeros(len(head), dtype=bool)
+    if mask is not None:
+        marked = np.asarray(orientation.to_canonical(mask).any(axis=(1, 2)))
+    info = {
+        "contrasts": [contrast.value for contrast in arrays],
+        "area": grid.to_model(head.astype(np.float32)).sum(axis=(1, 2)).round().astype(int).tolist(),
+        "marked": marked.tolist(),
+    }
+    return np.clip(images, 0, 1).astype(np.float16), info
+
+
+def _write_atomic(path: Path, array: NDArray) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with part.open("wb") as file:
+        np.save(file, array)
+    part.replace(path)

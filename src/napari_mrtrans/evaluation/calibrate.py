@@ -1,0 +1,210 @@
+"""Fit a checkpoint's calibration: the correction of its spread, and what turns its scores into P(OOD).
+
+Fitted to training and validation subjects (the spread to validation subjects alone, for the network has seen the
+others' targets), tested on the test subjects, whom neither the network nor the calibration has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints.calibration import Z90, Calibration, SpreadCorrection
+from ..checkpoints.checkpoint import Checkpoint, write_calibration
+from ..datasets.bids import Session
+from ..errors import MrtransError
+from ..ood.score import OodCalibration
+from ..paths import check_folder, write_together
+from ..scan.contrasts import Pair
+from .calibrate_report import summary
+from .fit_ood import FOLDS, Image, Sigma, fit_ood
+from .held_out import describe_machine, known_sessions
+from .ood_study import Measurement, Settings, measure
+from .report.ood_rows import OodRow, to_json
+from .scans import NORMAL, FeatureStore, Scan, drawn, person
+
+#: The file beside the reports in which the checkpoints calibrated later find the features of the scans.
+FEATURES = "features.jsonl"
+#: Of validation subjects, below which they say too little of people to narrow a spread, or to mend one pair's alone.
+FEW_PEOPLE = 3
+
+
+def calibrate(
+    root: Path,
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    n: int | None = None,
+    slices: int = 3,
+    seed: int = 0,
+    device: str = "auto",
+    others: Mapping[str, Sequence[Path]] | None = None,
+    image_only: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[Path]:
+    """Measure, fit, test; writes ``NAME.calibration.json``, ``NAME.ood.json`` (rows) and ``NAME.ood.md`` into ``out``.
+
+    What was measured is kept in ``out`` as it comes: what was stopped goes on where it was.
+
+    Args:
+        root: Data folder that holds the subjects of the card's splits.
+        checkpoint: Any family; a deterministic one gets no correction of the spread and no σ̂.
+        out: Output folder.
+        n: Samples; None = the card's default.
+        slices: Slices of each scan, evenly spread.
+        seed: Of noise, artefacts and draws.
+        device: As :func:`napari_mrtrans.stream`.
+        others: Further unusual scans for the test, by kind.
+        image_only: Judge the source image alone, which needs no samples; the spread stays as it is.
+        say: Told progress.
+
+    Raises:
+        MrtransError: too few subjects of the card are in the data folder, or the folder cannot be written.
+    """
+    check_folder(out)
+    sessions = known_sessions(root, [checkpoint])
+    splits = checkpoint.card.splits
+    people = [name for part in ("train", "validation") for name in splits.get(part, []) if name in sessions]
+    if len({person(name) for name in people}) < FOLDS:
+        raise MrtransError(
+            f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained on; "
+            f"'{root}' holds {len(people)}. Give the folder it was trained on."
+        )
+    settings = Settings(n or checkpoint.card.sampler.n, slices, seed, device, sampling=not image_only)
+    store = FeatureStore(out / FEATURES, seed)
+    images = list(image_features(checkpoint, {name: sessions[name] for name in people}, store, say))
+    measured = measure(checkpoint, sessions, out / checkpoint.name, settings, others=others, say=say)
+    rows = [row for _, row in measured]
+    of = {(image.subject, image.source, image.kind): image for image in images}
+    sigmas = [
+        Sigma(of[key], row.pair, _number(row.sigma_hat), np.asarray(row.per_slice), seen=row.role == "train")
+        for row in rows
+        if row.role != "test" and (key := (row.subject, Pair.parse(row.pair).source, row.kind)) in of
+    ]
+    ood, cross_validated = fit_ood(images, sigmas, settings.n, say)
+    spread = fit_spread(rows)
+    about = {
+        "date": date.today().isoformat(),
+        "machine": describe_machine(device),
+        "n": settings.n,
+        "slices": slices,
+        "seed": seed,
+        "subjects": {part: [name for name in splits.get(part, []) if name in sessions] for part in splits},
+        "cross_validated": cross_validated,
+    }
+    test = [(job, row) for job, row in measured if row.role == "test"]
+    judged = [judge(row, store.of(job.scan, checkpoint), checkpoint.name, ood, settings.n) for job, row in test]
+    about["coverage"] = coverage([row for _, row in test], spread)
+    calibration = Calibration(card=checkpoint.card_digest, spread=spread, ood=ood, about=about)
+    files = {
+        f"{checkpoint.name}.ood.json": to_json(judged),
+        f"{checkpoint.name}.ood.md": summary(checkpoint, judged, calibration),
+    }
+    return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
+
+
+def image_features(
+    checkpoint: Checkpoint, sessions: Mapping[str, Session], store: FeatureStore, say: Callable[[str], None] = print
+) -> Iterator[Image]:
+    """The features of these sessions' scans as they are, and of some unusual ones, in every source contrast."""
+    for name, session in sessions.items():
+        say(f"quality features of {name}")
+        for source in dict.fromkeys(pair.source for pair in checkpoint.pairs):
+            for kind in (NORMAL, *drawn(name, source, store.seed)):
+                scan = Scan(session, source, kind)
+                if scan.possible:
+                    yield Image(name, source, kind, store.of(scan, checkpoint))
+
+
+def judge(row: Measurement, features: NDArray[np.float64], name: str, ood: OodCalibration, n: int) -> OodRow:
+    """A measurement's scores and P(OOD)."""
+    novelty, artefact = ood.slice_scores(features, Pair.parse(row.pair).source).T
+    sigma = _number(row.sigma_hat)
+    scores = ood.scores(row.pair, n, sigma, np.asarray(row.per_slice or [np.nan]), novelty, artefact)
+    return OodRow(name, row.pair, row.subject, row.kind, sigma, scores, ood.assess(scores))
+
+
+def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
+    """A correction for each pair that a validation subject has.
+
+    Pairs with fewer than :data:`FEW_PEOPLE` share one, for what a contrast of one or two people needed says less of the
+    next person than what all their contrasts needed does. It only ever widens. All are widened further by how much
+    people differ (:func:`person_variation`), so that the interval holds for the next one.
+    """
+    rows = [row for row in rows if row.std]
+    gathered: dict[str, list[Measurement]] = {}
+    for row in rows:
+        if row.role == "validation":
+            gathered.setdefault(row.pair, []).append(row)
+    people = {pair: len({person(row.subject) for row in mine}) for pair, mine in gathered.items()}
+    few = [pair for pair in gathered if people[pair] < FEW_PEOPLE]
+    fitted = {pair: SpreadCorrection.fit(*_voxels(mine)) for pair, mine in gathered.items() if pair not in few}
+    if few:
+        fitted |= dict.fromkeys(few, SpreadCorrection.fit(*_voxels([row for pair in few for row in gathered[pair]])))
+    variation = person_variation(rows, fitted)
+    out = {}
+    for pair, correction in fitted.items():
+        widened = correction.scaled(widening(variation, people[pair]))
+        out[pair] = widened.not_narrower(_voxels(gathered[pair])[0]) if pair in few else widened
+    return out
+
+
+def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCorrection]) -> float:
+    """How much people differ in the width of their errors: the standard deviation, over training and validation people,
+    of the log of the factor by which a person's corrected spread would still have to be scaled to cover 90 %.
+
+    The network knows the training people, so their errors are too small; that they differ less than those of others is
+    not to be expected. 0 with fewer than :data:`FEW_PEOPLE`.
+    """
+    ratios: dict[str, list[NDArray[np.float64]]] = {}
+    for row in rows:
+        if row.role != "test" and row.pair in fitted:
+            std, error = _voxels([row])
+            ratios.setdefault(person(row.subject), []).append(np.abs(error) / fitted[row.pair](std))
+    if len(ratios) < FEW_PEOPLE:
+        return 0.0
+    return float(np.std([np.log(np.quantile(np.concatenate(mine), 0.9)) for mine in ratios.values()], ddof=1))
+
+
+def widening(variation: float, people: int) -> float:
+    """What a spread fitted to ``people`` is to be multiplied with to cover 90 % of the next person's voxels.
+
+    The log of what the next person needs differs from theirs by a normal error of variance (1 + 1/people) variation²;
+    the mean coverage over it is to be 90 %.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    needed = np.exp(np.sqrt(1 + 1 / people) * variation * nodes)
+
+    def missing(factor: float) -> float:
+        return float(weights @ (2 * ndtr(Z90 * factor / needed) - 1) / weights.sum()) - 0.9
+
+    return float(brentq(missing, 0.5, 1e3))
+
+
+def _voxels(rows: Iterable[Measurement]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The standard deviations and errors of all their voxels."""
+    std, error = zip(*((row.std, row.error) for row in rows), strict=True)
+    return np.concatenate(std), np.concatenate(error)
+
+
+def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]) -> list[dict[str, Any]]:
+    """Share of voxels of each test scan within the central 90 % interval of a normal law, before and after."""
+    out = []
+    for row in rows:
+        if row.std and row.pair in spread:
+            std, error = np.asarray(row.std), np.abs(row.error)
+            before, after = (float((error <= Z90 * s).mean()) for s in (std, spread[row.pair](std)))
+            out.append({"pair": row.pair, "subject": row.subject, "before": round(before, 4), "after": round(after, 4)})
+    return out
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,102 @@
+"""What a calibration is worth on the test subjects, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints.calibration import Calibration
+from ..checkpoints.checkpoint import Checkpoint
+from ..metrics import detection
+from ..ood.score import IMAGE_SCORES, SCORES
+from .fit_ood import balanced_figures
+from .report.ood_rows import OodRow
+from .scans import KINDS, LESION, NORMAL
+
+
+def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibration) -> str:
+    """Markdown: AUC by kind and score, calibration figures, and coverage, all on the test subjects."""
+    assert calibration.ood is not None
+    about, best = calibration.about, calibration.ood.score
+    normal = [row for row in rows if row.kind == NORMAL]
+    kinds = list(dict.fromkeys(row.kind for row in rows if row.unusual))
+    groups = {"all artefacts and wrong contrast": [row for row in rows if row.kind in KINDS]}
+    groups |= {kind: [row for row in rows if row.kind == kind] for kind in kinds}
+    names = [name for name in SCORES if all(np.isfinite(row.scores[name]) for row in rows)]
+    head = ["unusual input", "scans", *(f"AUC, {name}" for name in names), f"mean P(OOD) by {best}"]
+    lines = [f"# {checkpoint.name}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    if normal:
+        lines.append(f"| none | {len(normal)} |{' – |' * len(names)} {_mean_p(normal)} |")
+    for kind, mine in groups.items():
+        if not mine or not normal:
+            continue
+        cells = [f"{stratified_auc(normal, mine, name):.3f}" for name in names]
+        lines.append(f"| {kind} | {len(mine)} | {' | '.join(cells)} | {_mean_p(mine)} |")
+    lines += _probabilities(normal, groups["all artefacts and wrong contrast"], best)
+    lines += _cross_validated(about["cross_validated"])
+    if found := about["coverage"]:
+        lines += [
+            "",
+            "| pair | voxels within the central 90 % interval | after the correction | scans |",
+            "|---|---|---|---|",
+        ]
+        for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
+            own = [item for item in found if pair in (item["pair"], "all")]
+            before, after = (float(np.mean([item[key] for item in own])) for key in ("before", "after"))
+            lines.append(f"| {pair} | {before:.3f} | {after:.3f} | {len(own)} |")
+    lesions = f" '{LESION}': slices about the largest part of an expert mask." if LESION in kinds else ""
+    lines += ["", f"AUC within each pair. Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
+              f"{about['slices']} slices of each scan, n = {about['n']}, seed {about['seed']}. "
+              f"{about['date']}, {about['machine']}."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float:
+    """AUC within each pair (σ̂ of different targets do not compare), averaged over the unusual inputs."""
+    total = 0.0
+    for pair in dict.fromkeys(row.pair for row in unusual):
+        mine = [row for row in unusual if row.pair == pair]
+        pool = [*(row for row in normal if row.pair == pair), *mine]
+        total += len(mine) * detection.auc([row.unusual for row in pool], [row.scores[score] for row in pool])
+    return total / len(unusual)
+
+
+def _probabilities(normal: Sequence[OodRow], unusual: Sequence[OodRow], best: str) -> list[str]:
+    """Calibration over all scans together; a source image that several pairs share counts once where it decides."""
+    if best in IMAGE_SCORES:
+        normal = list({(row.subject, row.pair.partition("->")[0]): row for row in normal}.values())
+    if not normal or not unusual:
+        return []
+    mix = [*normal, *unusual]
+    labels = [row.unusual for row in mix]
+    values = [row.scores[best] for row in mix]
+    calibrated = [row.probability if row.probability is not None else 0.5 for row in mix]
+    lines = [
+        "",
+        f"| {best}, {len(normal)} usual and {len(unusual)} unusual scans | AUC | ECE | Brier | NLL |",
+        "|---" * 5 + "|",
+    ]
+    for title, p in (("min-max normalised", detection.min_max(values).tolist()), ("calibrated", calibrated)):
+        every = {"ece": detection.ece(labels, p), "brier": detection.brier(labels, p), "nll": detection.nll(labels, p)}
+        for drawn, figures in (("balanced draws", balanced_figures(labels, p)), ("all", every)):
+            cells = " | ".join(f"{figures[name]:.3f}" for name in ("ece", "brier", "nll"))
+            lines.append(f"| {title}, {drawn} | {detection.auc(labels, values):.3f} | {cells} |")
+    return lines
+
+
+def _cross_validated(found: Mapping[str, Any]) -> list[str]:
+    """How the scores did out of fold on the subjects they were fitted to."""
+    lines = ["", f"| out of fold, {found['normal']} usual and {found['unusual']} unusual source scans of the other "
+             "subjects | AUC | AUC, its kind not learned | ECE | Brier | NLL |", "|---" * 6 + "|"]  # fmt: skip
+    for name in SCORES:
+        if figures := found.get(name):
+            cells = (f"{figures[part]:.3f}" for part in ("auc", "auc_unseen", "ece", "brier", "nll"))
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _mean_p(rows: Sequence[OodRow]) -> str:
+    known = [row.probability for row in rows if row.probability is not None]
+    return f"{float(np.mean(known)):.2f}" if known else "–"

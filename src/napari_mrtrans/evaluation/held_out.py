@@ -1,0 +1,132 @@
+"""Held-out sessions as :mod:`.evaluate` and :mod:`.validate_sampler` read them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints.checkpoint import Checkpoint
+from ..datasets.bids import Session
+from ..datasets.phantom import PREFIX
+from ..datasets.readers import read_folder, recognise
+from ..errors import MrtransError, RecipeError
+from ..scan.contrasts import Contrast, Pair
+from ..scan.intensity import clean, head_mask, normalise
+from ..scan.volume import Volume
+
+
+class NotMeasured(MrtransError):
+    """One subject or answer has no figures; the others may have."""
+
+
+@dataclass(frozen=True)
+class PairedVolumes:
+    """Both contrasts of a pair; arrays on their common grid.
+
+    Attributes:
+        volume: The source, as acquired.
+        source: In [0, 1].
+        target: In [0, 1].
+        head: Of the source.
+        both: Head of source and target.
+    """
+
+    volume: Volume
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+    head: NDArray[np.bool_]
+    both: NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, session: Session, pair: Pair) -> PairedVolumes:
+        """Read a session's files.
+
+        Raises:
+            VolumeError: a file cannot be used.
+            NotMeasured: source and target lie on different grids.
+        """
+        volume = Volume.load(session.files[pair.source], pair.source)
+        source, head = _normalised(volume, pair.source)
+        acquired = Volume.load(session.files[pair.target])
+        target, there = _normalised(acquired, pair.target)
+        if source.shape != target.shape or not np.allclose(volume.affine, acquired.affine, atol=0.1):
+            raise NotMeasured(
+                f"{session.name}: {pair.source} and {pair.target} lie on different grids; bring them onto one with "
+                "napari-mrtrans prepare."
+            )
+        return cls(volume, source, target, head, head & there)
+
+
+def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The volume in [0, 1] and its head mask, both on its own grid."""
+    data = clean(volume.data)
+    mask = head_mask(data)
+    return normalise(data, mask, contrast), mask
+
+
+def data_set(name: str) -> str:
+    """The folder below ``--data`` that a subject or session of this name is in; ``.`` when that is the data set."""
+    return "." if name.startswith("sub-") else name.partition("/")[0]
+
+
+def known_sessions(
+    root: Path, checkpoints: Sequence[Checkpoint], subjects: Sequence[str] | None = None
+) -> dict[str, Session]:
+    """Sessions by name, below ``root`` in the data sets of ``subjects`` and in those that the checkpoints' splits name.
+
+    Where ``subjects`` are given, the checkpoints' own data sets may be absent.
+
+    Raises:
+        RecipeError: a data set that is needed is missing or holds no subjects.
+    """
+    names = (name for c in checkpoints for part in c.card.splits.values() for name in part)
+    own = {data_set(name) for name in names if not name.startswith(PREFIX)} or {"."}
+    needed = {data_set(name) for name in subjects} if subjects else own
+    known = {}
+    for folder in sorted(own | needed):
+        try:
+            formats = recognise(root / folder)
+        except RecipeError:
+            if folder in needed:
+                raise
+            continue
+        for session in (s for name in formats for s in read_folder(root / folder, name).sessions):
+            prefixed = session if folder == "." else replace(session, subject=f"{folder}/{session.subject}")
+            known[prefixed.name] = prefixed
+    return known
+
+
+def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> list[str]:
+    """Names of sessions, where a subject stands for all of its visits; a name that is neither stays as it is."""
+    visits = {subject: [name for name, s in sessions.items() if s.subject == subject] for subject in subjects}
+    return [name for subject in subjects for name in visits[subject] or [subject]]
+
+
+def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, Session], root: Path) -> None:
+    """A subject must be there, and not one that was trained on.
+
+    Raises:
+        MrtransError: it is not so.
+    """
+    if name in training:
+        raise MrtransError(f"'{name}' is a training subject; choose others.")
+    if name not in sessions:
+        raise MrtransError(f"Subject '{name}' is not in '{root}'.")
+
+
+def describe_machine(device: str) -> str:
+    """Processor, threads and what computes, for a report."""
+    import torch
+
+    from ..devices import resolve_device
+
+    kind = resolve_device(device)[0]
+    if kind.type == "cuda":
+        return torch.cuda.get_device_name(kind)
+    name = torch.backends.cpu.get_cpu_capability() if kind.type == "cpu" else kind.type
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, {name}"

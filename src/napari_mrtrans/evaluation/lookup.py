@@ -1,0 +1,51 @@
+"""The floor that :mod:`.evaluate` compares checkpoints with: a monotone curve from source to target intensity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.bids import Session
+from ..scan.contrasts import Pair
+from .held_out import PairedVolumes
+
+#: Voxels drawn from each training subject.
+LOOKUP_VOXELS = 20_000
+
+
+class Lookup:
+    """The best monotone look-up table target(source), fitted when it is first asked.
+
+    Args:
+        sessions: Training subjects.
+        pair: What it serves.
+        seed: Of the choice of voxels.
+    """
+
+    def __init__(self, sessions: Sequence[Session], pair: Pair, seed: int = 0) -> None:
+        self.sessions = [session for session in sessions if {pair.source, pair.target} <= session.files.keys()]
+        self.pair, self.seed = pair, seed
+
+    @cached_property
+    def fit(self) -> Any:
+        """Isotonic regression, rising or falling, on voxels of all subjects."""
+        from sklearn.isotonic import IsotonicRegression
+
+        rng = np.random.default_rng(self.seed)
+        xs, ys = [], []
+        for session in self.sessions:
+            paired = PairedVolumes.open(session, self.pair)
+            both = np.flatnonzero(paired.both)
+            picked = rng.choice(both, min(LOOKUP_VOXELS, len(both)), replace=False)
+            xs.append(paired.source.ravel()[picked])
+            ys.append(paired.target.ravel()[picked])
+        x, y = np.concatenate(xs), np.concatenate(ys)
+        fits = [IsotonicRegression(increasing=up, out_of_bounds="clip").fit(x, y) for up in (True, False)]
+        return min(fits, key=lambda fit: float(np.square(fit.predict(x) - y).sum()))
+
+    def __call__(self, source: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(self.fit.predict(source.ravel()).reshape(source.shape), dtype=np.float32)

@@ -1,0 +1,189 @@
+"""What a checkpoint gives for normal and unusual inputs: what a calibration is fitted to and tested on.
+
+Samples are dear, and what they cost buys most on the validation and test subjects, where the errors count. Of the
+others only σ̂ is wanted, a mean over thousands of voxels, for which a few samples do. As in the paper, unusual inputs
+stand beside the usual ones: one for each scan that the calibration is fitted to, and every kind on the test subjects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..checkpoints.checkpoint import Checkpoint
+from ..datasets.bids import Session
+from ..ood.score import std_bias
+from ..scan.contrasts import Pair
+from ..scan.volume import Volume
+from ..training.finished import Finished
+from ..transformation.job import check_request
+from ..transformation.streaming import SliceUpdate, stream
+from .held_out import PairedVolumes
+from .scans import KINDS, LESION, NORMAL, Scan, drawn
+
+#: Samples of each slice where only σ̂ is wanted.
+FEW = 6
+#: Voxels kept of each normal scan with a target, to fit and test the correction of the spread.
+VOXELS = 2000
+
+Role = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One input through one checkpoint, on a few slices.
+
+    Attributes:
+        pair: ``T1->T2``.
+        subject: Whose scan.
+        role: Which part of the checkpoint's split the subject is in.
+        kind: ``normal``, or what is unusual about it.
+        sigma_hat: Over the head voxels of all slices, as ``n`` samples have it; None for deterministic models.
+        per_slice: σ̂ of each slice.
+        std: Standard deviation in some voxels of a normal scan, and ``error``, truth minus mean, in the same ones.
+    """
+
+    pair: str
+    subject: str
+    role: Role
+    kind: str
+    sigma_hat: float | None
+    per_slice: list[float]
+    std: list[float]
+    error: list[float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured.
+
+    Attributes:
+        n: Samples of each slice; at most :data:`FEW` where only σ̂ is wanted.
+        slices: Slices of each scan, evenly spread.
+        seed: Of the starting noise, the artefacts and the draw of kinds.
+        device: As :func:`napari_mrtrans.stream`.
+        sampling: False: no σ̂ and no errors, as of a deterministic checkpoint.
+    """
+
+    n: int
+    slices: int = 3
+    seed: int = 0
+    device: str = "auto"
+    sampling: bool = True
+
+
+def measure(
+    checkpoint: Checkpoint,
+    sessions: Mapping[str, Session],
+    out: Path,
+    settings: Settings,
+    *,
+    others: Mapping[str, Sequence[Path]] | None = None,
+    say: Callable[[str], None] = print,
+) -> list[tuple[Input, Measurement]]:
+    """Measure everything; what is in ``out`` already is taken from there.
+
+    Args:
+        checkpoint: Its card says who was trained on, who validates and who tests.
+        sessions: By name.
+        out: Folder; ``measured.jsonl`` is kept there.
+        settings: How much.
+        others: Further unusual scans, by kind: files whose names tell their contrast.
+        say: Told each finished line.
+    """
+    finished = Finished(out / "measured.jsonl", Measurement)
+    common = {"sha256": checkpoint.sha256, "version": __version__, **asdict(settings)}
+    common.pop("device")
+    rows = []
+    for job in [*planned(checkpoint, sessions, settings.seed), *_others(checkpoint, others or {})]:
+        key = {**common, "pair": job.pair.key, "subject": job.subject, "kind": job.scan.kind, "few": FEW}
+        row = finished.row(key, lambda job=job: job.run(checkpoint, settings))  # type: ignore[misc]
+        rows.append((job, row))
+        sigma = "" if row.sigma_hat is None else f"  sigma-hat {row.sigma_hat:.4f}"
+        say(f"{row.role:10} {job.pair}  {row.subject:24} {row.kind:14}{sigma}")
+    return rows
+
+
+def planned(checkpoint: Checkpoint, sessions: Mapping[str, Session], seed: int) -> Iterator[Input]:
+    """What is measured of the subjects of the card: every pair of usual scans, unusual ones for one pair a source."""
+    first = {pair.source: pair for pair in reversed(checkpoint.pairs)}
+    for role in ("train", "validation", "test"):
+        for name in checkpoint.card.splits.get(role, []):
+            if name not in sessions:
+                continue
+            session = sessions[name]
+            for pair in checkpoint.pairs:
+                if pair.source in session.files:
+                    yield Input(pair, name, role, Scan(session, pair.source))
+            for source, pair in first.items():
+                kinds = (*KINDS, LESION) if role == "test" else drawn(name, source, seed, 1)
+                scans = (Scan(session, source, kind) for kind in kinds)
+                yield from (Input(pair, name, role, scan) for scan in scans if scan.possible)
+
+
+def _others(checkpoint: Checkpoint, others: Mapping[str, Sequence[Path]]) -> Iterator[Input]:
+    for kind, files in others.items():
+        for path in files:
+            contrast = Volume.load(path).contrast
+            pair = next((pair for pair in checkpoint.pairs if pair.source == contrast), None)
+            if pair is not None:
+                session = Session(path.name, "", {pair.source: path}, None)
+                yield Input(pair, path.name, "test", Scan(session, pair.source, kind))
+
+
+@dataclass(frozen=True)
+class Input:
+    """One scan to be measured."""
+
+    pair: Pair
+    subject: str
+    role: Role
+    scan: Scan
+
+    def run(self, checkpoint: Checkpoint, settings: Settings) -> Measurement:
+        """Sample a few slices and gather what a calibration needs."""
+        errors = self.scan.kind == NORMAL and self.pair.target in self.scan.session.files
+        n = settings.n if errors and self.role != "train" else min(settings.n, FEW)
+        known, axis = [], 0
+        if settings.sampling and not checkpoint.deterministic:
+            volume = self.scan.volume(settings.seed)
+            axis = volume.axial_axis
+            job = check_request(volume, checkpoint, self.pair.target, self.pair.source)
+            updates = stream(
+                volume, checkpoint, target=self.pair.target, n=n, seed=settings.seed,
+                slices=self.scan.slices(volume, job, settings.slices), device=settings.device, prepare=False,
+            )  # fmt: skip
+            known = [u for u in updates if np.isfinite(u.sigma_hat)]
+        voxels = sum(u.voxels for u in known)
+        factor = std_bias(settings.n) / std_bias(n) if n > 1 else 1.0
+        std, error = self._errors(known, axis, settings.seed) if errors and known else ([], [])
+        return Measurement(
+            pair=self.pair.key,
+            subject=self.subject,
+            role=self.role,
+            kind=self.scan.kind,
+            sigma_hat=factor * sum(u.sigma_hat * u.voxels for u in known) / voxels if voxels else None,
+            per_slice=[factor * u.sigma_hat for u in known],
+            std=std,
+            error=error,
+        )
+
+    def _errors(self, updates: list[SliceUpdate], axis: int, seed: int) -> tuple[list[float], list[float]]:
+        paired = PairedVolumes.open(self.scan.session, self.pair)
+        std: list[NDArray[np.float32]] = []
+        error: list[NDArray[np.float32]] = []
+        for u in updates:
+            where = tuple(u.index if a == axis else slice(None) for a in range(3))
+            inside = paired.both[where]
+            std.append(u.std[inside])
+            error.append((paired.target[where] - u.mean)[inside])
+        values = np.stack([np.concatenate(std), np.concatenate(error)])
+        picked = np.random.default_rng(seed).permutation(values.shape[1])[:VOXELS]
+        first, second = (np.round(part[picked].astype(float), 4).tolist() for part in values)
+        return first, second

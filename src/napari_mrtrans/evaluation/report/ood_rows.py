@@ -1,0 +1,77 @@
+"""Scores of normal and unusual inputs, as the report takes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from math import isfinite, nan
+from pathlib import Path
+
+from ...errors import MrtransError
+
+NORMAL = "normal"
+
+
+@dataclass(frozen=True)
+class OodRow:
+    """One input of one checkpoint and pair.
+
+    Attributes:
+        checkpoint: Its name.
+        pair: Transformation.
+        subject: Whose scan.
+        kind: ``normal``, or which artefact or pathology.
+        sigma_hat: Mean standard deviation over the head (the paper's σ̂); NaN for deterministic models.
+        scores: Scores by name, larger = more unusual; NaN where unknown.
+        probability: Calibrated P(unusual), None if there is none.
+    """
+
+    checkpoint: str
+    pair: str
+    subject: str
+    kind: str
+    sigma_hat: float
+    scores: dict[str, float] = field(default_factory=dict)
+    probability: float | None = None
+
+    @property
+    def unusual(self) -> bool:
+        """The label of :mod:`napari_mrtrans.metrics.detection`."""
+        return self.kind != NORMAL
+
+
+def by_model(rows: Sequence[OodRow]) -> dict[tuple[str, str], list[OodRow]]:
+    """Rows with a σ̂ of each checkpoint and pair (σ̂ of different targets do not compare), where both classes are."""
+    groups: dict[tuple[str, str], list[OodRow]] = {}
+    for row in rows:
+        if isfinite(row.sigma_hat):
+            groups.setdefault((row.checkpoint, row.pair), []).append(row)
+    return {key: mine for key, mine in groups.items() if len({row.unusual for row in mine}) == 2}
+
+
+def to_json(rows: Sequence[OodRow]) -> str:
+    """The rows as JSON, unknown numbers as null."""
+    documents = []
+    for row in rows:
+        scores = {name: value for name, value in row.scores.items() if isfinite(value)}
+        documents.append(
+            asdict(row) | {"scores": scores, "sigma_hat": row.sigma_hat if isfinite(row.sigma_hat) else None}
+        )
+    return json.dumps(documents, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_rows(path: Path) -> list[OodRow]:
+    """What :func:`to_json` wrote to a file.
+
+    Raises:
+        MrtransError: it cannot be read, or holds something else.
+    """
+    try:
+        rows = [OodRow(**document) for document in json.loads(path.read_text(encoding="utf-8"))]
+        return [OodRow(**{**asdict(row), "sigma_hat": nan if row.sigma_hat is None else row.sigma_hat}) for row in rows]
+    except (OSError, ValueError, TypeError) as error:
+        line = str(error).splitlines()[0]
+        raise MrtransError(
+            f"'{path}' holds no scores of unusual inputs ({line}); give a .ood.json of napari-mrtrans-train calibrate."
+        ) from None

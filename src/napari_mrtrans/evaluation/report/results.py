@@ -1,0 +1,96 @@
+"""Rows as the tables and figures ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..held_out import data_set
+from ..measure import Row
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of :class:`.Row`: its attribute, heading, the factor it is shown with, digits, and what is better."""
+
+    attribute: str
+    heading: str
+    factor: float = 1
+    digits: int = 2
+    smaller: bool = False
+
+    def of(self, row: Row) -> float | None:
+        """As it is shown."""
+        value = getattr(row, self.attribute)
+        return None if value is None else self.factor * value
+
+
+#: Whole volume, as the paper's Tables 1, 2 and 4.
+SIMILARITY = (
+    Metric("ssim_volume", "SSIM (%)", 100),
+    Metric("psnr_volume", "PSNR (dB)"),
+    Metric("lpips", "LPIPS", digits=4, smaller=True),
+    Metric("bssim_volume", "BSSIM (%)", 100),
+)
+#: The same inside the head.
+INSIDE = (Metric("ssim", "SSIM (%)", 100), Metric("psnr", "PSNR (dB)"), Metric("bssim", "BSSIM (%)", 100))
+#: Table 5.
+CONSISTENCY = (Metric("scssim", "SCSSIM (%)", 100), Metric("scssim_difference", "SCSSIM of differences (%)", 100))
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of :func:`napari_mrtrans.evaluation.evaluate.evaluate` and how they were obtained."""
+
+    rows: Sequence[Row]
+    about: dict[str, Any]
+
+    @property
+    def methods(self) -> list[str]:
+        """In order of appearance."""
+        return list(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def pairs(self) -> list[str]:
+        """In order of appearance."""
+        return list(dict.fromkeys(row.pair for row in self.rows))
+
+    @property
+    def subjects(self) -> list[str]:
+        """In order of appearance."""
+        return list(dict.fromkeys(row.subject for row in self.rows))
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Model family of each checkpoint that has rows."""
+        names = self.methods
+        return {c["name"]: c["model"] for c in self.about["checkpoints"] if c["name"] in names}
+
+    def checkpoint_of(self, model: str) -> str | None:
+        """The first checkpoint of a family."""
+        return next((name for name, family in self.models.items() if family == model), None)
+
+    def trained_on(self, method: str) -> list[str]:
+        """Data sets of a checkpoint."""
+        return next((c["trained_on"] for c in self.about["checkpoints"] if c["name"] == method), [])
+
+    def where(self, method: str, pair: str | None = None, data: str | None = None) -> list[Row]:
+        """Rows of a method, of one pair, of subjects of one data set."""
+        return [
+            row
+            for row in self.rows
+            if row.method == method and pair in (None, row.pair) and data in (None, data_set(row.subject))
+        ]
+
+    def values(self, metric: Metric, method: str, pair: str | None = None, data: str | None = None) -> dict[str, float]:
+        """By subject; over several pairs the mean, of subjects that have them all."""
+        rows = self.where(method, pair, data)
+        pairs = {row.pair for row in rows}
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            if (value := metric.of(row)) is not None:
+                found.setdefault(row.subject, []).append(value)
+        return {subject: float(np.mean(mine)) for subject, mine in found.items() if len(mine) == len(pairs)}

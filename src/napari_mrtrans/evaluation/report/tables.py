@@ -1,0 +1,179 @@
+"""The paper's Tables 1, 2, 4 and 5 and a table of the spread, each with how sure its means are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...metrics.coverage import LEVELS
+from ..held_out import data_set
+from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results
+from .significance import FEWEST, best, interval
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, a second smaller line, and whether it is a best one or only leads."""
+
+    text: str
+    small: str = ""
+    best: bool = False
+    leads: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report; in each row the first cells are names."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+
+def similarity(results: Results, metrics: Sequence[Metric] = SIMILARITY) -> list[Table]:
+    """Table 1: one table for each metric, a row for each pair, a column for each method."""
+    measured = [metric for metric in metrics if any(metric.of(row) is not None for row in results.rows)]
+    return [_by_pair(results, metric) for metric in measured]
+
+
+def inside(results: Results) -> list[Table]:
+    """Table 1 inside the head."""
+    return similarity(results, INSIDE)
+
+
+def consistency(results: Results) -> list[Table]:
+    """Table 5: consistency of neighbouring slices, by both readings of Eq. 12."""
+    return similarity(results, CONSISTENCY)
+
+
+def averages(results: Results) -> Table | None:
+    """Table 4: averages over pairs, of each data set; None for a single pair."""
+    if len(results.pairs) < 2:
+        return None
+    rows, counts = [], []
+    for data in dict.fromkeys(data_set(subject) for subject in results.subjects):
+        for metric in SIMILARITY:
+            values = {m: results.values(metric, m, data=data) for m in results.methods}
+            if any(values.values()):
+                counts.append(max(map(len, values.values())))
+                rows.append([Cell(data), Cell(metric.heading), *_cells(results, metric, values)])
+    return Table("Averages over all pairs", ["data set", "metric", *results.methods], rows, _significance(counts))
+
+
+def other_data(results: Results) -> Table | None:
+    """Table 2: subjects of data sets that a checkpoint was not trained on, and the change that makes.
+
+    The change is against a checkpoint of the same family that was trained on that data set where there is one (the
+    paper's), else against the same checkpoint on its own data sets. None where all subjects are of those.
+    """
+    rows = []
+    for method, model in results.models.items():
+        own = results.trained_on(method)
+        for pair in dict.fromkeys(row.pair for row in results.where(method)):
+            for data in dict.fromkeys(data_set(row.subject) for row in results.where(method, pair)):
+                if data in own or not own:
+                    continue
+                twin = next(
+                    (m for m, f in results.models.items() if f == model and data in results.trained_on(m)), None
+                )
+                against = f"{twin} on {data}" if twin else f"itself on {', '.join(own)}"
+                cells = []
+                for metric in SIMILARITY:
+                    here = list(results.values(metric, method, pair, data).values())
+                    there = [
+                        value
+                        for home in ([data] if twin else own)
+                        for value in results.values(metric, twin or method, pair, home).values()
+                    ]
+                    change = f" ({np.mean(here) - np.mean(there):+.{metric.digits}f})" if here and there else ""
+                    cells.append(Cell(f"{np.mean(here):.{metric.digits}f}{change}" if here else NONE))
+                rows.append([Cell(method), Cell(pair), Cell(data), Cell(against), *cells])
+    head = ["trained elsewhere", "pair", "data set", "change against", *(metric.heading for metric in SIMILARITY)]
+    return Table("Another data set", head, rows) if rows else None
+
+
+def spread(results: Results) -> Table | None:
+    """How wide the samples are, how normal, and what they cost; None without a checkpoint that samples."""
+    levels = (0.5, 0.9, 0.95)
+    rows = []
+    for method in results.models:
+        for pair in results.pairs:
+            mine = results.where(method, pair)
+            covered = [row.coverage for row in mine if row.coverage is not None]
+            if not covered:
+                continue
+            curve = np.mean(covered, axis=0)
+            names = ("std_over_rmse", "calibration_error", "normal_share", "sample_psnr", "psnr", "seconds_per_slice")
+            ratio, error, normal, one, mean, seconds = (_mean([getattr(row, name) for row in mine]) for name in names)
+            texts = [
+                ratio,
+                *(f"{curve[LEVELS.index(level)]:.2f}" for level in levels),
+                error,
+                normal,
+                one,
+                mean,
+                seconds,
+            ]
+            rows.append([Cell(method), Cell(pair), *map(Cell, texts)])
+    head = ["checkpoint", "pair", "mean std / RMSE", *(f"coverage of {level:.0%}" for level in levels),
+            "calibration error", "normal voxels", "PSNR of one sample", "PSNR of the mean", "s per slice"]  # fmt: skip
+    return Table("Spread of the samples, inside the head", head, rows) if rows else None
+
+
+def _by_pair(results: Results, metric: Metric) -> Table:
+    rows, counts = [], []
+    for pair in results.pairs:
+        values = {m: results.values(metric, m, pair) for m in results.methods}
+        counts.append(max(map(len, values.values())))
+        rows.append([Cell(pair), Cell(str(counts[-1])), *_cells(results, metric, values)])
+    return Table(metric.heading, ["pair", "subjects", *results.methods], rows, _significance(counts))
+
+
+def _cells(results: Results, metric: Metric, values: dict[str, dict[str, float]]) -> list[Cell]:
+    """Mean ± standard deviation and interval of each method; checkpoints compete for the best."""
+    rivals = {name: mine for name, mine in values.items() if name in results.models and mine}
+    shared = sorted(set.intersection(*(set(mine) for mine in rivals.values()))) if rivals else []
+    winners = best({name: [mine[s] for s in shared] for name, mine in rivals.items()}, smaller=metric.smaller)
+    means = {name: float(np.mean(list(mine.values()))) for name, mine in rivals.items()}
+    leader = (min if metric.smaller else max)(means, key=lambda name: means[name]) if len(means) > 1 else None
+    cells = []
+    for name, mine in values.items():
+        found = list(mine.values())
+        if not found:
+            cells.append(Cell(NONE))
+            continue
+        text = f"{np.mean(found):.{metric.digits}f}"
+        text += f" ± {np.std(found, ddof=1):.{metric.digits}f}" if len(found) > 1 else ""
+        limits = interval(found)
+        small = "" if limits is None else f"{limits[0]:.{metric.digits}f} to {limits[1]:.{metric.digits}f}"
+        cells.append(Cell(text, small, name in winners, not winners and name == leader))
+    return cells
+
+
+def _significance(counts: Sequence[int]) -> str:
+    """How to read the cells, by the numbers of subjects of the rows."""
+    fewest, most = min(counts), max(counts)
+    if most == 1:
+        return "One subject: neither an interval nor a test is possible. The best value is underlined."
+    note = "Second line: 95 % bootstrap interval of the mean over subjects. "
+    if most >= FEWEST:
+        note += (
+            "Bold: no other checkpoint is better by the pairwise one-sided Wilcoxon signed-rank test (p < 0.05, "
+            "uncorrected); several may be. "
+        )
+    if fewest < FEWEST:
+        note += (
+            f"With {fewest} subjects the smallest possible p of the signed-rank test is {0.5**fewest:.3g}, so no "
+            "difference can be significant; the best mean is underlined."
+        )
+    return note.strip()
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.2f}" if known else NONE

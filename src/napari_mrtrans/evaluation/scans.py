@@ -1,0 +1,139 @@
+"""Usual and unusual source scans of a session, and the features of their slices, which no checkpoint changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints.checkpoint import Checkpoint
+from ..datasets.bids import Session
+from ..ood.slice_quality import NAMES, slice_quality
+from ..scan.contrasts import Contrast
+from ..scan.volume import Volume, read_mask
+from ..training.finished import Finished
+from ..transformation.job import Job, check_request, evenly_spread
+from .ood_inputs import ARTEFACTS, corrupted
+
+NORMAL, WRONG, LESION = "normal", "wrong contrast", "lesion"
+#: Kinds of unusual scans that a calibration is fitted to.
+KINDS = (*ARTEFACTS, WRONG)
+#: Slices of each scan whose features are taken, evenly spread.
+FEATURE_SLICES = 8
+
+#: Kinds that each scan of a calibration's subjects gets; all of them would take twice as long.
+DRAWN = 4
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A source scan, with what is unusual about it.
+
+    Attributes:
+        session: Whose.
+        source: Contrast that it is said to be.
+        kind: ``normal``, one of :data:`KINDS`, ``lesion``, or a name for another unusual scan.
+    """
+
+    session: Session
+    source: Contrast
+    kind: str = NORMAL
+
+    @property
+    def possible(self) -> bool:
+        """Whether the session holds what this takes."""
+        files = self.session.files
+        return self.source in files and (self.kind != WRONG or len(files) > 1) and (
+            self.kind != LESION or self.session.mask is not None
+        )  # fmt: skip
+
+    def volume(self, seed: int) -> Volume:
+        """The scan; a wrong contrast is drawn from the others of the session."""
+        files = self.session.files
+        if self.kind == WRONG:
+            others = [contrast for contrast in files if contrast != self.source]
+            number = np.random.default_rng([seed, *self.session.name.encode(), *self.source.encode()]).integers(
+                len(others)
+            )
+            return replace(Volume.load(files[others[number]]), contrast=self.source)
+        volume = Volume.load(files[self.source], self.source)
+        return corrupted(volume, self.kind, seed) if self.kind in ARTEFACTS else volume
+
+    def slices(self, volume: Volume, job: Job, count: int) -> range:
+        """Along the axial axis: evenly spread or, for lesions, about the slice that holds most of them."""
+        if self.kind == LESION and self.session.mask:
+            marked = read_mask(self.session.mask, volume)
+            most = int(marked.sum(axis=tuple(a for a in range(3) if a != volume.axial_axis)).argmax())
+            return range(max(0, most - count // 2), min(volume.n_slices, most - count // 2 + count))
+        return evenly_spread(job, count)
+
+
+def drawn(name: str, source: Contrast, seed: int, count: int = DRAWN) -> list[str]:
+    """The ``count`` of :data:`KINDS` that a session's scan of one contrast gets, in a fixed order."""
+    order = np.random.default_rng([seed, *name.encode(), *source.encode()]).permutation(len(KINDS))
+    return [KINDS[i] for i in order[:count]]
+
+
+def person(name: str) -> str:
+    """``sub-XX`` of a session's name: one person may be in several data sets, and must not be on both sides."""
+    return next((part for part in name.split("/") if part.startswith("sub-")), name)
+
+
+@dataclass(frozen=True)
+class _Features:
+    slices: list[list[float]]
+
+
+class FeatureStore:
+    """Features of scans, kept in a file: the checkpoints that are calibrated after the first find them there.
+
+    Args:
+        path: The file.
+        seed: Of the artefacts.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self._finished: Finished[_Features] = Finished(path, _Features)
+        self.seed = seed
+
+    def of(self, scan: Scan, checkpoint: Checkpoint, volume: Volume | None = None) -> NDArray[np.float64]:
+        """(slices, features) of :data:`FEATURE_SLICES` slices on the checkpoint's grid; a lesion's lie about it.
+
+        Args:
+            scan: Which.
+            checkpoint: Any that serves its contrast.
+            volume: The scan itself where it is at hand.
+        """
+        pair = next(pair for pair in checkpoint.pairs if pair.source == scan.source)
+        key = {
+            "stamp": scan.session.stamp(),
+            "session": scan.session.name,
+            "source": scan.source,
+            "kind": scan.kind,
+            "seed": self.seed,
+            "spacing": checkpoint.card.grid.spacing_mm,
+            "features": [len(NAMES), FEATURE_SLICES],
+        }
+
+        def measured() -> _Features:
+            given = scan.volume(self.seed) if volume is None else volume
+            job = check_request(given, checkpoint, pair.target, pair.source)
+            where = scan.slices(given, job, 3 if scan.kind == LESION else FEATURE_SLICES)
+            return _Features(np.round(_features(job, where), 6).tolist())
+
+        return np.asarray(self._finished.row(key, measured).slices, dtype=np.float64)
+
+
+def _features(job: Job, slices: range) -> NDArray[np.float64]:
+    read: dict[int, NDArray[np.float32]] = {}
+
+    def on_grid(index: int) -> NDArray[np.float32]:
+        if index not in read:
+            read[index] = job.grid.to_model(job.images[index])
+        return read[index]
+
+    count = len(job.mask)
+    numbers = (job.orientation.slice_index(index, count) for index in slices)
+    return np.stack([slice_quality(on_grid, number, count, job.slice_spacing) for number in numbers])

@@ -1,0 +1,249 @@
+"""A fast sampler against the model's slow reference on held-out subjects: is its spread right?
+
+Every chosen slice is sampled three times: R1 and R2 by the reference from different noise, F by the fast sampler from
+the noise of R2. Two deterministic samplers then differ by nothing but the sampler; a stochastic one forgets where it
+started, and F is as far from R2 as R1 is. Each slice has noise of its own, unlike in a transformation, so that chance
+averages out over the slices. The statistics are those of :mod:`.spread`.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.library import does_not_serve_line
+from ..datasets.bids import Session
+from ..errors import CheckpointError, MrtransError
+from ..paths import check_folder
+from ..scan.contrasts import Pair
+from ..scan.volume import Volume
+from ..transformation.engine import MAX_HELD
+from ..transformation.streaming import stream
+from . import spread
+from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions, session_names
+from .validate_report import verdict, write_report
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models import Model
+
+
+@dataclass(frozen=True)
+class _Shortened(Checkpoint):
+    """The same checkpoint with another number of steps in its reference sampler, on the model's own noise levels."""
+
+    reference_steps: int = 0
+
+    def build(self, device: torch.device | str = "cpu") -> Model:
+        model = super().build(device)
+        levels = model.own_levels(self.reference_steps)
+        if levels is not None and len(levels) != self.reference_steps:
+            raise MrtransError(f"'{self.name}' has {model.reference[1]} noise levels; lower --reference-steps.")
+        model.reference = (model.reference[0], self.reference_steps)
+        return model
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A session and pair; arrays on the source's grid, the axial axis first."""
+
+    name: str
+    pair: Pair
+    volume: Volume
+    target: NDArray[np.float32]
+    inside: NDArray[np.bool_]
+    shared: NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, session: Session, pair: Pair) -> _Case:
+        opened = PairedVolumes.open(session, pair)
+        volume = opened.volume
+        target = np.moveaxis(opened.target, volume.axial_axis, 0)
+        inside, shared = (np.moveaxis(mask, volume.axial_axis, 0) for mask in (opened.head, opened.both))
+        return cls(f"{pair} {session.name}", pair, volume, target, inside, shared)
+
+
+def validate_sampler(
+    root: Path,
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    sampler: str | None = None,
+    steps: int | None = None,
+    reference_steps: int | None = None,
+    pairs: Sequence[Pair] | None = None,
+    subjects: Sequence[str] | None = None,
+    n: int = 20,
+    slices_per_subject: int = 6,
+    seed: int = 0,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> list[Path]:
+    """Measure a sampler's spread; writes ``validate-sampler.json``, ``.md`` and ``.png`` into ``out``.
+
+    Args:
+        root: Data folder that holds the folders or subjects the card names.
+        checkpoint: Of a family with a sampler.
+        out: Output folder.
+        sampler: The fast sampler; None = the card's default.
+        steps: Its noise levels; None = the card's default.
+        reference_steps: Of the reference; None = the model's own number.
+        pairs: Restrict to these.
+        subjects: These (must not be training subjects); None = the card's test subjects that are in ``root``.
+        n: Samples in each of the three sets; at least 2.
+        slices_per_subject: See :func:`thick_slices`.
+        seed: Of all noise.
+        device: As :func:`napari_mrtrans.stream`.
+        say: Told every finished slice, and the verdict.
+
+    Raises:
+        MrtransError: the checkpoint has no sampler, a subject was trained on or is missing, or nothing is left.
+    """
+    fast = (sampler or checkpoint.card.sampler.name, checkpoint.card.sampler.steps if steps is None else steps)
+    wanted = list(dict.fromkeys(pairs or checkpoint.pairs))
+    _check(checkpoint, wanted, fast, n, slices_per_subject, seed)
+    check_folder(out)
+    machine = describe_machine(device)
+    slow = checkpoint
+    if reference_steps is not None:
+        slow = _Shortened(checkpoint.path, checkpoint.card, reference_steps)
+    sessions, absent = _chosen(root, checkpoint, subjects)
+    cases = [(session, p) for p in wanted for session in sessions if {p.source, p.target} <= session.files.keys()]
+    if not cases:
+        raise MrtransError("Nothing to validate on: no subject has both contrasts of a pair.")
+    own, reference = checkpoint.build().reference, slow.build().reference
+    notices: list[str] = []
+
+    def note(line: str) -> None:
+        if line not in notices:
+            notices.append(line)
+            say(line)
+
+    if absent:
+        note(f"Not in the data folder: {', '.join(absent)}.")
+    if reference[1] < own[1]:
+        note(f"The reference has {reference[1]} steps instead of the model's {own[1]}; it may be wrong itself.")
+    found: list[spread.SliceSpread] = []
+    seconds: list[tuple[float, float]] = []
+    for session, pair in cases:
+        case = _Case.open(session, pair)
+        for index in thick_slices(case.inside, slices_per_subject):
+            first, slow_first = _draw(case, slow, index, n, (seed, 1), "reference", None, device, note)
+            second, slow_second = _draw(case, slow, index, n, (seed, 2), "reference", None, device, note)
+            third, quick = _draw(case, checkpoint, index, n, (seed, 2), *fast, device, note)
+            here = (case.inside[index], case.target[index], case.shared[index])
+            found.append(spread.measure(case.name, index, (first, second, third), *here))
+            seconds.append((quick, (slow_first + slow_second) / 2))
+            say(_line(found[-1], *seconds[-1]))
+    quick, slowly = (round(float(np.mean(column)), 4) for column in zip(*seconds, strict=True))
+    name, levels = own if fast[0] == "reference" else fast
+    report = {
+        **spread.summary(found, seed),
+        "checkpoint": checkpoint.name,
+        "sha256": checkpoint.sha256,
+        "model": checkpoint.card.model,
+        "fast": {"sampler": name, "steps": levels, "seconds_per_slice": quick},
+        "reference": {
+            "sampler": reference[0],
+            "steps": reference[1],
+            "own_steps": own[1],
+            "seconds_per_slice": slowly,
+        },
+        "n": n,
+        "seed": seed,
+        "pairs": [str(pair) for pair in wanted],
+        "subjects": list(dict.fromkeys(session.name for session, _ in cases)),
+        "notices": notices,
+        "napari_mrtrans": __version__,
+        "date": date.today().isoformat(),
+        "machine": machine,
+    }
+    for line in verdict(report):
+        say(line)
+    return write_report(out, report)
+
+
+def thick_slices(inside: NDArray[np.bool_], count: int) -> list[int]:
+    """``count`` slices (or all there are) evenly spread over those with at least half the largest one's head area.
+
+    Args:
+        inside: Head, (slices, H, W).
+        count: At least 1.
+    """
+    area = inside.sum(axis=(1, 2))
+    thick = np.flatnonzero(area >= area.max() / 2)
+    return sorted({int(thick[int((i + 0.5) * len(thick) / count)]) for i in range(count)})
+
+
+def _check(
+    checkpoint: Checkpoint, pairs: Sequence[Pair], fast: tuple[str, int], n: int, slices_per_subject: int, seed: int
+) -> None:
+    from ..models.samplers import check_sampler
+
+    if checkpoint.single_pass:
+        kind = checkpoint.card.model
+        raise MrtransError(
+            f"'{checkpoint.name}' is a {kind} model, which has no sampler: there is nothing to validate."
+        )
+    check_sampler(fast[0])
+    if n < 2 or fast[1] < 1 or slices_per_subject < 1 or seed < 0:
+        raise MrtransError("Samples must be at least 2, steps and slices at least 1, and the seed at least 0.")
+    for pair in pairs:
+        if pair not in checkpoint.pairs:
+            raise CheckpointError(does_not_serve_line(checkpoint, pair))
+
+
+def _chosen(root: Path, checkpoint: Checkpoint, subjects: Sequence[str] | None) -> tuple[list[Session], list[str]]:
+    """The sessions to use, and the card's test subjects that are not there."""
+    there = known_sessions(root, [checkpoint])
+    subjects = None if subjects is None else session_names(subjects, there)
+    for name in subjects or ():
+        check_held_out(name, checkpoint.card.splits.get("train", []), there, root)
+    names = sorted(checkpoint.card.splits.get("test", [])) if subjects is None else subjects
+    if not (present := [there[name] for name in dict.fromkeys(names) if name in there]):
+        raise MrtransError(
+            f"None of the held-out subjects of '{checkpoint.name}' is in '{root}'; name some by --subject."
+        )
+    return present, [name for name in names if name not in there]
+
+
+def _draw(
+    case: _Case, checkpoint: Checkpoint, index: int, n: int, key: tuple[int, int], sampler: str, steps: int | None,
+    device: str, note: Callable[[str], None],
+) -> tuple[NDArray[np.float32], float]:  # fmt: skip
+    """(n, H, W) samples of one slice, and the seconds that they took; ``key`` is the seed and the number of a set."""
+    parts, seconds = [], 0.0
+    # Reading the checkpoint and the volume, before the first network call, is not the sampler's time.
+    calls: list[float] = []
+    for first in range(0, n, MAX_HELD):
+        entropy = [*key, zlib.crc32(f"{case.name} {index}".encode()), first]
+        [update] = stream(
+            case.volume, checkpoint, target=case.pair.target, source=case.pair.source, n=min(MAX_HELD, n - first),
+            seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]), slices=(index, index + 1), steps=steps,
+            sampler=sampler, device=device, prepare=False, status=note,
+            on_step=lambda *_: calls.append(time.perf_counter()),
+        )  # fmt: skip
+        assert update.samples is not None
+        seconds += time.perf_counter() - calls[0]
+        calls.clear()
+        parts.append(update.samples)
+    return np.concatenate(parts), seconds
+
+
+def _line(one: spread.SliceSpread, quick: float, slowly: float) -> str:
+    std = one.std.mean(axis=1)
+    return (
+        f"{one.volume:34} slice {one.index:3}  sigma-hat {std[2]:.4f}, reference {std[1]:.4f} and {std[0]:.4f}  "
+        f"{quick:.2f} and {slowly:.2f} s"
+    )

@@ -1,0 +1,1 @@
+"""Transformation of whatever slice is looked at."""

@@ -1,0 +1,1 @@
+"""Lesions in a transformed image: correlation, contrast and spread inside a region."""

@@ -1,0 +1,90 @@
+"""A lesion report of NIfTI files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MrtransError
+from ..scan.resample import resample
+from ..scan.volume import Volume, load_mask, read_samples
+from .measure import LesionReport, box_around, lesion_report
+
+
+def measure_files(
+    prediction: Path,
+    target: Path | None,
+    roi: Path,
+    *,
+    std: Path | None = None,
+    samples: Path | None = None,
+    source: Path | None = None,
+    ring: float = 3.0,
+    say: Callable[[str], None] = lambda line: None,
+) -> LesionReport:
+    """:func:`lesion_report` of files; ``samples`` lie on the grid of ``prediction``.
+
+    What lies on another grid is resampled onto it by the affines (images linearly, ``roi`` to the nearest voxel), and
+    ``say`` is told.
+
+    Raises:
+        MrtransError: a file cannot be used, the region and a file do not overlap, or it cannot be measured.
+    """
+    like = Volume.load(prediction)
+    mask = roi_from_file(roi, like.affine, like.data.shape, name=like.name, say=say)
+    box = box_around(mask, int(np.ceil(ring)))
+
+    def onto(path: Path | None) -> NDArray | None:
+        if path is None:
+            return None
+        volume = Volume.load(path)
+        data = resample(volume.data, np.linalg.inv(volume.affine) @ like.affine, like.data.shape, box=box)
+        if data is not volume.data:
+            say(f"'{volume.name}' lies on another grid than '{like.name}'; it was resampled by their affines.")
+        if mask.any() and not np.isfinite(data[mask]).any():
+            raise MrtransError(f"The ROI does not overlap '{volume.name}'.")
+        return data
+
+    return lesion_report(
+        like.data,
+        onto(target),
+        mask,
+        std=onto(std),
+        source=onto(source),
+        samples=None if samples is None else read_samples(samples, like),
+        ring=ring,
+    )
+
+
+def roi_from_file(
+    path: Path,
+    affine: NDArray[np.float64],
+    shape: tuple[int, ...],
+    *,
+    name: str,
+    say: Callable[[str], None] = lambda line: None,
+) -> NDArray[np.bool_]:
+    """A mask file (above 0 = inside) on the grid of an image, by their affines; empty where the file is.
+
+    Args:
+        path: NIfTI.
+        affine: 4x4, voxel index of the image to RAS millimetres.
+        shape: Of the image.
+        name: Of the image, for what is told.
+        say: Told where the mask had to be resampled, to the nearest voxel.
+
+    Raises:
+        MrtransError: the file cannot be used, or nothing that it marks lies in the image.
+    """
+    mask, own = load_mask(path)
+    to_mask = np.linalg.inv(own) @ affine
+    found = np.asarray(resample(mask.astype(np.uint8), to_mask, shape, order=0) > 0)
+    if mask.any() and not found.any():
+        raise MrtransError(f"The ROI '{path.name}' does not overlap '{name}'.")
+    # Turned or flipped axes on the same voxels are the same grid.
+    if not np.allclose(to_mask, np.round(to_mask), atol=1e-3) or not np.isclose(abs(np.linalg.det(to_mask)), 1):
+        say(f"'{path.name}' lies on another grid than '{name}'; it was resampled to the nearest voxel.")
+    return found

@@ -1,0 +1,1 @@
+"""How unlike the training scans an input is, and whether its contrast is what it is said to be."""

@@ -1,0 +1,237 @@
+"""Out-of-distribution input: scores of a volume, and the calibrated probability that it is unlike the training scans.
+
+The paper scores a volume by σ̂, its mean standard deviation ("Results", OOD experiment), and calibrates that score by
+isotonic regression. σ̂ is always given. Beside it stand two scores of the source image, which need no samples: its
+*novelty*, the Mahalanobis distance of its :mod:`.slice_quality` features to those of the training scans, for whatever
+nobody thought of, and the log odds of a :class:`~.detector.Detector` of known artefacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..scan.contrasts import Contrast
+from .contrast_check import ContrastCheck
+from .detector import Detector
+
+#: Lower limits of P(OOD), and what is said from there on.
+VERDICTS = ((0.0, "in distribution"), (0.3, "unsure"), (0.7, "out of distribution"))
+
+#: Scores that a volume gets; a calibration says which of them its probability rests on. ``image`` is the larger of
+#: novelty and artefact, smoothly (log-sum-exp), so neither hides what the other sees; ``combined`` is the larger of
+#: the image's score and that of σ̂. All but σ̂ itself are in standard deviations of usual scans.
+SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "image", "combined")
+#: Those that the source image alone decides.
+IMAGE_SCORES = ("novelty", "artefact", "image")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Range(_Strict):
+    """Where the scores of in-distribution scans lie: 5th, 50th and 95th percentile."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float] | NDArray[np.floating]) -> Range:
+        """The range of ``values``."""
+        low, middle, high = np.quantile(np.asarray(values, dtype=np.float64), (0.05, 0.5, 0.95))
+        return cls(low=float(low), middle=float(middle), high=float(high))
+
+
+class Novelty(_Strict):
+    """Distance of feature vectors to those of the training scans, for one source contrast.
+
+    Attributes:
+        mean: Of the features.
+        factor: Lower triangle L, row by row, of a precision matrix L Lᵀ (Ledoit and Wolf 2004 shrinkage).
+        centre: Mean over training scans, each measured against the others, of their mean log distance.
+        spread: Standard deviation of the same.
+    """
+
+    mean: list[float]
+    factor: list[float]
+    centre: float = 0.0
+    spread: float = Field(1.0, gt=0)
+
+    @classmethod
+    def fit(cls, scans: Mapping[str, NDArray[np.floating]]) -> Novelty:
+        """From the features (slices, features) of each person's scans; at least three persons.
+
+        ``centre`` and ``spread`` are measured leaving one person out, so that they hold for a new one.
+        """
+        left_out = []
+        for person in scans:
+            rest = _gaussian([x for other, x in scans.items() if other != person])
+            left_out.append(rest.log_distance(scans[person]))
+        return _gaussian(list(scans.values())).model_copy(
+            update={"centre": float(np.mean(left_out)), "spread": float(np.std(left_out, ddof=1))}
+        )
+
+    def slice_scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(slices, features) to one score a slice: standard deviations above the scans of training; NaN for NaN.
+
+        Features beyond those it was fitted to are left out.
+        """
+        size = len(self.mean)
+        lower = np.zeros((size, size))
+        lower[np.tril_indices(size)] = self.factor
+        squared = np.square((np.atleast_2d(features)[:, :size] - self.mean) @ lower).mean(axis=1)
+        return (0.5 * np.log(squared + 1e-12) - self.centre) / self.spread
+
+    def log_distance(self, features: NDArray[np.floating]) -> float:
+        """Mean of :meth:`slice_scores` over the slices that have one."""
+        return float(np.nanmean(self.slice_scores(features)))
+
+
+def _gaussian(scans: Sequence[NDArray[np.floating]]) -> Novelty:
+    from sklearn.covariance import LedoitWolf
+
+    x = np.concatenate(scans)
+    x = x[np.isfinite(x).all(axis=1)]
+    scale = x.std(axis=0) + 1e-6
+    precision = LedoitWolf().fit((x - x.mean(axis=0)) / scale).precision_
+    lower = np.linalg.cholesky(precision) / scale[:, None]
+    return Novelty(mean=[float(f"{v:.6g}") for v in x.mean(axis=0)],
+                   factor=[float(f"{v:.5g}") for v in lower[np.tril_indices(len(lower))]])  # fmt: skip
+
+
+class Isotonic(_Strict):
+    """A rising piecewise linear map from a score to P(OOD), constant beyond its ends."""
+
+    scores: list[float] = Field(min_length=1)
+    probabilities: list[float] = Field(min_length=1)
+
+    @classmethod
+    def fit(cls, scores: Sequence[float], is_ood: Sequence[bool]) -> Isotonic:
+        """Isotonic regression, both classes weighing the same.
+
+        Probabilities stay off 0 and 1 by what so few scans can tell, 1 / (N + 2) for N twice the smaller class.
+        """
+        from sklearn.isotonic import IsotonicRegression
+
+        labels = np.asarray(is_ood, dtype=bool)
+        sizes = np.maximum([(~labels).sum(), labels.sum()], 1)
+        edge = 1 / (2 * sizes.min() + 2)
+        fit = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip")
+        weights = 1 / sizes[labels.astype(int)]
+        fit.fit(np.asarray(scores, dtype=np.float64), labels.astype(np.float64), sample_weight=weights)
+        return cls(scores=[float(v) for v in fit.X_thresholds_], probabilities=[float(v) for v in fit.y_thresholds_])
+
+    def __call__(self, score: float) -> float:
+        return float(np.interp(score, self.scores, self.probabilities))
+
+
+class OodCalibration(_Strict):
+    """What turns the scores of a volume into P(OOD).
+
+    Attributes:
+        score: The score that P(OOD) rests on, one of :data:`SCORES`.
+        n: Samples that σ̂ was measured with.
+        ranges: σ̂ of in-distribution scans for each pair, written as ``T1->T2``.
+        novelty: For each source contrast.
+        detector: Of known artefacts; None in calibrations made before there was one.
+        contrast: Whether a scan shows the contrast that it is said to be; None where one contrast alone is known.
+        probability: From ``score`` to P(OOD).
+    """
+
+    score: str = "combined"
+    n: int = Field(ge=1)
+    ranges: dict[str, Range]
+    novelty: dict[Contrast, Novelty]
+    detector: Detector | None = None
+    contrast: ContrastCheck | None = None
+    probability: Isotonic
+
+    def slice_scores(self, features: NDArray[np.floating], contrast: Contrast) -> NDArray[np.float64]:
+        """(slices, features) to (slices, 2): novelty and artefact of each, NaN where unknown.
+
+        A contrast other than the one that the scan is said to be counts as an artefact.
+        """
+        x = np.atleast_2d(features)
+        novelty, unknown = self.novelty.get(contrast), np.full(len(x), np.nan)
+        known_kind = self.detector.slice_scores(x, contrast) if self.detector else unknown
+        if self.detector and self.contrast:
+            with np.errstate(invalid="ignore"):
+                known_kind = np.logaddexp(known_kind, self.contrast.slice_scores(x, contrast))
+        return np.stack([novelty.slice_scores(x) if novelty else unknown, known_kind], axis=1)
+
+    def scores(
+        self,
+        pair: str,
+        n: int,
+        sigma_hat: float,
+        per_slice: NDArray[np.floating],
+        novelty: NDArray[np.floating],
+        artefact: NDArray[np.floating] | None = None,
+    ) -> dict[str, float]:
+        """All :data:`SCORES` of a volume; each rises with strangeness, NaN where unknown.
+
+        Args:
+            pair: ``T1->T2``.
+            n: Samples taken; σ̂ is brought to :attr:`n`, as a standard deviation of few samples is small by itself.
+            sigma_hat: Over the head.
+            per_slice: σ̂ of the slices.
+            novelty: Slice scores of :class:`Novelty`.
+            artefact: Slice scores of the detector.
+        """
+        factor = std_bias(self.n) / std_bias(n) if n > 1 else float("nan")
+        surprise = self._sigma_score(pair, sigma_hat * factor)
+        strangeness, known_kind = _mean(novelty), _mean(() if artefact is None else artefact)
+        image = float(np.logaddexp(strangeness, known_kind)) if np.isfinite(strangeness + known_kind) else np.nan
+        known = [value for value in (surprise, image if np.isfinite(image) else strangeness) if np.isfinite(value)]
+        return {
+            "sigma_hat": sigma_hat * factor,
+            "sigma_hat_max": float(np.nanmax(per_slice)) * factor if np.isfinite(per_slice).any() else float("nan"),
+            "novelty": strangeness,
+            "artefact": known_kind,
+            "image": image,
+            "combined": max(known) if known else float("nan"),
+        }
+
+    def _sigma_score(self, pair: str, sigma_hat: float) -> float:
+        """σ̂ in standard deviations (of its logarithm) above the middle of the pair's range."""
+        known = self.ranges.get(pair)
+        if known is None or not sigma_hat > 0:
+            return float("nan")
+        spread = max(np.log(known.high / known.low) / 3.29, 0.02)  # 5th to 95th percentile of a normal distribution
+        return float(np.log(sigma_hat / known.middle) / spread)
+
+    def assess(self, scores: Mapping[str, float]) -> float | None:
+        """P(OOD) of these scores, None where the one it rests on is unknown."""
+        value = scores[self.score]
+        return self.probability(value) if np.isfinite(value) else None
+
+
+def verdict(probability: float | None) -> str:
+    """P(OOD) in words."""
+    if probability is None:
+        return "not calibrated"
+    return [words for limit, words in VERDICTS if probability >= limit][-1]
+
+
+def std_bias(n: int) -> float:
+    """Expected population standard deviation of ``n`` normal samples in antithetic pairs over the true one.
+
+    Their mean is exact, so it is that of a chi distribution with n / 2 degrees of freedom, over sqrt(n / 2); for an odd
+    ``n``, whose last sample has no partner, slightly too much.
+    """
+    from scipy.special import gammaln
+
+    pairs = n / 2
+    return float(np.exp(gammaln((pairs + 1) / 2) - gammaln(pairs / 2)) / np.sqrt(pairs / 2)) if n > 1 else 0.0
+
+
+def _mean(values: Any) -> float:
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if known.size else float("nan")

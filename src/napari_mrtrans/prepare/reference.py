@@ -1,0 +1,78 @@
+"""An acquired image made comparable with predictions: in the models' units, on the grid of their input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MrtransError
+from ..scan.contrasts import Contrast
+from ..scan.intensity import clean, head_mask, normalise
+from ..scan.resample import resample
+from ..scan.volume import Volume
+from .whole_head import fit_for_models
+
+#: Two heads of one person, brought onto one grid, overlap by more than this (Dice), however they were stripped.
+SAME_HEAD = 0.85
+#: Heads are compared on every so many voxels along each axis.
+COARSE = 2
+
+
+def normalised_on(
+    reference: Volume,
+    contrast: Contrast,
+    head: NDArray[np.bool_],
+    to_reference: NDArray[np.float64],
+    *,
+    name: str,
+    prepare: bool | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> NDArray[np.float32]:
+    """An acquired image in normalised units [0, 1], 0 outside its own head, NaN where it has no voxels.
+
+    Args:
+        reference: The acquired image; a whole head is prepared as the models' inputs are.
+        contrast: What it shows.
+        head: The head on the grid that is wanted.
+        to_reference: 4x4, voxel index of that grid to voxel index of ``reference``.
+        name: Of the image on that grid, for what is told.
+        prepare: See :func:`~napari_mrtrans.prepare.whole_head.fit_for_models`.
+        say: Told that it was resampled, or prepared.
+
+    Raises:
+        MrtransError: the two do not overlap, or their heads are not those of one person.
+    """
+    volume, mask = fit_for_models(reference, None, prepare, say)
+    data = clean(volume.data)
+    own = normalise(data, head_mask(data) if mask is None else np.asarray(mask, dtype=bool), contrast)
+    there = resample(own, to_reference, head.shape)
+    known = np.isfinite(there)
+    if not (known & head).any():
+        raise MrtransError(f"'{reference.name}' does not overlap '{name}'. Choose an image of the same head.")
+    coarse = (slice(None, None, COARSE),) * 3
+    check_same_head((head & known)[coarse], (np.nan_to_num(there) > 0)[coarse], reference.name, name)
+    if there is not own:
+        say(f"'{reference.name}' lies on another grid than '{name}'; it was resampled.")
+    return np.asarray(there, dtype=np.float32)
+
+
+def check_same_head(head: NDArray[np.bool_], other: NDArray[np.bool_], reference: str, name: str) -> None:
+    """Refuse a reference of another person.
+
+    Args:
+        head: Of the image, where the reference has voxels.
+        other: Of the reference, on the same grid.
+        reference: Its name.
+        name: That of the image.
+
+    Raises:
+        MrtransError: they overlap by less than :data:`SAME_HEAD`.
+    """
+    shared = 2 * (head & other).sum() / max(int(head.sum()) + int(other.sum()), 1)
+    if shared < SAME_HEAD:
+        raise MrtransError(
+            f"'{reference}' is not the head of '{name}': they overlap by {100 * shared:.0f} %. Choose an image of the "
+            "same person, registered to it (napari-mrtrans prepare)."
+        )

@@ -1,0 +1,118 @@
+"""The four contrasts, transformation pairs, and guessing a contrast from a file or layer name."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+from ..errors import MrtransError
+
+
+class Contrast(StrEnum):
+    """A structural brain MR contrast; member name and value are equal."""
+
+    T1 = "T1"
+    T2 = "T2"
+    PD = "PD"
+    FLAIR = "FLAIR"
+
+    @classmethod
+    def parse(cls, text: str | Contrast) -> Contrast:
+        """Read a contrast as people write it: ``T1``, ``t1w``, ``T2-weighted``, ``pd``, ``flair``.
+
+        Raises:
+            MrtransError: the text names none of the four contrasts.
+        """
+        if isinstance(text, Contrast):
+            return text
+        key = re.sub(r"[\s_-]*(w|weighted|image)$", "", str(text).strip().lower())
+        for contrast in cls:
+            if key == contrast.value.lower():
+                return contrast
+        raise MrtransError(f"Unknown contrast '{text}'. Choose one of {', '.join(c.value for c in cls)}.")
+
+
+#: The suffix of an image's name in BIDS.
+BIDS_SUFFIX = {Contrast.T1: "T1w", Contrast.T2: "T2w", Contrast.PD: "PDw", Contrast.FLAIR: "FLAIR"}
+
+
+class Pair(NamedTuple):
+    """One transformation, e.g. ``T1→T2``."""
+
+    source: Contrast
+    target: Contrast
+
+    def __str__(self) -> str:
+        return f"{self.source}→{self.target}"
+
+    @property
+    def key(self) -> str:
+        """``T1->T2``, as in files."""
+        return f"{self.source}->{self.target}"
+
+    @classmethod
+    def parse(cls, text: str) -> Pair:
+        """Read ``T1->T2`` or ``T1→T2``.
+
+        Raises:
+            MrtransError: not of that form, or source and target are the same.
+        """
+        parts = re.split(r"\s*(?:->|→)\s*", str(text).strip())
+        if len(parts) != 2:
+            raise MrtransError(f"'{text}' is no pair of contrasts; write it as T1->T2.")
+        pair = cls(Contrast.parse(parts[0]), Contrast.parse(parts[1]))
+        if pair.source == pair.target:
+            raise MrtransError(f"Source and target of '{text}' are the same contrast.")
+        return pair
+
+
+# BIDS suffixes, IXI (IXI002-Guys-0828-T1), OASIS-1 and -3, ADNI, BraTS 2018-2023 (…_t1, …-t2w, …-t1n), MSSEG (3DFLAIR,
+# DP), vendor series.
+def _whole(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![a-z0-9])(?:[23]d|s)?({pattern})(?![a-z0-9])", re.IGNORECASE)
+
+
+_FLAIR = _whole(r"(t2[ _-]?(w|weighted)?[ _-]?)?flair|t2f|dark[ _-]?fluid|da[ _-]?fl|tirm")
+# GE's T1 FLAIR and Siemens' t1_tirm null the fluid of a T1-weighted image. After a subject (P1_T1_FLAIR) T1 is a visit.
+_T1_FLAIR = re.compile(
+    r"(?P<subject>[a-z]\d+[ _-])?(?<![a-z0-9])t1(w|[ _-]?weighted)?[ _-]?(flair|tirm|dark)", re.IGNORECASE
+)
+_NAMED: tuple[tuple[Contrast, re.Pattern[str]], ...] = (
+    (Contrast.PD, _whole(r"pd(w|weighted)?|proton[ _-]?density|dp")),
+    (Contrast.T2, _whole(r"t2(w|weighted)?(tse|fse)?(?!\*)")),
+    (Contrast.T1, _whole(r"t1(w|n|weighted)?")),
+)
+_T1_SEQUENCE = _whole(r"(t1)?mp[ _-]?rage|mp2?rage|f?spgr|bravo|tfl|oas1_\d+_mr\d+_mpr|adni_\w*_mpr")
+_POST_CONTRAST = _whole(r"t1w?(ce|c|gd)")
+_AGENT = _whole(
+    r"ce[ _-]\w+|t1w?[ _+-]+(c|ce)|\+ ?c|(t1)?(gd|gad|gado\w*|km|contrast)|post([ _-]?(c|ce|gd|con|contrast))?"
+)
+_T2_STAR_OR_MAP = _whole(r"t2[ _-]?star|fl2d|hemo|swi|swan|t[12][ _-]?map(ping|s)?")
+# What an image was brought onto is not what it shows.
+_REFERENCE = re.compile(r"[ _-](to|in|on|space)[ _-](t1|t2|pd|flair)w?(?![a-z0-9])", re.IGNORECASE)
+
+
+def guess_contrast(name: str) -> Contrast | None:
+    """Guess the contrast from a file or layer name; ``None`` when nothing or only a contrast-enhanced T1 is named.
+
+    A FLAIR is a FLAIR wherever the name says so (``T2-FLAIR``), but for the T1-weighted ``T1 FLAIR``; otherwise the
+    contrast named last counts, because subjects and visits, which may be called T1 or PD too, come first. In BIDS
+    names, ``key-value`` parts are ignored.
+    """
+    stem = re.sub(r"\.(nii|nii\.gz|gz|img|hdr)$", "", re.split(r"[\\/]", str(name))[-1], flags=re.IGNORECASE)
+    agent = bool(_AGENT.search(stem))
+    if stem.lower().startswith("sub-"):
+        stem = "_".join(part for part in stem.split("_") if not re.fullmatch(r"[a-zA-Z]+-[a-zA-Z0-9+]+", part))
+    stem = _REFERENCE.sub("", stem)
+    if _POST_CONTRAST.search(stem):
+        return None
+    if (found := _T1_FLAIR.search(stem)) and not found["subject"]:
+        return None if agent else Contrast.T1
+    if _FLAIR.search(stem):
+        return Contrast.FLAIR
+    if _T2_STAR_OR_MAP.search(stem):
+        return None
+    named = [(match.start(), contrast) for contrast, pattern in _NAMED for match in pattern.finditer(stem)]
+    guess = max(named)[1] if named else Contrast.T1 if _T1_SEQUENCE.search(stem) else None
+    return None if guess is Contrast.T1 and agent else guess

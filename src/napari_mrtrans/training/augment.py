@@ -1,0 +1,74 @@
+"""Random changes of a training slice: geometry of source and target together, intensities each its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..scan.contrasts import Contrast
+from ..scan.intensity import HEADROOM
+from .recipe import Augmentation, Stage
+
+
+def random_crop(
+    images: NDArray[np.float32], stage: Stage, options: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Rotate, zoom, flip and crop (channel, row, column) images together, linearly interpolated, averaged down last."""
+    size = np.asarray(stage.crop) * stage.downsample
+    inside = np.argwhere(images.max(axis=0) > 0)
+    low, high = (
+        (inside.min(axis=0), inside.max(axis=0)) if len(inside) else (np.zeros(2), np.asarray(images.shape[1:]) - 1)
+    )
+    slack = np.maximum(high - low + 1 - size, 0) / 2 + 4
+    centre = (low + high) / 2 + rng.uniform(-1, 1, 2) * slack
+    warped = options.warp == 1 or rng.random() < options.warp
+    angle = np.deg2rad(rng.uniform(-1, 1) * options.rotate_deg) * warped
+    zoom = np.exp(rng.normal(0, options.scale, 2) * warped)
+    flip = -1.0 if rng.random() < options.flip else 1.0
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.diag([1 / zoom[0], flip / zoom[1]])
+    offset = centre - matrix @ ((size - 1) / 2)
+    if not warped:  # whole pixels: a sharp copy
+        offset = np.round(offset)
+    out = np.stack(
+        [ndimage.affine_transform(image, matrix, offset, tuple(size), order=1, mode="constant") for image in images]
+    )
+    d = stage.downsample
+    return out.reshape(len(out), stage.crop[0], d, stage.crop[1], d).mean(axis=(2, 4)) if d > 1 else out
+
+
+def change_gamma(
+    image: NDArray[np.float32], contrast: Contrast, gamma: float, gain: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Random gamma about the brain's median (which stays where normalisation put it), random gain, clipped."""
+    middle = 1.0 / HEADROOM[contrast]
+    power, factor = np.exp(rng.normal(0, gamma)), np.exp(rng.normal(0, gain))
+    return np.clip(factor * middle * (image / middle) ** power, 0, 1).astype(np.float32)
+
+
+def change_source(
+    image: NDArray[np.float32], contrast: Contrast, options: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Another scanner's look: blur, bias field, gamma, gain and noise, inside the head only."""
+    head = image > 0
+    if rng.random() < 0.3:
+        image = ndimage.gaussian_filter(image, rng.uniform(0, options.source_blur, 2) * (rng.random(2) < 0.7))
+    if rng.random() < 0.5:
+        image = image * np.exp(options.source_bias * smooth_field(image.shape, rng))
+    image = change_gamma(image, contrast, options.source_gamma, options.source_gain, rng)
+    if rng.random() < 0.3:
+        image = np.abs(image + rng.normal(0, rng.uniform(0, options.source_noise), image.shape))
+    return np.where(head, np.clip(image, 0, 1), 0).astype(np.float32)
+
+
+def smooth_field(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A random low-order cosine field of unit standard deviation, shape (row, column)."""
+    row, column = (np.linspace(0, np.pi, n) for n in shape)
+    field = sum(
+        rng.normal() * np.outer(np.cos(i * row), np.cos(j * column))
+        for i in range(3)
+        for j in range(3)
+        if 0 < i + j < 4
+    )
+    return np.asarray(field - np.mean(field)) / (np.std(field) + 1e-9)

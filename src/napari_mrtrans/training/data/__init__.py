@@ -1,1 +1,0 @@
-"""Training data: readers of data folders, and the slices that a training step sees."""

@@ -1,0 +1,107 @@
+"""What a training step sees. Item ``i`` is a pure function of (seed, i): order, workers and restarts change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from ..datasets.phantom import Phantom
+from ..datasets.store import Decoded, Source
+from ..errors import MrtransError, RecipeError
+from ..models.base import Batch, contrast_index
+from .augment import change_gamma, change_source, random_crop
+from .recipe import Recipe, Stage
+
+Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
+
+
+class TrainingSlices(Dataset[Item]):
+    """Random augmented slice pairs of a stage; its length is that of the stage."""
+
+    def __init__(self, source: Source, recipe: Recipe, stage: Stage, offset: int) -> None:
+        self.source = source
+        self.recipe = recipe
+        self.stage = stage
+        self.offset = offset
+        usable = [
+            (index, pairs)
+            for index, session in enumerate(source.sessions)
+            if (pairs := tuple(p for p in recipe.pairs if {*p} <= {*session.contrasts}))
+        ]
+        self.phantoms = [entry for entry in usable if isinstance(source.sessions[entry[0]], Phantom)]
+        self.scanned = [entry for entry in usable if entry not in self.phantoms]
+
+    def __len__(self) -> int:
+        return self.stage.steps * self.stage.batch
+
+    def __getitem__(self, i: int) -> Item:
+        rng = np.random.default_rng([self.recipe.seed, self.offset + i])
+        usable = self.scanned or self.phantoms
+        options = self.recipe.data.phantom
+        if options and self.scanned and self.phantoms and rng.random() < options.share:
+            usable = self.phantoms
+        index, pairs = usable[int(rng.integers(len(usable)))]
+        pair = pairs[int(rng.integers(len(pairs)))]
+        decoded = self.source[index]
+        allowed = slice_weights(decoded, self.recipe)
+        z = int(rng.choice(len(allowed), p=allowed))
+        order = [decoded.contrasts.index(pair.source), decoded.contrasts.index(pair.target)]
+        images = np.asarray(decoded.images[order, z], dtype=np.float32)
+        cropped = random_crop(images, self.stage, self.recipe.augmentation, rng)
+        source = change_source(cropped[0], pair.source, self.recipe.augmentation, rng)
+        target = change_gamma(
+            cropped[1],
+            pair.target,
+            self.recipe.augmentation.target_gamma,
+            self.recipe.augmentation.target_gain,
+            rng,
+        )
+        return source, target, contrast_index(pair.source), contrast_index(pair.target), index
+
+
+def slice_weights(decoded: Decoded, recipe: Recipe) -> NDArray[np.float64]:
+    """Probability of each slice: proportional to the head's area, 0 where it is too small or (option) marked."""
+    pixels = decoded.images.shape[2] * decoded.images.shape[3]
+    weights = np.where(decoded.area >= recipe.data.min_area * pixels, decoded.area, 0).astype(np.float64)
+    if recipe.data.exclude_masked and weights[~decoded.marked].sum() > 0:
+        weights[decoded.marked] = 0
+    if not weights.any():
+        raise RecipeError("data.min_area leaves no slice to train on; lower it.")
+    return weights / weights.sum()
+
+
+def collate(items: list[Item]) -> Batch:
+    """Stack items into a :class:`Batch` of CPU tensors."""
+    source, target, first, second, session = zip(*items, strict=True)
+    return Batch(
+        torch.from_numpy(np.stack(source))[:, None],
+        torch.from_numpy(np.stack(target))[:, None],
+        torch.tensor(first, dtype=torch.int64),
+        torch.tensor(second, dtype=torch.int64),
+        torch.tensor(session, dtype=torch.int64),
+    )
+
+
+def batches(dataset: TrainingSlices, first_step: int, workers: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    """Batches of a stage from step ``first_step`` on, decoded and augmented in background processes.
+
+    Of every global batch, process ``rank`` of ``world`` takes items ``rank``, ``rank + world``, …
+
+    Raises:
+        MrtransError: a session cannot be decoded.
+    """
+    order = range(first_step * dataset.stage.batch + rank, len(dataset), world)
+    options: dict[str, Any] = {"prefetch_factor": 4} if workers else {}
+    loader: DataLoader[Item] = DataLoader(
+        dataset, dataset.stage.batch // world, sampler=order, num_workers=workers, collate_fn=collate, **options
+    )
+    try:
+        yield from loader
+    except MrtransError as error:  # that of a background process comes as a traceback; its last line is ours
+        line = str(error).rstrip().splitlines()[-1]
+        raise type(error)(line.removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")) from None

@@ -1,0 +1,1 @@
+"""A request, its volume and a checkpoint become slices, and slices an ensemble."""

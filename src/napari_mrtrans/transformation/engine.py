@@ -1,0 +1,206 @@
+"""Runs the network: groups of slices, chunks of samples, one box around the head for each slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints.checkpoint import Checkpoint
+from ..errors import MrtransError
+from .job import BOX_STEP, Job
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models import Model
+
+#: Up to this many samples of a slice are held at once (for the median); beyond, moments are accumulated instead.
+MAX_HELD = 64
+
+Box = tuple[slice, slice]
+
+
+class Cancelled(Exception):
+    """Raised inside a sampler when the user cancels."""
+
+
+def unit_noise(shape: tuple[int, ...], seed: int, sample: int, *step: int) -> NDArray[np.float32]:
+    """Standard normal noise of one sample, the same for all slices and devices.
+
+    (rows, columns) that it starts from or, with a ``step`` from 1, that a stochastic sampler adds there; or its latent
+    vector (length,). An odd sample's is the negative of that of the sample before it (antithetic variates, Hammersley &
+    Morton 1956): each of the two is a sample like any other, and what is odd in the noise cancels in their mean, above
+    all the brightness of the whole brain.
+    """
+    noise = np.random.default_rng([seed, sample - sample % 2, *step]).standard_normal(shape, dtype=np.float32)
+    return -noise if sample % 2 else noise
+
+
+class Moments:
+    """Running sums when there are too many samples to hold."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.square = 0, np.float64(0), np.float64(0)
+
+    def add(self, samples: NDArray[np.float32]) -> None:
+        for sample in samples.astype(np.float64):  # Welford 1962
+            self.count += 1
+            delta = sample - self.mean
+            self.mean = self.mean + delta / self.count
+            self.square = self.square + delta * (sample - self.mean)
+
+
+class Engine:
+    """Holds the model on its device; knows how to compute a group of slices."""
+
+    def __init__(
+        self,
+        job: Job,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        cancel: Callable[[], bool] | None,
+        on_step: Callable[[int, int], None] | None,
+    ) -> None:
+
+        from ..devices import bf16_is_fast, to_channels_last
+
+        self.job, self.device, self.cancel, self.on_step = job, device, cancel, on_step
+        self.model: Model = to_channels_last(checkpoint.build(device))
+        self.bf16 = bf16_is_fast(device.type)
+        self.defaults = checkpoint.card.sampler
+        self.step = max(BOX_STEP, self.model.multiple)
+        self.rows, self.columns = job.grid.rows.backward(), job.grid.columns.backward()
+        self._slice = lru_cache(maxsize=256)(self._read_slice)
+
+    def _read_slice(self, index: int) -> tuple[NDArray[np.float32], Box]:
+        image = self.job.grid.to_model(self.job.images[index])
+        return image, head_box(image, self.step)
+
+    def with_job(self, job: Job) -> Engine:
+        """The same model on a job with the same slices and grid; what has been read of them is shared."""
+        twin = copy(self)
+        twin.job = job
+        return twin
+
+    def source_slice(self, index: int) -> NDArray[np.float32]:
+        """The source slice on the model's grid, in [0, 1]."""
+        return self._slice(index)[0]
+
+    def next_group(self, pending: Sequence[int], size: int) -> list[int]:
+        """The next slices that fit one batch: as many as have the same box shape, at least one."""
+        group = [pending[0]]
+        shape = _shape(self._slice(pending[0])[1])
+        for index in pending[1 : max(1, size // self.job.n)]:
+            if _shape(self._slice(index)[1]) != shape:
+                break
+            group.append(index)
+        return group
+
+    def transform(self, group: list[int], size: int) -> tuple[list[Moments | NDArray[np.float32]], bool]:
+        """Samples (or moments) of each slice on the model's pixels inside its box; second: memory ran out."""
+        n = self.job.n
+        held: list[list[NDArray[np.float32]]] = [[] for _ in group]
+        moments = [Moments() for _ in group]
+        chunk = max(1, size // len(group))
+        for first in range(0, n, chunk):
+            numbers = range(first, min(first + chunk, n))
+            samples, short = self._attempt(group, numbers)
+            if short:
+                return [], True
+            for i, index in enumerate(group):
+                on_source = self._to_source(index, samples[i])
+                if n <= MAX_HELD:
+                    held[i].append(on_source)
+                else:
+                    moments[i].add(on_source)
+        return ([np.concatenate(parts) for parts in held] if n <= MAX_HELD else list(moments)), False
+
+    def _attempt(self, group: list[int], numbers: range) -> tuple[NDArray[np.float32], bool]:
+        """Network samples (slices, samples, rows, columns); second: memory ran out.
+
+        The error is dropped before returning, because its traceback would keep the tensors alive.
+        """
+        import torch
+
+        try:
+            return self._sample(group, numbers), False
+        except (MemoryError, torch.OutOfMemoryError):
+            pass
+        except RuntimeError as error:
+            if "memory" not in str(error).lower():
+                # A generator-based Qt worker would swallow a RuntimeError without a trace.
+                raise MrtransError(f"The {self.device.type} device failed: {str(error).splitlines()[0]}") from None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return np.empty((0, 0, 0, 0), dtype=np.float32), True
+
+    def _sample(self, group: list[int], numbers: range) -> NDArray[np.float32]:
+        import torch
+
+        from ..models.base import contrast_index
+        from ..models.samplers import plan
+
+        job = self.job
+        boxes = [self._slice(index)[1] for index in group]
+        images = np.stack([self._slice(index)[0][box] for index, box in zip(group, boxes, strict=True)])
+        if self.model.latent:
+            noise = np.stack([[unit_noise((self.model.latent,), job.seed, number) for number in numbers]] * len(group))
+        else:
+            noise = _sheets([unit_noise(job.grid.shape, job.seed, number) for number in numbers], boxes)
+        sample, levels = plan(
+            self.model, job.sampler, job.steps, self.defaults.sigma_min, self.defaults.sigma_max
+        )  # fmt: skip
+
+        def added(step: int) -> torch.Tensor:
+            sheets = _sheets([unit_noise(job.grid.shape, job.seed, number, step + 1) for number in numbers], boxes)
+            return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(self.device)
+
+        def callback(done: int, total: int) -> None:
+            if self.cancel is not None and self.cancel():
+                raise Cancelled
+            if self.on_step is not None:
+                self.on_step(done, total)
+
+        def solve(predict: Any, start: torch.Tensor) -> torch.Tensor:
+            return sample(predict, start * levels[0], levels, noise=added, callback=callback)
+
+        callback(0, 1)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            source = torch.from_numpy(images)[:, None].to(self.device).contiguous(memory_format=torch.channels_last)
+            first, second = (
+                torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in job.pair
+            )
+            out = self.model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve)
+            return np.asarray(out.float().clamp(0, 1).cpu())
+
+    def _to_source(self, index: int, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples on model pixels of the slice's box to the source's pixels, canonical, 0 outside the head."""
+        rows, columns = self._slice(index)[1]
+        spread = self.rows[:, rows] @ samples @ self.columns[:, columns].T
+        return np.where(self.job.mask[index], np.clip(spread, 0, 1), 0).astype(np.float32)
+
+
+def head_box(image: NDArray[np.float32], step: int) -> Box:
+    """The part of a model-grid image that holds head, grown to a multiple of ``step`` and kept inside."""
+    sides = []
+    for axis in (0, 1):
+        hit = np.flatnonzero((image > 0).any(axis=1 - axis))
+        low, high = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, 1)
+        size = min(-(-(high - low + 4) // step) * step, image.shape[axis])
+        low = min(max((low + high - size) // 2, 0), image.shape[axis] - size)
+        sides.append(slice(low, low + size))
+    return sides[0], sides[1]
+
+
+def _sheets(noises: Sequence[NDArray[np.float32]], boxes: Sequence[Box]) -> NDArray[np.float32]:
+    """The part of each sample's noise in each slice's box: (slices, samples, rows, columns)."""
+    return np.stack([[sheet[box] for sheet in noises] for box in boxes])
+
+
+def _shape(box: Box) -> tuple[int, int]:
+    return box[0].stop - box[0].start, box[1].stop - box[1].start

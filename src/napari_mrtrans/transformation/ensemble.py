@@ -1,0 +1,83 @@
+"""Statistics of an ensemble of samples, and the result of a transformation.
+
+Mean and standard deviation are the paper's ("Evaluation of mean and standard deviation images"): over n samples, the
+standard deviation with divisor n.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..paths import write_together
+from ..scan.volume import Volume
+
+#: What may be written of a result: images by the last part of their names, and the report.
+KINDS = ("mean", "std", "std-calibrated", "samples", "json")
+
+
+def file_name(name: str, target: str, kind: str) -> str:
+    """What the file of one of :data:`KINDS` is called for the volume ``name``."""
+    stem = f"{name.replace('/', '_')}_{target}"
+    return f"{stem}.json" if kind == "json" else f"{stem}_{kind}.nii.gz"
+
+
+def sigma_hat(std: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
+    """Mean standard deviation over the masked voxels (the paper's σ̂); NaN where the mask is empty."""
+    return float(std[mask].mean(dtype=np.float64)) if mask.any() else float("nan")
+
+
+@dataclass
+class Ensemble:
+    """The answer for one volume, on exactly the input's grid.
+
+    Attributes:
+        volume: The input.
+        mean: Pixel-wise mean, shape as the input, float32, target's normalised units [0, 1]; 0 outside the head.
+        std: Pixel-wise population standard deviation, same shape and units; also where the mean was repaired.
+        median: Pixel-wise median, same shape and units, or None above 64 samples.
+        samples: (n, ...) or None if not kept.
+        per_slice: σ̂ of each axial slice, NaN where nothing was computed, shape (n_slices,).
+        sigma_hat: σ̂ over all computed head voxels; of a robust std where the mean was repaired.
+        info: What was run and what came out; written as JSON.
+        calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
+    """
+
+    volume: Volume
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    median: NDArray[np.float32] | None
+    samples: NDArray[np.float32] | None
+    per_slice: NDArray[np.float64]
+    sigma_hat: float
+    info: dict[str, Any] = field(default_factory=dict)
+    calibrated_std: NDArray[np.float32] | None = None
+
+    def images(self) -> dict[str, NDArray[np.float32]]:
+        """What is written, by the last part of the file's name; samples go last on disk."""
+        images = {"mean": self.mean, "std": self.std}
+        if self.calibrated_std is not None:
+            images["std-calibrated"] = self.calibrated_std
+        if self.samples is not None:
+            images["samples"] = np.moveaxis(self.samples, 0, -1)
+        return images
+
+    def save(self, folder: str | Path, remedy: str = "Choose another folder with -o.") -> dict[str, Path]:
+        """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, what else there is, and the JSON; names to paths.
+
+        Files appear under their final names only when all are complete. ``remedy`` ends the line of an error.
+
+        Raises:
+            MrtransError: the folder cannot be written.
+        """
+        images = self.images()
+        names = {kind: file_name(self.volume.name, self.info["target"], kind) for kind in (*images, "json")}
+        writers = {names[kind]: self.volume.image_like(data).to_filename for kind, data in images.items()}
+        document = json.dumps(self.info, indent=2) + "\n"
+        paths = write_together(Path(folder), {**writers, names["json"]: document}, remedy)
+        return dict(zip(names, paths, strict=True))

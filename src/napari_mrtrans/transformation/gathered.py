@@ -1,0 +1,155 @@
+"""Finished slices put together: what has come of a run so far, as an :class:`Ensemble` with its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..checkpoints.checkpoint import Checkpoint
+from ..ood.score import verdict
+from ..scan.contrasts import Pair
+from ..scan.volume import Volume
+from .engine import MAX_HELD
+from .ensemble import Ensemble, sigma_hat
+
+if TYPE_CHECKING:
+    from .streaming import SliceUpdate
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for; None = the checkpoint's default. Arguments as :func:`~.streaming.stream`."""
+
+    pair: Pair
+    n: int
+    seed: int = 0
+    steps: int | None = None
+    sampler: str | None = None
+    device: str = "auto"
+    repair: bool = False
+
+
+class Gathered:
+    """The slices of one run, on the grid of its volume; what has not come yet is 0.
+
+    Args:
+        shape: Of the volume, (i, j, k).
+        axis: Array axis of the axial slices.
+        median: Keep the median.
+        samples: How many to keep of each slice: all, n times the memory of the volume, or 0.
+    """
+
+    def __init__(self, shape: Sequence[int], axis: int, *, median: bool = False, samples: int = 0) -> None:
+        size = tuple(shape)
+        self._axis = axis
+        self._mean, self._std = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        self._median = np.zeros(size, np.float32) if median else None
+        self._samples = np.zeros((samples, *size), np.float32) if samples else None
+        self._calibrated: NDArray[np.float32] | None = None
+        self._per_slice, self._novelty, self._artefact = np.full((3, size[axis]), np.nan)
+        self._weights = np.zeros(size[axis])
+        self._repaired = 0
+        self._total = 0
+
+    @property
+    def finished(self) -> list[int]:
+        """Indices of the slices that have come, ascending."""
+        return [int(index) for index in np.flatnonzero(self._weights)]
+
+    def add(self, update: SliceUpdate) -> None:
+        """Take in one finished slice."""
+        where = (slice(None),) * self._axis + (update.index,)
+        self._mean[where], self._std[where] = update.mean, update.std
+        if self._median is not None and update.median is not None:
+            self._median[where] = update.median
+        if self._samples is not None:
+            self._samples[(slice(None), *where)] = update.samples
+        if update.calibrated_std is not None:
+            if self._calibrated is None:
+                self._calibrated = np.zeros_like(self._std)
+            self._calibrated[where] = update.calibrated_std
+        self._per_slice[update.index], self._weights[update.index] = update.sigma_hat, update.voxels
+        self._novelty[update.index], self._artefact[update.index] = update.novelty, update.artefact
+        self._repaired += update.repaired
+        self._total = update.total or self._total
+
+    def turned(self, turn: NDArray[np.floating]) -> Gathered:
+        """The same in another order of the axes: ``turn`` as from :func:`nibabel.orientations.ornt_transform`."""
+        twin = copy(self)
+        twin._axis = int(turn[self._axis, 0])
+        for name in ("_mean", "_std", "_median", "_calibrated"):
+            volume = getattr(self, name)
+            setattr(twin, name, None if volume is None else nib.apply_orientation(volume, turn))
+        if self._samples is not None:
+            twin._samples = np.stack([nib.apply_orientation(sample, turn) for sample in self._samples])
+        for name in ("_per_slice", "_novelty", "_artefact", "_weights"):
+            setattr(twin, name, getattr(self, name)[:: int(turn[self._axis, 1])])
+        return twin
+
+    def ensemble(
+        self, volume: Volume, checkpoint: Checkpoint, settings: Settings, seconds: float, notices: Sequence[str] = ()
+    ) -> Ensemble:
+        """The result so far; it shares its arrays with this object.
+
+        Args:
+            volume: The input, on the same grid.
+            checkpoint: What computed it.
+            settings: What was asked for.
+            seconds: How long it took.
+            notices: What the user was told.
+        """
+        from ..devices import resolve_device
+
+        known = np.isfinite(self._per_slice) & (self._weights > 0)
+        weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
+        n, pair, calibrated = settings.n, settings.pair, self._calibrated
+        ood = checkpoint.calibration.ood if checkpoint.calibration else None
+        scores = ood.scores(pair.key, n, weighed, self._per_slice, self._novelty, self._artefact) if ood else {}
+        probability = ood.assess(scores) if ood else None
+        defaults = checkpoint.card.sampler
+        sampler, steps = settings.sampler or defaults.name, settings.steps or defaults.steps
+        info: dict[str, Any] = {
+            "napari_mrtrans": __version__,
+            "input": str(volume.path or volume.name),
+            "source": pair.source.value,
+            "target": pair.target.value,
+            "checkpoint": checkpoint.name,
+            "sha256": checkpoint.sha256,
+            "model": checkpoint.card.model,
+            "units": checkpoint.card.units,
+            "seed": settings.seed,
+            "n": n,
+            "sampler": None if checkpoint.single_pass else sampler,
+            "steps": 1 if checkpoint.single_pass else None if sampler == "reference" else steps,
+            "device": str(resolve_device(settings.device)[0]),
+            "seconds": seconds,
+            "repair": settings.repair and n <= MAX_HELD,
+            "repaired_voxels": self._repaired,
+            "slices_done": len(self.finished),
+            "complete": len(self.finished) == self._total,
+            "slices": self.finished,
+            "sigma_hat": _number(weighed),
+            "sigma_hat_per_slice": [_number(value) for value in self._per_slice],
+            "sigma_hat_calibrated": None if calibrated is None else _number(sigma_hat(calibrated, calibrated > 0)),
+            "ood_probability": None if probability is None else _number(probability),
+            "verdict": verdict(probability),
+            "ood_scores": {name: _number(value) for name, value in scores.items()},
+            "ood_novelty_per_slice": [_number(value) for value in self._novelty] if ood else None,
+            "ood_artefact_per_slice": [_number(value) for value in self._artefact] if ood else None,
+            "notices": list(notices),
+            "intended_use": "research only, not for diagnosis",
+        }
+        return Ensemble(
+            volume, self._mean, self._std, self._median, self._samples, self._per_slice, weighed, info, calibrated
+        )
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None

@@ -1,0 +1,307 @@
+"""A volume and a checkpoint in, finished slices out, nearest to the one on screen first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints.calibration import Calibration
+from ..checkpoints.checkpoint import Checkpoint
+from ..errors import MrtransError, OutOfMemory
+from ..ood.image_quality import MIN_AREA
+from ..ood.slice_quality import slice_quality
+from ..prepare.whole_head import fit_for_models
+from ..scan.contrasts import Contrast
+from ..scan.volume import Volume
+from .engine import MAX_HELD, Cancelled, Engine, Moments
+from .ensemble import sigma_hat
+from .job import Job, Range, check_pair, check_request
+from .statistics import repair_outliers
+
+#: Network images at once when the user says "auto". A CPU gains nothing from several slices at once, so it takes one,
+#: and the slice on screen is there sooner.
+AUTO_BATCH = {"mps": 40, "cuda": 160}
+CPU_BATCH = 32
+
+
+@dataclass(frozen=True)
+class SliceUpdate:
+    """One finished axial slice, in the orientation of ``np.take(volume.data, index, axis=volume.axial_axis)``.
+
+    Attributes:
+        index: Along the volume's axial array axis.
+        mean: Mean of the samples, (H, W) float32, target's normalised units [0, 1], 0 outside the head.
+        std: Population standard deviation, same units; 0 for deterministic models.
+        median: Median, or None above 64 samples.
+        samples: (n, H, W), or None above 64 samples.
+        sigma_hat: Mean std over the slice's head, a robust one where the mean was repaired; NaN for deterministic
+            models.
+        voxels: Head voxels in the slice.
+        done: Slices finished so far, this one included.
+        total: Slices with head in the requested range.
+        calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
+        novelty: How unlike the training scans the source slice is (:mod:`napari_mrtrans.ood.score`); NaN where the
+            slice is small or the checkpoint has no calibration.
+        artefact: How much it looks like a known artefact (:class:`napari_mrtrans.ood.detector.Detector`); NaN likewise.
+        repaired: Pixels whose mean was replaced by the median.
+        preview: Only the mean means anything yet, and the finished slice may follow; never so in :func:`stream`.
+    """
+
+    index: int
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    median: NDArray[np.float32] | None
+    samples: NDArray[np.float32] | None
+    sigma_hat: float
+    voxels: int
+    done: int
+    total: int
+    calibrated_std: NDArray[np.float32] | None = None
+    novelty: float = float("nan")
+    artefact: float = float("nan")
+    repaired: int = 0
+    preview: bool = False
+
+
+def stream(
+    volume: Volume,
+    checkpoint: Checkpoint,
+    *,
+    target: Contrast | str,
+    source: Contrast | str | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    start_slice: int | None = None,
+    slices: Range = None,
+    steps: int | None = None,
+    sampler: str | None = None,
+    device: str = "auto",
+    batch: int | str = "auto",
+    mask: NDArray[Any] | None = None,
+    repair: bool | None = None,
+    prepare: bool | None = None,
+    cancel: Callable[[], bool] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    status: Callable[[str], None] | None = None,
+) -> Iterator[SliceUpdate]:
+    """Transform slice by slice, outwards from ``start_slice``.
+
+    The starting noise depends on ``seed`` and the sample's number alone and is the same for every slice, so each sample
+    is a coherent volume. Samples come in antithetic pairs, the noise of an odd one being the negative of the one before
+    it: their mean needs fewer of them, and every second one is an independent draw. Same seed, machine and settings
+    give the same bits; another batch size or slice order the same up to rounding.
+
+    Args:
+        volume: The input.
+        checkpoint: Serves the pair.
+        target: Contrast to make.
+        source: Contrast of the volume; None = ``volume.contrast``.
+        n: Samples for each slice; None = the checkpoint's default (20). Deterministic models always use 1.
+        seed: Of the starting noise.
+        start_slice: Index along ``volume.axial_axis``; None = middle of the head.
+        slices: Restrict to ``range`` or (first, past-last) along that axis; slices without head are skipped.
+        steps: Noise levels; None = the checkpoint's default.
+        sampler: One of :data:`~napari_mrtrans.models.samplers.SAMPLERS` or ``reference``; None = the card's.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``.
+        batch: Images for each network call, or ``auto``. Halved by itself when memory runs out.
+        mask: Head mask, same shape as the volume; None = found automatically.
+        repair: Replace outliers of the mean by the median (:func:`~.statistics.repair_outliers`); None =
+            as the model's family needs it, that is for ddpm. Not above 64 samples, of which no median is held.
+        prepare: Extract the brain and correct the bias field first; None = for whole heads without a mask
+            (:func:`~napari_mrtrans.prepare.whole_head.fit_for_models`).
+        cancel: Polled before every network call; when true, the generator ends.
+        on_step: Told (done, total) network calls of the current batch.
+        status: Told one-line notices for the user.
+
+    Yields:
+        Finished slices.
+
+    Raises:
+        MrtransError: the request cannot be served; nothing has been computed then.
+        OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
+    """
+    say = status or (lambda line: None)
+    check_pair(volume, checkpoint, source, target)
+    size = check_batch(batch)
+    volume, mask = fit_for_models(volume, mask, prepare, say)
+    job = check_request(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask, repair)
+    yield from _run(job, checkpoint, device, size, cancel, on_step, say)
+
+
+def check_batch(batch: int | str) -> int | None:
+    """Images for each network call; None = ``auto``.
+
+    Raises:
+        MrtransError: neither a positive number nor ``auto``.
+    """
+    if batch == "auto":
+        return None
+    try:
+        size = int(batch)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise MrtransError(f"Batch '{batch}' is neither a positive number nor auto.")
+    return size
+
+
+def _run(
+    job: Job,
+    checkpoint: Checkpoint,
+    device_name: str,
+    batch: int | None,
+    cancel: Callable[[], bool] | None,
+    on_step: Callable[[int, int], None] | None,
+    status: Callable[[str], None],
+) -> Iterator[SliceUpdate]:
+    runner = SliceRunner(job, checkpoint, device_name, batch, cancel, on_step, status)
+    pending = list(job.order)
+    done, total = 0, len(pending)
+    while pending:
+        try:
+            computed = runner.compute(pending)
+        except Cancelled:
+            return
+        del pending[: len(computed)]
+        for index, samples in computed:
+            done += 1
+            yield runner.update(index, samples, done, total)
+
+
+class SliceRunner:
+    """A job on its device: the network is loaded once, and slices are computed in whatever order they are asked for.
+
+    Args:
+        job: What to compute.
+        checkpoint: With what.
+        device_name: See :func:`stream`, as the others.
+        batch: None = auto.
+        cancel: Polled before every network call.
+        on_step: Told the network calls.
+        status: Told one-line notices for the user.
+
+    Raises:
+        MrtransError: no such sampler or device, or the checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        checkpoint: Checkpoint,
+        device_name: str,
+        batch: int | None,
+        cancel: Callable[[], bool] | None,
+        on_step: Callable[[int, int], None] | None,
+        status: Callable[[str], None],
+    ) -> None:
+        from ..devices import resolve_device
+        from ..models.samplers import LOSSY_BELOW, check_sampler
+
+        check_sampler(job.sampler)
+        if not checkpoint.single_pass and job.steps < LOSSY_BELOW.get(job.sampler, 0):
+            enough = LOSSY_BELOW[job.sampler]
+            status(f"'{job.sampler}' with {job.steps} steps distorts the spread; use dpm++2m, or {enough} steps.")
+        device, notice = resolve_device(device_name)
+        for line in (*job.notices, *([notice] if notice else [])):
+            status(line)
+        if job.repair and job.n > MAX_HELD:
+            status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
+        self._checkpoint, self._status = checkpoint, status
+        self._engine = Engine(job, checkpoint, device, cancel, on_step)
+        self._size = batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
+
+    def with_job(self, job: Job) -> SliceRunner:
+        """The same network on another job of the same volume, which may differ in samples, sampler and steps."""
+        twin = copy(self)
+        twin._engine = self._engine.with_job(job)
+        return twin
+
+    def compute(self, pending: Sequence[int]) -> list[tuple[int, Moments | NDArray[np.float32]]]:
+        """The first of ``pending`` (canonical indices), as many as fit one batch, each with its samples or moments.
+
+        Raises:
+            Cancelled: ``cancel`` said so.
+            OutOfMemory: even at batch 1.
+        """
+        engine = self._engine
+        while True:
+            group = engine.next_group(pending, self._size)
+            results, short = engine.transform(group, self._size)
+            if not short:
+                return list(zip(group, results, strict=True))
+            if self._size == 1:
+                number = engine.job.orientation.slice_index(group[0], len(engine.job.mask))
+                raise OutOfMemory(_memory_line(engine.device.type, number, 1))
+            self._size = max(1, min(self._size, len(group) * engine.job.n) // 2)
+            self._status(f"Out of memory; batch lowered to {self._size}.")
+
+    def update(self, index: int, result: Moments | NDArray[np.float32], done: int, total: int) -> SliceUpdate:
+        """What :meth:`compute` gave for one slice, as statistics."""
+        engine = self._engine
+        return _finish(engine.job, self._checkpoint, index, result, engine.source_slice, done, total)
+
+
+def _memory_line(device_type: str, index: int, batch: int) -> str:
+    name = "computer" if device_type == "cpu" else "GPU"
+    remedy = "close other programs" if device_type == "cpu" else "choose CPU"
+    kept = f"The {name} ran out of memory at slice {index}. Finished slices were kept."
+    return f"{kept} Lower Batch (now {batch}), or {remedy}."
+
+
+def _finish(
+    job: Job,
+    checkpoint: Checkpoint,
+    index: int,
+    result: Moments | NDArray[np.float32],
+    source: Callable[[int], NDArray[np.float32]],
+    done: int,
+    total: int,
+) -> SliceUpdate:
+    """Statistics of a slice, in the array's own orientation."""
+    turn, inside = job.orientation.slice_to_array, job.mask[index]
+    median = samples = None
+    flagged = np.zeros_like(inside)
+    if isinstance(result, Moments):
+        mean = np.asarray(result.mean)
+        std = robust = np.asarray(np.sqrt(result.square / result.count))
+    else:
+        mean = result.mean(axis=0, dtype=np.float64)
+        std = robust = result.std(axis=0, dtype=np.float64)
+        median, samples = turn(np.median(result, axis=0)), turn(result)
+        if job.repair:
+            mean, robust, flagged = repair_outliers(mean, std, result, inside)
+    calibration = checkpoint.calibration
+    correction = calibration.spread.get(job.pair.key) if calibration else None
+    novelty, artefact = _strangeness(job, calibration, index, source)
+    return SliceUpdate(
+        index=job.orientation.slice_index(index, len(job.mask)),
+        mean=turn(mean.astype(np.float32)),
+        std=turn(std.astype(np.float32)),
+        median=median,
+        samples=samples,
+        sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
+        calibrated_std=None if correction is None else turn(np.where(inside, correction(std), 0)),
+        novelty=novelty,
+        artefact=artefact,
+        voxels=int(inside.sum()),
+        done=done,
+        total=total,
+        repaired=int(flagged.sum()),
+    )
+
+
+def _strangeness(
+    job: Job, calibration: Calibration | None, index: int, source: Callable[[int], NDArray[np.float32]]
+) -> tuple[float, float]:
+    """Novelty and artefact score of a source slice."""
+    ood = calibration.ood if calibration else None
+    area = job.mask.sum(axis=(1, 2))
+    if ood is None or area[index] < MIN_AREA * area.max():
+        return float("nan"), float("nan")
+    novelty, artefact = ood.slice_scores(slice_quality(source, index, len(area), job.slice_spacing), job.pair.source)[0]
+    return float(novelty), float(artefact)

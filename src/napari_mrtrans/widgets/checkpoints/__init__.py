@@ -1,0 +1,1 @@
+"""The dock that shows, installs and removes checkpoints."""

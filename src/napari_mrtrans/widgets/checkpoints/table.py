@@ -1,0 +1,87 @@
+"""The installed checkpoints, one row each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+
+from ...checkpoints.library import is_shipped
+
+if TYPE_CHECKING:
+    from ...checkpoints.checkpoint import Checkpoint
+
+HEADINGS = ("Name", "Model", "Pairs", "Size", "From", "Calibrated")
+
+
+class CheckpointTable(QTableWidget):
+    """Name, model, pairs, size on disk, origin and calibration; one row is chosen while there is one.
+
+    Signals:
+        chosen: Another row is chosen, or none is left.
+    """
+
+    chosen = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, len(HEADINGS), parent)
+        self._checkpoints: list[Checkpoint] = []
+        self.setHorizontalHeaderLabels(HEADINGS)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setAccessibleName("Installed checkpoints")
+        header, side = self.horizontalHeader(), self.verticalHeader()
+        assert header is not None and side is not None
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(HEADINGS.index("Name"), QHeaderView.ResizeMode.Stretch)
+        side.hide()
+        side.setDefaultSectionSize(24)
+        self.itemSelectionChanged.connect(self.chosen)
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The chosen one."""
+        row = self.currentRow()
+        return self._checkpoints[row] if 0 <= row < len(self._checkpoints) else None
+
+    def show_checkpoints(self, checkpoints: list[Checkpoint], choose: str | None = None) -> None:
+        """Replace all rows; choose the one of that name, else the one chosen before, else the first."""
+        wanted = choose or (self.checkpoint.name if self.checkpoint else "")
+        self.blockSignals(True)
+        self._checkpoints = checkpoints
+        self.setRowCount(len(checkpoints))
+        for row, checkpoint in enumerate(checkpoints):
+            for column, (text, tip) in enumerate(_cells(checkpoint)):
+                item = QTableWidgetItem(text)
+                item.setToolTip(tip)
+                if HEADINGS[column] == "Size":
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.setItem(row, column, item)
+        names = [checkpoint.name for checkpoint in checkpoints]
+        self.clearSelection()
+        if names:
+            self.selectRow(names.index(wanted) if wanted in names else 0)
+        self.blockSignals(False)
+        self.chosen.emit()
+
+
+def _cells(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """Text and tooltip of each column."""
+    pairs = [str(pair) for pair in checkpoint.pairs]
+    calibration = checkpoint.calibration
+    fitted = []
+    if calibration is not None and calibration.spread:
+        fitted.append(f"Std was compared with true errors for {len(calibration.spread)} pairs.")
+    if calibration is not None and calibration.ood:
+        fitted.append("P(OOD) was fitted on people kept for that.")
+    origin = "plugin" if is_shipped(checkpoint) else "you"
+    return [
+        (checkpoint.name, str(checkpoint.path)),
+        (checkpoint.card.model, ""),
+        (pairs[0] if len(pairs) == 1 else str(len(pairs)), ", ".join(pairs)),
+        (f"{checkpoint.size_bytes / 1e6:.1f} MB", ""),
+        (origin, "It comes with the plugin." if origin == "plugin" else "From your own folder."),
+        ("yes" if fitted else "no", " ".join(fitted) or "No P(OOD), and std is the plain spread of the samples."),
+    ]

@@ -1,0 +1,1 @@
+"""The dock that runs several models on one image."""

@@ -1,0 +1,53 @@
+"""The layers of one model of a comparison: those of any run, and with a reference the error of the mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from ..layers import ResultLayers
+
+if TYPE_CHECKING:
+    from ...transformation.streaming import SliceUpdate
+
+#: Upper contrast limit of every error layer: the same for all models, or they could not be compared by eye.
+ERROR_LIMIT = 0.3
+
+
+class ComparedLayers(ResultLayers):
+    """Mean and std of one model, and its error |mean - reference| once :attr:`reference` is set.
+
+    Attributes:
+        reference: Normalised, on the grid of the mean, NaN where unknown (the error is 0 there); set it before the
+            first slice.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.reference: NDArray[np.float32] | None = None
+
+    def add(self, update: SliceUpdate, *, shown: bool = True) -> None:
+        """Write one finished slice."""
+        super().add(update, shown=shown)
+        if self.reference is not None:
+            where = self._where(update.index)
+            self._arrays["error"][where] = np.nan_to_num(np.abs(update.mean - self.reference[where]))
+
+    def _allocate(self) -> None:
+        super()._allocate()
+        if self.reference is not None:
+            self._arrays["error"] = np.zeros(self._shape, np.float32)
+            self._pending = list(self._arrays)
+
+    def _image(self, kind: str) -> Image:
+        layer = super()._image(kind)
+        if kind == "error":
+            layer.colormap = "inferno"
+            layer.contrast_limits = (0.0, ERROR_LIMIT)
+        return layer
+
+    def _labels(self, kind: str) -> dict[str, Any]:
+        return {**super()._labels(kind), "kind": kind}

@@ -1,0 +1,164 @@
+"""One press of Run: the models, where each one's result goes, and the figures so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image, Layer
+
+from ...errors import MrtransError
+from ...metrics.comparison import ModelRow, table
+from ..lesion.roi import image_to_image
+from ..source import LayerSource, check_layer, layer_affine, layer_stem
+from ..tally import SigmaTally
+from ..transform.progress import ProgressLine
+from ..transform.run import Run
+from ..transform.worker import Monitor, TransformWorker
+from .layers import ComparedLayers
+from .worker import ComparisonRequest, Event, ModelEnded, ReferenceReady, ReferenceRequest, SliceDone, compare_worker
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from .form import CompareForm
+
+
+class _ModelRun(Run):
+    """One of the models."""
+
+    layers_type = ComparedLayers
+    layers: ComparedLayers
+
+
+class Comparison:
+    """Built in the GUI thread from the form as it stands; later changes of the form do not touch it.
+
+    Attributes:
+        rows: The figures of each model, in the order in which they run.
+        notices: What was told on the way.
+
+    Raises:
+        MrtransError: the form has a problem, or the reference is not one 3-D scalar image.
+    """
+
+    def __init__(self, viewer: ViewerModel, form: CompareForm) -> None:
+        layer, pair, reference = form.layer, form.pair, form.reference.layer
+        if form.problem or layer is None or pair is None:
+            raise MrtransError(form.problem)
+        if reference is not None and reference is layer:
+            raise MrtransError(f"'{layer.name}' is what is transformed; choose an acquired {pair.target} as reference.")
+        self._viewer = viewer
+        self._layer, self._reference = layer, reference
+        self.monitor = Monitor()
+        self.notices: list[str] = []
+        settings = form.settings
+        self._runs = [
+            _ModelRun(viewer, settings, layer, pair, checkpoint, monitor=self.monitor, name=name)
+            for name, checkpoint in form.models.chosen
+        ]
+        self._tallies = [SigmaTally(run.n_slices) for run in self._runs]
+        self.rows = [
+            ModelRow(name, checkpoint.name, pair.key, run.n, settings.seed)
+            for (name, checkpoint), run in zip(form.models.chosen, self._runs, strict=True)
+        ]
+        self._current = 0
+        self._ended = 0
+        self._request = ComparisonRequest(
+            tuple(run.request for run in self._runs),
+            None if reference is None else _reference_request(layer, reference, self._runs[0]),
+        )
+
+    @property
+    def measured(self) -> bool:
+        """There is a reference."""
+        return self._reference is not None
+
+    @property
+    def pictures(self) -> list[Layer]:
+        """What is worth seeing side by side: the reference and each mean, those that are still there."""
+        shown = [self._reference, *(run.layers.mean for run in self._runs)]
+        return [layer for layer in shown if layer is not None and layer in self._viewer.layers]
+
+    @property
+    def succeeded(self) -> int:
+        """Models that ended, or were stopped, without an error."""
+        return sum(bool(row.slices) and not row.error for row in self.rows)
+
+    def worker(self) -> TransformWorker:
+        """What computes it, not yet started."""
+        return compare_worker(self._request, self.monitor)
+
+    def add(self, event: Event) -> None:
+        """Take in what the worker sent."""
+        if isinstance(event, ReferenceReady):
+            for run in self._runs:
+                run.layers.reference = event.image
+            return
+        self._current = event.model
+        run, row, tally = self._runs[event.model], self.rows[event.model], self._tallies[event.model]
+        if isinstance(event, SliceDone):
+            update = event.update
+            run.add(update)
+            tally.add(update.index, update.sigma_hat, update.voxels, update.novelty, update.artefact)
+            row.slices = update.done
+            row.sigma_hat = None if run.n == 1 else tally.overall
+            return
+        assert isinstance(event, ModelEnded)
+        run.layers.finish()
+        row.p_ood = tally.probability(run.n, run.pair, run.ood)
+        row.seconds, row.ssim, row.psnr, row.error = event.seconds, event.ssim, event.psnr, event.error
+        self._ended = event.model + 1
+
+    def redraw(self) -> bool:
+        """Show what came in since the last time; True where one more layer was added."""
+        for text in self.monitor.notices():
+            self.remark(text)
+        added = any(run.layers.add_next_layer() for run in self._runs)
+        for run in self._runs:
+            run.layers.refresh()
+        return added
+
+    def remark(self, text: str) -> None:
+        """Keep one line for the user; all models say the same of one volume."""
+        if text not in self.notices:
+            self.notices.append(text)
+
+    def on_removed(self, layer: Layer) -> None:
+        """Somebody deleted a layer while this runs."""
+        if layer in (self._layer, self._reference):
+            self.remark(f"'{layer.name}' was removed; the comparison goes on with what was read of it.")
+        elif any(layer in run.layers.made for run in self._runs):
+            self.remark(f"'{layer.name}' was removed; its figures stay.")
+
+    def show_progress(self, progress: ProgressLine) -> None:
+        """``flow · slice 3/40``."""
+        current = min(max(self._current, self._ended), len(self._runs) - 1)
+        countdown, name = self._runs[current].countdown, self.rows[current].model
+        if countdown.total:
+            done = sum(run.countdown.done for run in self._runs)
+            text = f"{name} · slice {countdown.done}/{countdown.total}"
+            progress.show_count(done, countdown.total * len(self._runs), text)
+        elif self.monitor.step is not None:
+            step, steps = self.monitor.step
+            progress.show_waiting(f"{name} · first slice, step {step}/{steps}")
+
+    def close(self) -> None:
+        """Complete the layers; nothing more will come."""
+        self.redraw()
+        for run in self._runs:
+            run.close()
+
+    def ending(self) -> str:
+        """What is said once it has ended."""
+        done = f"{self.succeeded} of {len(self.rows)} models"
+        return f"Cancelled. {done} kept." if self.monitor.cancel.is_set() else f"Done: {done}."
+
+    def csv(self) -> str:
+        """The table as comma-separated values."""
+        return table(self.rows)
+
+
+def _reference_request(layer: Image, reference: Image, run: Run) -> ReferenceRequest:
+    check_layer(reference)
+    source = LayerSource(reference.data, layer_affine(reference), layer_stem(reference), run.pair.target)
+    return ReferenceRequest(source, image_to_image(layer, reference))

@@ -1,0 +1,151 @@
+"""The background run of a comparison: the reference first, then one model after the other in one generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.qt.threading import thread_worker
+from numpy.typing import NDArray
+
+from ...errors import MrtransError
+from ..transform import worker
+from ..transform.worker import Monitor, Request, TransformWorker, guarded, plain_error
+
+if TYPE_CHECKING:
+    from ...transformation.streaming import SliceUpdate
+    from ..source import LayerSource
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceRequest:
+    """An acquired image, and the 4x4 from voxel index of what is transformed to its own."""
+
+    source: LayerSource
+    to_reference: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonRequest:
+    """The models to run, all on one volume; ``reference``: what their means are compared with."""
+
+    runs: tuple[Request, ...]
+    reference: ReferenceRequest | None
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceReady:
+    """The acquired image on the volume's grid, normalised, NaN where it has no voxels."""
+
+    image: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceDone:
+    """A finished slice of model number ``model``."""
+
+    model: int
+    update: SliceUpdate
+
+
+@dataclass(frozen=True, eq=False)
+class ModelEnded:
+    """No more slices of model number ``model`` will come; ``error``: why, where it was an error."""
+
+    model: int
+    seconds: float
+    ssim: float | None
+    psnr: float | None
+    error: str
+
+
+Event = ReferenceReady | SliceDone | ModelEnded
+
+
+def _run(request: ComparisonRequest, monitor: Monitor) -> Iterator[Event]:
+    truth: _Truth | None = None
+    failure: MrtransError | None = None
+    try:
+        truth = _prepared(request, monitor)
+    except Exception as error:
+        failure = plain_error(error, request.runs[0], None)
+    if failure is not None:
+        raise failure
+    if truth is not None:
+        yield ReferenceReady(truth.image)
+    for number, one in enumerate(request.runs):
+        if monitor.cancel.is_set():
+            return
+        monitor.step = None
+        yield from _one_model(number, one, monitor, truth)
+
+
+#: ``compare_worker(request, monitor)`` makes a worker that yields an :data:`Event` at a time.
+compare_worker = thread_worker(_run, worker_class=TransformWorker, ignore_errors=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Truth:
+    """What means are compared with, where, and across which axis the slices lie."""
+
+    image: NDArray[np.float32]
+    head: NDArray[np.bool_]
+    axis: int
+
+
+def _prepared(request: ComparisonRequest, monitor: Monitor) -> _Truth | None:
+    """Whatever all models share is done once, ahead of their clocks: the brain of a whole head, and the reference."""
+    from ...prepare.whole_head import fit_for_models
+
+    first, wanted = request.runs[0], request.reference
+    volume, mask = fit_for_models(first.source.volume(), None, first.prepare, monitor.notify)
+    if wanted is None:
+        return None
+    from ...prepare.reference import normalised_on
+    from ...scan.intensity import clean, head_mask
+
+    head = head_mask(clean(volume.data)) if mask is None else np.asarray(mask, dtype=bool)
+    image = normalised_on(
+        wanted.source.volume(),
+        first.target,
+        head,
+        wanted.to_reference,
+        name=volume.name,
+        prepare=first.prepare,
+        say=monitor.notify,
+    )
+    return _Truth(image, head & (np.nan_to_num(image) > 0), volume.axial_axis)
+
+
+def _one_model(number: int, request: Request, monitor: Monitor, truth: _Truth | None) -> Iterator[Event]:
+    means: dict[int, NDArray[np.float32]] = {}
+    began: list[float] = []
+    error = ""
+
+    def start() -> Iterable[SliceUpdate]:
+        updates = worker.stream(request, monitor)  # imports torch, which is not this model's time
+        began.append(monotonic())
+        return updates
+
+    try:
+        for update in guarded(start, request):
+            means[update.index] = update.mean
+            yield SliceDone(number, update)
+    except MrtransError as caught:
+        error = str(caught)
+    seconds = monotonic() - began[0] if began else 0.0
+    yield ModelEnded(number, seconds, *_agreement(means, truth), error)
+
+
+def _agreement(means: dict[int, NDArray[np.float32]], truth: _Truth | None) -> tuple[float | None, float | None]:
+    if truth is None or not means:
+        return None, None
+    from ...metrics.comparison import agreement
+
+    prediction = np.zeros(truth.image.shape, np.float32)
+    for index, mean in means.items():
+        np.moveaxis(prediction, truth.axis, 0)[index] = mean
+    return agreement(prediction, truth.image, truth.head, truth.axis, list(means))

@@ -1,0 +1,244 @@
+"""The second dock: mark a lesion, and see how well the synthesised image agrees with the acquired one in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer, Shapes
+from napari.utils.notifications import show_error, show_info
+from numpy.typing import NDArray
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...errors import MrtransError
+from ...lesion.measure import LesionReport
+from ...paths import write_together
+from ..compare.reference_combo import ReferenceCombo
+from ..layer_combo import LayerCombo
+from ..source import guess_layer_contrast, layer_stem, result_record, show_voxel
+from .measure import RING, labels_from_file, measured
+from .scatter import ScatterPlot
+from .table import LesionTable
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+#: A stroke of the brush sends many events; this long after the last one, it is measured.
+PAUSE_MS = 300
+#: Events of a ROI's layer after which it may be another: painted, drawn, or (undo, new data) drawn anew.
+EDITS = ("labels_update", "data", "set_data")
+
+
+def is_prediction(layer: Layer) -> bool:
+    """True for the mean of a run."""
+    return isinstance(layer, Image) and result_record(layer).get("kind") == "mean"
+
+
+class LesionWidget(QWidget):
+    """Correlation, contrast and spread inside a region of interest, anew whenever it is edited."""
+
+    def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        self._watched: Layer | None = None
+        self.report: LesionReport | None = None
+        self.prediction = LayerCombo(napari_viewer, is_prediction)
+        self.reference = ReferenceCombo(napari_viewer, "None (no correlation)")
+        self.roi = LayerCombo(napari_viewer, lambda layer: isinstance(layer, Labels | Shapes))
+        self.open_file = QPushButton("File…")
+        self.open_file.setToolTip("Mark what a mask file (NIfTI, above 0 = inside) marks, on the prediction's voxels.")
+        self.button = QPushButton("Measure")
+        self.message = QLabel()
+        self.headline = QLabel()
+        self.table = LesionTable()
+        self.details = QLabel()
+        self.plot = ScatterPlot()
+        self.copy = QPushButton("Copy CSV")
+        self.save = QPushButton("Save CSV…")
+        self._results = QWidget()
+        self._told: dict[Layer, list[str]] = {}
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(PAUSE_MS)
+        self._timer.timeout.connect(self.measure)
+        self.prediction.layer_changed.connect(self._suggest_reference)
+        for combo in (self.prediction, self.reference, self.roi):
+            combo.layer_changed.connect(self._on_choice)
+        napari_viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
+        self.button.clicked.connect(self.measure)
+        self.open_file.clicked.connect(self._open_mask)
+        self.plot.point_clicked.connect(self._show_point)
+        self.table.lesion_clicked.connect(self._show)
+        self.copy.clicked.connect(self._copy)
+        self.save.clicked.connect(self._save)
+        self._suggest_reference()
+        self._on_choice()
+
+    def _build(self) -> None:
+        rows = QFormLayout()
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.addRow("Prediction", self.prediction)
+        rows.addRow("Reference", self.reference)
+        roi = QHBoxLayout()
+        roi.addWidget(self.roi, 1)
+        roi.addWidget(self.open_file)
+        rows.addRow("ROI", roi)
+        font = self.headline.font()
+        font.setBold(True)
+        font.setPointSizeF(font.pointSizeF() * 1.2)
+        self.headline.setFont(font)
+        for label in (self.message, self.headline, self.details):
+            label.setWordWrap(True)
+        self.details.setToolTip(
+            f"Contrast-to-noise ratio: mean of the ROI minus mean of the {RING} voxels around it, over the standard "
+            "deviation of those. Positive = brighter than its surround."
+        )
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.copy)
+        buttons.addWidget(self.save)
+        results = QVBoxLayout(self._results)
+        results.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.headline, self.table, self.details, self.plot):
+            results.addWidget(widget)
+        results.addLayout(buttons)
+        note = QLabel("Research use only. Not for diagnosis.")
+        note.setEnabled(False)
+        self.button.setMinimumHeight(32)
+        column = QVBoxLayout(self)
+        column.setSpacing(8)
+        column.addLayout(rows)
+        column.addWidget(self.button)
+        column.addWidget(self.message)
+        column.addWidget(self._results)
+        column.addStretch(1)
+        column.addWidget(note)
+        self.setMinimumWidth(340)
+
+    def measure(self) -> None:
+        """Compare the chosen layers as they are now; what stands in the way is told in one line."""
+        if not isalive(self):
+            return
+        self._timer.stop()
+        prediction, reference, roi = self.prediction.layer, self.reference.layer, self.roi.layer
+        if prediction is None or roi is None:
+            self._show_report(None, self._hint())
+            return
+        try:
+            report, notes = measured(self._viewer, prediction, reference, roi)
+        except MrtransError as error:
+            self._show_report(None, str(error))
+        else:
+            if report != self.report:  # scrolling, too, looks like an edit: a point that is marked stays so
+                self._show_report(report, "\n".join([*self._doubt(), *notes, *self._told.get(roi, [])]))
+
+    def _show_report(self, report: LesionReport | None, message: str) -> None:
+        self.report = report
+        self.message.setText(message)
+        self.message.setVisible(bool(message))
+        self._results.setVisible(report is not None)
+        if report is not None:
+            headline, *details = report.lines()
+            self.headline.setText(headline)
+            self.details.setText("\n".join(details))
+            self.table.show_report(report)
+            self.plot.setVisible(report.r is not None)
+            self.plot.set_points(report.values[:, ::-1] if report.r is not None else np.empty((0, 2)))
+
+    def _hint(self) -> str:
+        if self.prediction.layer is None:
+            return "Transform an image first: its mean is compared with an acquired image."
+        if self.roi.layer is None:
+            return "Add a Labels or Shapes layer and mark the lesion in it."
+        return "Mark the lesion in the ROI layer, or press Measure."
+
+    def _doubt(self) -> list[str]:
+        """A remark where the reference seems to be another contrast than the prediction."""
+        prediction, reference = self.prediction.layer, self.reference.layer
+        if prediction is None or reference is None:
+            return []
+        made, shown = guess_layer_contrast(prediction), guess_layer_contrast(reference)
+        return [] if shown in (made, None) else [f"'{reference.name}' seems to be {shown}; the prediction is {made}."]
+
+    def _on_choice(self) -> None:
+        """Another layer: forget the figures, and follow the edits of the ROI that is chosen now."""
+        roi = self.roi.layer
+        if roi is not self._watched:
+            self._watch(self._watched, False)
+            self._watch(roi, True)
+            self._watched = roi
+        self._timer.stop()
+        self._show_report(None, self._hint())
+
+    def _watch(self, layer: Layer | None, on: bool) -> None:
+        for name in EDITS:
+            if layer is not None and hasattr(layer.events, name):
+                emitter = getattr(layer.events, name)
+                (emitter.connect if on else emitter.disconnect)(self._on_edit)
+
+    def _on_edit(self, event: Any = None) -> None:
+        if isalive(self):
+            self._timer.start()
+
+    def _suggest_reference(self, event: Any = None) -> None:
+        made = guess_layer_contrast(self.prediction.layer) if isalive(self) and self.prediction.layer else None
+        if made is not None:
+            self.reference.suggest(made)
+
+    def _open_mask(self) -> None:
+        prediction = self.prediction.layer
+        if prediction is None:
+            self._show_report(None, self._hint())
+            return
+        chosen, _ = QFileDialog.getOpenFileName(self, "Open a mask", "", "NIfTI (*.nii *.nii.gz)")
+        if not chosen:
+            return
+        try:
+            layer, notes = labels_from_file(Path(chosen), prediction)
+        except MrtransError as error:
+            self._show_report(None, str(error))
+            return
+        self._told[layer] = notes
+        self._viewer.add_layer(layer)
+        self.roi.choose(layer)
+        self.measure()
+
+    def _show_point(self, index: int) -> None:
+        if self.report is not None:
+            self._show(self.report.voxels[index])
+
+    def _show(self, voxel: NDArray[np.number]) -> None:
+        if self.prediction.layer is not None:
+            show_voxel(self._viewer, self.prediction.layer, voxel)
+
+    def _copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        if self.report is not None and clipboard is not None:
+            clipboard.setText(self.report.csv())
+            show_info("Copied.")
+
+    def _save(self) -> None:
+        if self.report is None or self.prediction.layer is None:
+            return
+        table = self.report.csv()
+        suggested = f"{layer_stem(self.prediction.layer)}_lesions.csv"
+        chosen, _ = QFileDialog.getSaveFileName(self, "Save CSV", suggested, "Comma-separated values (*.csv)")
+        if not chosen:
+            return
+        path = Path(chosen)
+        try:
+            write_together(path.parent, {path.name: table}, "Choose another folder.")
+        except MrtransError as error:
+            show_error(str(error))

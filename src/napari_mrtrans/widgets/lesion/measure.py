@@ -1,0 +1,122 @@
+"""A lesion report of layers: what belongs to a prediction is found, and everything is brought onto its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Labels, Shapes
+from numpy.typing import NDArray
+
+from ...errors import MrtransError
+from ...lesion.files import roi_from_file
+from ...lesion.measure import LesionReport, box_around, lesion_report
+from ...prepare.reference import COARSE, check_same_head
+from ...scan.intensity import clean, head_mask, is_stripped
+from ...scan.resample import resample
+from ..layers import inherited
+from ..source import check_layer, is_acquired, layer_stem, nifti_affine, result_record
+from .roi import image_on, image_to_image, roi_on
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+#: Voxels around the ROI that it is compared with.
+RING = 3
+#: Of a head with fewer voxels (every :data:`COARSE` along each axis), the outline tells nothing.
+MIN_HEAD = 2000
+
+
+def measured(
+    viewer: ViewerModel, prediction: Image, reference: Image | None, roi: Labels | Shapes
+) -> tuple[LesionReport, list[str]]:
+    """The report of a ROI on the prediction's voxels, and what is to be told of how it was had.
+
+    Std, samples and source are those of the prediction's run that are still in the viewer. Without a reference there is
+    no correlation.
+
+    Raises:
+        MrtransError: the ROI or the reference cannot be used.
+    """
+    notes: list[str] = []
+    mask = roi_on(roi, prediction)
+    box = box_around(mask, RING)
+    target = None
+    if reference is not None:
+        target = image_on(reference, prediction, box)
+        if mask.any() and not np.isfinite(target[mask]).any():
+            raise MrtransError(f"The ROI does not overlap '{reference.name}'.")
+        _check_head(prediction, reference)
+        if target is not reference.data:
+            notes.append(f"'{reference.name}' lies on another grid than '{prediction.name}'; it was resampled.")
+    source = _source_of(viewer, prediction)
+    report = lesion_report(
+        np.asarray(prediction.data),
+        target,
+        mask,
+        std=next((layer.data for layer in _of_same_run(viewer, prediction, "std")), None),
+        samples=_samples_of(viewer, prediction),
+        source=None if source is None else image_on(source, prediction, box),
+        ring=RING,
+    )
+    return report, notes
+
+
+def labels_from_file(path: Path, like: Image) -> tuple[Labels, list[str]]:
+    """A mask file as a Labels layer on the voxels of ``like``, and what is to be told of how it got there.
+
+    Raises:
+        MrtransError: the file cannot be used or lies elsewhere, or ``like`` has no NIfTI affine to place it by.
+    """
+    affine = nifti_affine(like)
+    if affine is None:
+        raise MrtransError(
+            f"'{like.name}' has no NIfTI affine, so a file cannot be placed on it. Open the mask in napari, as labels."
+        )
+    notes: list[str] = []
+    mask = roi_from_file(path, affine, like.data.shape, name=like.name, say=notes.append)
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    return Labels(mask.astype(np.uint8), name=name, **inherited(like)), notes
+
+
+def _check_head(prediction: Image, reference: Image) -> None:
+    """Refuse another person's image where both are stripped: their outlines tell, in the slices that are computed."""
+    check_layer(reference)
+    coarse = (slice(None, None, COARSE),) * 3
+    other = clean(np.asarray(reference.data)[coarse])
+    predicted = np.asarray(prediction.data)[coarse]
+    head = np.isfinite(predicted) & (predicted > 0)
+    if head.sum() < MIN_HEAD or not is_stripped(other) or not is_stripped(clean(predicted)):
+        return
+    steps = np.diag([COARSE, COARSE, COARSE, 1.0])
+    to_other = np.linalg.inv(steps) @ image_to_image(prediction, reference) @ steps
+    there = resample(head_mask(other).astype(np.uint8), to_other, head.shape, order=0)
+    # Where the other image has no voxels, and in slices that were not computed, nothing can be said.
+    known = np.isfinite(there)
+    for axis in range(3):
+        known &= head.any(axis=tuple({0, 1, 2} - {axis}), keepdims=True)
+    check_same_head(head & known, (there > 0) & known, reference.name, prediction.name)
+
+
+def _of_same_run(viewer: ViewerModel, prediction: Image, kind: str) -> Iterator[Image]:
+    run = result_record(prediction).get("run")
+    for layer in viewer.layers:
+        record = result_record(layer)
+        if run and (record.get("run"), record.get("kind")) == (run, kind):
+            yield layer
+
+
+def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:
+    for layer in _of_same_run(viewer, prediction, "samples"):
+        yield from layer.data if layer.ndim == 4 else [layer.data]
+
+
+def _source_of(viewer: ViewerModel, prediction: Image) -> Image | None:
+    name = result_record(prediction).get("input")
+    shape = prediction.data.shape
+    for layer in viewer.layers:
+        if is_acquired(layer) and layer_stem(layer) == name and layer.data.shape == shape:
+            return layer
+    return None

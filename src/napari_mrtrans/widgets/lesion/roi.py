@@ -1,0 +1,106 @@
+"""Regions of interest and images of other layers on the voxels of one image layer.
+
+A region goes from its layer to the world and from there to the image's voxels, whatever the two layers' shapes: napari
+does not give a new Labels or Shapes layer the placement of the image while two layers are selected. Two images are
+related by their NIfTI affines where both have one, because napari's world is not the scanner's.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from napari.layers import Image, Labels, Layer, Shapes
+from nibabel.affines import apply_affine
+from numpy.typing import NDArray
+
+from ...errors import MrtransError
+from ...lesion.measure import box_around
+from ...scan.resample import resample
+from ..source import check_layer, nifti_affine
+
+#: Vertices are rounded to this part of a voxel: one that was set on a voxel's centre must not miss it by 1e-15.
+DECIMALS = 3
+#: A shape may lean out of a slice by this many voxels.
+FLAT = 0.5
+
+
+def between(here: Layer, there: Layer) -> NDArray[np.float64]:
+    """4x4, voxel index of ``here`` to voxel index of ``there`` through napari's world; the last three axes of both."""
+    corners = np.vstack([np.zeros(3), np.eye(3)])
+    mapped = np.array([there.world_to_data(here.data_to_world(corner))[-3:] for corner in corners])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = (mapped[1:] - mapped[0]).T, mapped[0]
+    return affine
+
+
+def image_on(layer: Image, like: Image, box: tuple[slice, ...] | None) -> NDArray:
+    """The intensities of ``layer`` on the voxels of ``like`` in ``box``, NaN where it has none.
+
+    Raises:
+        VolumeError: ``layer`` is not one 3-D scalar image.
+    """
+    check_layer(layer)
+    return resample(np.asarray(layer.data), image_to_image(like, layer), like.data.shape, box=box)
+
+
+def image_to_image(like: Image, layer: Image) -> NDArray[np.float64]:
+    """4x4, voxel index of ``like`` to voxel index of ``layer``, by their NIfTI affines where both have one."""
+    affine, own = nifti_affine(like), nifti_affine(layer)
+    return between(like, layer) if affine is None or own is None else np.linalg.inv(own) @ affine
+
+
+def roi_on(layer: Labels | Shapes, like: Image) -> NDArray[np.bool_]:
+    """What is marked in ``layer``, on the voxels of ``like``; nothing where nothing is marked.
+
+    Axes before the last three (those of a 4-D layer that napari makes beside a stack of samples) do not matter.
+
+    Raises:
+        MrtransError: not a 3-D layer, shapes that lie across the slices, or all that is marked is outside ``like``.
+    """
+    if layer.ndim < 3:
+        raise MrtransError(f"'{layer.name}' is {layer.ndim}-D; mark the ROI in a 3-D layer made on '{like.name}'.")
+    if isinstance(layer, Shapes):
+        mask, marked = _rasterised(layer, like), layer.nshapes > 0
+    else:
+        mask, marked = _painted(layer, like)
+    if marked and not mask.any():
+        raise MrtransError(f"The ROI does not overlap '{like.name}'.")
+    return mask
+
+
+def _painted(layer: Labels, like: Image) -> tuple[NDArray[np.bool_], bool]:
+    data = np.asarray(layer.data[0] if layer.multiscale else layer.data) != 0
+    data = data.any(axis=tuple(range(data.ndim - 3)))
+    shape = like.data.shape
+    inner = box_around(data, 0)
+    if inner is None:
+        return np.zeros(shape, dtype=bool), False
+    corners = [*itertools.product(*((part.start - 0.5, part.stop - 0.5) for part in inner))]
+    mapped = apply_affine(between(layer, like), corners)
+    low = np.clip(np.floor(mapped.min(axis=0)).astype(int), 0, shape)
+    high = np.clip(np.ceil(mapped.max(axis=0)).astype(int) + 1, low, shape)
+    box = tuple(itertools.starmap(slice, zip(low.tolist(), high.tolist(), strict=True)))
+    if (low == high).any():
+        return np.zeros(shape, dtype=bool), True
+    return resample(data.astype(np.uint8), between(like, layer), shape, order=0, box=box) > 0, True
+
+
+def _rasterised(layer: Shapes, like: Image) -> NDArray[np.bool_]:
+    mask = np.zeros(like.data.shape, dtype=bool)
+    to_voxels = between(layer, like)
+    for vertices, kind in zip(layer.data, layer.shape_type, strict=True):
+        corners = np.round(apply_affine(to_voxels, np.asarray(vertices)[:, -3:]), DECIMALS)
+        lean = np.ptp(corners, axis=0)
+        axis = int(lean.argmin())
+        if lean[axis] > FLAT:
+            raise MrtransError(
+                f"A shape of '{layer.name}' lies across the slices of '{like.name}'; draw it in one slice, or paint "
+                "labels."
+            )
+        planes = np.moveaxis(mask, axis, 0)
+        index = round(float(corners[:, axis].mean()))
+        if 0 <= index < len(planes):
+            flat = Shapes([np.delete(corners, axis, axis=1)], shape_type=kind)
+            planes[index] |= flat.to_masks(planes.shape[1:])[0]
+    return mask

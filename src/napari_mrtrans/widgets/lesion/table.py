@@ -1,0 +1,58 @@
+"""One row for all lesions together and one for each of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+
+from ...lesion.measure import LesionReport
+
+HEADINGS = ("Lesion", "Voxels", "r", "p")
+#: So many rows show without scrolling.
+ROWS = 5
+
+
+class LesionTable(QTableWidget):
+    """Number, size, correlation and p of the lesions, largest first.
+
+    Signals:
+        lesion_clicked: Voxel index of the middle of a lesion, as an array.
+    """
+
+    lesion_clicked = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, len(HEADINGS), parent)
+        self._report: LesionReport | None = None
+        self.setHorizontalHeaderLabels(HEADINGS)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setToolTip("Click a lesion to see where it lies. p takes the voxels as independent, which they are not.")
+        self.setAccessibleName("Correlation for each lesion")
+        header, side = self.horizontalHeader(), self.verticalHeader()
+        assert header is not None and side is not None
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        side.hide()
+        side.setDefaultSectionSize(24)
+        self.cellClicked.connect(self._on_click)
+
+    def show_report(self, report: LesionReport) -> None:
+        """Replace all rows."""
+        self._report = report
+        rows = report.rows()
+        self.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            r = "–" if row["r"] is None else f"{row['r']:.3f}"
+            p = "–" if row["p"] is None else f"{row['p']:.2g}"
+            for column, text in enumerate((str(row["lesion"]), str(row["n_voxels"]), r, p)):
+                item = QTableWidgetItem(text)
+                item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                self.setItem(number, column, item)
+        header = self.horizontalHeader()
+        assert header is not None
+        self.setFixedHeight(header.sizeHint().height() + 24 * min(len(rows), ROWS) + 2 * self.frameWidth())
+
+    def _on_click(self, row: int, column: int) -> None:
+        if self._report is not None and row > 0:
+            self.lesion_clicked.emit(np.array(self._report.components[row - 1].centre))

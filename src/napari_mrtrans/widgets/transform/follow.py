@@ -1,0 +1,133 @@
+"""Following the slider: a run that computes what is on screen for as long as it is not stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+
+from ...follow.scheduling import Stage
+from ...follow.slice_cache import SliceCache
+from ...scan.contrasts import Pair
+from ..layers import KeepSamples
+from ..source import axis_in_view, slice_on_screen
+from .follow_layers import FollowLayers
+from .follow_worker import FollowMonitor, follow_worker
+from .run import Run, RunSettings
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...checkpoints.checkpoint import Checkpoint
+    from ...transformation.streaming import SliceUpdate
+    from .progress import ProgressLine
+    from .worker import TransformWorker
+
+
+_WORDS = {
+    Stage.EMPTY: "no head here",
+    Stage.WAITING: "computing…",
+    Stage.PREVIEWED: "preview, refining…",
+    Stage.FINISHED: "finished",
+}
+
+
+class FollowRun(Run):
+    """One model on one layer, slice by slice as the user scrolls.
+
+    Args:
+        viewer: Whose sliders are followed.
+        settings: The numbers of the run.
+        layer: The source.
+        pair: What is made.
+        checkpoint: The model.
+        cache: Slices computed before, which outlives the run.
+        previous: Another run whose layers, if they are of the same source, this one's take the place of.
+
+    Raises:
+        MrtransError: the layer is not one 3-D scalar image.
+    """
+
+    layers_type = FollowLayers
+    layers: FollowLayers
+    monitor: FollowMonitor
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        settings: RunSettings,
+        layer: Image,
+        pair: Pair,
+        checkpoint: Checkpoint,
+        cache: SliceCache,
+        previous: FollowRun | None = None,
+    ) -> None:
+        super().__init__(viewer, settings, layer, pair, checkpoint, monitor=FollowMonitor(cache=cache))
+        self._viewer = viewer
+        if settings.keep_samples is not KeepSamples.NONE:
+            self.notices.append("Samples are not kept while the slider is followed.")
+        if previous is not None and previous._layer is layer:
+            self.layers.take_over(previous.layers)
+        self._events = (viewer.dims.events.point, viewer.dims.events.order, viewer.dims.events.ndisplay)
+        self._index = 0
+        self._all_in_view = False
+
+    @property
+    def lost(self) -> bool:
+        """The source or its result was deleted."""
+        return self._layer not in self._viewer.layers or self.layers.lost
+
+    def repeats(self, other: FollowRun) -> bool:
+        """It would give the same slices as another run on the same layer."""
+        mine, theirs = (replace(run.request, source=self.request.source, start_slice=None) for run in (self, other))
+        return self._layer is other._layer and (mine, self.std_kind) == (theirs, other.std_kind)
+
+    def worker(self) -> TransformWorker:
+        """What computes it, not yet started; the viewer's sliders are followed from now on."""
+        for event in self._events:
+            event.connect(self._look)
+        self._look()
+        return follow_worker(self.request, self.monitor)
+
+    def close(self) -> None:
+        """Let go of the sliders and leave finished slices only."""
+        for event in self._events:
+            event.disconnect(self._look)
+        super().close()
+
+    def add(self, update: SliceUpdate) -> None:
+        """Take in a preview or a finished slice."""
+        shown = self._all_in_view or update.index == self._index
+        self.countdown.advance(update.done, update.total or self.countdown.total)
+        if update.preview:
+            self.layers.add_preview(update, shown=shown)
+        else:
+            self.gathered.add(update)
+            self.layers.add(update, shown=shown)
+        if shown and not self._all_in_view:
+            self.layers.refresh()
+
+    def show_progress(self, progress: ProgressLine) -> None:
+        """Tell how far the slice on screen is, or all of them where no slider moves through them."""
+        done, total = self.countdown.done, self.countdown.total
+        stage = self.monitor.scheduler.stage(self._index)
+        if stage is Stage.UNKNOWN:
+            return
+        if self._all_in_view:
+            text = f"all slices are in view · {done}/{total} finished"
+        else:
+            text = f"slice {self._index} · {_WORDS[stage]}"
+        progress.show_count(done, total, text)
+
+    def ending(self) -> str:
+        """What is said once it has ended without an error."""
+        done = self.countdown.done
+        why = "Stopped following: a layer was removed." if self.lost else "Stopped following."
+        return f"{why} {'1 slice' if done == 1 else f'{done} slices'} kept."
+
+    def _look(self, event: Any = None) -> None:
+        """Tell the scheduler what is on screen now."""
+        self._index = slice_on_screen(self._viewer, self.anchor, self.axis)
+        self._all_in_view = axis_in_view(self._viewer, self.anchor, self.axis)
+        self.monitor.scheduler.look_at(self._index, everything=self._all_in_view)

@@ -1,0 +1,58 @@
+"""The background run while the slider is followed: one generator that waits for the user to move on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari.qt.threading import thread_worker
+
+from ...follow.scheduling import Scheduler
+from ...follow.slice_cache import SliceCache
+from .worker import Monitor, Request, TransformWorker, guarded
+
+if TYPE_CHECKING:
+    from ...transformation.streaming import SliceUpdate
+
+
+@dataclass(eq=False)
+class FollowMonitor(Monitor):
+    """What the dock and the generator tell each other: also where the user looks, and what was computed before."""
+
+    scheduler: Scheduler = field(default_factory=Scheduler)
+    cache: SliceCache = field(default_factory=SliceCache)
+
+    def stop(self) -> None:
+        """Ask the run to end, also while it waits."""
+        super().stop()
+        self.scheduler.close()
+
+
+def follow_slices(request: Request, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
+    """Start the engine, which brings torch: not before work starts, not in the GUI thread."""
+    from ...follow.run import FollowRequest, follow
+    from ..preload import preload_torch
+
+    preload_torch()
+    wanted = FollowRequest(
+        volume=request.source.volume(),
+        checkpoint=request.checkpoint,
+        target=request.target,
+        n=request.n,
+        seed=request.seed,
+        steps=request.steps,
+        sampler=request.sampler,
+        device=request.device,
+        batch=request.batch,
+        prepare=request.prepare,
+    )
+    return follow(wanted, monitor.scheduler, monitor.cache, on_step=monitor.on_step, status=monitor.notify)
+
+
+def _run(request: Request, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
+    yield from guarded(lambda: follow_slices(request, monitor), request)
+
+
+#: ``follow_worker(request, monitor)`` makes a worker that yields previews and finished slices until it is stopped.
+follow_worker = thread_worker(_run, worker_class=TransformWorker, ignore_errors=True)

@@ -1,0 +1,221 @@
+"""The form at the top of the dock: what to transform, into what, with which model."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.compat import isalive
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+
+from ...errors import CheckpointError
+from ...scan.contrasts import Contrast, Pair
+from .. import choices
+from ..last_used import LastUsed
+from ..pair_choice import PairChoice, refill
+from ..preferences import defaults
+from .advanced import Advanced
+from .run import RunSettings
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...checkpoints.checkpoint import Checkpoint
+
+
+class SliceRange(StrEnum):
+    """Which axial slices a run covers."""
+
+    ALL = "All slices"
+    CURRENT = "This slice"
+    FOLLOW = "Follow the slider"
+
+
+class TransformForm(QWidget):
+    """Choices that always fit each other: targets follow the source contrast, models follow the pair.
+
+    Signals:
+        changed: Any choice changed; ``problem`` may have changed with it.
+        edited: The same, or a number or setting changed.
+    """
+
+    changed = Signal()
+    edited = Signal()
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.problem = ""
+        self._choice = PairChoice(viewer, self)
+        self.image, self.source, self.target = self._choice.image, self._choice.source, self._choice.target
+        self.model = QComboBox()
+        self.model.setAccessibleName("Model")
+        self.note = QLabel()
+        self.note.setWordWrap(True)
+        self.samples, self.seed = sample_box(), seed_box()
+        self.range = QComboBox()
+        self.range.addItems([choice.value for choice in SliceRange])
+        self.range.setToolTip(
+            "The slice on screen always comes first, then its neighbours outwards. While the slider is followed, the "
+            "slice you scroll to is computed next, a quick preview first; another model or target is shown at once."
+        )
+        self.advanced = Advanced()
+        self._checkpoints: list[Checkpoint] = []
+        self._build()
+        self._remember()
+        self._choice.changed.connect(self._on_pair)
+        self.model.currentIndexChanged.connect(self._on_model)
+        self._choice.reload()
+
+    def _remember(self) -> None:
+        """Begin with what is preferred, or was used last."""
+        preferred = defaults()
+        self._last = LastUsed({"samples": self.samples, "slices": self.range, **self.advanced.fields})
+        self._last.prefer("device", preferred.device)
+        self._last.restore()
+        self._choice.usual_target = self._last.target
+        if preferred.events is not None:
+            preferred.events.connect(self._on_preference)
+
+    def _on_preference(self, event: Any) -> None:
+        if isalive(self) and event.type in ("samples", "device"):
+            self._last.prefer(event.type, str(event.value))
+
+    def remember(self) -> None:
+        """What is chosen now comes back in the next dock."""
+        if self.pair is not None and self.checkpoint is not None:
+            self._last.remember(self.pair, self.checkpoint.name)
+
+    def _build(self) -> None:
+        rows = QFormLayout()
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._choice.add_rows(rows)
+        rows.addRow("Model", self.model)
+        rows.addRow("", self.note)
+        rows.addRow("Samples", side_by_side(self.samples, self.seed))
+        rows.addRow("Slices", self.range)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(rows)
+        column.addWidget(self.advanced)
+        self.changed.connect(self.edited)
+        for combo in self.findChildren(QComboBox):
+            combo.currentIndexChanged.connect(self.edited)
+        for number in self.findChildren(QSpinBox):
+            number.valueChanged.connect(self.edited)
+        for check in self.findChildren(QCheckBox):
+            check.toggled.connect(self.edited)
+
+    @property
+    def layer(self) -> Image | None:
+        """The chosen image layer."""
+        return self._choice.layer
+
+    @property
+    def pair(self) -> Pair | None:
+        """Source and target contrast, once both are chosen."""
+        return self._choice.pair
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The chosen checkpoint."""
+        index = self.model.currentIndex()
+        return self._checkpoints[index] if 0 <= index < len(self._checkpoints) else None
+
+    @property
+    def slice_range(self) -> SliceRange:
+        """All slices, the one on screen, or whichever is on screen."""
+        return SliceRange(self.range.currentText())
+
+    @property
+    def settings(self) -> RunSettings:
+        """Everything else that a run depends on."""
+        advanced = self.advanced
+        return RunSettings(
+            n=self.samples.value(),
+            seed=self.seed.value(),
+            this_slice=self.slice_range is SliceRange.CURRENT,
+            keep_samples=advanced.keep_samples,
+            calibrated=advanced.calibrated,
+            steps=advanced.steps,
+            sampler=advanced.sampler,
+            device=advanced.device,
+            batch=advanced.batch,
+            prepare=advanced.prepare,
+        )
+
+    def choose(self, source: Contrast, target: Contrast, model: str | None = None) -> None:
+        """Choose a pair and, by kind or name, a model.
+
+        Raises:
+            CheckpointError: no installed checkpoint serves it.
+        """
+        self._choice.choose(source, target)
+        if model is None:
+            return
+        for index, checkpoint in enumerate(self._checkpoints):
+            if model in (checkpoint.card.model, checkpoint.name):
+                self.model.setCurrentIndex(index)
+                return
+        raise CheckpointError(f"No '{model}' checkpoint for {source} → {target}.")
+
+    def step_model(self, step: int) -> None:
+        """Choose the next (1) or previous (-1) model of the list, round and round."""
+        if self.isEnabled() and self.model.count():
+            self.model.setCurrentIndex((self.model.currentIndex() + step) % self.model.count())
+
+    def reload(self) -> None:
+        """Look again at which checkpoints are installed."""
+        self._choice.reload()
+
+    def _on_pair(self) -> None:
+        pair = self.pair
+        models = choices.models_for(pair) if pair is not None else []
+        wanted = self.checkpoint.name if self.checkpoint else self._last.model
+        self._checkpoints = [checkpoint for _, checkpoint in models]
+        usual = next((label for label, checkpoint in models if checkpoint.name == wanted), "")
+        refill(self.model, [label for label, _ in models], usual)
+        self._on_model()
+
+    def _on_model(self) -> None:
+        checkpoint = self.checkpoint
+        self.model.setToolTip(choices.card_summary(checkpoint) if checkpoint else "")
+        pair = self.pair
+        notes = choices.contrast_notes(checkpoint, pair) if checkpoint and pair else []
+        self.note.setText("\n".join(notes))
+        self.note.setVisible(bool(notes))
+        self.samples.setEnabled(checkpoint is not None and not checkpoint.deterministic)
+        self.advanced.show_defaults(checkpoint)
+        self.problem = self._choice.problem()
+        self.changed.emit()
+
+
+def sample_box() -> QSpinBox:
+    """A number of samples."""
+    box = QSpinBox()
+    box.setRange(1, 1000)
+    box.setValue(defaults().samples)
+    box.setToolTip(
+        "How many plausible images are drawn for each slice. Their mean is the image you get; how far they lie apart, "
+        "voxel by voxel, is its standard deviation (std). More samples: smoother, and slower in proportion."
+    )
+    return box
+
+
+def seed_box() -> QSpinBox:
+    """A seed."""
+    box = QSpinBox()
+    box.setRange(0, 2**31 - 1)
+    box.setToolTip("The same seed gives the same samples again.")
+    return box
+
+
+def side_by_side(samples: QSpinBox, seed: QSpinBox) -> QHBoxLayout:
+    """Both in one row of a form, the seed with its name."""
+    numbers = QHBoxLayout()
+    numbers.addWidget(samples, 1)
+    numbers.addSpacing(8)
+    numbers.addWidget(QLabel("Seed"))
+    numbers.addWidget(seed, 1)
+    return numbers

@@ -1,0 +1,206 @@
+"""One press of Transform: what was asked, where it goes, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from ...errors import MrtransError
+from ...scan.contrasts import Pair
+from ...scan.volume import Volume
+from ...transformation.engine import MAX_HELD
+from ...transformation.gathered import Gathered, Settings
+from ..file_grid import FileGrid
+from ..layers import KeepSamples, ResultLayers
+from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
+from .progress import Countdown, ProgressLine
+from .worker import Monitor, Request, TransformWorker, transform_worker
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...checkpoints.checkpoint import Checkpoint
+    from ...transformation.ensemble import Ensemble
+    from ...transformation.streaming import SliceUpdate
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a form says besides image, pair and checkpoint; ``None`` and ``auto`` as in :func:`..streaming.stream`.
+
+    ``this_slice``: only the slice on screen.
+    """
+
+    n: int
+    seed: int = 0
+    this_slice: bool = False
+    keep_samples: KeepSamples = KeepSamples.NONE
+    calibrated: bool = True
+    steps: int | None = None
+    sampler: str | None = None
+    device: str = "auto"
+    batch: int | str = "auto"
+    prepare: bool | None = None
+
+
+class Run:
+    """Built in the GUI thread from a form as it stands; later changes of the form do not touch it.
+
+    Args:
+        viewer: Where the layers go.
+        settings: The numbers of the run.
+        layer: The source.
+        pair: What is made.
+        checkpoint: The model.
+        monitor: Shared with the worker.
+        name: Follows source and target in the layers' names.
+
+    Raises:
+        MrtransError: the layer is not one 3-D scalar image, or more samples are to be kept than the engine holds.
+    """
+
+    layers_type: type[ResultLayers] = ResultLayers
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        settings: RunSettings,
+        layer: Image,
+        pair: Pair,
+        checkpoint: Checkpoint,
+        *,
+        monitor: Monitor | None = None,
+        name: str = "",
+    ) -> None:
+        check_layer(layer)
+        self.n = 1 if checkpoint.deterministic else settings.n
+        if settings.keep_samples is not KeepSamples.NONE and self.n > MAX_HELD:
+            raise MrtransError(f"At most {MAX_HELD} samples can be kept. Lower Samples, or set Keep samples to No.")
+        affine = layer_affine(layer)
+        self.axis = axial_axis(affine)
+        self.n_slices = int(layer.data.shape[self.axis])
+        self.pair = pair
+        self.deterministic = checkpoint.deterministic
+        self.monitor = monitor or Monitor()
+        self.countdown = Countdown()
+        self.notices: list[str] = []
+        self._layer = layer
+        self._id = uuid4().hex
+        self.path = Path(layer.source.path) if layer.source.path else None
+        self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
+        self._began, self._seconds = perf_counter(), 0.0
+        on_screen = slice_on_screen(viewer, layer, self.axis)
+        self.request = Request(
+            source=LayerSource(layer.data, affine, layer_stem(layer), pair.source),
+            checkpoint=checkpoint,
+            target=pair.target,
+            n=self.n,
+            seed=settings.seed,
+            start_slice=on_screen,
+            slices=(on_screen, on_screen + 1) if settings.this_slice else None,
+            steps=settings.steps,
+            sampler=settings.sampler,
+            device=settings.device,
+            batch=settings.batch,
+            prepare=settings.prepare,
+        )
+        self.layers = self.layers_type(
+            viewer,
+            layer,
+            axis=self.axis,
+            n=self.n,
+            stem="_".join(filter(None, (layer_stem(layer), pair.target.value, name))),
+            record=self._record,
+            keep=settings.keep_samples,
+            deterministic=self.deterministic,
+            calibrated=settings.calibrated,
+        )
+        self.gathered = Gathered(layer.data.shape, self.axis)
+        calibration = checkpoint.calibration
+        self.ood = calibration.ood if calibration else None
+        corrected = calibration is not None and pair.key in calibration.spread and settings.calibrated
+        self.std_kind = "calibrated" if corrected else "population"
+
+    @property
+    def anchor(self) -> Image:
+        """A layer that lies where the result lies, still there when the source is gone."""
+        return self.layers.mean or self._layer
+
+    def worker(self) -> TransformWorker:
+        """What computes it, not yet started."""
+        return transform_worker(self.request, self.monitor)
+
+    def add(self, update: SliceUpdate) -> None:
+        """Take in one finished slice."""
+        self.countdown.advance(update.done, update.total)
+        self.gathered.add(update)
+        self.layers.add(update)
+
+    def show_progress(self, progress: ProgressLine) -> None:
+        """Tell how far it is."""
+        step = self.monitor.step
+        if step is not None:
+            self.countdown.start()
+        if self.countdown.done:
+            progress.show_count(self.countdown.done, self.countdown.total, self.countdown.text())
+        elif step is not None:
+            progress.show_waiting(f"first slice · step {step[0]}/{step[1]}")
+
+    def close(self) -> None:
+        """Complete the layers; nothing more will come."""
+        self._seconds = round(perf_counter() - self._began, 3)
+        self.layers.finish()
+
+    def ensemble(self) -> Ensemble:
+        """What has come, on the grid of the file that the source came from; takes its time, not for the GUI thread.
+
+        Raises:
+            MrtransError: the source is no volume any more.
+        """
+        request, checkpoint = self.request, self.request.checkpoint
+        settings = Settings(
+            self.pair, self.n, request.seed, request.steps, request.sampler, request.device, checkpoint.repairs_outliers
+        )
+        voxels = self._grid.array(np.asarray(request.source.data))
+        name, affine, header = request.source.name, self._grid.affine, self._grid.header
+        volume = Volume(voxels, affine, self.pair.source, name, self.path, header)
+        turned = self.gathered.turned(self._grid.turn)
+        ensemble = turned.ensemble(volume, checkpoint, settings, self._seconds, self.notices)
+        samples = self.layers.samples
+        return ensemble if samples is None else replace(ensemble, samples=self._turned(samples))
+
+    def _turned(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.moveaxis(self._grid.array(np.moveaxis(samples, 0, -1)), -1, 0)
+
+    def ending(self) -> str:
+        """What is said once it has ended without an error."""
+        done = self.countdown.done
+        count = "1 slice" if done == 1 else f"{done} slices"
+        return f"Cancelled. {count} kept." if self.monitor.cancel.is_set() else f"Done: {count}."
+
+    def _record(self) -> dict[str, Any]:
+        checkpoint = self.request.checkpoint
+        record = {
+            "run": self._id,
+            "input": self.request.source.name,
+            "checkpoint": checkpoint.name,
+            "sha256": checkpoint.sha256,
+            "model": checkpoint.card.model,
+            "source": self.pair.source.value,
+            "target": self.pair.target.value,
+            "seed": self.request.seed,
+            "n": self.n,
+            "units": checkpoint.card.units,
+        }
+        if not self.deterministic:
+            record["sampler"] = self.request.sampler or checkpoint.card.sampler.name
+            record["std"] = self.std_kind
+            record["steps"] = self.request.steps or checkpoint.card.sampler.steps
+        return record

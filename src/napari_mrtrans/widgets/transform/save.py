@@ -1,0 +1,110 @@
+"""The button that writes what ``napari-mrtrans transform`` writes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.qt.threading import thread_worker
+from qtpy.compat import isalive
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
+
+from ...errors import MrtransError
+from ...paths import check_folder
+from ...transformation.ensemble import KINDS, file_name
+
+if TYPE_CHECKING:
+    from .run import Run
+
+logger = logging.getLogger(__name__)
+
+_REMEDY = "Choose another folder."
+
+
+class SaveButton(QPushButton):
+    """Asks for a folder and saves a run there, in the background.
+
+    Signals:
+        told: One line on what was saved.
+        failed: One line on why nothing was.
+    """
+
+    told = Signal(str)
+    failed = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Save results…", parent)
+        self.setToolTip(
+            "Mean, std and samples if they were kept, as NIfTI on the grid of the source's file, and a JSON report: "
+            "the files that napari-mrtrans transform writes. After a cancel, those of the finished slices."
+        )
+        self._run: Run | None = None
+        self._folder: Path | None = None
+        self._saving = False
+        self.clicked.connect(self._ask)
+        self.offer(None)
+
+    def offer(self, run: Run | None) -> None:
+        """Save this run when pressed, if it has a finished slice; None: nothing can be saved now."""
+        self._run = run if run is not None and run.gathered.finished else None
+        self.setEnabled(self._run is not None and not self._saving)
+        self.setVisible(self._run is not None or self._saving)
+
+    def _ask(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        start = str(self._folder if self._folder is not None else run.path.parent if run.path else Path.home())
+        chosen = QFileDialog.getExistingDirectory(self, "Save results to", start)
+        if chosen:
+            self.save(Path(chosen))
+
+    def save(self, folder: Path) -> None:
+        """Save to ``folder``; asks before files of an earlier result are replaced."""
+        run = self._run
+        if run is None:
+            return
+        try:
+            check_folder(folder, _REMEDY)
+        except MrtransError as error:
+            self.failed.emit(str(error))
+            return
+        names = (file_name(run.request.source.name, run.pair.target.value, kind) for kind in KINDS)
+        there = [name for name in names if (folder / name).exists()]
+        if there and not self._may_replace(folder, there):
+            return
+        self._folder, self._saving = folder, True
+        self.setText("Saving…")
+        self.setEnabled(False)
+        worker = thread_worker(_save)(run, folder)
+        worker.returned.connect(self._on_saved)
+        worker.start()
+
+    def _may_replace(self, folder: Path, names: list[str]) -> bool:
+        question = f"{len(names)} of these files are in '{folder}' already ({names[0]}, …). Replace them?"
+        return QMessageBox.question(self, "Save results", question) == QMessageBox.StandardButton.Yes
+
+    def _on_saved(self, outcome: tuple[list[Path], str]) -> None:
+        if not isalive(self):
+            return
+        paths, problem = outcome
+        self._saving = False
+        self.setText("Save results…")
+        self.setEnabled(self._run is not None)
+        if problem:
+            self.failed.emit(problem)
+        else:
+            self.told.emit(f"Saved {len(paths)} files to '{paths[0].parent}', {paths[0].name} and others.")
+
+
+def _save(run: Run, folder: Path) -> tuple[list[Path], str]:
+    """The files, or why there are none: a worker's own errors would become a traceback in a notification."""
+    try:
+        return list(run.ensemble().save(folder, _REMEDY).values()), ""
+    except MrtransError as error:
+        return [], str(error)
+    except Exception as error:
+        logger.exception("Saving failed")
+        return [], f"Nothing was saved: {type(error).__name__}: {error}"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_mrtrans as mt
+from helpers import RAS, head, tiny_checkpoint
+from napari_mrtrans.checkpoints.calibration import Z90, Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.checkpoint import read_checkpoint, write_calibration
+from napari_mrtrans.ood.image_quality import NAMES
+from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
+from napari_mrtrans.scan.contrasts import Contrast
+
+SHAPE = (24, 28, 12)
+
+
+@pytest.mark.parametrize(("floor", "factor"), [(0.05, 2.0), (0.0, 1.5), (0.08, 0.5)])
+def test_a_planted_law_is_recovered(floor: float, factor: float) -> None:
+    rng = np.random.default_rng(0)
+    std = rng.uniform(0.01, 0.1, 50_000)
+    truth = np.hypot(floor, factor * std)
+    fit = SpreadCorrection.fit(std, rng.normal(0, truth))
+    np.testing.assert_allclose(
+        fit(np.array([0.02, 0.05, 0.1])), np.hypot(floor, factor * np.array([0.02, 0.05, 0.1])), rtol=0.06
+    )
+
+
+def test_heavy_tails_still_give_ninety_percent() -> None:
+    rng = np.random.default_rng(1)
+    std = rng.uniform(0.01, 0.1, 50_000)
+    error = std * rng.standard_t(3, std.shape)
+    fit = SpreadCorrection.fit(std, error)
+    assert np.mean(np.abs(error) <= Z90 * fit(std)) == pytest.approx(0.9, abs=0.005)
+
+
+def calibrated(path: Path, family: str = "flow"):
+    checkpoint = tiny_checkpoint(path, family)
+    rng = np.random.default_rng(0)
+    scans = {f"sub-{i}": rng.normal(size=(40, len(NAMES))) for i in range(5)}
+    calibration = Calibration(
+        card=checkpoint.card_digest,
+        spread={"T1->T2": SpreadCorrection(floor=0.03, factor=2.0)},
+        ood=OodCalibration(
+            n=4,
+            ranges={"T1->T2": Range(low=0.01, middle=0.02, high=0.03)},
+            novelty={Contrast.T1: Novelty.fit(scans)},
+            probability=Isotonic(scores=[-1e6, 1e6], probabilities=[0.2, 0.8]),
+        ),
+    )
+    write_calibration(checkpoint, calibration, path.parent)
+    return read_checkpoint(path)
+
+
+def test_it_is_found_beside_the_checkpoint_and_shows_in_a_result(tmp_path: Path) -> None:
+    checkpoint = calibrated(tmp_path / "tiny.safetensors")
+    volume = mt.Volume(head(SHAPE), RAS, contrast="T1", name="brain")
+    ensemble = mt.transform(volume, checkpoint, target="T2", n=4)
+    assert ensemble.calibrated_std is not None
+    inside = ensemble.std > 0
+    np.testing.assert_allclose(ensemble.calibrated_std[inside], np.hypot(0.03, 2 * ensemble.std[inside]), rtol=1e-5)
+    assert not ensemble.calibrated_std[volume.data == 0].any()
+    info = ensemble.info
+    assert info["sigma_hat_calibrated"] > info["sigma_hat"]
+    assert 0.2 <= info["ood_probability"] <= 0.8
+    assert info["verdict"] in ("in distribution", "unsure", "out of distribution")
+    assert info["ood_scores"]["sigma_hat"] == pytest.approx(info["sigma_hat"], abs=1e-6)
+    written = ensemble.save(tmp_path / "out")
+    assert {"mean", "std", "std-calibrated", "json"} == set(written)
+    assert json.loads(written["json"].read_text())["ood_probability"] == info["ood_probability"]
+
+
+def test_a_pair_without_correction_has_no_calibrated_std(tmp_path: Path) -> None:
+    checkpoint = calibrated(tmp_path / "tiny.safetensors")
+    ensemble = mt.transform(mt.Volume(head(SHAPE), RAS, contrast="T1"), checkpoint, target="FLAIR", n=2)
+    assert ensemble.calibrated_std is None and ensemble.info["sigma_hat_calibrated"] is None
+
+
+def test_a_deterministic_model_has_a_probability_too(tmp_path: Path) -> None:
+    checkpoint = calibrated(tmp_path / "tiny.safetensors", "direct")
+    info = mt.transform(mt.Volume(head(SHAPE), RAS, contrast="T1"), checkpoint, target="T2").info
+    assert info["sigma_hat"] is None and info["ood_probability"] is not None
+
+
+def test_the_users_own_calibration_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = calibrated(tmp_path / "tiny.safetensors")
+    own = Calibration(card=checkpoint.card_digest, about={"whose": "mine"})
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path / "user"))
+    write_calibration(checkpoint, own, tmp_path / "user")
+    found = read_checkpoint(checkpoint.path).calibration
+    assert found is not None and found.about == {"whose": "mine"}
+
+
+def test_without_one_nothing_is_calibrated(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors")
+    assert checkpoint.calibration is None
+    info = mt.transform(mt.Volume(head(SHAPE), RAS, contrast="T1"), checkpoint, target="T2", n=2).info
+    assert info["ood_probability"] is None and info["verdict"] == "not calibrated" and info["ood_scores"] == {}
+
+
+@pytest.mark.parametrize("damage", ["{", '{"card": "of another"}', '{"card": 1, "typo": 2}'])
+def test_a_damaged_or_foreign_one_is_left_out_with_a_warning(tmp_path: Path, damage: str) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors")
+    (tmp_path / "tiny.calibration.json").write_text(damage)
+    with pytest.warns(UserWarning, match=r"tiny\.calibration\.json' is left out"):
+        assert checkpoint.calibration is None

@@ -1,0 +1,234 @@
+"""Checkpoints from files and from a web server of our own; whatever goes wrong leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from helpers import tiny_checkpoint
+from napari_mrtrans.checkpoints import library
+from napari_mrtrans.checkpoints.calibration import Calibration
+from napari_mrtrans.checkpoints.checkpoint import CALIBRATION_SUFFIX, read_checkpoint, write_calibration
+from napari_mrtrans.checkpoints.installing import DownloadCancelled, check_digest, download, install, remove
+from napari_mrtrans.checkpoints.library import list_checkpoints
+from napari_mrtrans.errors import CheckpointError, MrtransError
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder, not made yet; nothing is shipped."""
+    monkeypatch.setattr(library, "shipped_checkpoint_dir", lambda: tmp_path / "shipped")
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path / "user"))
+    return tmp_path / "user"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("made") / "run.safetensors", name="tiny-flow").path
+
+
+@pytest.fixture
+def file(original: Path, tmp_path: Path) -> Path:
+    """A checkpoint called tiny-flow, in a file of another name."""
+    (tmp_path / "made").mkdir()
+    return Path(shutil.copy(original, tmp_path / "made"))
+
+
+def sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+# --- install ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_installed_under_the_name_in_its_card(user: Path, file: Path, given: bool) -> None:
+    installed = install(file, sha256=f"SHA256:{sha(file).upper()} " if given else None)
+    assert installed.path == user / "tiny-flow.safetensors"
+    assert sha(installed.path) == sha(file)
+    assert [checkpoint.name for checkpoint in list_checkpoints()] == ["tiny-flow"]
+    assert contents(user) == ["tiny-flow.safetensors"]
+
+
+def test_its_calibration_comes_along(user: Path, file: Path) -> None:
+    checkpoint = read_checkpoint(file)
+    write_calibration(checkpoint, Calibration(card=checkpoint.card_digest, about={"n": 3}), file.parent)
+    assert install(file).calibration.about == {"n": 3}
+    assert remove("tiny-flow") == [user / f"tiny-flow{CALIBRATION_SUFFIX}", user / "tiny-flow.safetensors"]
+    assert contents(user) == []
+
+
+@pytest.mark.parametrize("text", ["{", json.dumps({"card": "0" * 64})])
+def test_a_calibration_that_does_not_belong_stays_behind(user: Path, file: Path, text: str) -> None:
+    file.with_suffix(CALIBRATION_SUFFIX).write_text(text)
+    install(file)
+    assert contents(user) == ["tiny-flow.safetensors"]
+
+
+def damage(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def no_checkpoint(file: Path) -> None:
+    file.write_bytes(b"GIF89a" * 100)
+
+
+@pytest.mark.parametrize(
+    "spoil, line",
+    [
+        (damage, "'run.safetensors' is truncated; install it again."),
+        (no_checkpoint, "'run.safetensors' is truncated or not a safetensors checkpoint; install it again."),
+        (Path.unlink, "No checkpoint file at "),
+    ],
+)
+def test_a_damaged_file_is_refused(user: Path, file: Path, spoil: Callable[[Path], object], line: str) -> None:
+    spoil(file)
+    with pytest.raises(CheckpointError) as error:
+        install(file)
+    assert str(error.value).startswith(line)
+    assert not user.exists()
+
+
+def test_another_digest_is_refused(user: Path, file: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not have the SHA-256 given"):
+        install(file, sha256="0" * 64)
+    assert contents(user) == []
+
+
+@pytest.mark.parametrize("text", ["", "abc", "g" * 64, "0" * 63])
+def test_what_is_no_digest(text: str) -> None:
+    with pytest.raises(CheckpointError, match="64 hexadecimal digits"):
+        check_digest(text)
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", ".hidden", "", "-x"])
+def test_a_name_that_is_no_file_name_is_refused(user: Path, tmp_path: Path, name: str) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "made.safetensors", name=name or " ")
+    with pytest.raises(CheckpointError, match="no file name"):
+        install(checkpoint.path)
+    assert contents(user) == []
+
+
+def test_a_family_of_the_future_is_refused(user: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mrtrans.checkpoints.installing.PREFERENCE", ("direct",))
+    with pytest.raises(CheckpointError, match="'tiny-flow' holds a 'flow' model; this version knows direct"):
+        install(file)
+
+
+def test_a_name_that_is_taken_is_refused(user: Path, file: Path, tmp_path: Path) -> None:
+    install(file)
+    with pytest.raises(CheckpointError, match="'tiny-flow' is installed already"):
+        install(file)
+    (tmp_path / "shipped").mkdir()
+    remove("tiny-flow")
+    shutil.copy(file, tmp_path / "shipped" / "tiny-flow.safetensors")
+    with pytest.raises(CheckpointError, match="'tiny-flow' comes with the plugin"):
+        install(file)
+
+
+def test_a_damaged_file_in_its_place_is_not_replaced(user: Path, file: Path) -> None:
+    user.mkdir()
+    (user / "tiny-flow.safetensors").write_bytes(b"precious")
+    with pytest.raises(CheckpointError, match=r"delete '.*tiny-flow\.safetensors' first"):
+        install(file)
+    assert (user / "tiny-flow.safetensors").read_bytes() == b"precious"
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(user: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, part: Path) -> None:
+        part.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(MrtransError, match=r"No space left on device\)\. Make room"):
+        install(file)
+    assert contents(user) == []
+
+
+# --- remove -------------------------------------------------------------------------------------------------------
+
+
+def test_only_ones_own_can_be_removed(user: Path, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "shipped").mkdir()
+    shipped = Path(shutil.copy(file, tmp_path / "shipped" / "tiny-flow.safetensors"))
+    with pytest.raises(CheckpointError, match="'tiny-flow' comes with the plugin and cannot be removed"):
+        remove("tiny-flow")
+    assert shipped.exists()
+
+
+def test_what_is_not_installed_cannot_be_removed(user: Path, file: Path) -> None:
+    install(file)
+    with pytest.raises(CheckpointError, match="No checkpoint 'flow' is installed"):
+        remove("flow")
+
+
+# --- download -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(file: Path) -> Iterator[str]:
+    """An address whose files are those of the folder of ``file``."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(file.parent))) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+def test_downloaded_checked_and_installed(user: Path, file: Path, server: str) -> None:
+    seen: list[tuple[int, int]] = []
+    installed = download(f"{server}/run.safetensors", sha(file), progress=lambda *at: seen.append(at))
+    assert installed.path == user / "tiny-flow.safetensors" and sha(installed.path) == sha(file)
+    size = file.stat().st_size
+    assert seen[-1] == (size, size)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_another_file_than_published_is_refused(user: Path, file: Path, server: str) -> None:
+    with pytest.raises(CheckpointError, match="does not have that SHA-256"):
+        download(f"{server}/run.safetensors", "0" * 64)
+    assert not user.exists()
+
+
+def test_cancelled_at_the_next_bytes(user: Path, file: Path, server: str) -> None:
+    with pytest.raises(DownloadCancelled, match="nothing was installed"):
+        download(f"{server}/run.safetensors", sha(file), cancel=lambda: True)
+    assert not user.exists()
+
+
+def test_missing_on_the_server(user: Path, server: str) -> None:
+    with pytest.raises(CheckpointError, match=r"\(404 "):
+        download(f"{server}/other.safetensors", "0" * 64)
+
+
+def test_nobody_answers(user: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/x.safetensors"
+    with pytest.raises(CheckpointError, match=r"Cannot download .* \(no connection\)"):
+        download(address, "0" * 64)
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x/y", "file:///etc/passwd", "run.safetensors", "https://a b"])
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(CheckpointError, match="no address of a file on the web"):
+        download(url, "0" * 64)

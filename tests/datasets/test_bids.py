@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import bids_folder, head, save_nifti
+from napari_mrtrans.datasets.bids import Session
+from napari_mrtrans.datasets.readers import read_folders
+from napari_mrtrans.errors import RecipeError
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.setup import open_splits
+
+T1, T2, PD, FLAIR = Contrast.T1, Contrast.T2, Contrast.PD, Contrast.FLAIR
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def read_bids(root: Path, folders: tuple[str, ...]) -> list[Session]:
+    return [session for found in read_folders(root, folders, "bids") for session in found.sessions]
+
+
+def test_subjects_with_and_without_sessions(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii.gz",
+        "sub-02/ses-1/anat/sub-02_ses-1_FLAIR.nii.gz",
+        "sub-02/ses-2/anat/sub-02_ses-2_T2w.nii",
+        "sub-02/ses-2/anat/sub-02_ses-2_PDw.nii.gz",
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_T1w.json",
+        "sub-01/anat/sub-01_T2starw.nii.gz",
+        "sub-01/func/sub-01_task-rest_bold.nii.gz",
+        "sub-03/func/sub-03_task-rest_bold.nii.gz",
+        "sub-04/anat/sub-04_MEGRE.nii.gz",
+        "derivatives/masks/sub-02/ses-1/anat/sub-02_ses-1_label-lesion_mask.nii.gz",
+        "derivatives/other/sub-09/anat/sub-09_T1w.nii.gz",
+        "sourcedata/sub-08/anat/sub-08_T1w.nii.gz",
+        "participants.tsv",
+    )
+    found = read_bids(tmp_path, (".",))
+    assert [session.name for session in found] == ["sub-01", "sub-02/ses-1", "sub-02/ses-2"]
+    assert [set(session.files) for session in found] == [{T1}, {T1, FLAIR}, {T2, PD}]
+    assert [session.subject for session in found] == ["sub-01", "sub-02", "sub-02"]
+    assert found[1].files[FLAIR] == tmp_path / "sub-02/ses-1/anat/sub-02_ses-1_FLAIR.nii.gz"
+    assert [session.mask is not None for session in found] == [False, True, False]
+
+
+def test_one_file_for_each_contrast_and_none_with_contrast_agent(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_run-2_T1w.nii.gz",
+        "sub-01/anat/sub-01_run-1_T1w.nii.gz",
+        "sub-01/anat/sub-01_ce-GADOLINIUM_run-0_T1w.nii.gz",
+        "sub-01/anat/sub-01_FLAIR.nii.gz.part",
+        "sub-01/anat/sub-01_T2w.nii.gz",
+        "sub-02/anat/sub-02_ce-gd_T1w.nii.gz",
+        "sub-02/anat/sub-02_T2w.nii.gz",
+    )
+    first, second = read_bids(tmp_path, (".",))
+    assert first.files[T1].name == "sub-01_run-1_T1w.nii.gz"
+    assert set(first.files) == {T1, T2}
+    assert set(second.files) == {T2}
+
+
+def test_several_folders_keep_their_subjects_apart(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "b/sub-01/anat/sub-01_T1w.nii.gz",
+        "a/sub-01/anat/sub-01_T1w.nii.gz",
+        "a/sub-02/ses-1/anat/sub-02_ses-1_T1w.nii.gz",
+        "a/derivatives/masks/sub-01/anat/sub-01_mask.nii.gz",
+    )
+    found = read_bids(tmp_path, ("a", "b"))
+    assert [session.name for session in found] == ["a/sub-01", "a/sub-02/ses-1", "b/sub-01"]
+    assert [session.mask is not None for session in found] == [True, False, False]
+    assert [session.name for session in read_bids(tmp_path, ("b",))] == ["sub-01"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        ((".",), "holds no bids data"),
+        (("empty",), "holds no bids data"),
+        (("gone",), "gone' does not exist; give the right one with --data."),
+        (("file",), "file' does not exist"),
+    ],
+)
+def test_folders_that_hold_nothing(folders: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    touch(tmp_path, "file", "empty/sub-01/func/x.nii.gz", "loose_T1w.nii.gz")
+    with pytest.raises(RecipeError, match=expected) as caught:
+        read_bids(tmp_path, folders)
+    assert "\n" not in str(caught.value)
+
+
+def recipe(**data: object) -> Recipe:
+    document = {"name": "r", "model": "direct", "pairs": ["T1->T2", "T1->FLAIR"], "data": data}
+    return Recipe.model_validate({**document, "stages": [{"steps": 1}]})
+
+
+def test_sessions_without_a_complete_pair_are_left_out_and_named(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-01/anat/sub-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_FLAIR.nii.gz",
+        "sub-02/anat/sub-02_T2w.nii.gz",
+        "sub-02/anat/sub-02_FLAIR.nii.gz",
+        "sub-03/ses-1/anat/sub-03_ses-1_T1w.nii.gz",
+        "sub-03/ses-2/anat/sub-03_ses-2_T1w.nii.gz",
+        "sub-03/ses-2/anat/sub-03_ses-2_T2w.nii.gz",
+    )
+    splits, skipped = open_splits(recipe(test=["sub-03"]), tmp_path, tmp_path / "cache")
+    assert [s.name for s in splits["train"].sessions] == ["sub-01"]
+    assert [s.name for s in splits["test"].sessions] == ["sub-03/ses-2"]
+    assert splits["validation"].sessions == ()
+    assert skipped == [
+        "T2 of sub-01: no such image",
+        "sub-02: has only T2, FLAIR; no pair of the recipe is complete",
+        "sub-03/ses-1: has only T1; no pair of the recipe is complete",
+        "FLAIR of sub-03/ses-2: no such image",
+    ]
+
+
+@pytest.mark.parametrize(
+    "held_out", [{"test": ["sub-00"], "validation": ["sub-01"]}, {"holdout_fraction": 0.5}], ids=["named", "drawn"]
+)
+def test_somebody_must_be_left_to_train_on(held_out: dict, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No subject is left to train on"):
+        open_splits(recipe(**held_out), bids_folder(tmp_path, 2, (24, 28, 12)), tmp_path / "cache")
+
+
+def test_decoded_sessions(tmp_path: Path) -> None:
+    """Normalised, on one grid, with the slices that the mask marks; the second time from the cache."""
+    root = bids_folder(tmp_path / "data", 1, (24, 28, 12))
+    lesion = np.zeros((24, 28, 12), np.uint8)
+    lesion[12, 14, 5:7] = 4
+    save_nifti(root / "derivatives/masks/sub-00/anat/sub-00_label-lesion_mask.nii.gz", lesion)
+    splits, _ = open_splits(recipe(), root, tmp_path / "cache")
+    decoded = splits["train"][0]
+    assert decoded.contrasts == [T1, T2, FLAIR]
+    assert decoded.images.shape[:2] == (3, 12)
+    assert decoded.images.shape[2] % 8 == decoded.images.shape[3] % 8 == 0
+    assert np.flatnonzero(decoded.marked).tolist() == [5, 6]
+    inside = head((24, 28, 12)) > 0
+    np.testing.assert_array_equal(decoded.area, inside.sum(axis=(0, 1)))
+    assert np.median(decoded.images[0][decoded.images[0] > 0]) == pytest.approx(1 / 2.0, abs=2e-3)
+    files = sorted((tmp_path / "cache").iterdir())
+    again, _ = open_splits(recipe(), root, tmp_path / "cache")
+    np.testing.assert_array_equal(again["train"][0].images, decoded.images)
+    assert sorted((tmp_path / "cache").iterdir()) == files
+
+
+def test_contrasts_on_different_grids_are_refused(tmp_path: Path) -> None:
+    root = bids_folder(tmp_path / "data", 1, (24, 28, 12))
+    save_nifti(root / "sub-00/anat/sub-00_T2w.nii.gz", head((24, 28, 11)))
+    splits, _ = open_splits(recipe(), root, tmp_path / "cache")
+    with pytest.raises(
+        RecipeError, match=r"sub-00: 'sub-00_T2w' and 'sub-00_T1w' lie on different grids; .* napari-mrtrans prepare"
+    ):
+        splits["train"][0]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helpers import planted_about, planted_row
+from napari_mrtrans.evaluation.report import tables
+from napari_mrtrans.evaluation.report.ood_rows import OodRow
+from napari_mrtrans.evaluation.report.published import beside
+from napari_mrtrans.evaluation.report.results import Results
+from napari_mrtrans.evaluation.report.tables import Table
+from napari_mrtrans.metrics.coverage import LEVELS
+
+ABOUT = planted_about(("a", "ddpm", ["."]), ("b", "ncsn", ["."]), ("c", "cgan", ["."]))
+BASE = np.random.default_rng(0).normal(0.8, 0.05, 8)
+
+
+def results(n: int = 8, pair: str = "T1→T2") -> Results:
+    """``b`` is ahead of ``a`` in every subject, ``c`` behind; the blurred target is ahead of all."""
+    rows = []
+    for i, value in enumerate(BASE[:n]):
+        ahead = {"blurred target": 0.1, "a": 0, "b": 0.001 * (i + 1), "c": -0.002 * (i + 1)}
+        for method, step in ahead.items():
+            figures = {"ssim_volume": value + step, "psnr_volume": 30 + step, "lpips": value + step}
+            rows.append(planted_row(method, pair, f"sub-{i}", **figures))
+    return Results(rows, ABOUT)
+
+
+def cells(table: Table, row: int = 0) -> dict[str, tables.Cell]:
+    return dict(zip(table.head, table.rows[row], strict=True))
+
+
+def test_table_1_has_mean_deviation_and_interval_and_the_best_in_bold() -> None:
+    found = {table.title: table for table in tables.similarity(results())}
+    assert list(found) == ["SSIM (%)", "PSNR (dB)", "LPIPS", "BSSIM (%)"]
+    ssim = cells(found["SSIM (%)"])
+    assert ssim["subjects"].text == "8"
+    assert ssim["a"].text == f"{100 * BASE.mean():.2f} ± {100 * BASE.std(ddof=1):.2f}"
+    low, high = map(float, ssim["a"].small.split(" to "))
+    assert 100 * BASE.min() < low < 100 * BASE.mean() < high < 100 * BASE.max()
+    assert [name for name, cell in ssim.items() if cell.best] == ["b"]
+    assert not any(cell.leads for cell in ssim.values())
+    # Less is better; what is no checkpoint does not compete.
+    assert [name for name, cell in cells(found["LPIPS"]).items() if cell.best] == ["c"]
+    # All alike: none is worse than another.
+    assert [name for name, cell in cells(found["BSSIM (%)"]).items() if cell.best] == ["a", "b", "c"]
+    assert "Wilcoxon" in found["SSIM (%)"].note
+
+
+def test_three_subjects_say_that_nothing_can_be_significant() -> None:
+    table = tables.similarity(results(3))[0]
+    assert "With 3 subjects the smallest possible p of the signed-rank test is 0.125" in table.note
+    assert [name for name, cell in cells(table).items() if cell.leads] == ["b"]
+    assert not any(cell.best for cell in cells(table).values())
+
+
+def test_one_subject_has_neither_deviation_nor_interval() -> None:
+    table = tables.similarity(results(1))[0]
+    assert table.note.startswith("One subject: neither an interval nor a test is possible")
+    assert (cells(table)["a"].text, cells(table)["a"].small) == (f"{100 * BASE[0]:.2f}", "")
+
+
+def test_rivals_are_paired_by_subject() -> None:
+    """``b`` lacks the subject in which it would be far behind, and rows come in another order."""
+    whole = results()
+    rows = [row for row in whole.rows if (row.method, row.subject) != ("b", "sub-7")][::-1]
+    table = tables.similarity(Results(rows, ABOUT))[0]
+    assert [name for name, cell in cells(table).items() if cell.best] == ["b"]
+
+
+def test_without_lpips_there_is_no_table_of_it() -> None:
+    rows = [planted_row("a", subject=f"sub-{i}", lpips=None) for i in range(2)]
+    assert [table.title for table in tables.similarity(Results(rows, ABOUT))] == [
+        "SSIM (%)", "PSNR (dB)", "BSSIM (%)",
+    ]  # fmt: skip
+
+
+def test_table_4_averages_pairs_within_subjects() -> None:
+    one, two = results(), results(pair="T2→T1")
+    assert tables.averages(one) is None
+    both = Results([*one.rows, *two.rows], ABOUT)
+    found = tables.averages(both)
+    assert cells(found)["a"].text == f"{100 * BASE.mean():.2f} ± {100 * BASE.std(ddof=1):.2f}"
+    assert [name for name, cell in cells(found).items() if cell.best] == ["b"]
+    # A subject without one of the pairs does not count.
+    part = Results([*one.rows, *(row for row in two.rows if row.subject != "sub-0")], ABOUT)
+    assert cells(tables.averages(part))["a"].text.startswith(f"{100 * BASE[1:].mean():.2f} ")
+
+
+def test_table_2_gives_the_change_against_the_twin_trained_there() -> None:
+    about = planted_about(("x-ixi", "ddpm", ["ixi"]), ("x-oasis", "ddpm", ["oasis"]), ("y-ixi", "cgan", ["ixi"]))
+    figures = {
+        ("x-ixi", "ixi/sub-1"): 0.9, ("x-ixi", "oasis/sub-1"): 0.6, ("x-oasis", "oasis/sub-1"): 0.8,
+        ("y-ixi", "ixi/sub-1"): 0.7, ("y-ixi", "oasis/sub-1"): 0.5,
+    }  # fmt: skip
+    rows = [
+        planted_row(method, subject=subject, ssim_volume=v, lpips=v / 2) for (method, subject), v in figures.items()
+    ]
+    table = tables.other_data(Results(rows, about))
+    assert [row[0].text for row in table.rows] == ["x-ixi", "y-ixi"]
+    twin, own = cells(table), cells(table, 1)
+    assert (twin["data set"].text, twin["change against"].text) == ("oasis", "x-oasis on oasis")
+    assert twin["SSIM (%)"].text == "60.00 (-20.00)"
+    assert twin["LPIPS"].text == "0.3000 (-0.1000)"
+    assert own["change against"].text == "itself on ixi"
+    assert own["SSIM (%)"].text == "50.00 (-20.00)"
+    assert tables.other_data(results()) is None
+
+
+def test_the_table_of_the_spread() -> None:
+    curve = [level / 2 for level in LEVELS]
+    rows = [
+        planted_row("a", subject="sub-1", coverage=curve, normal_share=0.4, seconds_per_slice=2.0),
+        planted_row("a", subject="sub-2", coverage=[c + 0.1 for c in curve], normal_share=0.6, seconds_per_slice=4.0),
+        planted_row("b"),
+    ]
+    table = tables.spread(Results(rows, ABOUT))
+    assert [row[0].text for row in table.rows] == ["a"]
+    found = cells(table)
+    assert (found["coverage of 50%"].text, found["coverage of 90%"].text) == ("0.30", "0.50")
+    assert (found["normal voxels"].text, found["s per slice"].text) == ("0.50", "3.00")
+    assert tables.spread(Results(rows[2:], ABOUT)) is None
+
+
+def test_the_paper_s_figures_stand_beside_ours_where_both_are() -> None:
+    rows = [
+        planted_row("a", "T2→FLAIR", ssim_volume=0.80, scssim=0.97, normal_share=0.5),
+        planted_row("b", "T2→FLAIR", ssim_volume=0.75, scssim=0.99, seconds_per_slice=None),
+    ]
+    ood = [OodRow("c", "T1→T2", f"s{i}", kind, s) for i, (kind, s) in enumerate([("normal", 1), ("tumour", 2)])]
+    table = beside(Results([*rows, planted_row("c", "T2→FLAIR", ssim_volume=0.9)], ABOUT), ood)
+    found = {row[0].text: (row[1].text, row[2].text) for row in table.rows}
+    assert found["SSIM of ddpm, T2→FLAIR (%)"] == ("89.06 (OASIS)", "80.00")
+    assert found["order by average SSIM"][1] == "cgan > ddpm > ncsn"
+    assert float(found["average SSIM, lead of ddpm over ncsn (%)"][1]) == pytest.approx(100 * (80 / 75 - 1), abs=0.01)
+    assert found["SCSSIM, all models (%)"] == ("97.20 to 99.25", "50.00 to 99.00")
+    assert found["voxels with normal samples, ddpm (%)"] == ("41", "50")
+    assert found["AUC of σ̂, cgan, T1→T2"] == ("0.976 (IXI)", "1.000")
+    assert "SSIM of ddpm, PD→T2 (%)" not in found
+    assert "seconds per slice, ncsn" not in found
+    assert "do not compare head to head" in table.note

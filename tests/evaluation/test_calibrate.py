@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from helpers import bids_folder, save_nifti, tiny_checkpoint
+from napari_mrtrans import Volume, transform
+from napari_mrtrans.checkpoints.calibration import Z90
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from napari_mrtrans.cli import train as cli
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate, coverage, fit_spread, person_variation, widening
+from napari_mrtrans.evaluation.calibrate_report import stratified_auc
+from napari_mrtrans.evaluation.ood_study import Measurement
+from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
+from napari_mrtrans.evaluation.scans import KINDS
+from napari_mrtrans.ood.score import IMAGE_SCORES
+from napari_mrtrans.ood.slice_quality import NAMES
+from napari_mrtrans.scan.contrasts import Contrast, Pair
+
+SPLITS = {"train": [f"sub-{i:02}" for i in range(4)], "validation": ["sub-04"], "test": ["sub-05"]}
+T1_T2 = Pair(Contrast.T1, Contrast.T2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bids_folder(tmp_path_factory.mktemp("bids"), subjects=6, shape=(40, 48, 12))
+
+
+def checkpoint(folder: Path, family: str = "flow", **card: object) -> Checkpoint:
+    return tiny_checkpoint(folder / "tiny.safetensors", family, pairs=[T1_T2], **{"splits": SPLITS, **card})
+
+
+def measured(
+    subject: str, role: str, rng: np.random.Generator, error: float = 2.0, pair: str = "T1->T2"
+) -> Measurement:
+    """Errors ``error`` times as large as the spread says."""
+    std = rng.uniform(0.02, 0.08, 500)
+    return Measurement(
+        pair=pair,
+        subject=subject,
+        role=role,  # type: ignore[arg-type]
+        kind="normal",
+        sigma_hat=0.05,
+        per_slice=[0.05],
+        std=std.tolist(),
+        error=rng.normal(0, error * std).tolist(),
+    )
+
+
+def test_the_correction_is_fitted_to_validation_and_covers_the_test() -> None:
+    rng = np.random.default_rng(0)
+    spread = fit_spread([measured("sub-9", "validation", rng)])
+    assert spread["T1->T2"].factor == pytest.approx(2, rel=0.25)
+    test = [measured("sub-new", "test", rng)]
+    (found,) = coverage(test, spread)
+    assert found["before"] < 0.7
+    assert found["after"] == pytest.approx(0.9, abs=0.05)
+
+
+@pytest.mark.parametrize(("people", "factor"), [(1, 1.0), (2, 1.0), (3, 0.5)])
+def test_one_or_two_people_do_not_narrow_a_spread(people: int, factor: float) -> None:
+    rng = np.random.default_rng(0)
+    rows = [measured(f"sub-{i}", "validation", rng, error=0.5) for i in range(people)]
+    std = np.concatenate([row.std for row in rows])
+    assert fit_spread(rows)["T1->T2"](std).mean() / std.mean() == pytest.approx(factor, rel=0.1)
+
+
+@pytest.mark.parametrize(("people", "expected"), [(2, [3.1, 3.1]), (3, [4.0, 1.0])])
+def test_pairs_of_few_people_share_a_correction(people: int, expected: list[float]) -> None:
+    rng = np.random.default_rng(0)
+    rows = [measured(f"sub-{i}", "validation", rng, 4.0, "T1->T2") for i in range(people)]
+    rows += [measured(f"sub-{i}", "validation", rng, 1.0, "T1->FLAIR") for i in range(people)]
+    std = np.asarray(rows[0].std)
+    factors = [fit_spread(rows)[pair](std).mean() / std.mean() for pair in ("T1->T2", "T1->FLAIR")]
+    # Shared, it lies between, nearer to the wide one: 90 % of the voxels of both together.
+    np.testing.assert_allclose(factors, expected, rtol=0.1)
+
+
+def test_from_the_command_line_to_a_probability(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = checkpoint(tmp_path)
+    other = save_nifti(tmp_path / "odd" / "sub-99_T1w.nii.gz", np.random.default_rng(0).random((40, 48, 12)) * 300)
+    words = ["calibrate", str(made.path), "--data", str(data), "-o", str(tmp_path), "-n", "2", "--slices", "2",
+             "--other", f"odd={other.parent}"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["napari-mrtrans-train", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code, capsys.readouterr().err
+    found = read_checkpoint(made.path).calibration
+    assert found is not None and found.ood is not None
+    assert found.ood.n == 2 and set(found.spread) == {"T1->T2"}
+    assert found.ood.detector is not None and set(found.ood.detector.kinds) == set(KINDS)
+    assert len(found.ood.novelty[Contrast.T1].mean) == len(NAMES)
+    rows = read_rows(tmp_path / "tiny.ood.json")
+    assert {row.subject for row in rows} == {"sub-05", "sub-99_T1w.nii.gz"}
+    assert {"normal", "motion", "wrong contrast", "odd"} <= {row.kind for row in rows}
+    assert all(row.probability is not None for row in rows)
+    table = (tmp_path / "tiny.ood.md").read_text()
+    assert "| motion |" in table and "AUC within each pair. Test subjects only: sub-05" in table
+
+    # Again: everything is there already, and no artefact is made a second time for its features.
+    lines: list[str] = []
+    monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.stream", None)
+    monkeypatch.setattr("napari_mrtrans.evaluation.scans.corrupted", None)
+    calibrate(data, read_checkpoint(made.path), tmp_path, n=2, slices=2, others={"odd": [other]}, say=lines.append)
+    assert len(lines) > 10
+
+
+def test_a_deterministic_model_is_calibrated_on_novelty_alone(tmp_path: Path, data: Path) -> None:
+    made = checkpoint(tmp_path, "direct")
+    calibrate(data, made, tmp_path, slices=1, say=lambda line: None)
+    found = read_checkpoint(made.path).calibration
+    assert found is not None and found.ood is not None
+    assert not found.spread and not found.ood.ranges
+    assert found.ood.score in IMAGE_SCORES
+    rows = read_rows(tmp_path / "tiny.ood.json")
+    assert rows and all(np.isnan(row.sigma_hat) and row.probability is not None for row in rows)
+
+
+@pytest.mark.parametrize("text", ["", '[{"checkpoint": "x"}]', "[1]"])
+def test_a_file_without_scores_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(MrtransError, match=r"x\.json' holds no scores of unusual inputs"):
+        read_rows(tmp_path / "x.json")
+
+
+def test_another_checkpoint_finds_the_features_of_the_first(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = checkpoint(tmp_path / "a", "direct")
+    calibrate(data, first, tmp_path, slices=1, say=lambda line: None)
+    size = (tmp_path / FEATURES).stat().st_size
+    second = tiny_checkpoint(tmp_path / "b" / "other.safetensors", "direct", pairs=[T1_T2], splits=SPLITS, seed=1)
+    monkeypatch.setattr("napari_mrtrans.evaluation.scans.slice_quality", None)
+    calibrate(data, second, tmp_path, slices=1, say=lambda line: None)
+    assert (tmp_path / FEATURES).stat().st_size == size
+    assert (tmp_path / "other.ood.md").exists()
+
+
+def test_the_image_alone_is_judged_without_samples(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.stream", None)
+    made = checkpoint(tmp_path)
+    calibrate(data, made, tmp_path, slices=1, image_only=True, say=lambda line: None)
+    calibration = read_checkpoint(made.path).calibration
+    assert calibration is not None
+    assert calibration.spread == {}
+    assert calibration.ood is not None
+    assert calibration.ood.score in IMAGE_SCORES
+    assert all(row.sigma_hat is None or np.isnan(row.sigma_hat) for row in read_rows(tmp_path / "tiny.ood.json"))
+    head = Volume.load(data / "sub-05" / "anat" / "sub-05_T1w.nii.gz")
+    report = transform(head, read_checkpoint(made.path), target="T2", n=2).info
+    assert 0 <= report["ood_probability"] <= 1
+    assert report["sigma_hat"] > 0
+
+
+def test_auc_compares_within_a_pair_only() -> None:
+    """Every unusual input lies above the normal ones of its pair, and below those of the other."""
+    rows = [
+        OodRow("", pair, "sub-1", kind, 0.0, {"sigma_hat": value}, None)
+        for pair, low in (("T1->T2", 0.1), ("T2->T1", 0.8))
+        for kind, value in (("normal", low), ("noise", low + 0.1))
+    ]
+    normal, unusual = rows[::2], rows[1::2]
+    assert stratified_auc(normal, unusual, "sigma_hat") == 1.0
+    below = OodRow("", "T1->T2", "sub-2", "motion", 0.0, {"sigma_hat": 0.0})
+    assert stratified_auc(normal, [*unusual, below], "sigma_hat") == (pytest.approx(2 / 3))
+
+
+def test_too_few_people(tmp_path: Path, data: Path) -> None:
+    made = checkpoint(tmp_path, splits={"train": ["sub-00", "sub-01"], "test": ["sub-05"]})
+    with pytest.raises(Exception, match="at least 5 of the subjects that 'tiny' was trained on"):
+        calibrate(data, made, tmp_path / "out", say=lambda line: None)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["odd", "odd=/nowhere"])
+def test_an_empty_other_is_named(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = checkpoint(tmp_path)
+    words = ["calibrate", str(made.path), "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--other", text]
+    monkeypatch.setattr(sys, "argv", ["napari-mrtrans-train", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert f"--other '{text}' holds no NIfTI files" in capsys.readouterr().err
+
+
+def test_a_spread_is_widened_by_how_much_people_differ() -> None:
+    """With it, the mean coverage of many people like these is 90 %; without, it is not."""
+    rng = np.random.default_rng(0)
+    rows = [measured("sub-v", "validation", rng, error=2.0)]
+    rows += [measured(f"sub-{i}", "train", rng, error=float(2.0 * np.exp(0.5 * rng.normal()))) for i in range(200)]
+    fitted = fit_spread(rows[:1])
+    variation = person_variation(rows, fitted)
+    assert variation == pytest.approx(0.5, rel=0.15)
+    # The person it was fitted to may have been any of them: their own error counts as well.
+    mine, next_one = rng.normal(0, 0.5, (2, 5000))
+    covered = 2 * norm.cdf(Z90 * widening(0.5, 1) * np.exp(mine - next_one)) - 1
+    assert covered.mean() == pytest.approx(0.9, abs=0.01)
+    assert fit_spread(rows)["T1->T2"].factor / fitted["T1->T2"].factor == pytest.approx(
+        widening(variation, 1), rel=0.01
+    )
+
+
+def test_people_who_do_not_differ_and_too_few_people_widen_nothing() -> None:
+    rng = np.random.default_rng(0)
+    rows = [measured("sub-v", "validation", rng), measured("sub-0", "train", rng, error=9.0)]
+    assert person_variation(rows, fit_spread(rows)) == 0
+    assert widening(0.0, 1) == pytest.approx(1)

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from napari_mrtrans.datasets.readers import read_folder
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.evaluation import measure as module
+from napari_mrtrans.evaluation.evaluate import evaluate
+from napari_mrtrans.evaluation.lookup import Lookup
+from napari_mrtrans.evaluation.report import write
+from napari_mrtrans.paths import write_together
+from napari_mrtrans.scan.contrasts import Pair
+
+
+@pytest.fixture(autouse=True)
+def no_alexnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LPIPS is not to be had, and nothing is downloaded."""
+    monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(tmp_path / "no-alexnet.pth"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take most of the time of a tiny evaluation."""
+    monkeypatch.setattr(write, "_render", lambda figure: {"png": b"", "svg": b""})
+    monkeypatch.setattr(module, "strip", lambda path, *_: write_together(path.parent, {path.name: "drawn"}))
+
+
+SPLITS = {"train": ["sub-00", "sub-01"], "validation": [], "test": ["sub-02"]}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bids_folder(tmp_path_factory.mktemp("bids"), subjects=3, shape=(40, 48, 24))
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tiny_checkpoint(tmp_path_factory.mktemp("flow") / "tiny-flow.safetensors", splits=SPLITS)
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tiny_checkpoint(tmp_path_factory.mktemp("direct") / "tiny-direct.safetensors", "direct", splits=SPLITS)
+
+
+@pytest.mark.parametrize("pair", [PAIRS[0], PAIRS[1]], ids=str)
+def test_the_look_up_table_finds_a_monotone_relation_in_either_direction(root: Path, pair: Pair) -> None:
+    """T2 of the made-up subjects falls with T1, FLAIR rises with it."""
+    lookup = Lookup(read_folder(root).sessions, pair)
+    out = lookup(np.array([0.3, 0.5, 0.7], dtype=np.float32))
+    assert np.all(np.diff(out) < 0) if pair.target == "T2" else np.all(np.diff(out) > 0)
+
+
+def test_held_out_subjects_are_measured_and_written(
+    root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    pair = Pair.parse("T1->T2")
+    paths = evaluate(root, [flow, direct], tmp_path, pairs=[pair], n=3, slab=12, say=said.append)
+    assert [path.name for path in paths][:4] == ["metrics.csv", "metrics.json", "summary.md", "report.html"]
+    document = json.loads(paths[1].read_text())
+    rows = {row["method"]: row for row in document["rows"]}
+    assert rows.keys() == {"look-up table", "blurred target", "tiny-flow", "tiny-direct"}
+    assert {row["subject"] for row in rows.values()} == {"sub-02"}
+    assert {row["slices"] for row in rows.values()} == {12}
+    assert document["about"]["seed"] == 0
+    # The made-up relation is a look-up table; untrained networks are worse.
+    assert rows["look-up table"]["psnr"] > 30
+    assert rows["look-up table"]["psnr"] > rows["tiny-flow"]["psnr"]
+    assert rows["tiny-flow"]["psnr_fitted"] >= rows["tiny-flow"]["psnr"]
+    assert rows["tiny-flow"]["std_over_rmse"] == pytest.approx(
+        rows["tiny-flow"]["mean_std"] / rows["tiny-flow"]["rmse"]
+    )
+    assert rows["tiny-direct"]["mean_std"] is None
+    assert rows["blurred target"]["fine_detail"] < 0.5
+    assert all(row["ssim_volume"] > row["ssim"] for row in rows.values())
+    with paths[0].open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+    assert "| T1→T2 | tiny-flow | 1 |" in paths[2].read_text()
+    assert len(said) == 5
+    assert "for LPIPS" in said[0]
+    assert "All other figures are measured" in said[0]
+    assert [row["lpips"] for row in rows.values()] == [None] * 4
+    columns = next(csv.reader(paths[0].open()))
+    assert {"coverage_0.9", "psnr_of_n_1", "ssim_of_n_2", "bssim_volume", "scssim"} <= set(columns)
+    drawn = [path.name.rpartition("_")[0] for path in (tmp_path / "montages").iterdir()]
+    assert sorted(drawn) == ["T1-T2_tiny-direct", "T1-T2_tiny-flow"]
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"{name}.{kind}" for name in ("similarity", "calibration", "effect-of-n") for kind in ("png", "svg")
+    }
+    assert set(paths[4:]) == set((tmp_path / "figures").iterdir())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_summary_also_averages_over_pairs_if_all_methods_have_them(
+    root: Path, direct: Checkpoint, tmp_path: Path
+) -> None:
+    few = tiny_checkpoint(tmp_path / "few.safetensors", "direct", splits=SPLITS, pairs=[PAIRS[0]])
+    options = {"pairs": PAIRS[:2], "slab": 11, "say": lambda line: None}
+    text = evaluate(root, [direct], tmp_path / "same", **options)[2].read_text()
+    rows = json.loads((tmp_path / "same" / "metrics.json").read_text())["rows"]
+    mean = np.mean([row["psnr"] for row in rows if row["method"] == "tiny-direct"])
+    [line] = [line for line in text.splitlines() if line.startswith("| tiny-direct | 2 |")]
+    assert f" {mean:.2f} " in line
+    text = evaluate(root, [direct, few], tmp_path / "not", **options)[2].read_text()
+    assert "all pairs" not in text
+    assert "| T1→T2 | few | 1 |" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_finished_rows_are_not_computed_again(
+    root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is cut short by a kill in the middle of a line, then another with one checkpoint more goes on."""
+    options = {"pairs": [Pair.parse("T1->T2")], "n": 2, "slab": 11, "say": lambda line: None}
+    first = json.loads(evaluate(root, [flow], tmp_path, **options)[1].read_text())
+    kept = tmp_path / "finished.jsonl"
+    kept.write_text(kept.read_text() + '\n{"key": "0a1b", "ro')
+    called: list[str] = []
+    original = module.transform
+    monkeypatch.setattr(module, "transform", lambda *a, **k: called.append(a[1].name) or original(*a, **k))
+    again = json.loads(evaluate(root, [flow, direct], tmp_path, **options)[1].read_text())
+    assert called == ["tiny-direct"]
+    assert [row for row in again["rows"] if row["method"] != "tiny-direct"] == first["rows"]
+    evaluate(root, [flow, direct], tmp_path, **options)
+    assert called == ["tiny-direct"]
+    evaluate(root, [flow], tmp_path, **{**options, "n": 3})
+    assert called == ["tiny-direct", "tiny-flow"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_ctrl_c_keeps_finished_rows(
+    root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"pairs": [Pair.parse("T1->T2")], "n": 2, "slab": 11}
+
+    def interrupt(line: str) -> None:
+        if "tiny-flow" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(root, [flow, direct], tmp_path, say=interrupt, **options)
+    assert not (tmp_path / "report.html").exists()
+    monkeypatch.setattr(module.View, "looked_up", None)
+    called: list[str] = []
+    original = module.transform
+    monkeypatch.setattr(module, "transform", lambda *a, **k: called.append(a[1].name) or original(*a, **k))
+    evaluate(root, [flow, direct], tmp_path, say=lambda line: None, **options)
+    assert called == ["tiny-direct"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_without_montages_there_is_no_picture_of_a_scan(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
+    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
+    page = evaluate(root, [direct], tmp_path, montages=False, **options)[3]
+    assert not (tmp_path / "montages").exists()
+    assert "image/png" not in page.read_text()
+    # Wanted after all, they are drawn, though the rows are finished.
+    page = evaluate(root, [direct], tmp_path, **options)[3]
+    assert page.read_text().count("image/png") == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_progress_rises_to_the_number_of_rows(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
+    told: list[tuple[str, float, int]] = []
+    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
+    evaluate(root, [direct], tmp_path, progress=lambda *now: told.append(now), **options)
+    done = [now[1] for now in told]
+    assert done == sorted(done)
+    assert (told[-1][1], {now[2] for now in told}) == (3, {3})
+    assert told[-1][0] == "tiny-direct, T1→T2, sub-02"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_checkpoint_that_answers_nan_is_named_and_the_others_are_reported(
+    root: Path, direct: Checkpoint, tmp_path: Path
+) -> None:
+    import torch
+
+    broken = direct.build()
+    with torch.no_grad():
+        list(broken.parameters())[-1].fill_(float("nan"))
+    card = direct.card.model_copy(update={"name": "broken"})
+    bad = read_checkpoint(write_checkpoint(tmp_path / "broken.safetensors", broken, card))
+    said: list[str] = []
+    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": said.append}
+    paths = evaluate(root, [bad, direct], tmp_path / "out", **options)
+    line = "broken, T1→T2, sub-02: broken on sub-02, T1→T2: the prediction holds NaN or infinite voxels."
+    assert f"Left out: {line}" in said
+    document = json.loads(paths[1].read_text())
+    assert {row["method"] for row in document["rows"]} == {"look-up table", "blurred target", "tiny-direct"}
+    assert line in document["about"]["left_out"]
+    for page in paths[2:4]:
+        assert "the prediction holds NaN" in page.read_text()
+    # It is not kept as finished.
+    said.clear()
+    evaluate(root, [bad, direct], tmp_path / "out", **options)
+    assert f"Left out: {line}" in said
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_subjects_on_mismatched_grids_are_named_and_the_others_are_reported(direct: Checkpoint, tmp_path: Path) -> None:
+    folder = bids_folder(tmp_path / "data", subjects=4, shape=(40, 48, 24))
+    save_nifti(folder / "sub-03" / "anat" / "sub-03_T2w.nii.gz", head((40, 48, 22)))
+    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
+    paths = evaluate(folder, [direct], tmp_path / "out", subjects=["sub-02", "sub-03"], **options)
+    document = json.loads(paths[1].read_text())
+    assert {row["subject"] for row in document["rows"]} == {"sub-02"}
+    assert sum("sub-03: T1 and T2 lie on different grids" in line for line in document["about"]["left_out"]) == 3
+    with pytest.raises(MrtransError, match=r"Nothing could be measured\. .* sub-03: T1 and T2 lie on different grids"):
+        evaluate(folder, [direct], tmp_path / "only", subjects=["sub-03"], **options)
+    assert not (tmp_path / "only").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tmp_path: Path) -> None:
+    """The checkpoint's own data sets are not there."""
+    elsewhere = {"train": ["glioma/sub-A"], "validation": [], "test": ["glioma/sub-B"]}
+    checkpoint = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", splits=elsewhere)
+    folder = bids_folder(tmp_path / "data", subjects=1, shape=(40, 48, 24))
+    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
+    with pytest.raises(MrtransError, match=r"glioma' does not exist"):
+        evaluate(folder, [checkpoint], tmp_path / "out", **options)
+    paths = evaluate(folder, [checkpoint], tmp_path / "out", subjects=["sub-00"], **options)
+    document = json.loads(paths[1].read_text())
+    assert [row["method"] for row in document["rows"]] == ["blurred target", "tiny-direct"]
+    assert any("look-up table, T1→T2: no training subject is in" in line for line in document["about"]["left_out"])
+    page = paths[3].read_text()
+    assert "One subject: neither an interval nor a test is possible" in page
+    assert "Another data set" in page
+
+
+def test_a_folder_without_targets_is_refused(direct: Checkpoint, tmp_path: Path) -> None:
+    save_nifti(tmp_path / "data" / "sub-02" / "anat" / "sub-02_T1w.nii.gz", head())
+    with pytest.raises(MrtransError, match=r"no held-out subject in .* has both contrasts of T1→T2\."):
+        evaluate(tmp_path / "data", [direct], tmp_path / "out", pairs=[Pair.parse("T1->T2")])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"subjects": ["sub-00"]}, "'sub-00' is a training subject"),
+        ({"subjects": ["sub-77"]}, "'sub-77' is not in"),
+        ({"slab": 5}, "at least 11 slices"),
+        ({"pairs": [Pair.parse("T1->PD")]}, "Nothing to evaluate"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    root: Path, direct: Checkpoint, tmp_path: Path, options: dict, words: str
+) -> None:
+    with pytest.raises(MrtransError, match=words):
+        evaluate(root, [direct], tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from helpers import PAIRS, head, save_nifti, tiny_checkpoint
+from napari_mrtrans import metrics
+from napari_mrtrans.datasets.bids import Session
+from napari_mrtrans.evaluation.held_out import NotMeasured
+from napari_mrtrans.evaluation.measure import MARGIN, View
+from napari_mrtrans.metrics.coverage import LEVELS
+from napari_mrtrans.scan.contrasts import Contrast
+
+
+def session(folder: Path, t1: NDArray, t2: NDArray, affine: NDArray | None = None) -> Session:
+    files = {
+        Contrast.T1: save_nifti(folder / "sub-01_T1w.nii.gz", t1),
+        Contrast.T2: save_nifti(folder / "sub-01_T2w.nii.gz", t2, *([] if affine is None else [affine])),
+    }
+    return Session("sub-01", "", files, None)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """A small head far from the edges of the volume."""
+    t1 = np.pad(head((30, 36, 18)), ((20, 18), (16, 20), (2, 3)))
+    return session(tmp_path_factory.mktemp("one"), t1, np.where(t1 > 0, 700 - t1, 0).astype(np.float32))
+
+
+def view(one: Session, slab: int | None = None) -> View:
+    return View(one, PAIRS[0], slab, lambda *_: None)
+
+
+def answer(of: View) -> NDArray[np.float32]:
+    noise = np.random.default_rng(1).normal(0, 0.05, of.opened.target.shape)
+    return np.where(of.opened.both, np.clip(of.opened.target + noise, 0, 1), 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("slab", [None, 12])
+def test_figures_of_the_volume_are_those_of_the_whole_slices(one: Session, slab: int | None) -> None:
+    """They are computed from the head's box alone."""
+    of = view(one, slab)
+    prediction = answer(of)
+    row = of.row("x", prediction[of.window])
+    kept = (slice(None), slice(None), of.window[2])
+    p, t = prediction[kept], of.opened.target[kept]
+    assert p.size > 3 * np.prod([w.stop - w.start for w in of.window])
+    assert row.slices == p.shape[2]
+    assert row.ssim_volume == pytest.approx(metrics.ssim(p, t), abs=1e-9)
+    assert row.psnr_volume == pytest.approx(metrics.psnr(p, t), abs=1e-4)
+    assert row.bssim_volume == pytest.approx(metrics.bssim(p, t, axis=2), abs=1e-9)
+    assert row.scssim == pytest.approx(metrics.scssim(p, t, axis=2), abs=1e-9)
+    assert row.scssim_difference == pytest.approx(metrics.scssim_difference(p, t, axis=2), abs=1e-9)
+    inside = of.opened.both[kept]
+    assert row.psnr == pytest.approx(metrics.psnr(p, t, inside), abs=1e-4)
+    assert row.ssim == pytest.approx(metrics.ssim(p, t, inside), abs=1e-9)
+    assert row.bssim == pytest.approx(metrics.bssim(p, t, inside, axis=2), abs=1e-9)
+
+
+def test_lpips_is_asked_for_whole_slices(one: Session) -> None:
+    asked: list[tuple[NDArray, NDArray, int]] = []
+    of = View(one, PAIRS[0], 12, lambda *given: asked.append(given) or 0.25)
+    prediction = answer(of)
+    assert of.row("x", prediction[of.window]).lpips == 0.25
+    [(p, t, axis)] = asked
+    assert axis == 2
+    np.testing.assert_array_equal(p, prediction[:, :, of.window[2]])
+    np.testing.assert_array_equal(t, of.opened.target[:, :, of.window[2]] * of.opened.both[:, :, of.window[2]])
+
+
+def test_samples_like_the_target_are_calibrated_and_normal(one: Session) -> None:
+    """Target and samples are draws of one normal distribution around a known mean."""
+    of = view(one)
+    truth = of.opened.target[of.window]
+    rng = np.random.default_rng(1)
+    centre = np.clip(truth, 0.3, 0.7) + 0.03 * rng.standard_normal(truth.shape)
+    samples = (centre + 0.03 * rng.standard_normal((20, *truth.shape))).astype(np.float32)
+    of.opened.target[of.window] = centre + 0.03 * rng.standard_normal(truth.shape)
+    row = of.row("x", samples.mean(axis=0), samples)
+    assert row.coverage == pytest.approx(list(LEVELS), abs=0.02)
+    assert row.calibration_error < 0.02
+    assert row.normal_share == pytest.approx(0.95, abs=0.02)
+    # The mean of n errs by σ sqrt(1 + 1/n), and its samples spread by c4(20) sqrt(19/20) σ = 0.962 σ.
+    assert row.std_over_rmse == pytest.approx(0.962 / np.sqrt(1 + 1 / 20), abs=0.02)
+    gains = np.subtract(row.psnr_of_n, row.psnr_of_n[0])
+    expected = [10 * np.log10(2 / (1 + 1 / n)) for n in (1, 2, 5, 10, 20)]
+    assert gains == pytest.approx(expected, abs=0.15)
+    assert row.psnr_of_n[-1] == pytest.approx(row.psnr, abs=1e-3)
+    assert row.ssim_of_n[-1] == pytest.approx(row.ssim, abs=1e-6)
+    assert np.all(np.diff(row.ssim_of_n) > 0)
+
+
+def test_few_samples_leave_out_what_needs_more(one: Session) -> None:
+    of = view(one)
+    samples = np.stack([answer(of)[of.window]] * 2)
+    row = of.row("x", samples[0], samples)
+    assert row.normal_share is None
+    assert len(row.psnr_of_n) == 2
+    # Nor have samples that are all the same, however many they are.
+    assert of.row("x", samples[0], np.repeat(samples[:1], 5, axis=0)).normal_share is None
+
+
+def test_the_box_keeps_a_margin_within_the_volume(one: Session) -> None:
+    of = view(one)
+    hit = np.flatnonzero(of.opened.both.any(axis=(1, 2)))
+    assert (of.window[0].start, of.window[0].stop) == (hit[0] - MARGIN, hit[-1] + 1 + MARGIN)
+    assert of.window[2].stop <= of.opened.both.shape[2]
+
+
+def test_nan_in_the_answer_is_named(one: Session) -> None:
+    of = view(one)
+    prediction = answer(of)[of.window]
+    prediction[tuple(n // 2 for n in prediction.shape)] = np.nan
+    with pytest.raises(NotMeasured, match=r"bad on sub-01, T1→T2: the prediction holds NaN"):
+        of.row("bad", prediction)
+
+
+@pytest.mark.parametrize("other", ["shape", "place"])
+def test_contrasts_on_different_grids_are_named(tmp_path: Path, other: str) -> None:
+    t1 = head((40, 48, 20))
+    moved = np.eye(4)
+    moved[0, 3] = 5
+    t2 = t1[:-1] if other == "shape" else t1
+    with pytest.raises(NotMeasured, match="sub-01: T1 and T2 lie on different grids; bring them onto one"):
+        _ = view(session(tmp_path, t1, t2, moved if other == "place" else None)).opened
+
+
+def test_a_head_of_few_slices_is_named(tmp_path: Path) -> None:
+    t1 = head((40, 48, 8))
+    with pytest.raises(NotMeasured, match=r"the head spans \d slices; SSIM needs 11"):
+        _ = view(session(tmp_path, t1, t1)).window
+
+
+@pytest.mark.parametrize("family", ["flow", "direct"])
+def test_a_checkpoint_s_row_comes_with_a_montage(one: Session, tmp_path: Path, family: str) -> None:
+    import matplotlib.image
+
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", family)
+    told: list[float] = []
+    path = tmp_path / "montages" / "a.png"
+    row = view(one, 11).transformed(
+        checkpoint, path, lambda u: told.append(u.done / u.total), n=3, steps=2, seed=0, device="cpu"
+    )
+    assert told[-1] == 1
+    assert (row.coverage is None) == (family == "direct")
+    assert row.seconds_per_slice > 0
+    picture = matplotlib.image.imread(path)
+    assert picture.shape[1] > 3 * picture.shape[0]
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]

@@ -1,0 +1,54 @@
+"""An acquired image on another image's grid: in normalised units, of the same head or refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.prepare.reference import normalised_on
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.intensity import HEADROOM
+from napari_mrtrans.scan.volume import Volume
+
+SHAPE = (16, 20, 18)
+
+
+@pytest.fixture
+def head() -> np.ndarray:
+    grid = np.stack(np.meshgrid(*[np.linspace(-1.2, 1.2, n) for n in SHAPE], indexing="ij"))
+    return (grid**2).sum(axis=0) < 1
+
+
+def volume(data: np.ndarray) -> Volume:
+    return Volume(data.astype(np.float32), np.eye(4), name="b_T2w")
+
+
+def test_the_median_of_its_own_head_sets_the_scale(head: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    data = np.where(head, rng.uniform(300, 500, SHAPE), 0)
+    said: list[str] = []
+    found = normalised_on(volume(data), Contrast.T2, head, np.eye(4), name="a", say=said.append)
+    np.testing.assert_allclose(found, data / np.median(data[head]) / HEADROOM[Contrast.T2], rtol=1e-5)
+    assert said == []
+
+
+def test_another_grid_is_resampled_and_said(head: np.ndarray) -> None:
+    data = np.repeat(np.where(head, 400, 0), 2, axis=2)
+    to_reference = np.diag([1.0, 1, 2, 1])
+    to_reference[2, 3] = 0.5
+    said: list[str] = []
+    found = normalised_on(volume(data[:-2]), Contrast.T2, head, to_reference, name="a", say=said.append)
+    assert np.isnan(found[-2:]).all()
+    assert said == ["'b_T2w' lies on another grid than 'a'; it was resampled."]
+    np.testing.assert_allclose(found[:-2][head[:-2]], 1 / HEADROOM[Contrast.T2], rtol=1e-5)
+
+
+def test_other_heads_are_refused(head: np.ndarray) -> None:
+    data = np.where(head, 400.0, 0)
+    away = np.eye(4)
+    away[0, 3] = 100
+    with pytest.raises(MrtransError, match=r"'b_T2w' does not overlap 'a'\."):
+        normalised_on(volume(data), Contrast.T2, head, away, name="a")
+    with pytest.raises(MrtransError, match=r"'b_T2w' is not the head of 'a': they overlap by \d\d %\."):
+        normalised_on(volume(data), Contrast.T2, head, np.diag([1.4, 1.4, 1.4, 1]), name="a")

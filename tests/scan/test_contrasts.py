@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import pytest
+
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.scan.contrasts import Contrast, Pair, guess_contrast
+
+NAMES: dict[Contrast | None, list[str]] = {
+    Contrast.T1: [
+        "sub-01_T1w.nii.gz",
+        "sub-01_ses-2_acq-mprage_run-02_T1w.nii",
+        "sub-OAS30001_ses-d0129_run-01_T1w.nii.gz",
+        "OAS1_0001_MR1_mpr-1_anon.hdr",
+        "OAS1_0001_MR1_mpr_n4_anon_sbj_111.img",
+        "IXI002-Guys-0828-T1.nii.gz",
+        "Brats18_2013_10_1_t1.nii.gz",
+        "BraTS20_Training_001_t1.nii",
+        "BraTS2021_00000_t1.nii.gz",
+        "BraTS-GLI-00000-000-t1n.nii.gz",
+        "UCSF-PDGM-0004_T1.nii.gz",
+        "UPENN-GBM-00001_11_T1.nii.gz",
+        "T1_preprocessed.nii.gz",
+        "3DT1.nii.gz",
+        "training01_01_mprage_pp.nii",
+        "t1_mprage_sag_p2_iso",
+        "sT1W_3D_TFE",
+        "3D T1 TFE sag",
+        "Ax FSPGR BRAVO",
+        "MP-RAGE",
+        "ADNI_002_S_0295_MR_MPR__GradWarp__B1_Correction",
+        "sub-01_inv-1_MP2RAGE",
+        "mni_icbm152_t1_tal_nlin_asym_09a",
+        "T1-weighted",
+        "t1",
+        # the fluid nulled in a T1-weighted image: GE's T1 FLAIR, Siemens' t1_tirm
+        "T1_FLAIR",
+        "Ax T1 FLAIR",
+        "Sag_T1_FLAIR.nii.gz",
+        "5_Ax_T1FLAIR_PROPELLER",
+        "3D T1W FLAIR",
+        "T1-weighted FLAIR",
+        "12345_T1_FLAIR.nii.gz",
+        "t1_tirm_tra_dark-fluid",
+        "sub-01_acq-T1FLAIR_T1w",
+        "sub-01_T1w [1]",
+        # neither subject nor visit nor folder is the contrast
+        "sub-PD01_T1w",
+        "sub-PD_T1w.nii",
+        "sub-DP_ses-T2_T1w",
+        "sub-T2005_T1w",
+        "sub-T2_T1w",
+        "sub-FLAIR_T1w",
+        "sub-01_ses-T2_T1w",
+        "DP_T1.nii",
+        "P1_T2_T1.nii.gz",
+        "/data/PD/T2/sub-01_T1w.nii.gz",
+        "C:\\T2\\IXI002-Guys-0828-T1.nii.gz",
+        # nor is what it was registered to, nor what happened to the patient
+        "sub-01_space-T2_T1w",
+        "T1_to_T2.nii.gz",
+        "T1_postop.nii.gz",
+    ],
+    Contrast.T2: [
+        "sub-01_T2w.nii.gz",
+        "IXI012-HH-1211-T2.nii.gz",
+        "Brats18_CBICA_AAB_1_t2.nii.gz",
+        "BraTS-GLI-00000-000-t2w.nii.gz",
+        "T2_preprocessed.nii.gz",
+        "training01_01_t2_pp.nii",
+        "t2_tse_tra_320",
+        "t2_spc_sag_p2_iso",
+        "T2W_TSE",
+        "AX_T2_FSE",
+        "Ax T2 PROPELLER",
+        "sub-T1001_T2w",
+        "sub-T1_T2w",
+        "sub-01_ses-PD_T2w",
+        "P1_T1_T2.nii.gz",
+        "T2_in_FLAIR.nii.gz",
+    ],
+    Contrast.PD: [
+        "sub-01_PDw.nii.gz",
+        "sub-T1_PDw",
+        "IXI002-Guys-0828-PD.nii.gz",
+        "DP.nii.gz",
+        "DP_preprocessed.nii.gz",
+        "training01_01_pd_pp.nii",
+        "AX PD",
+        "pd_tse_tra",
+        "proton-density",
+    ],
+    Contrast.FLAIR: [
+        "sub-01_FLAIR.nii.gz",
+        "sub-T1w_FLAIR",
+        "Brats18_2013_10_1_flair.nii.gz",
+        "BraTS-GLI-00000-000-t2f.nii.gz",
+        "3DFLAIR.nii.gz",
+        "P1_T1_FLAIR.nii.gz",
+        "patient012_T1_FLAIR.nii.gz",
+        "sub-01_acq-T1FLAIR_FLAIR",
+        "FLAIR_to_T1.nii.gz",
+        "T2-FLAIR",
+        "T2_FLAIR",
+        "T2FLAIR.nii.gz",
+        "T2w FLAIR",
+        "Sag CUBE T2 FLAIR",
+        "3D_Brain_VIEW_FLAIR",
+        "t2_tirm_tra_dark-fluid",
+        "t2_spc_da-fl_irprep_sag_p2_iso",
+    ],
+    None: [
+        "t1ce",
+        "Brats18_2013_10_1_t1ce.nii.gz",
+        "BraTS-GLI-00000-000-t1c.nii.gz",
+        "sub-01_ce-GADOLINIUM_T1w",
+        "sub-01_ce-gd_T1w",
+        "T1_Gd.nii.gz",
+        "TCGA-02-0006_1996.08.23_t1Gd.nii.gz",
+        "UPENN-GBM-00001_11_T1GD.nii.gz",
+        "3DT1GADO.nii.gz",
+        "GADO_preprocessed.nii.gz",
+        "T1+C",
+        "T1_post",
+        "T1 post-contrast",
+        "Ax T1 FLAIR +C",
+        "T1_FLAIR_post",
+        "t1_se_tra_km",
+        "IXI012-HH-1211-MRA.nii.gz",
+        "sub-01_bold",
+        "sub-T1_bold",
+        "sub-01_label-T1_dseg",
+        "sub-01_T2starw",
+        "T2*",
+        "t2_fl2d_tra_hemo",
+        "sub-01_T1map",
+        "T2_map",
+        "PD01",
+        "T2005",
+        "updated",
+        "best2",
+        "volume",
+        "",
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), [(name, c) for c, names in NAMES.items() for name in names])
+def test_guess(name: str, expected: Contrast | None) -> None:
+    assert guess_contrast(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("T1", Contrast.T1),
+        (" t1w ", Contrast.T1),
+        ("T2-weighted", Contrast.T2),
+        ("t2 weighted image", None),
+        ("pd", Contrast.PD),
+        ("PDw", Contrast.PD),
+        ("Flair", Contrast.FLAIR),
+        (Contrast.T2, Contrast.T2),
+        ("T2-FLAIR", None),
+        ("T1ce", None),
+        ("T", None),
+        ("w", None),
+        ("", None),
+    ],
+)
+def test_parse(text: str, expected: Contrast | None) -> None:
+    if expected is None:
+        with pytest.raises(MrtransError, match=r"Unknown contrast .* T1, T2, PD, FLAIR\.$"):
+            Contrast.parse(text)
+    else:
+        assert Contrast.parse(text) is expected
+
+
+@pytest.mark.parametrize("text", ["T1->T2", "T1→T2", " t1w ->  T2-weighted "])
+def test_pair_as_people_write_it(text: str) -> None:
+    pair = Pair.parse(text)
+    assert pair == (Contrast.T1, Contrast.T2)
+    assert str(pair) == "T1→T2"
+    assert Pair.parse(str(pair)) == pair
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("T1", "write it as T1->T2"),
+        ("", "write it as T1->T2"),
+        ("T1-T2", "write it as T1->T2"),
+        ("T1->T2->PD", "write it as T1->T2"),
+        ("T1->T9", "Unknown contrast 'T9'"),
+        ("T1->", "Unknown contrast ''"),
+        ("t2w→T2", "same contrast"),
+    ],
+)
+def test_bad_pair(text: str, problem: str) -> None:
+    with pytest.raises(MrtransError, match=problem):
+        Pair.parse(text)

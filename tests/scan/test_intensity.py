@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from helpers import head
+from napari_mrtrans.errors import VolumeError
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.intensity import HEADROOM, clean, head_mask, normalise, white_level
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def test_clean_keeps_good_values_and_replaces_the_others() -> None:
+    data = np.array([[[-np.inf, -3.0, 0.0, 2.5, np.nan, 7.0, np.inf]]])
+    out = clean(data)
+    np.testing.assert_array_equal(out, [[[0, 0, 0, 2.5, 0, 7, 7]]])
+    assert out.dtype == np.float32
+
+
+def test_clean_leaves_its_input_alone() -> None:
+    data = np.array([[[np.nan, -1.0, 4.0]]], dtype=np.float32)
+    before = data.copy()
+    clean(data)
+    np.testing.assert_array_equal(data, before)
+
+
+@pytest.mark.parametrize("contrast", list(Contrast))
+@pytest.mark.parametrize("gain", [1e-3, 1.0, 5e4])
+def test_the_median_lands_on_one_over_headroom_whatever_the_scanner_unit(contrast: Contrast, gain: float) -> None:
+    data = head() * np.float32(gain)
+    mask = data > 0
+    out = normalise(data, mask, contrast)
+    assert np.median(out[mask]) == pytest.approx(1 / HEADROOM[contrast], rel=1e-5)
+    assert out.dtype == np.float32
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert not out[~mask].any()
+
+
+def test_bright_voxels_keep_their_ratio_up_to_the_clip() -> None:
+    data = np.full((5, 5, 5), 100, dtype=np.float32)
+    data[0, 0] = [150, 199, 201, 400, 100]
+    out = normalise(data, np.ones(data.shape, bool), Contrast.T1)
+    np.testing.assert_allclose(out[0, 0], [0.75, 0.995, 1, 1, 0.5], rtol=1e-6)
+
+
+def test_voxels_outside_the_mask_do_not_matter() -> None:
+    data = head()
+    mask = data > 0
+    other = np.where(mask, data, 1e6).astype(np.float32)
+    np.testing.assert_array_equal(normalise(data, mask, Contrast.T1), normalise(other, mask, Contrast.T1))
+
+
+@pytest.mark.parametrize("mask", [np.zeros((4, 4, 4), bool), np.ones((4, 4, 4), bool)])
+def test_no_signal_under_the_mask(mask: NDArray[np.bool_]) -> None:
+    with pytest.raises(VolumeError, match="No signal inside the head mask"):
+        white_level(np.zeros((4, 4, 4), np.float32), mask, Contrast.T1)
+
+
+def test_stripped_head_is_exactly_what_is_not_zero() -> None:
+    data = head()
+    np.testing.assert_array_equal(head_mask(data), data > 0)
+
+
+def test_enclosed_dark_fluid_belongs_to_the_head() -> None:
+    data = head()
+    whole = data > 0
+    data[18:22, 22:26, 8:12] = 0
+    np.testing.assert_array_equal(head_mask(data), whole)
+
+
+def test_specks_far_from_the_head_are_dropped() -> None:
+    data = head()
+    whole = data > 0
+    data[0, 0, 0] = data[-1, -1, -1] = 500
+    np.testing.assert_array_equal(head_mask(data), whole)
+
+
+@pytest.mark.parametrize("whole_numbers", [False, True], ids=["float", "int"])
+@pytest.mark.parametrize("sigma", [1.0, 8.0])
+def test_head_in_scanner_noise(sigma: float, whole_numbers: bool) -> None:
+    """Rician noise: positive everywhere as floats, partly 0 where the scanner wrote integers."""
+    data = head((40, 48, 20))
+    rng = np.random.default_rng(0)
+    noisy = np.hypot(data + sigma * rng.standard_normal(data.shape), sigma * rng.standard_normal(data.shape))
+    if whole_numbers:
+        noisy = np.floor(noisy)
+        assert (noisy == 0).any() or sigma > 1
+    assert dice(head_mask(noisy.astype(np.float32)), data > 0) > 0.97
+
+
+def test_a_block_cut_out_of_the_middle_of_the_head_is_nearly_all_head() -> None:
+    block = head((80, 96, 40))[28:52, 32:64, 12:28]
+    assert (block > 0).all()
+    assert head_mask(block).mean() > 0.5
+
+
+def test_nothing_stands_out() -> None:
+    with pytest.raises(VolumeError, match="No head found"):
+        head_mask(np.zeros((12, 12, 12), np.float32))

@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from helpers import RAS, head, tiny_checkpoint
+from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, stream, transform
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume
+from napari_mrtrans.transformation.engine import Engine, unit_noise
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tiny_checkpoint(tmp_path_factory.mktemp("flow") / "tiny-flow.safetensors")
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tiny_checkpoint(tmp_path_factory.mktemp("direct") / "tiny-direct.safetensors", "direct")
+
+
+@pytest.fixture
+def brain() -> Volume:
+    return Volume(head(), RAS, Contrast.T1, "brain_T1w")
+
+
+def by_index(updates: list[SliceUpdate]) -> dict[int, SliceUpdate]:
+    return {update.index: update for update in updates}
+
+
+def test_slices_come_nearest_to_the_start_first_and_each_once(brain: Volume, flow: Checkpoint) -> None:
+    updates = list(stream(brain, flow, target="T2", n=1, steps=1, start_slice=6))
+    distances = [abs(update.index - 6) for update in updates]
+    filled = np.flatnonzero(brain.data.any(axis=(0, 1)))
+    assert updates[0].index == 6
+    assert all(a <= b for a, b in pairwise(distances))
+    assert sorted(update.index for update in updates) == filled.tolist()
+    assert [update.done for update in updates] == list(range(1, len(filled) + 1))
+    assert {update.total for update in updates} == {len(filled)}
+
+
+def test_statistics_are_those_of_the_samples(brain: Volume, flow: Checkpoint) -> None:
+    (update,) = stream(brain, flow, target="T2", n=5, slices=(10, 11))
+    assert update.samples is not None
+    assert update.median is not None
+    assert update.samples.shape == (5, 40, 48)
+    np.testing.assert_allclose(update.mean, update.samples.mean(0), atol=1e-6)
+    np.testing.assert_allclose(update.std, update.samples.std(0), atol=1e-6)
+    np.testing.assert_allclose(update.median, np.median(update.samples, axis=0), atol=1e-6)
+    inside = brain.data[:, :, 10] > 0
+    assert update.voxels == inside.sum()
+    assert update.sigma_hat == pytest.approx(update.std[inside].mean(), rel=1e-5)
+    assert update.std[inside].min() > 0
+    assert not update.samples[:, ~inside].any()
+    assert update.samples.min() >= 0
+    assert update.samples.max() <= 1
+
+
+def test_many_samples_give_the_same_moments_without_being_held(
+    brain: Volume, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"target": "T2", "n": 7, "slices": (10, 11), "batch": 3}
+    (held,) = stream(brain, flow, **options)
+    monkeypatch.setattr(engine, "MAX_HELD", 4)
+    (running,) = stream(brain, flow, **options)
+    assert running.samples is None
+    assert running.median is None
+    np.testing.assert_allclose(running.mean, held.mean, atol=1e-6)
+    np.testing.assert_allclose(running.std, held.std, atol=1e-6)
+
+
+def test_same_seed_same_bits_other_seed_other_samples(brain: Volume, flow: Checkpoint) -> None:
+    def run(seed: int) -> np.ndarray:
+        (update,) = stream(brain, flow, target="T2", n=2, seed=seed, slices=(9, 10))
+        assert update.samples is not None
+        return update.samples
+
+    np.testing.assert_array_equal(run(3), run(3))
+    assert np.abs(run(3) - run(4)).max() > 1e-3
+
+
+@pytest.mark.parametrize("batch", [1, 3, 9, 64])
+def test_batch_and_order_change_nothing_but_rounding(brain: Volume, flow: Checkpoint, batch: int) -> None:
+    options: dict[str, Any] = {"target": "FLAIR", "n": 3, "slices": (6, 13)}
+    reference = by_index(list(stream(brain, flow, **options)))
+    other = by_index(list(stream(brain, flow, batch=batch, start_slice=12, **options)))
+    assert reference.keys() == other.keys()
+    for index, update in reference.items():
+        np.testing.assert_allclose(other[index].samples, update.samples, atol=2e-5)
+
+
+def test_a_sample_is_the_same_whatever_else_is_asked_for(brain: Volume, flow: Checkpoint) -> None:
+    (few,) = stream(brain, flow, target="T2", n=2, slices=(9, 10))
+    many = by_index(list(stream(brain, flow, target="T2", n=4, slices=(8, 11))))[9]
+    np.testing.assert_allclose(many.samples[:2], few.samples, atol=2e-5)  # type: ignore[index]
+
+
+def test_starting_noise_is_normal_and_depends_on_seed_and_sample_alone() -> None:
+    a = unit_noise((200, 200), 1, 2)
+    np.testing.assert_array_equal(a, unit_noise((200, 200), 1, 2))
+    assert abs(a.mean()) < 0.02
+    assert a.std() == pytest.approx(1, abs=0.02)
+    np.testing.assert_array_equal(unit_noise((200, 200), 1, 3), -a)
+    for other in (unit_noise((200, 200), 1, 4), unit_noise((200, 200), 2, 2), unit_noise((200, 200), 1, 2, 1)):
+        assert abs(np.corrcoef(a.ravel(), other.ravel())[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("axcodes", ["LPS", "PSR", "SAR", "IAL", "RAI"])
+def test_the_array_order_of_a_volume_does_not_matter(flow: Checkpoint, axcodes: str) -> None:
+    image = nib.Nifti1Image(head(), np.diag([1, 1, 2.5, 1]))
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(axcodes))
+    turned = image.as_reoriented(turn)
+
+    def run(nifti: nib.Nifti1Image) -> nib.Nifti1Image:
+        volume = Volume(nifti.get_fdata(), nifti.affine, Contrast.T1)
+        result = transform(volume, flow, target="T2", n=2)
+        assert result.mean.shape == volume.data.shape
+        assert len(result.per_slice) == volume.n_slices
+        return nib.Nifti1Image(result.mean, nifti.affine)
+
+    expected, back = run(image), nib.as_closest_canonical(run(turned))
+    np.testing.assert_allclose(back.get_fdata(), expected.get_fdata(), atol=2e-5)
+
+
+def test_other_voxel_sizes_are_resampled_and_come_back_on_their_grid(flow: Checkpoint) -> None:
+    volume = Volume(head((60, 70, 9)), np.diag([0.6, 0.7, 4.0, 1.0]), Contrast.T2)
+    result = transform(volume, flow, target="T1", n=2)
+    assert result.mean.shape == volume.data.shape
+    assert not result.mean[volume.data == 0].any()
+    assert (result.std[volume.data > 0] > 0).mean() > 0.99
+
+
+def test_deterministic_models_answer_once_and_claim_no_spread(brain: Volume, direct: Checkpoint) -> None:
+    result = transform(brain, direct, target="T2", n=20, keep_samples=True)
+    assert result.info["n"] == 1
+    assert result.info["sigma_hat"] is None
+    assert not result.std.any()
+    assert result.samples is not None
+    np.testing.assert_array_equal(result.samples[0], result.mean)
+
+
+def test_whole_volume_collects_the_slices(brain: Volume, flow: Checkpoint) -> None:
+    told: list[int] = []
+    result = transform(
+        brain,
+        flow,
+        target="T2",
+        n=2,
+        slices=(8, 12),
+        keep_samples=True,
+        progress=lambda update: told.append(update.index),
+    )
+    assert sorted(told) == [8, 9, 10, 11]
+    assert result.samples is not None
+    assert result.samples.shape == (2, *brain.data.shape)
+    assert result.median is not None
+    np.testing.assert_allclose(result.mean, result.samples.mean(0), atol=1e-6)
+    assert np.isnan(result.per_slice[:8]).all()
+    assert np.isfinite(result.per_slice[8:12]).all()
+    inside = (brain.data > 0) & (np.arange(20) >= 8) & (np.arange(20) < 12)
+    assert result.sigma_hat == pytest.approx(result.std[inside].mean(), rel=1e-4)
+
+
+def test_mask_of_the_user_limits_the_head(brain: Volume, flow: Checkpoint) -> None:
+    mask = np.zeros(brain.data.shape)
+    mask[10:30, 10:38, 5:15] = 1
+    result = transform(brain, flow, target="T2", n=2, mask=mask)
+    assert not result.mean[mask == 0].any()
+    assert result.info["slices_done"] == 10
+
+
+def test_cancel_ends_before_the_next_evaluation_and_keeps_what_was_finished(brain: Volume, flow: Checkpoint) -> None:
+    finished: list[int] = []
+    steps: list[tuple[int, int]] = []
+    for update in stream(
+        brain, flow, target="T2", n=2, cancel=lambda: len(finished) == 2 and steps[-1][0] == 1,
+        on_step=lambda done, total: steps.append((done, total)),
+    ):  # fmt: skip
+        finished.append(update.index)
+    assert len(finished) == 2
+    assert steps[-1][0] == 1
+
+
+class Shortage:
+    """Makes the engine run out of memory above a number of images."""
+
+    def __init__(self, limit: int, error: Exception) -> None:
+        self.limit, self.error = limit, error
+        self.real = Engine._sample
+
+    def __call__(self, this: Engine, group: list[int], numbers: range) -> np.ndarray:
+        if len(group) * len(numbers) > self.limit:
+            raise self.error
+        return self.real(this, group, numbers)
+
+
+CUDA_SHORTAGE = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
+CPU_SHORTAGE = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes.")
+
+
+@pytest.mark.parametrize("error", [CUDA_SHORTAGE, CPU_SHORTAGE, MemoryError()])
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    brain: Volume, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    options: dict[str, Any] = {"target": "T2", "n": 8, "slices": (9, 12)}
+    reference = by_index(list(stream(brain, flow, **options)))
+    shortage = Shortage(2, error)
+    monkeypatch.setattr(Engine, "_sample", lambda *arguments: shortage(*arguments))
+    notices: list[str] = []
+    other = by_index(list(stream(brain, flow, status=notices.append, **options)))
+    assert notices[-1] == "Out of memory; batch lowered to 2."
+    for index, update in reference.items():
+        np.testing.assert_allclose(other[index].samples, update.samples, atol=2e-5)
+
+
+def test_out_of_memory_at_batch_1_says_what_to_do_and_keeps_finished_slices(
+    brain: Volume, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+
+    def sample(this: Engine, group: list[int], numbers: range) -> np.ndarray:
+        if done:
+            raise torch.OutOfMemoryError("out of memory")
+        return np.full((len(group), len(numbers), *_size(this, group)), 0.5, dtype=np.float32)
+
+    monkeypatch.setattr(Engine, "_sample", sample)
+    with pytest.raises(
+        OutOfMemory, match=r"ran out of memory at slice 9\. Finished slices were kept\. Lower Batch \(now 1\)"
+    ):
+        for update in stream(brain, flow, target="T2", n=2, start_slice=10, batch=2):
+            done.append(update.index)
+    assert done == [10]
+    assert not isinstance(OutOfMemory(""), RuntimeError)
+
+
+def _size(this: Engine, group: list[int]) -> tuple[int, int]:
+    rows, columns = this._slice(group[0])[1]
+    return rows.stop - rows.start, columns.stop - columns.start
+
+
+def test_the_gpu_line_names_the_cpu_as_remedy() -> None:
+    assert streaming._memory_line("cuda", 41, 8) == (
+        "The GPU ran out of memory at slice 41. Finished slices were kept. Lower Batch (now 8), or choose CPU."
+    )
+
+
+def test_other_device_failures_are_not_runtime_errors(
+    brain: Volume, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shortage = Shortage(0, NotImplementedError("no such operator\nmore"))
+    monkeypatch.setattr(Engine, "_sample", lambda *arguments: shortage(*arguments))
+    with pytest.raises(MrtransError, match="no such operator"):
+        list(stream(brain, flow, target="T2", n=1))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_missing_cuda_falls_back_and_says_so(brain: Volume, flow: Checkpoint) -> None:
+    notices: list[str] = []
+    assert list(stream(brain, flow, target="T2", n=1, slices=(9, 10), device="cuda", status=notices.append))
+    assert notices == ["CUDA not available; using CPU."]
+
+
+def test_a_whole_head_is_noticed(flow: Checkpoint) -> None:
+    rng = np.random.default_rng(0)
+    scanned = Volume(head() + rng.rayleigh(5, head().shape), RAS, Contrast.T1, "scan")
+    notices: list[str] = []
+    list(stream(scanned, flow, target="T2", n=1, slices=(9, 10), status=notices.append))
+    assert notices[0].startswith("'scan' looks like a whole head")
+    notices.clear()
+    list(stream(scanned, flow, target="T2", n=1, slices=(9, 10), mask=head() > 0, status=notices.append))
+    assert not notices
+
+
+def test_samplers_that_lose_spread_say_so(brain: Volume, flow: Checkpoint) -> None:
+    notices: list[str] = []
+    list(stream(brain, flow, target="T2", n=1, slices=(9, 10), sampler="euler", steps=10, status=notices.append))
+    assert notices == ["'euler' with 10 steps distorts the spread; use dpm++2m, or 50 steps."]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"target": "PD"}, "does not serve T1→PD"),
+        ({"target": "T1"}, "is T1 already"),
+        ({"target": "T9"}, "Unknown contrast 'T9'"),
+        ({"target": "T2", "n": 0}, "at least 1"),
+        ({"target": "T2", "slices": (15, 99)}, "15:99 are not within 0:20"),
+        ({"target": "T2", "slices": (0, 1)}, "No head in slices 0:1"),
+        ({"target": "T2", "start_slice": 20}, "not within 0:20"),
+        ({"target": "T2", "batch": "many"}, "neither a positive number nor auto"),
+        ({"target": "T2", "batch": 0}, "neither a positive number nor auto"),
+        ({"target": "T2", "sampler": "magic"}, "Unknown sampler 'magic'"),
+        ({"target": "T2", "device": "toaster"}, "Unknown device 'toaster'"),
+        ({"target": "T2", "mask": np.ones((2, 2, 2))}, "must lie on one grid"),
+        ({"target": "T2", "mask": np.zeros((40, 48, 20))}, "mask is empty"),
+    ],
+)
+def test_impossible_requests_are_refused_in_one_line(
+    brain: Volume, flow: Checkpoint, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(MrtransError, match=words) as caught:
+        list(stream(brain, flow, **options))
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_source_contrast_is_asked_for(flow: Checkpoint) -> None:
+    volume = Volume(head(), RAS, None, "scan")
+    with pytest.raises(MrtransError, match=r"contrast of 'scan' is not known.*--from"):
+        list(stream(volume, flow, target="T2"))
+    assert list(stream(volume, flow, source="T1", target="T2", n=1, slices=(9, 10)))
+
+
+@pytest.fixture
+def spiky(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Every sample is noise around 0.5, but the first of each slice has an outlier at this pixel."""
+    rng = np.random.default_rng(0)
+
+    def answer(this: Engine, index: int, samples: np.ndarray) -> np.ndarray:
+        made = 0.5 + 0.03 * rng.standard_normal((len(samples), 48, 40)).clip(-2, 2)
+        if index == 9:
+            made[0, 25, 20] = 0  # canonical slices lie (rows, columns) = (A, R)
+        return np.where(this.job.mask[index], made, 0).astype(np.float32)
+
+    monkeypatch.setattr(Engine, "_to_source", answer)
+    return 20, 25
+
+
+def test_outliers_of_ddpm_are_repaired_unless_told_otherwise(
+    brain: Volume, tmp_path: Path, flow: Checkpoint, spiky: tuple[int, int]
+) -> None:
+    ddpm = tiny_checkpoint(tmp_path / "tiny-ddpm.safetensors", "ddpm")
+    options: dict[str, Any] = {"target": "T2", "n": 16, "steps": 1, "batch": 16, "slices": (8, 11)}
+    for checkpoint, repair, on in ((ddpm, None, True), (ddpm, False, False), (flow, None, False), (flow, True, True)):
+        seen = by_index(list(stream(brain, checkpoint, repair=repair, **options)))
+        assert [seen[index].repaired for index in (8, 9, 10)] == [0, int(on), 0]
+        update = seen[9]
+        assert update.samples is not None
+        mean, std = update.samples.mean(0), update.samples.std(0)
+        changed = np.abs(update.mean - mean) > 1e-6
+        assert changed.sum() == on
+        assert changed[spiky] == on
+        assert update.mean[spiky] == pytest.approx(np.median(update.samples[:, *spiky]) if on else mean[spiky])
+        np.testing.assert_allclose(update.std, std, atol=1e-6)
+        if on:
+            around = np.abs(update.samples[:, *spiky] - np.median(update.samples[:, *spiky]))
+            std[spiky] = 1.4826 * np.median(around)
+        inside = brain.data[:, :, 9] > 0
+        assert update.sigma_hat == pytest.approx(std[inside].mean(), rel=1e-6)
+        assert np.abs(update.std[inside].mean() - std[inside].mean()) > 3e-5 or not on
+        info = transform(brain, checkpoint, repair=repair, **options).info
+        assert (info["repair"], info["repaired_voxels"]) == (on, int(on))
+
+
+def test_without_a_median_nothing_is_repaired_and_it_says_so(
+    brain: Volume, flow: Checkpoint, spiky: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (engine, gathered, streaming, whole_volume):
+        monkeypatch.setattr(module, "MAX_HELD", 4)
+    notices: list[str] = []
+    options: dict[str, Any] = {"target": "T2", "n": 5, "steps": 1, "slices": (9, 10), "status": notices.append}
+    result = transform(brain, flow, repair=True, **options)
+    assert notices == ["Outliers are not repaired: above 4 samples, no median is held."]
+    assert (result.info["repair"], result.info["repaired_voxels"]) == (False, 0)
+    notices.clear()
+    transform(brain, flow, **options)
+    assert not notices
+
+
+def test_a_checkpoint_may_serve_a_single_pair(tmp_path: Path, brain: Volume) -> None:
+    single = tiny_checkpoint(tmp_path / "single.safetensors", pairs=[Pair(Contrast.T1, Contrast.T2)])
+    assert list(stream(brain, single, target="T2", n=1, slices=(9, 10)))
+    with pytest.raises(MrtransError, match="it serves T1→T2"):
+        list(stream(brain, single, target="FLAIR"))
+
+
+def test_fewer_than_one_sample_is_refused_also_when_they_are_kept(brain: Volume, flow: Checkpoint) -> None:
+    with pytest.raises(MrtransError, match="at least 1"):
+        transform(brain, flow, target="T2", n=-1, keep_samples=True)

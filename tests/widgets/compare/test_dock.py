@@ -1,0 +1,305 @@
+"""Comparing models: which are run on what, the figures of each, and what goes wrong in one of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt, QThreadPool
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.metrics.comparison import agreement
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.intensity import normalise
+from napari_mrtrans.widgets.compare.dock import CompareWidget
+from napari_mrtrans.widgets.state import DockState
+from napari_mrtrans.widgets.transform import worker
+
+from ..conftest import FakeEngine
+
+SHAPE = (14, 24, 22)
+MODELS = ("many-flow", "one-direct")
+
+
+@dataclass
+class Desk:
+    """A viewer with a T1, an acquired T2, the dock, and the hands of a user."""
+
+    viewer: object
+    dock: CompareWidget
+    qtbot: object
+    source: object
+    truth: object
+
+    def press(self) -> None:
+        assert self.dock.button.isEnabled()
+        self.qtbot.mouseClick(self.dock.button, Qt.MouseButton.LeftButton)
+
+    def run(self) -> None:
+        self.press()
+        self.wait_for(DockState.DONE, DockState.FAILED, DockState.CANCELLED)
+
+    def wait_for(self, *states: DockState) -> None:
+        self.qtbot.waitUntil(lambda: self.dock.state in states, timeout=20_000)
+
+    def tick(self, row: int) -> None:
+        """Click the box of one model."""
+        models = self.dock.form.models
+        box = models.visualItemRect(models.item(row))
+        at = QPoint(box.left() + 10, box.center().y())
+        self.qtbot.mouseClick(models.viewport(), Qt.MouseButton.LeftButton, pos=at)
+
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.viewer.layers]
+
+    def cells(self, row: int) -> list[str]:
+        table = self.dock.table
+        return [item.text() if (item := table.item(row, column)) else "" for column in range(table.columnCount())]
+
+
+@pytest.fixture
+def head() -> np.ndarray:
+    grid = np.stack(np.meshgrid(*[np.linspace(-1.1, 1.1, n) for n in SHAPE], indexing="ij"))
+    radius = np.sqrt((grid**2).sum(axis=0))
+    return np.where(radius < 1, 100 * (1.5 - radius), 0).astype(np.float32)
+
+
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr("napari_mrtrans.widgets.compare.dock.show_error", lines.append)
+    return lines
+
+
+@pytest.fixture
+def desk(make_napari_viewer: Callable, qtbot: object, engine: FakeEngine, head: np.ndarray) -> Iterator[Desk]:
+    viewer = make_napari_viewer(show=True)
+    dock = CompareWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Compare models")
+    source = viewer.add_image(head, name="a_T1w")
+    rng = np.random.default_rng(0)
+    truth = viewer.add_image(np.where(head > 0, 300 - head + rng.normal(0, 9, SHAPE), 0).astype("f4"), name="a_T2w")
+    dock.form.image.choose(source)
+    viewer.dims.set_point(0, 7)
+    yield Desk(viewer, dock, qtbot, source, truth)
+    dock.cancel()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000)
+
+
+def normalised(truth: np.ndarray) -> np.ndarray:
+    return normalise(truth, truth > 0, Contrast.T2)
+
+
+def test_every_model_leaves_layers_and_a_row(desk: Desk, engine: FakeEngine, head: np.ndarray) -> None:
+    form = desk.dock.form
+    assert [form.models.item(row).text() for row in range(form.models.count())] == ["flow", "direct"]
+    assert form.reference.layer is desk.truth
+    form.samples.setValue(3)
+    desk.run()
+    assert [(r.checkpoint.name, r.n, r.target) for r in engine.requests] == [
+        ("many-flow", 3, Contrast.T2),
+        ("one-direct", 1, Contrast.T2),
+    ]
+    made = {"flow_mean", "flow_std", "flow_error", "direct_mean", "direct_error"}
+    assert set(desk.names()) == {"a_T1w", "a_T2w"} | {f"a_T1w_T2_{name}" for name in made}
+    wanted = normalised(desk.truth.data)
+    filled = head.any(axis=(1, 2))
+    error = desk.viewer.layers["a_T1w_T2_flow_error"]
+    np.testing.assert_allclose(error.data[filled], np.abs(head / 200 - wanted)[filled], atol=1e-6)
+    assert error.metadata["mrtrans"]["kind"] == "error"
+    flow, direct = desk.dock.comparison.rows
+    expected = agreement(head / 200, wanted, head > 0, 0, np.flatnonzero(filled))
+    assert (flow.ssim, flow.psnr) == pytest.approx(expected)
+    voxels = (head > 0).sum(axis=(1, 2))
+    assert flow.sigma_hat == pytest.approx(np.average(np.arange(14) / 1000, weights=voxels))
+    assert direct.sigma_hat is None
+    assert desk.cells(0)[:5] == ["flow", f"{flow.sigma_hat:.4f}", "–", f"{flow.ssim:.3f}", f"{flow.psnr:.2f}"]
+    assert desk.cells(1)[:3] == ["direct", "–", "–"]
+    assert desk.dock.message.text() == "Done: 2 of 2 models."
+
+
+def test_only_ticked_models_run_without_a_reference_on_this_slice(desk: Desk, engine: FakeEngine) -> None:
+    form = desk.dock.form
+    desk.qtbot.keyClick(form.reference, Qt.Key.Key_Home)
+    assert form.reference.layer is None
+    desk.qtbot.keyClick(form.range, Qt.Key.Key_Down)
+    desk.tick(0)
+    desk.run()
+    assert [(r.checkpoint.name, r.slices) for r in engine.requests] == [("one-direct", (7, 8))]
+    assert set(desk.names()) == {"a_T1w", "a_T2w", "a_T1w_T2_direct_mean"}
+    (row,) = desk.dock.comparison.rows
+    assert (row.slices, row.ssim, row.psnr) == (1, None, None)
+    assert desk.dock.table.isColumnHidden(3)
+    assert desk.dock.table.isColumnHidden(4)
+    desk.tick(1)
+    assert desk.dock.message.text() == "Tick at least one model."
+    desk.tick(0)
+    assert desk.dock.message.text() == ""
+
+
+def test_progress_names_the_model_and_cancel_keeps_what_is_done(
+    desk: Desk, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream(request: worker.Request, monitor: worker.Monitor) -> Iterator:
+        engine.pace = 0.2 if request.checkpoint.name == "many-flow" else 2
+        return engine.stream(request, monitor)
+
+    monkeypatch.setattr(worker, "stream", stream)
+    said: list[str] = []
+    desk.press()
+    assert desk.dock.button.text() == "Cancel"
+    assert not desk.dock.form.isEnabled()
+
+    def in_the_second() -> bool:
+        said.append(desk.dock.progress.text)
+        return desk.dock.comparison.rows[1].slices > 0
+
+    desk.qtbot.waitUntil(in_the_second, timeout=20_000)
+    desk.press()
+    assert desk.dock.button.text() == "Cancelling…"
+    desk.wait_for(DockState.CANCELLED)
+    assert any(text.startswith("flow · slice ") and text.endswith("/12") for text in said)
+    assert desk.dock.message.text() == "Cancelled. 2 of 2 models kept."
+    flow, direct = desk.dock.comparison.rows
+    assert flow.slices == 12 > direct.slices
+    assert flow.psnr is not None
+    assert direct.psnr is not None
+    assert {"a_T1w_T2_flow_mean", "a_T1w_T2_direct_mean", "a_T1w_T2_direct_error"} <= set(desk.names())
+    assert desk.dock.button.text() == "Run"
+
+
+def test_an_error_in_one_model_does_not_stop_the_others(
+    desk: Desk, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, errors: list[str]
+) -> None:
+    def stream(request: worker.Request, monitor: worker.Monitor) -> Iterator:
+        engine.error, engine.error_after = None, 10**9
+        if request.checkpoint.name == "many-flow":
+            engine.error, engine.error_after = OutOfMemory("The GPU ran out of memory at slice 3."), 4
+        return engine.stream(request, monitor)
+
+    monkeypatch.setattr(worker, "stream", stream)
+    desk.run()
+    assert desk.dock.state is DockState.DONE
+    assert desk.dock.message.text() == "Done: 1 of 2 models."
+    assert desk.cells(0)[:2] == ["flow", "The GPU ran out of memory at slice 3."]
+    assert desk.dock.table.columnSpan(0, 1) == 5
+    assert desk.cells(1)[0] == "direct"
+    assert desk.dock.comparison.rows[1].slices == 12
+    assert desk.viewer.layers["a_T1w_T2_flow_mean"].data[7].any()
+    assert errors == []
+
+
+def test_reference_on_another_grid_is_resampled_and_said(desk: Desk, head: np.ndarray) -> None:
+    fine = np.repeat(desk.truth.data, 2, axis=1)
+    other = desk.viewer.add_image(fine, name="b_T2w", scale=(1, 0.5, 1), translate=(0, -0.25, 0))
+    desk.dock.form.reference.choose(other)
+    desk.run()
+    line = "'b_T2w' lies on another grid than 'a_T1w'; it was resampled."
+    assert desk.dock.message.text() == f"Done: 2 of 2 models.\n{line}"
+    wanted = agreement(head / 200, normalised(desk.truth.data), head > 0, 0, range(1, 13))
+    assert desk.dock.comparison.rows[0].psnr == pytest.approx(wanted[1], abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "change, line",
+    [
+        ({"translate": (0, 500, 0)}, "'b_T2w' does not overlap 'a_T1w'. Choose an image of the same head."),
+        ({"scale": (0.7, 0.7, 0.7)}, "'b_T2w' is not the head of 'a_T1w': they overlap by "),
+    ],
+)
+def test_reference_of_somebody_else_is_refused_before_any_work(
+    desk: Desk, engine: FakeEngine, errors: list[str], change: dict[str, object], line: str
+) -> None:
+    desk.dock.form.reference.choose(desk.viewer.add_image(desk.truth.data, name="b_T2w", **change))
+    desk.run()
+    assert desk.dock.state is DockState.FAILED
+    assert desk.dock.message.text().startswith(line)
+    assert errors == [desk.dock.message.text()]
+    assert engine.requests == []
+    assert set(desk.names()) == {"a_T1w", "a_T2w", "b_T2w"}
+
+
+def test_unusable_references_are_told(desk: Desk, errors: list[str]) -> None:
+    flat = desk.viewer.add_image(np.ones((2, *SHAPE), "f4"), name="four_T2w")
+    for layer, line in (
+        (flat, "'four_T2w' is 4-D; expected one 3-D volume."),
+        (desk.source, "'a_T1w' is what is transformed; choose an acquired T2 as reference."),
+    ):
+        desk.dock.form.reference.choose(layer)
+        desk.press()
+        assert desk.dock.state is DockState.FAILED
+        assert desk.dock.message.text() == line
+    assert len(errors) == 2
+
+
+def test_side_by_side_and_back(desk: Desk) -> None:
+    desk.run()
+    desk.viewer.layers["a_T1w_T2_flow_std"].visible = True
+    before = {layer.name: layer.visible for layer in desk.viewer.layers}
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    assert desk.viewer.canvas.grid.enabled
+    seen = {layer.name for layer in desk.viewer.layers if layer.visible}
+    assert seen == {"a_T2w", "a_T1w_T2_flow_mean", "a_T1w_T2_direct_mean"}
+    assert all(layer.name_overlay.visible == layer.visible for layer in desk.viewer.layers)
+    desk.viewer.layers.remove("a_T1w_T2_direct_mean")
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    assert not desk.viewer.canvas.grid.enabled
+    after = {layer.name: layer.visible for layer in desk.viewer.layers}
+    assert after == {name: seen for name, seen in before.items() if name != "a_T1w_T2_direct_mean"}
+    assert not any(layer.name_overlay.visible for layer in desk.viewer.layers)
+
+
+def test_layers_deleted_while_it_runs(desk: Desk, engine: FakeEngine) -> None:
+    engine.pace = 0.05
+    desk.press()
+    desk.qtbot.waitUntil(lambda: "a_T1w_T2_flow_mean" in desk.viewer.layers, timeout=20_000)
+    for name in ("a_T1w_T2_flow_mean", "a_T2w", "a_T1w"):
+        desk.viewer.layers.remove(name)
+    desk.wait_for(DockState.DONE)
+    ending, mean, reference, source = desk.dock.message.text().splitlines()
+    assert ending == "Done: 2 of 2 models."
+    assert mean == "'a_T1w_T2_flow_mean' was removed; its figures stay."
+    assert reference == "'a_T2w' was removed; the comparison goes on with what was read of it."
+    assert source.startswith("'a_T1w' was removed")
+    assert desk.dock.comparison.rows[0].psnr is not None
+    assert "a_T1w_T2_direct_mean" in desk.viewer.layers
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    desk.viewer.layers.clear()
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+
+
+def test_table_is_copied_and_saved(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.run()
+    desk.qtbot.mouseClick(desk.dock.copy, Qt.MouseButton.LeftButton)
+    rows = list(csv.DictReader(io.StringIO(QApplication.clipboard().text())))
+    assert [row["checkpoint"] for row in rows] == list(MODELS)
+    assert float(rows[0]["psnr"]) == pytest.approx(desk.dock.comparison.rows[0].psnr)
+    assert (rows[0]["pair"], rows[0]["n"], rows[1]["n"], rows[1]["sigma_hat"]) == ("T1->T2", "20", "1", "")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "a.csv"), ""))
+    desk.qtbot.mouseClick(desk.dock.save, Qt.MouseButton.LeftButton)
+    assert (tmp_path / "a.csv").read_text() == QApplication.clipboard().text()
+
+
+def test_closing_the_dock_ends_the_run(desk: Desk, engine: FakeEngine) -> None:
+    engine.pace = 0.3
+    desk.press()
+    desk.wait_for(DockState.RUNNING)
+    desk.viewer.window.remove_dock_widget(desk.dock)
+    desk.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=10_000)
+    assert len(engine.requests) == 1
+
+
+def test_a_reference_is_suggested_until_one_is_chosen(desk: Desk, head: np.ndarray) -> None:
+    form = desk.dock.form
+    assert form.reference.layer is desk.truth
+    desk.viewer.add_image(head, name="c_T2w")
+    assert form.reference.layer is desk.truth
+    desk.qtbot.keyClick(form.reference, Qt.Key.Key_Home)
+    desk.viewer.add_image(head, name="d_T2w")
+    assert form.reference.layer is None

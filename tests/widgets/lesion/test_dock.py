@@ -1,0 +1,432 @@
+"""The lesion check: a ROI painted or drawn on any layer gives NumPy's figures on the prediction's voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.layers import Image, Labels, Layer, Shapes
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QFileDialog
+from skimage.draw import ellipse, polygon2mask
+
+from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL
+from napari_mrtrans.widgets.lesion.dock import LesionWidget
+from napari_mrtrans.widgets.lesion.roi import between, roi_on
+
+SHAPE = (12, 20, 16)
+TURN = np.radians(20)
+ROTATION = np.array([[1, 0, 0], [0, np.cos(TURN), -np.sin(TURN)], [0, np.sin(TURN), np.cos(TURN)]])
+PLACEMENTS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "flipped": {"scale": (-1, 1, -1), "translate": (11, 0, 15)},
+    "scaled": {"scale": (3.0, 0.7, 0.9), "translate": (-4, 5, 100.5)},
+    "rotated": {"rotate": ROTATION, "scale": (-2, 1.3, 0.8), "translate": (7, -3, 11)},
+    "by affine": {"affine": np.vstack([np.c_[ROTATION @ np.diag([2, -1, 1.5]), [1, 2, 3]], [0, 0, 0, 1]])},
+}
+POLYGON = np.array([[4.0, 3], [13, 4], [15, 11], [6, 13]])
+
+
+@dataclass
+class Check:
+    """A viewer with a finished run on one placement, an acquired T2 and the lesion dock."""
+
+    viewer: object
+    dock: LesionWidget
+    qtbot: object
+    placement: dict[str, object]
+    mean: Image
+    truth: Image
+
+    def r(self, mask: np.ndarray, truth: np.ndarray | None = None) -> float:
+        """NumPy's."""
+        truth = self.truth.data if truth is None else truth
+        return float(np.corrcoef(self.mean.data[mask], truth[mask])[0, 1])
+
+    def labels(self, **placement: object) -> Labels:
+        """An empty Labels layer, placed as the prediction unless told otherwise."""
+        return self.viewer.add_labels(np.zeros(SHAPE, int), name="roi", **(placement or self.placement))
+
+    def press(self) -> None:
+        self.qtbot.mouseClick(self.dock.button, Qt.MouseButton.LeftButton)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        self.qtbot.waitUntil(condition, timeout=3000)
+
+
+def record(kind: str, run: str = "a") -> dict[str, object]:
+    return {"mrtrans": {"kind": kind, "run": run, "input": "a_T1w", "source": "T1", "target": "T2"}}
+
+
+@pytest.fixture
+def check(make_napari_viewer: Callable, qtbot: object, request: pytest.FixtureRequest) -> Iterator[Check]:
+    placement = PLACEMENTS[getattr(request, "param", "flipped")]
+    rng = np.random.default_rng(0)
+    truth = rng.normal(500, 80, SHAPE).astype(np.float32)
+    mean = (truth / 1000 + rng.normal(0, 0.05, SHAPE)).astype(np.float32)
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(1000 - truth, name="a_T1w", **placement)
+    dock = LesionWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Lesion check")
+    made = viewer.add_image(mean, name="a_T1w_T2_mean", metadata=record("mean"), **placement)
+    reference = viewer.add_image(truth, name="a_T2w", **placement)
+    yield Check(viewer, dock, qtbot, placement, made, reference)
+
+
+def click(check: Check, layer: Layer, voxel: tuple[int, ...]) -> None:
+    """Paint with the tool, as the brush does at that place in the world."""
+    layer.paint(layer.world_to_data(check.mean.data_to_world(voxel)), 1)
+
+
+anywhere = pytest.mark.parametrize("check", list(PLACEMENTS), indirect=True)
+
+
+@anywhere
+def test_painted_roi(check: Check) -> None:
+    roi = check.labels()
+    roi.brush_size = 5
+    click(check, roi, (5, 9, 7))
+    roi.brush_size = 3
+    click(check, roi, (7, 4, 12))
+    mask = roi.data > 0
+    check.press()
+    report = check.dock.report
+    assert report is not None
+    assert report.n_voxels == mask.sum() > 10
+    assert report.r == pytest.approx(check.r(mask), abs=1e-6)
+    assert [lesion.n_voxels for lesion in report.components] == [int(mask[5].sum()), int(mask[7].sum())]
+    assert report.components[1].r == pytest.approx(check.r(mask & (np.arange(12) == 7)[:, None, None]), abs=1e-6)
+
+
+@anywhere
+def test_drawn_polygon(check: Check) -> None:
+    roi = check.viewer.add_shapes(ndim=3, name="roi", **check.placement)
+    roi.add_polygons(np.insert(POLYGON, 0, 5, axis=1))
+    mask = np.zeros(SHAPE, bool)
+    mask[5] = polygon2mask(SHAPE[1:], POLYGON)
+    check.press()
+    assert check.dock.report is not None, check.dock.message.text()
+    assert check.dock.report.n_voxels == mask.sum() > 50
+    assert check.dock.report.r == pytest.approx(check.r(mask), abs=1e-6)
+
+
+@pytest.mark.parametrize("own", list(PLACEMENTS))
+@pytest.mark.parametrize("images", list(PLACEMENTS))
+def test_a_polygon_counts_where_it_lies_in_the_world(images: str, own: str) -> None:
+    like = Image(np.zeros(SHAPE), **PLACEMENTS[images])
+    roi = Shapes(ndim=3, **PLACEMENTS[own])
+    corners = np.insert(POLYGON, 0, 5, axis=1)
+    roi.add_polygons(np.array([roi.world_to_data(like.data_to_world(corner)) for corner in corners]))
+    mask = np.zeros(SHAPE, bool)
+    mask[5] = polygon2mask(SHAPE[1:], POLYGON)
+    np.testing.assert_array_equal(roi_on(roi, like), mask)
+
+
+def test_every_kind_of_shape(check: Check) -> None:
+    roi = check.viewer.add_shapes(ndim=3, name="roi", **check.placement)
+    roi.add_rectangles(np.array([[3, 2, 2], [3, 2, 6], [3, 8, 6], [3, 8, 2]]))
+    roi.add_ellipses(np.array([[6, 4, 3], [6, 4, 11], [6, 16, 11], [6, 16, 3]]))
+    roi.add_lines(np.array([[8, 2, 2], [8, 2, 9]]))
+    mask = np.zeros(SHAPE, bool)
+    mask[3, 2:9, 2:7] = True
+    mask[8, 2, 2:10] = True
+    got = roi_on(roi, check.mean)
+    np.testing.assert_array_equal(got[[3, 8]], mask[[3, 8]])
+    inside = np.zeros(SHAPE[1:], bool)
+    inside[ellipse(10, 7, 6, 4)] = True
+    assert (got[6] ^ inside).sum() <= 4
+    assert not got[[0, 1, 2, 4, 5, 7, 9, 10, 11]].any()
+
+
+def test_roi_on_another_grid_of_the_same_shape_goes_through_the_world(check: Check) -> None:
+    """A Labels layer made while two layers were selected: same shape, not flipped as the prediction is."""
+    roi = check.labels(scale=(1, 1, 1))
+    roi.data[2, 3:8, 1:6] = 1
+    mask = np.zeros(SHAPE, bool)
+    mask[9, 3:8, 10:15] = True
+    check.press()
+    assert check.dock.report.r == pytest.approx(check.r(mask), abs=1e-6)
+    assert check.dock.report.r != pytest.approx(check.r(roi.data > 0), abs=1e-3)
+
+
+@pytest.mark.parametrize("check", ["rotated"], indirect=True)
+def test_finer_labels_hold_the_voxels_whose_middle_they_cover(check: Check) -> None:
+    fine = np.zeros((24, 40, 32), int)
+    fine[8:12, 10:20, 6:16] = 1
+    where = np.array(between(check.mean, check.mean))
+    np.testing.assert_allclose(where, np.eye(4), atol=1e-12)
+    scale = np.array(check.placement["scale"]) / 2
+    corner = check.mean.data_to_world((-0.25, -0.25, -0.25))
+    roi = check.viewer.add_labels(fine, name="roi", rotate=ROTATION, scale=scale, translate=corner)
+    mask = np.zeros(SHAPE, bool)
+    mask[4:6, 5:10, 3:8] = True
+    np.testing.assert_array_equal(roi_on(roi, check.mean), mask)
+
+
+def test_beside_a_stack_of_samples_new_layers_are_four_dimensional(check: Check) -> None:
+    rng = np.random.default_rng(1)
+    samples = check.mean.data + rng.normal(0, 0.02, (3, *SHAPE)).astype(np.float32)
+    scale, translate = (1, *check.placement["scale"]), (0, *check.placement["translate"])
+    check.viewer.add_image(
+        samples, name="s", scale=scale, translate=translate, metadata=record("samples"), visible=False
+    )
+    roi = check.viewer.add_labels(np.zeros((3, *SHAPE), int), name="roi", scale=scale, translate=translate)
+    roi.data[1, 4:6, 3:9, 4:8] = 1
+    check.press()
+    mask = roi.data[1] > 0
+    report = check.dock.report
+    assert report.r == pytest.approx(check.r(mask), abs=1e-6)
+    each = [np.corrcoef(sample[mask], check.truth.data[mask])[0, 1] for sample in samples]
+    assert report.sample_r == pytest.approx(each, abs=1e-6)
+    assert " over 3" in check.dock.details.text()
+
+
+def test_layers_of_the_run_give_std_and_contrast(check: Check) -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[5:8, 8:12, 6:10] = True
+    std = np.where(mask, 0.25, 0.125).astype(np.float32)
+    check.viewer.add_image(std + 1, name="other", metadata=record("std", run="b"), **check.placement)
+    check.viewer.add_image(std, name="std", metadata=record("std"), **check.placement)
+    roi = check.labels()
+    roi.data[mask] = 1
+    check.press()
+    report = check.dock.report
+    assert (report.std_inside, report.std_ring) == (0.25, 0.125)
+    assert "Mean std: 0.2500 inside, 0.1250 around it" in check.dock.details.text()
+    assert report.contrast["source"] == pytest.approx(-report.contrast["target"], rel=1e-3)
+
+
+def test_an_edited_roi_is_measured_anew(check: Check) -> None:
+    roi = check.labels()
+    roi.brush_size = 5
+    click(check, roi, (5, 9, 7))
+    check.until(lambda: check.dock.report is not None)
+    first = roi.data > 0
+    assert check.dock.report.r == pytest.approx(check.r(first), abs=1e-6)
+    click(check, roi, (6, 12, 8))
+    check.until(lambda: check.dock.report.n_voxels > first.sum())
+    assert check.dock.report.r == pytest.approx(check.r(roi.data > 0), abs=1e-6)
+    roi.undo()
+    check.until(lambda: check.dock.report.n_voxels == first.sum())
+    roi.data = np.roll(roi.data, 2, axis=1)
+    check.until(lambda: check.dock.report.r != pytest.approx(check.r(first)))
+    assert check.dock.report.r == pytest.approx(check.r(roi.data > 0), abs=1e-6)
+
+
+def test_an_edited_shape_is_measured_anew(check: Check) -> None:
+    roi = check.viewer.add_shapes(ndim=3, name="roi", **check.placement)
+    roi.add_rectangles(np.array([[3, 2, 2], [3, 2, 6], [3, 8, 6], [3, 8, 2]]))
+    check.until(lambda: check.dock.report is not None)
+    assert check.dock.report.n_voxels == 35
+    roi.add_rectangles(np.array([[5, 2, 2], [5, 2, 6], [5, 8, 6], [5, 8, 2]]))
+    check.until(lambda: check.dock.report.n_voxels == 70)
+    roi.selected_data = {0}
+    roi.remove_selected()
+    check.until(lambda: check.dock.report.n_voxels == 35)
+    assert check.dock.report.voxels[0][0] == 5
+
+
+def told(check: Check) -> str:
+    check.press()
+    assert check.dock.report is None
+    assert not check.dock._results.isVisible()
+    return check.dock.message.text()
+
+
+def test_unusable_rois_are_told_in_one_line(check: Check) -> None:
+    roi = check.labels()
+    assert told(check) == TOO_SMALL
+    roi.data[5, 5, 5:7] = 1
+    assert told(check) == TOO_SMALL
+    roi.data[5, 5, 7] = 1
+    check.mean.data[5, 5, 5:8] = 0.5
+    assert told(check) == NO_CONTRAST
+    roi.translate = np.add(roi.translate, (0, 500, 0))
+    assert told(check) == "The ROI does not overlap 'a_T1w_T2_mean'."
+    check.viewer.layers.remove(roi)
+    shapes = check.viewer.add_shapes(ndim=3, name="outline", **check.placement)
+    assert told(check) == TOO_SMALL
+    shapes.add_rectangles(np.array([[40, 2, 2], [40, 2, 6], [40, 8, 6], [40, 8, 2]]))
+    assert told(check) == "The ROI does not overlap 'a_T1w_T2_mean'."
+    shapes.add_polygons(np.array([[2.0, 2, 2], [6, 2, 6], [9, 8, 2]]))
+    assert told(check).startswith("A shape of 'outline' lies across the slices of 'a_T1w_T2_mean'")
+    check.viewer.layers.remove(shapes)
+    check.viewer.add_shapes(ndim=2, name="flat")
+    assert told(check) == "'flat' is 2-D; mark the ROI in a 3-D layer made on 'a_T1w_T2_mean'."
+    check.viewer.layers.remove("a_T2w")
+    check.viewer.add_image(np.zeros((4, 12, 20, 16)), name="b_T2w")
+    roi = check.labels()
+    check.dock.roi.choose(roi)
+    roi.data[5:8, 5:8, 5:8] = 1
+    assert told(check) == "'b_T2w' is 4-D; expected one 3-D volume."
+
+
+def test_reference_on_another_grid(check: Check) -> None:
+    """Related by the NIfTI affines, which here are not what the screen shows."""
+    like = np.diag([2.0, 1.0, 1.5, 1.0])
+    other = np.array([[1.0, 0, 0, 1], [0, -1, 0, 25], [0, 0, 1, -2], [0, 0, 0, 1]])
+
+    def plane(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        index = np.stack([*np.meshgrid(*map(np.arange, shape), indexing="ij"), np.ones(shape)])
+        return np.tensordot(np.array([3.0, -2, 5, 900]) @ affine, index, 1).astype(np.float32)
+
+    check.mean.metadata["affine"] = like
+    reference = check.viewer.add_image(plane(other, (26, 30, 30)), name="c_T2w", metadata={"affine": other})
+    check.dock.reference.choose(reference)
+    roi = check.labels()
+    roi.data[3:9, 4:12, 5:12] = 1
+    check.press()
+    assert check.dock.report.r == pytest.approx(check.r(roi.data > 0, plane(like, SHAPE)), abs=1e-6)
+    assert check.dock.message.text() == "'c_T2w' lies on another grid than 'a_T1w_T2_mean'; it was resampled."
+    reference.metadata["affine"] = other + np.array([[0, 0, 0, 500], *np.zeros((3, 4))])
+    assert told(check) == "The ROI does not overlap 'c_T2w'."
+
+
+def test_deleted_layers_leave_a_hint(check: Check) -> None:
+    dock = check.dock
+    assert dock.message.text() == "Add a Labels or Shapes layer and mark the lesion in it."
+    roi = check.labels()
+    assert dock.message.text() == "Mark the lesion in the ROI layer, or press Measure."
+    roi.brush_size = 5
+    click(check, roi, (5, 9, 7))
+    check.viewer.layers.remove(roi)
+    check.qtbot.wait(400)
+    assert (dock.report, dock.message.text()) == (None, "Add a Labels or Shapes layer and mark the lesion in it.")
+    check.viewer.layers.clear()
+    assert told(check).startswith("Transform an image first")
+
+
+def test_without_a_reference_contrast_and_spread_are_told(check: Check) -> None:
+    check.qtbot.keyClick(check.dock.reference, Qt.Key.Key_Home)
+    assert check.dock.reference.layer is None
+    check.viewer.add_image(check.mean.data / 9, name="std", metadata=record("std"), **check.placement)
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    check.press()
+    report = check.dock.report
+    assert (report.r, report.p, report.components[0].r) == (None, None, None)
+    assert list(report.contrast) == ["source", "prediction"]
+    assert report.std_ring is not None
+    assert check.dock.headline.text() == "27 voxels of 1 lesion, no reference"
+    assert check.dock.details.text().startswith("Contrast to noise: source ")
+    assert not check.dock.plot.isVisible()
+    check.viewer.add_image(check.truth.data, name="b_T2w", **check.placement)
+    assert check.dock.reference.layer is None
+    check.dock.reference.choose(check.truth)
+    check.press()
+    assert check.dock.report.r == pytest.approx(check.r(roi.data > 0), abs=1e-6)
+    assert check.dock.plot.isVisible()
+
+
+def test_a_mask_file_becomes_the_roi(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file's grid: axes in another order, one flipped, and twice as fine along one."""
+
+    def open_file(path: Path) -> None:
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+        check.qtbot.mouseClick(check.dock.open_file, Qt.MouseButton.LeftButton)
+
+    affine = np.array([[2.0, 0, 0, 5], [0, 1, 0, -3], [0, 0, 1.5, 7], [0, 0, 0, 1]])
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[5:7, 4:9, 3:8] = 1
+    turned = nib.Nifti1Image(mask, affine).as_reoriented(np.array([[2, 1], [0, -1], [1, 1]]))
+    fine = nib.Nifti1Image(
+        np.repeat(mask, 2, axis=1), affine @ nib.affines.from_matvec(np.diag([1, 0.5, 1]), [0, -0.25, 0])
+    )
+    away = nib.Nifti1Image(mask, nib.affines.from_matvec(affine[:3, :3], [500, 500, 500]))
+    for name, image in (("turned", turned), ("fine", fine), ("away", away)):
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    open_file(tmp_path / "turned.nii.gz")
+    assert check.dock.message.text().startswith("'a_T1w_T2_mean' has no NIfTI affine")
+    check.mean.metadata["affine"] = check.truth.metadata["affine"] = affine
+    for name, note in (
+        ("turned", ""),
+        ("fine", "'fine.nii.gz' lies on another grid than 'a_T1w_T2_mean'; it was resampled to the nearest voxel."),
+    ):
+        open_file(tmp_path / f"{name}.nii.gz")
+        assert check.dock.roi.layer.name == name
+        assert check.dock.report.r == pytest.approx(check.r(mask > 0), abs=1e-6)
+        assert check.dock.message.text() == note
+        np.testing.assert_array_equal(roi_on(check.dock.roi.layer, check.mean), mask > 0)
+    open_file(tmp_path / "away.nii.gz")
+    assert check.dock.message.text() == "The ROI 'away.nii.gz' does not overlap 'a_T1w_T2_mean'."
+    open_file(tmp_path / "gone.nii.gz")
+    assert "gone.nii.gz" in check.dock.message.text()
+
+
+def test_another_persons_reference_is_refused(check: Check) -> None:
+    grid = np.stack(np.meshgrid(*[np.linspace(-1.2, 1.2, 48)] * 3, indexing="ij"))
+    radius = np.sqrt((grid**2).sum(axis=0))
+    noise = np.random.default_rng(0).uniform(0.5, 1, radius.shape).astype(np.float32)
+    mean = check.viewer.add_image(noise * (radius < 1), name="c_T1w_T2_mean", metadata=record("mean", run="c"))
+    roi = check.viewer.add_labels((radius < 0.2).astype(int), name="big")
+    check.dock.prediction.choose(mean)
+    check.dock.roi.choose(roi)
+    for name, size, refused in (("small_T2w", 0.7, True), ("same_T2w", 0.98, False)):
+        layer = check.viewer.add_image(noise * (radius < size), name=name)
+        check.dock.reference.choose(layer)
+        check.press()
+        assert (check.dock.report is None) == refused
+        assert check.dock.message.text().startswith("'small_T2w' is not the head of 'c_T1w_T2_mean':") == refused
+
+
+def test_the_reference_of_the_same_contrast_is_suggested(check: Check) -> None:
+    assert check.dock.reference.layer is check.truth
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    check.press()
+    assert check.dock.message.text() == ""
+    check.dock.reference.choose(check.viewer.layers["a_T1w"])
+    assert check.dock.report is None
+    check.press()
+    assert check.dock.message.text() == "'a_T1w' seems to be T1; the prediction is T2."
+    assert check.dock.report.r < 0
+
+
+@anywhere
+def test_points_and_rows_lead_to_their_voxels(check: Check) -> None:
+    roi = check.labels()
+    roi.data[2, 4:9, 3:8] = 1
+    roi.data[9, 12:15, 10:13] = 1
+    check.press()
+    dock, report = check.dock, check.dock.report
+    check.qtbot.wait(50)
+    assert dock.plot.count == 34
+    assert dock.table.rowCount() == 3
+    assert dock.table.item(1, 1).text() == "25"
+    index = int(np.argmax(report.voxels[:, 0]))
+    with check.qtbot.waitSignal(dock.plot.point_clicked) as caught:
+        check.qtbot.mouseClick(dock.plot, Qt.MouseButton.LeftButton, pos=dock.plot.place_of(index).toPoint())
+    voxel = report.voxels[caught.args[0]]
+    away = dock.plot.place_of(caught.args[0]) - dock.plot.place_of(index)
+    assert away.manhattanLength() < 2
+    assert check.mean.world_to_data(check.viewer.dims.point)[0] == pytest.approx(voxel[0])
+    centre = check.viewer.scene.camera.center[-2:]
+    assert centre == pytest.approx(check.mean.data_to_world(voxel)[1:])
+    check.qtbot.wait(400)  # the sliders moved, the ROI did not: what was clicked stays marked
+    assert (dock.report, dock.plot.picked) == (report, caught.args[0])
+    dock.table.cellClicked.emit(2, 0)
+    assert check.mean.world_to_data(check.viewer.dims.point)[0] == pytest.approx(9)
+    dock.table.cellClicked.emit(1, 0)
+    assert check.mean.world_to_data(check.viewer.dims.point)[0] == pytest.approx(2)
+
+
+def test_csv_is_copied_and_saved(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    check.press()
+    expected = check.dock.report.csv()
+    check.qtbot.mouseClick(check.dock.copy, Qt.MouseButton.LeftButton)
+    assert QApplication.clipboard().text() == expected
+    errors: list[str] = []
+    monkeypatch.setattr("napari_mrtrans.widgets.lesion.dock.show_error", errors.append)
+    (tmp_path / "file").touch()
+    for chosen in (tmp_path / "a.csv", "", tmp_path / "file" / "a.csv"):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: (str(chosen), ""))
+        check.qtbot.mouseClick(check.dock.save, Qt.MouseButton.LeftButton)
+    assert (tmp_path / "a.csv").read_text() == expected
+    assert len(errors) == 1
+    assert errors[0].endswith("Choose another folder.")

@@ -1,0 +1,300 @@
+"""The form: what it offers, what it guesses, what it refuses; and layers opened through the real reader."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.layers import Image
+from qtpy.QtCore import QEvent
+
+from napari_mrtrans.errors import CheckpointError
+from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.widgets.state import DockState
+from napari_mrtrans.widgets.transform.advanced import SAMPLER_NAMES
+
+from ..conftest import write_card
+
+
+def texts(combo):
+    return [combo.itemText(i) for i in range(combo.count())]
+
+
+def test_sampler_names_are_the_engines():
+    from napari_mrtrans.models.samplers import SAMPLERS
+
+    assert tuple(SAMPLERS) == SAMPLER_NAMES
+
+
+def test_importing_the_dock_does_not_import_torch():
+    code = "import sys, napari_mrtrans.widgets.transform.dock; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_an_image_the_dock_says_how_to_get_one(bench, engine):
+    assert bench.dock.state is DockState.NO_IMAGE
+    assert not bench.dock.button.isEnabled()
+    assert "Open Sample" in bench.dock.message.text()
+
+
+def test_image_combo_follows_the_layers(bench, engine, brain):
+    combo = bench.dock.form.image
+    first = bench.viewer.add_image(brain, name="a_T1w")
+    assert bench.dock.state is DockState.READY
+    second = bench.viewer.add_image(brain, name="b_T2w")
+    bench.viewer.add_labels(np.zeros(brain.shape, int), name="roi")
+    assert texts(combo) == ["a_T1w", "b_T2w"]
+    assert combo.layer is first
+    combo.choose(second)
+    second.name = "c_T2w"
+    assert texts(combo) == ["a_T1w", "c_T2w"]
+    assert combo.layer is second
+    bench.viewer.layers.move(1, 0)
+    assert texts(combo) == ["c_T2w", "a_T1w"]
+    assert combo.layer is second
+    bench.viewer.layers.remove(second)
+    assert combo.layer is first
+    bench.viewer.layers.clear()
+    assert bench.dock.state is DockState.NO_IMAGE
+
+
+def test_contrast_is_guessed_and_can_be_corrected(bench, engine, brain):
+    form = bench.dock.form
+    layer = bench.viewer.add_image(brain, name="sub-01_T2w")
+    assert form.source.currentText() == "T2"
+    form.source.setCurrentText("T1")
+    layer.name = "sub-01_T2w_renamed"
+    assert form.source.currentText() == "T1"
+
+
+def test_unknown_contrast_must_be_chosen(bench, engine, brain, errors):
+    bench.viewer.add_image(brain, name="brain")
+    assert bench.dock.message.text() == "Which contrast is 'brain'? Choose it above."
+    bench.press()
+    assert errors == ["Which contrast is 'brain'? Choose it above."]
+    bench.dock.form.source.setCurrentText("T1")
+    assert bench.dock.message.text() == ""
+    assert bench.dock.state is DockState.READY
+
+
+def test_targets_and_models_follow_the_installed_checkpoints(bench, engine, brain):
+    form = bench.dock.form
+    bench.viewer.add_image(brain, name="a_T1w")
+    assert texts(form.target) == ["T2", "FLAIR"]
+    assert texts(form.model) == ["flow · T1→T2", "direct · T1→T2"]
+    form.target.setCurrentText("FLAIR")
+    assert texts(form.model) == ["flow · T1→FLAIR"]
+    form.source.setCurrentText("T2")
+    assert texts(form.target) == ["T1"]
+    assert texts(form.model) == ["flow · T2→T1"]
+    assert "many-flow" in form.model.toolTip()
+    assert "Phantoms (CC0)" in form.model.toolTip()
+
+
+def test_two_checkpoints_of_a_family_are_told_apart(bench, engine, checkpoints, brain):
+    write_card(checkpoints, "my-flow", "flow", ["T1->T2"])
+    bench.viewer.add_image(brain, name="a_T1w")
+    bench.dock.form.reload()
+    assert texts(bench.dock.form.model)[:2] == ["flow · T1→T2 (many-flow)", "flow · T1→T2 (my-flow)"]
+
+
+def test_a_contrast_without_checkpoint_is_told(bench, engine, brain, errors):
+    bench.viewer.add_image(brain, name="a_PD")
+    line = "No checkpoint for PD. Installed: many-flow, one-direct. Train one with napari-mrtrans-train."
+    assert bench.dock.message.text() == line
+    bench.press()
+    assert errors == [line]
+    with pytest.raises(CheckpointError) as caught:
+        bench.dock.form.choose(Contrast.FLAIR, Contrast.PD)
+    assert str(caught.value) == (
+        "No checkpoint for FLAIR → PD. Installed: many-flow, one-direct. Train one with napari-mrtrans-train."
+    )
+
+
+def test_deterministic_model_switches_sampling_off(bench, engine, brain):
+    form = bench.dock.form
+    bench.viewer.add_image(brain, name="a_T1w")
+    fields = (form.samples, form.advanced._sampler, form.advanced._steps, form.advanced._keep)
+    assert all(field.isEnabled() for field in fields)
+    form.model.setCurrentText("direct · T1→T2")
+    assert not any(field.isEnabled() for field in fields)
+    form.model.setCurrentText("flow · T1→T2")
+    assert all(field.isEnabled() for field in fields)
+
+
+@pytest.mark.parametrize(
+    "shape, keywords, kind",
+    [((20, 16), {}, "2-D"), ((2, 5, 20, 16), {}, "4-D"), ((5, 20, 16, 3), {"rgb": True}, "RGB")],
+)
+def test_other_than_3d_images_are_refused(bench, engine, errors, shape, keywords, kind):
+    bench.viewer.add_image(np.ones(shape, np.float32), name="x_T1w", **keywords)
+    line = f"'x_T1w' is {kind}; expected one 3-D volume."
+    assert bench.dock.message.text() == line
+    bench.press()
+    assert errors == [line]
+    assert bench.dock.state is DockState.FAILED
+    assert engine.requests == []
+
+
+def test_settings_reach_the_engine(bench, engine, brain):
+    form = bench.dock.form
+    bench.viewer.add_image(brain, name="a_T1w")
+    bench.viewer.dims.set_point(0, 3)
+    bench.run()
+    default = engine.requests[0]
+    assert (default.n, default.seed, default.steps, default.sampler) == (20, 0, None, None)
+    assert (default.device, default.batch, default.slices, default.start_slice) == ("auto", "auto", None, 3)
+    form.samples.setValue(5)
+    form.seed.setValue(7)
+    form.advanced._steps.setValue(12)
+    form.advanced._sampler.setCurrentText("heun")
+    form.advanced._device.setCurrentText("cuda:1")
+    form.advanced._batch.setValue(4)
+    bench.run()
+    chosen = engine.requests[1]
+    assert (chosen.n, chosen.seed, chosen.steps, chosen.sampler) == (5, 7, 12, "heun")
+    assert (chosen.device, chosen.batch) == ("cuda:1", 4)
+
+
+def test_a_half_typed_device_is_auto(bench, engine):
+    bench.dock.form.advanced._device.setCurrentText("cu")
+    assert bench.dock.form.advanced.device == "auto"
+
+
+def test_defaults_of_the_card_are_named(bench, engine, brain):
+    bench.viewer.add_image(brain, name="a_T1w")
+    assert bench.dock.form.advanced._steps.text() == "default (7)"
+    assert bench.dock.form.advanced._sampler.currentText() == "default (dpm++2m)"
+
+
+def test_results_lie_on_their_source_and_carry_its_metadata(bench, engine, brain):
+    layer = bench.viewer.add_image(
+        brain,
+        name="a_T1w",
+        scale=(-3, -1, -2),
+        translate=(10, 20, 30),
+        rotate=(10, 20, 30),
+        shear=(0.1, 0.2, 0.3),
+        affine=np.diag([2.0, 1, 1, 1]),
+        units=("mm", "mm", "mm"),
+        axis_labels=("S", "A", "R"),
+        metadata={"patient": "phantom"},
+    )
+    bench.dock.form.samples.setValue(2)
+    bench.dock.form.advanced._keep.setCurrentText("One 4-D layer")
+    bench.run()
+    checkpoint = bench.dock.form.checkpoint
+    for kind in ("mean", "std", "samples"):
+        result = bench.layer(f"a_T1w_T2_{kind}")
+        for corner in ((0, 0, 0), (11, 0, 5), (3, 19, 15)):
+            inside = (0, *corner) if kind == "samples" else corner
+            np.testing.assert_allclose(result.data_to_world(inside)[-3:], layer.data_to_world(corner))
+        assert result.units[-3:] == layer.units
+        assert result.axis_labels[-3:] == layer.axis_labels
+        assert result.metadata["patient"] == "phantom"
+        assert result.metadata["mrtrans"] == {
+            "kind": kind,
+            "run": bench.layer("a_T1w_T2_mean").metadata["mrtrans"]["run"],
+            "input": "a_T1w",
+            "checkpoint": "many-flow",
+            "sha256": checkpoint.sha256,
+            "model": "flow",
+            "source": "T1",
+            "target": "T2",
+            "seed": 0,
+            "n": 2,
+            "sampler": "dpm++2m",
+            "steps": 7,
+            "std": "population",
+            "units": checkpoint.card.units,
+        }
+    assert "mrtrans" not in layer.metadata
+    assert bench.layer("a_T1w_T2_std").colormap.name == "magma"
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR"])
+def test_nifti_file_through_the_real_reader(bench, engine, brain, tmp_path, codes):
+    ras = brain.transpose(2, 1, 0)
+    ornt = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    affine = np.eye(4) @ nib.orientations.inv_ornt_aff(ornt, ras.shape)
+    image = nib.Nifti1Image(nib.orientations.apply_orientation(ras, ornt), affine)
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    image.to_filename(path)
+    (layer,) = bench.viewer.open(path, plugin="napari-nifti")
+    bench.dock.form.samples.setValue(2)
+    bench.run()
+    mean = bench.layer("sub-01_T1w_T2_mean")
+    np.testing.assert_allclose(mean.data, np.asarray(layer.data) / 200, rtol=1e-6)
+    volume = engine.requests[0].source.volume()
+    # Whatever the file's order, the engine sees the slices that the file's affine calls axial.
+    assert volume.n_slices == len(brain)
+
+
+def test_saving_a_result_keeps_the_files_grid(bench, engine, brain, tmp_path):
+    affine = nib.affines.from_matvec(np.diag([-1.0, 1.2, 2.0]), (3, 4, 5))
+    source = nib.Nifti1Image(brain.transpose(2, 1, 0), affine)
+    source.to_filename(tmp_path / "sub-01_T1w.nii.gz")
+    bench.viewer.open(tmp_path / "sub-01_T1w.nii.gz", plugin="napari-nifti")
+    bench.run()
+    saved = tmp_path / "out.nii.gz"
+    bench.layer("sub-01_T1w_T2_mean").save(str(saved), plugin="napari-nifti")
+    found = nib.as_closest_canonical(nib.load(saved))
+    expected = nib.as_closest_canonical(source)
+    np.testing.assert_allclose(found.affine, expected.affine, atol=1e-5)
+    np.testing.assert_allclose(found.get_fdata(), expected.get_fdata() / 200, rtol=1e-5)
+
+
+def test_the_slider_is_followed_in_any_order_of_dims(bench, engine, brain):
+    layer = bench.viewer.add_image(brain, name="a_T1w", scale=(-3, -1, -2), translate=(50, 0, 0))
+    bench.run()
+    plot = bench.dock.card.plot
+    bench.viewer.dims.set_point(0, layer.data_to_world((4, 0, 0))[0])
+    assert plot.current == 4
+    bench.viewer.dims.order = (1, 0, 2)
+    bench.viewer.dims.set_point(0, layer.data_to_world((9, 0, 0))[0])
+    assert plot.current == 9
+    bench.run()
+    assert engine.requests[1].start_slice == 9
+    bench.viewer.dims.order = (0, 1, 2)
+
+
+def test_plain_array_has_its_own_reading_told(bench, engine, brain):
+    bench.viewer.add_image(brain, name="a_T1w")
+    assert "first axis taken as axial" in bench.dock.form.image.toolTip()
+
+
+def test_sample_opens_from_the_manifest_and_is_ready(bench, engine):
+    (layer,) = bench.viewer.open_sample("napari-mrtrans", "icbm152")
+    assert isinstance(layer, Image)
+    assert bench.dock.state is DockState.READY
+    assert bench.dock.form.source.currentText() == "T1"
+    assert "NIfTI affine" in bench.dock.form.image.toolTip()
+
+
+NOTES = ["Trained on adults.", "PD: from simulated scans only.", "T1->FLAIR: weak.", "T2→T1: good."]
+
+
+@pytest.mark.parametrize(
+    "pair, shown",
+    [("T1->T2", []), ("T1->PD", ["PD: from simulated scans only."]), ("T1->FLAIR", ["T1->FLAIR: weak."])],
+)
+def test_notes_on_a_contrast_stand_under_the_model(bench, checkpoints, brain, pair, shown):
+    write_card(checkpoints, "noted", "flow", ["T1->T2", "T1->PD", "T1->FLAIR"], notes=NOTES)
+    bench.viewer.add_image(brain, name="sub-01_T1w")
+    pair = Pair.parse(pair)
+    bench.dock.form.choose(*pair, "noted")
+    assert bench.dock.form.note.text().splitlines() == shown
+    assert bench.dock.form.note.isVisible() == bool(shown)
+
+
+def test_layers_that_go_after_the_form_are_no_error(bench, engine, brain, qapp):
+    """As when a window closes: Qt deletes the combo boxes one by one, napari its layers."""
+    bench.viewer.add_image(brain, name="sub-01_T1w")
+    bench.dock.form.target.deleteLater()
+    qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    bench.viewer.layers.clear()  # pytest-qt fails the test for what a slot raises

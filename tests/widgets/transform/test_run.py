@@ -1,0 +1,421 @@
+"""Pressing Transform, watching, cancelling, closing: in a real viewer, with the engine's pace under control."""
+
+from __future__ import annotations
+
+import gc
+import re
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QPoint, Qt, QThreadPool
+
+from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
+from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.ood.image_quality import NAMES
+from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.widgets.demo import open_demo
+from napari_mrtrans.widgets.layers import KeepSamples
+from napari_mrtrans.widgets.state import DockState
+from napari_mrtrans.widgets.transform.dock import TransformWidget
+
+from ..conftest import Heartbeat
+
+
+@pytest.fixture
+def loaded(bench, engine, brain):
+    """The dock with one T1 in the viewer, slice 6 on screen."""
+    bench.source = bench.viewer.add_image(brain, name="sub-01_T1w")
+    bench.viewer.dims.set_point(0, 6)
+    return bench
+
+
+def test_first_slice_is_there_while_the_rest_still_runs(loaded, engine, brain):
+    engine.pace = 0.1
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_mean" in loaded.viewer.layers)
+    mean = loaded.layer("sub-01_T1w_T2_mean")
+    assert loaded.dock.state is DockState.RUNNING
+    np.testing.assert_allclose(mean.data[6], brain[6] / 200)
+    assert not mean.data[1].any()
+    loaded.wait_for(DockState.DONE)
+    np.testing.assert_allclose(mean.data, brain / 200)
+    np.testing.assert_allclose(loaded.layer("sub-01_T1w_T2_std").data[7], np.where(brain[7] > 0, 0.007, 0), atol=1e-7)
+
+
+def test_slice_reaches_the_canvas(loaded, engine, brain):
+    engine.pace = 0.3
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_mean" in loaded.viewer.layers)
+    mean = loaded.layer("sub-01_T1w_T2_mean")
+    loaded.qtbot.waitUntil(lambda: mean._data_view.max() > 0)
+    np.testing.assert_allclose(mean._data_view, brain[6] / 200)
+
+
+def test_window_stays_responsive(loaded, engine):
+    engine.pace = 0.6
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_std" in loaded.viewer.layers)
+    # Adding a layer and a full garbage collection hold up any napari; what counts is the time slices stream in,
+    # and a median over several redraws tells a slow dock from a busy machine.
+    loaded.qtbot.wait(100)
+    gc.collect()
+    gc.disable()
+    try:
+        gaps = []
+        for _ in range(5):
+            heartbeat = Heartbeat()
+            loaded.qtbot.wait(600)  # one slice or more
+            gaps.append(heartbeat.stop())
+    finally:
+        gc.enable()
+    assert loaded.dock.state is DockState.RUNNING
+    assert sorted(gaps)[2] < 0.1, gaps
+
+
+def test_one_button_tells_the_state(loaded, engine):
+    engine.pace = 0.1
+    states = []
+    loaded.dock.state_changed.connect(states.append)
+    assert loaded.dock.button.text() == "Transform"
+    loaded.press()
+    assert loaded.dock.button.text() == "Cancel"
+    loaded.wait_for(DockState.RUNNING)
+    loaded.press()
+    assert loaded.dock.button.text() == "Cancelling…"
+    assert not loaded.dock.button.isEnabled()
+    loaded.wait_for(DockState.CANCELLED)
+    assert loaded.dock.button.text() == "Transform"
+    assert states == [DockState.LOADING, DockState.RUNNING, DockState.CANCELLING, DockState.CANCELLED]
+
+
+def test_cancel_ends_within_a_second_and_keeps_finished_slices(loaded, engine, brain):
+    engine.pace = 0.2
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_std" in loaded.viewer.layers)
+    loaded.press()
+    loaded.wait_for(DockState.CANCELLED, timeout=1000)
+    loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)
+    mean = loaded.layer("sub-01_T1w_T2_mean")
+    np.testing.assert_allclose(mean.data[6], brain[6] / 200)
+    assert not mean.data[1].any()
+    assert "kept" in loaded.dock.message.text()
+    assert engine.closed == 1
+
+
+def test_cancel_while_loading_does_not_wait(loaded, engine, monkeypatch):
+    release = threading.Event()
+    original = engine.stream
+
+    def slow_import(request, monitor):
+        release.wait(5)
+        yield from original(request, monitor)
+
+    monkeypatch.setattr("napari_mrtrans.widgets.transform.worker.stream", slow_import)
+    engine.pace = 0.1
+    loaded.press()
+    loaded.press()
+    assert loaded.dock.state is DockState.CANCELLED
+    release.set()
+    loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
+    loaded.qtbot.wait(50)
+    assert loaded.dock.state is DockState.CANCELLED
+    assert list(loaded.viewer.layers) == [loaded.source]
+
+
+PROGRESS = r"slice [2-9]/10 · 0:\d\d left"
+
+
+def test_progress_counts_and_estimates(loaded, engine):
+    engine.pace = 0.2
+    loaded.press()
+    # Whichever slice the redraw meets: a busy machine may skip some.
+    loaded.qtbot.waitUntil(lambda: re.fullmatch(PROGRESS, loaded.dock.progress.text) is not None)
+    loaded.wait_for(DockState.DONE)
+    assert loaded.dock.progress.text == ""
+
+
+def test_running_again_makes_new_layers(loaded):
+    loaded.run()
+    loaded.run()
+    names = [layer.name for layer in loaded.viewer.layers]
+    assert "sub-01_T1w_T2_mean" in names
+    assert "sub-01_T1w_T2_mean [1]" in names
+
+
+def test_this_slice_only(loaded, engine, brain):
+    loaded.dock.form.range.setCurrentText("This slice")
+    loaded.viewer.dims.set_point(0, 4)
+    loaded.run()
+    assert engine.requests[0].slices == (4, 5)
+    mean = loaded.layer("sub-01_T1w_T2_mean").data
+    np.testing.assert_allclose(mean[4], brain[4] / 200)
+    assert np.count_nonzero(mean) == np.count_nonzero(brain[4])
+
+
+def test_samples_as_one_4d_layer(loaded, brain):
+    loaded.dock.form.samples.setValue(3)
+    loaded.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
+    loaded.run()
+    samples = loaded.layer("sub-01_T1w_T2_samples")
+    assert samples.data.shape == (3, *brain.shape)
+    assert not samples.visible
+    inside = brain > 0
+    np.testing.assert_allclose(samples.data[2][inside], brain[inside] / 200 + 0.02, rtol=1e-5)
+    np.testing.assert_allclose(samples.data_to_world((0, 1, 2, 3))[1:], loaded.source.data_to_world((1, 2, 3)))
+    # The 4-D layer gives the viewer one more slider; the slice on screen is still found.
+    loaded.viewer.dims.set_point(1, 5)
+    loaded.run()
+    assert loaded.dock.card.plot.current == 5
+
+
+def test_samples_as_separate_layers(loaded, brain):
+    loaded.dock.form.samples.setValue(2)
+    loaded.dock.form.advanced._keep.setCurrentText(KeepSamples.SEPARATE.value)
+    loaded.run()
+    second = loaded.layer("sub-01_T1w_T2_sample_02")
+    assert not second.visible
+    inside = brain > 0
+    np.testing.assert_allclose(second.data[inside], brain[inside] / 200 + 0.01, rtol=1e-5)
+
+
+def test_too_many_samples_to_keep_is_refused(loaded, errors, engine):
+    loaded.dock.form.samples.setValue(65)
+    loaded.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
+    loaded.press()
+    assert errors == ["At most 64 samples can be kept. Lower Samples, or set Keep samples to No."]
+    assert engine.requests == []
+
+
+def test_deterministic_model_makes_the_mean_alone(loaded, engine):
+    loaded.dock.form.model.setCurrentText("direct · T1→T2")
+    loaded.run()
+    assert engine.requests[0].n == 1
+    assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w", "sub-01_T1w_T2_mean"]
+    assert not loaded.dock.card.isVisible()
+
+
+def test_one_sample_has_no_spread_to_tell(loaded):
+    loaded.dock.form.samples.setValue(1)
+    loaded.run()
+    assert not loaded.dock.card.isVisible()
+
+
+def test_sigma_card_weighs_slices_by_their_voxels(loaded, brain):
+    loaded.run()
+    card = loaded.dock.card
+    voxels = np.count_nonzero(brain, axis=(1, 2))
+    expected = np.average(np.arange(len(brain)) / 1000, weights=voxels)
+    assert card.overall == pytest.approx(expected)
+    assert f"σ̂ = {expected:.4f}" in card.text
+    assert "20 samples" in card.text
+    finished = np.isfinite(card.plot.values)
+    np.testing.assert_array_equal(finished, voxels > 0)
+
+
+def calibrate(loaded, spread=None):
+    """Give the chosen checkpoint a calibration: σ̂ of training scans is 0.010 to 0.030, P(OOD) rises with novelty."""
+    checkpoint = loaded.dock.form.checkpoint
+    scans = {f"sub-{i}": np.random.default_rng(i).normal(size=(40, len(NAMES))) for i in range(5)}
+    ood = OodCalibration(
+        score="novelty",
+        n=20,
+        ranges={"T1->T2": Range(low=0.01, middle=0.02, high=0.03)},
+        novelty={Contrast.T1: Novelty.fit(scans)},
+        probability=Isotonic(scores=[0.0, 1.0], probabilities=[0.2, 0.9]),
+    )
+    checkpoint.__dict__["calibration"] = Calibration(card="", ood=ood, spread=spread or {})
+
+
+def test_the_card_says_p_ood_and_places_sigma_hat_in_the_usual_range(loaded, engine):
+    calibrate(loaded)
+    engine.novelty = 1.0
+    loaded.run()
+    card = loaded.dock.card
+    assert "P(OOD) = 0.90: out of distribution" in card.text
+    assert card.bar.isVisible()
+    assert card.bar.position(0.01) > card.bar.position(card.overall) or card.overall > 0.01
+    assert "90 % of the training scans lie between 0.0100 and 0.0300" in card.bar.toolTip()
+
+
+def test_without_calibration_the_card_shows_sigma_hat_alone(loaded):
+    loaded.run()
+    assert "P(OOD)" not in loaded.dock.card.text
+    assert not loaded.dock.card.bar.isVisible()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_std_layer_is_calibrated_unless_switched_off(loaded, engine, wanted):
+    calibrate(loaded, {"T1->T2": SpreadCorrection(floor=0.1, factor=0.0)})
+    loaded.dock.form.advanced._calibrated.setChecked(wanted)
+    engine.correction = 0.1
+    loaded.run()
+    std = next(layer for layer in loaded.viewer.layers if layer.name.endswith("_std"))
+    assert np.isclose(std.data.max(), 0.1) == wanted
+    assert std.metadata["mrtrans"]["std"] == ("calibrated" if wanted else "population")
+
+
+def test_deleted_layers_do_not_stop_a_run(loaded, engine):
+    engine.pace = 0.1
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_mean" in loaded.viewer.layers)
+    loaded.viewer.layers.remove(loaded.source)
+    loaded.viewer.layers.remove("sub-01_T1w_T2_mean")
+    loaded.viewer.dims.set_point(0, 4)
+    loaded.wait_for(DockState.DONE)
+    assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w_T2_std"]
+
+
+OUT_OF_MEMORY = "The GPU ran out of memory at slice 41. Finished slices were kept. Lower Batch (now 8), or choose CPU."
+
+
+def test_engine_out_of_memory_line_is_shown_verbatim(loaded, engine, errors):
+    engine.error, engine.error_after = OutOfMemory(OUT_OF_MEMORY), 2
+    loaded.run()
+    assert loaded.dock.state is DockState.FAILED
+    assert loaded.dock.message.text() == OUT_OF_MEMORY
+    assert errors == [OUT_OF_MEMORY]
+    assert loaded.layer("sub-01_T1w_T2_mean").data[6].any()
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named and derived as torch's own."""
+
+
+@pytest.mark.parametrize(
+    "batch, said", [(0, "Lower Batch, or choose CPU."), (8, "Lower Batch (now 8), or choose CPU.")]
+)
+def test_torch_out_of_memory_shows_the_remedy(loaded, engine, errors, batch, said):
+    engine.error, engine.error_after = OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), 1
+    loaded.dock.form.advanced._batch.setValue(batch)
+    loaded.run()
+    assert errors == [f"The GPU ran out of memory after slice 6. Finished slices were kept. {said}"]
+    assert loaded.dock.message.text() == errors[0]
+    assert loaded.dock.state is DockState.FAILED
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (RuntimeError("no kernel image"), "The transformation stopped: RuntimeError: no kernel image"),
+        (NotImplementedError("aten::foo\nmore"), "The transformation stopped: NotImplementedError: aten::foo"),
+        (ZeroDivisionError(), "The transformation stopped: ZeroDivisionError: no message"),
+    ],
+)
+def test_errors_that_a_generator_worker_would_swallow_are_told(loaded, engine, errors, error, said):
+    engine.error, engine.error_after = error, 0
+    loaded.run()
+    assert errors == [said]
+    assert loaded.dock.state is DockState.FAILED
+
+
+def test_an_error_is_notified_once_and_frees_its_frames(loaded, engine):
+    class Big:
+        pass
+
+    tensors = []
+
+    def failing(request, monitor):
+        big = Big()
+        tensors.append(weakref.ref(big))
+        raise OutOfMemoryError("CUDA out of memory")
+        yield big
+
+    notification_manager.records.clear()
+    engine.stream = failing
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_mrtrans.widgets.transform.worker.stream", failing)
+        loaded.run()
+    lines = [record.message for record in notification_manager.records if "out of memory" in record.message]
+    assert len(lines) == 1
+    gc.collect()
+    assert tensors[0]() is None
+
+
+def test_notice_of_the_engine_is_shown_and_stays(loaded, engine):
+    engine.notices = ["CUDA not available; using CPU."]
+    engine.pace = 0.1
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: loaded.dock.message.text() == "CUDA not available; using CPU.")
+    loaded.wait_for(DockState.DONE)
+    assert loaded.dock.message.text() == "Done: 10 slices.\nCUDA not available; using CPU."
+
+
+def test_volume_problem_is_told(loaded, errors):
+    constant = loaded.viewer.add_image(np.ones((5, 6, 7), np.float32), name="flat_T1w")
+    loaded.dock.form.image.choose(constant)
+    loaded.run()
+    assert errors == ["'flat_T1w' is constant; there is nothing to transform."]
+
+
+def test_closing_the_viewer_mid_run_leaves_no_thread(make_napari_viewer, qtbot, engine, brain):
+    engine.pace = 0.5
+    viewer = make_napari_viewer()
+    dock = TransformWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="dock")
+    viewer.add_image(brain, name="a_T1w")
+    dock.start()
+    qtbot.waitUntil(lambda: dock.state is DockState.RUNNING)
+    assert QThreadPool.globalInstance().activeThreadCount() == 1
+    viewer.close()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)
+    assert engine.closed == 1
+
+
+def test_closing_the_dock_for_good_cancels_hiding_does_not(loaded, engine):
+    engine.pace = 0.5
+    loaded.press()
+    loaded.wait_for(DockState.RUNNING)
+    parent = loaded.dock.parent()
+    parent.hide()
+    loaded.qtbot.wait(100)
+    assert loaded.dock.state is DockState.RUNNING
+    parent.show()
+    loaded.viewer.window.remove_dock_widget(loaded.dock)
+    loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)
+    again = TransformWidget(loaded.viewer)
+    loaded.viewer.window.add_dock_widget(again, name="again")
+    assert again.state is DockState.READY
+
+
+def test_side_by_side_shows_the_std_too(loaded):
+    loaded.dock.compare.setChecked(True)
+    loaded.run()
+    assert loaded.viewer.canvas.grid.enabled
+    assert loaded.layer("sub-01_T1w_T2_std").visible
+    loaded.dock.compare.setChecked(False)
+    assert not loaded.viewer.canvas.grid.enabled
+    assert not loaded.layer("sub-01_T1w_T2_std").visible
+
+
+def test_std_contrast_follows_the_spread(loaded):
+    loaded.run()
+    assert loaded.layer("sub-01_T1w_T2_mean").contrast_limits == [0.0, 1.0]
+    low, high = loaded.layer("sub-01_T1w_T2_std").contrast_limits
+    assert low == 0
+    assert high == pytest.approx(0.01, abs=0.001)
+
+
+def test_a_click_on_the_curve_goes_to_the_slice(loaded):
+    loaded.run()
+    plot = loaded.dock.card.plot
+    loaded.qtbot.waitUntil(plot.isVisible)
+    where = QPoint(round(plot.x_of(4)), plot.height() // 2)
+    loaded.qtbot.mouseClick(plot, Qt.MouseButton.LeftButton, pos=where)
+    assert loaded.viewer.dims.point[0] == 4
+    assert plot.current == 4
+
+
+def test_demo_opens_the_sample_and_runs_t1_to_t2(make_napari_viewer, qtbot, engine):
+    engine.pace = 0.05
+    viewer = make_napari_viewer()
+    dock = open_demo(viewer)
+    qtbot.waitUntil(lambda: "icbm152_T1w_T2_mean" in viewer.layers)
+    (request,) = engine.requests
+    assert (request.source.contrast, request.target) == (Contrast.T1, Contrast.T2)
+    assert request.checkpoint.card.model == "flow"
+    dock.cancel()
+    qtbot.waitUntil(lambda: dock.state is DockState.CANCELLED)

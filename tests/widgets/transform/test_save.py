@@ -1,0 +1,176 @@
+"""Save results: the files of the command line, whole or of what a cancelled run has finished."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+from helpers import head, tiny_checkpoint
+from napari_mrtrans import Volume, transform
+from napari_mrtrans.widgets.layers import KeepSamples
+from napari_mrtrans.widgets.state import DockState
+
+from ..test_source import AFFINES
+
+NAMES = {"sub-01_T1w_T2_mean.nii.gz", "sub-01_T1w_T2_std.nii.gz", "sub-01_T1w_T2.json"}
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    """The folder that is chosen in the dialog."""
+    folder = tmp_path / "out"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+    return folder
+
+
+@pytest.fixture
+def loaded(bench, engine, brain):
+    """The dock with one T1 in the viewer, slice 6 on screen."""
+    bench.viewer.add_image(brain, name="sub-01_T1w")
+    bench.viewer.dims.set_point(0, 6)
+    return bench
+
+
+def save(bench):
+    """Click the button and wait until it is done."""
+    bench.qtbot.mouseClick(bench.dock.save, Qt.MouseButton.LeftButton)
+    bench.qtbot.waitUntil(lambda: bench.dock.save.text() == "Save results…", timeout=60_000)
+
+
+@pytest.mark.parametrize("name", ["LPS", "oblique"])
+def test_the_same_files_as_the_command_line(bench, checkpoints, out, tmp_path, name):
+    for path in checkpoints.parent.glob("shipped/*.safetensors"):
+        path.unlink()
+    checkpoint = tiny_checkpoint(checkpoints / "tiny-flow.safetensors")
+    source = tmp_path / "sub-01_T1w.nii.gz"
+    order = [int(axis) for axis in np.argsort(nib.io_orientation(AFFINES[name])[:, 0])]
+    nib.Nifti1Image(head((24, 26, 8)).transpose(np.argsort(order)), AFFINES[name]).to_filename(source)
+    bench.viewer.open(str(source), plugin="napari-nifti")
+    bench.dock.form.samples.setValue(3)
+    bench.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
+    bench.run(timeout=60_000)
+    save(bench)
+    there = transform(Volume.load(source), checkpoint, target="T2", n=3, keep_samples=True).save(tmp_path / "cli")
+    for path in there.values():
+        if path.suffix == ".json":
+            continue
+        mine, theirs = nib.load(out / path.name), nib.load(path)
+        np.testing.assert_array_equal(mine.affine, theirs.affine)
+        assert mine.header == theirs.header
+        np.testing.assert_allclose(mine.get_fdata(), theirs.get_fdata(), atol=1e-4)
+    mine, theirs = (json.loads((folder / "sub-01_T1w_T2.json").read_text()) for folder in (out, tmp_path / "cli"))
+    assert mine.keys() == theirs.keys()
+    for key in mine.keys() - {"seconds", "sigma_hat", "sigma_hat_per_slice"}:
+        assert mine[key] == theirs[key], key
+    np.testing.assert_allclose(
+        np.array(mine["sigma_hat_per_slice"], float), np.array(theirs["sigma_hat_per_slice"], float), atol=1e-4
+    )
+    assert {path.name for path in out.iterdir()} == {path.name for path in there.values()}
+
+
+def test_nothing_to_save_before_a_run_and_during_one(loaded, engine):
+    assert not loaded.dock.save.isVisible()
+    engine.pace = 0.2
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_mean" in loaded.viewer.layers)
+    assert not loaded.dock.save.isVisible()
+    loaded.wait_for(DockState.DONE)
+    assert loaded.dock.save.isEnabled()
+
+
+def test_a_cancelled_run_saves_what_is_finished_and_says_which(loaded, engine, out):
+    engine.pace = 0.5
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: loaded.dock._run is not None and len(loaded.dock._run.gathered.finished) >= 3)
+    loaded.press()
+    loaded.wait_for(DockState.CANCELLED)
+    save(loaded)
+    report = json.loads((out / "sub-01_T1w_T2.json").read_text())
+    assert report["complete"] is False
+    assert 3 <= len(report["slices"]) < 10 and 6 in report["slices"]
+    mean = nib.load(out / "sub-01_T1w_T2_mean.nii.gz").get_fdata()
+    assert [k for k in range(12) if mean[k].any()] == report["slices"]
+    assert loaded.dock.message.text().startswith("Saved 3 files to")
+
+
+def test_separate_samples_become_one_file(loaded, engine, out, brain):
+    loaded.dock.form.samples.setValue(3)
+    loaded.dock.form.advanced._keep.setCurrentText(KeepSamples.SEPARATE.value)
+    loaded.run()
+    save(loaded)
+    samples = nib.load(out / "sub-01_T1w_T2_samples.nii.gz").get_fdata()
+    np.testing.assert_allclose(samples[..., 2], np.where(brain > 0, brain / 200 + 0.02, 0), atol=1e-6)
+
+
+def test_calibrated_and_plain_std_are_both_saved(loaded, engine, out):
+    engine.correction = 0.25
+    loaded.run()
+    save(loaded)
+    assert {path.name for path in out.iterdir()} == NAMES | {"sub-01_T1w_T2_std-calibrated.nii.gz"}
+    assert nib.load(out / "sub-01_T1w_T2_std.nii.gz").get_fdata().max() == pytest.approx(0.01)
+    assert nib.load(out / "sub-01_T1w_T2_std-calibrated.nii.gz").get_fdata().max() == 0.25
+
+
+def test_deleted_layers_can_still_be_saved(loaded, engine, out, brain):
+    loaded.run()
+    loaded.viewer.layers.clear()
+    loaded.qtbot.wait(10)
+    save(loaded)
+    np.testing.assert_allclose(nib.load(out / "sub-01_T1w_T2_mean.nii.gz").get_fdata(), brain / 200, rtol=1e-6)
+
+
+def test_an_earlier_result_is_not_replaced_without_asking(loaded, out, monkeypatch):
+    loaded.run()
+    save(loaded)
+    before = (out / "sub-01_T1w_T2.json").read_text()
+    asked = []
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: asked.append(args[2]) or answers[len(asked) - 1])
+    loaded.dock.form.seed.setValue(5)
+    loaded.run()
+    save(loaded)
+    assert (out / "sub-01_T1w_T2.json").read_text() == before
+    assert "sub-01_T1w_T2_mean.nii.gz" in asked[0]
+    save(loaded)
+    assert json.loads((out / "sub-01_T1w_T2.json").read_text())["seed"] == 5
+
+
+def test_dialog_closed_without_a_choice(loaded, monkeypatch, tmp_path):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    loaded.run()
+    before = loaded.dock.message.text()
+    save(loaded)
+    assert loaded.dock.message.text() == before
+
+
+def test_what_is_no_folder_is_told(loaded, out, errors):
+    out.write_text("a file")
+    loaded.run()
+    save(loaded)
+    assert len(errors) == 1 and errors[0].endswith("is no folder). Choose another folder.")
+    assert loaded.dock.message.text() == errors[0]
+
+
+def test_full_disk_is_told_and_leaves_nothing(loaded, out, errors, monkeypatch):
+    def full(self, *_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    loaded.run()
+    monkeypatch.setattr(nib.Nifti1Image, "to_filename", full)
+    save(loaded)
+    assert errors == [f"Cannot write to '{out}' (No space left on device). Choose another folder."]
+    assert not list(out.iterdir())
+    assert loaded.dock.save.isEnabled()
+
+
+def test_any_other_error_is_one_line(loaded, out, errors, monkeypatch):
+    loaded.run()
+    monkeypatch.setattr(loaded.dock._run, "ensemble", lambda: 1 / 0)
+    save(loaded)
+    assert errors == ["Nothing was saved: ZeroDivisionError: division by zero"]
