@@ -12,7 +12,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from test_volume import REFUSED
 
 from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans import paths
@@ -20,6 +19,7 @@ from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.cli import main as cli
 from napari_mrtrans.scan.contrasts import Contrast, Pair
+from scan.test_volume import REFUSED
 
 Run = Callable[..., tuple[int, str, str]]
 SHAPE = (20, 24, 8)

@@ -20,10 +20,11 @@ from helpers import bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cli import main as cli
 from napari_mrtrans.cohort.page import page
-from napari_mrtrans.cohort.plan import Order, Settings, find_scans
+from napari_mrtrans.cohort.plan import Order, find_scans
 from napari_mrtrans.cohort.summary import Ledger, Row
 from napari_mrtrans.cohort.work import work
 from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.transformation.request import Request
 
 SHAPE = (20, 24, 8)
 Run = Callable[..., tuple[int, str, str]]
@@ -39,8 +40,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bids_folder(tmp_path_factory.mktemp("data") / "bids", 3, SHAPE)
 
 
-def order(out: Path, checkpoint: Checkpoint, **settings: object) -> Order:
-    return Order.make(out, checkpoint, Contrast.T1, Contrast.T2, Settings(**{"n": 2, "steps": 1, **settings}))
+def order(out: Path, checkpoint: Checkpoint, keep_samples: bool = False, **settings: object) -> Order:
+    return Order.make(
+        out,
+        checkpoint,
+        Request(Contrast.T2, Contrast.T1, **{"n": 2, "steps": 1, **settings}),
+        keep_samples=keep_samples,
+    )
 
 
 def scans(data: Path) -> list:

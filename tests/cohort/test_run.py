@@ -137,9 +137,10 @@ def test_a_scan_that_kills_its_workers_fails_alone(
     data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from napari_mrtrans.cohort import cluster
-    from napari_mrtrans.cohort.plan import Order, Scan, Settings, find_scans
+    from napari_mrtrans.cohort.plan import Order, Scan, find_scans
     from napari_mrtrans.cohort.work import Outcome
     from napari_mrtrans.scan.contrasts import Contrast
+    from napari_mrtrans.transformation.request import Request
 
     def deadly(scan: Scan, order: Order, key: str) -> Outcome:  # nested, so that it is sent by value
         import os
@@ -150,7 +151,7 @@ def test_a_scan_that_kills_its_workers_fails_alone(
 
     monkeypatch.setattr(cluster, "_on_worker", deadly)
     scans = find_scans(data, Contrast.T1, print)
-    order = Order.make(tmp_path, mt.load_checkpoint(checkpoint), Contrast.T1, Contrast.T2, Settings())
+    order = Order.make(tmp_path, mt.load_checkpoint(checkpoint), Request(Contrast.T2, Contrast.T1))
     with cluster.connect(None, 2, len(scans)) as client:
         outcomes = [outcome for outcome in cluster.compute(client, scans, order, {}) if outcome is not None]
     assert len(outcomes) == SUBJECTS

@@ -334,7 +334,7 @@ def test_unprepared_scans_are_refused_in_one_line(workers: int, tmp_path: Path) 
     ("folder", "name", "sessions", "contrasts", "masks"),
     [
         ("ixi-t1", "ixi", 12, {T1: 12}, 0),
-        ("glioma", "bids", 12, {T1: 12, T2: 12, FLAIR: 12}, 12),
+        ("glioma", "bids", 18, {T1: 18, T2: 18, FLAIR: 18}, 15),
         ("ms-mni", "bids", 2, {T1: 2, T2: 2, FLAIR: 2}, 2),
         ("ms-raw", "bids", 6, {T1: 6, T2: 4, FLAIR: 6}, 0),
     ],

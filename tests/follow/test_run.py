@@ -12,9 +12,10 @@ from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, SliceUpdate, Volume, stream
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.errors import OutOfMemory
-from napari_mrtrans.follow.run import PREVIEW_SAMPLES, FollowRequest, follow
+from napari_mrtrans.follow.run import PREVIEW_SAMPLES, Followed, follow
 from napari_mrtrans.follow.scheduling import Scheduler
 from napari_mrtrans.follow.slice_cache import SliceCache
+from napari_mrtrans.transformation.request import Request
 
 N = 6
 
@@ -30,16 +31,14 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 @pytest.fixture
-def request_(flow: Checkpoint) -> FollowRequest:
-    return FollowRequest(Volume(head(), RAS, Contrast.T1, "brain_T1w"), flow, Contrast.T2, n=N)
+def request_(flow: Checkpoint) -> Followed:
+    return Followed(Volume(head(), RAS, Contrast.T1, "brain_T1w"), flow, Request(Contrast.T2, n=N))
 
 
 class Session:
     """Following with the test as the user."""
 
-    def __init__(
-        self, request: FollowRequest, cache: SliceCache | None = None, index: int = 10, **options: Any
-    ) -> None:
+    def __init__(self, request: Followed, cache: SliceCache | None = None, index: int = 10, **options: Any) -> None:
         self.scheduler = Scheduler(reach=1)
         self.scheduler.look_at(10)
         self.cache = SliceCache() if cache is None else cache
@@ -58,7 +57,7 @@ class Session:
         return list(self._slices)
 
 
-def test_a_preview_then_the_slice_exactly_as_a_run_gives_it(request_: FollowRequest) -> None:
+def test_a_preview_then_the_slice_exactly_as_a_run_gives_it(request_: Followed) -> None:
     session = Session(request_)
     preview, finished = session.take(2)
     (expected,) = stream(request_.volume, request_.checkpoint, target="T2", n=N, slices=(10, 11))
@@ -74,14 +73,14 @@ def test_a_preview_then_the_slice_exactly_as_a_run_gives_it(request_: FollowRequ
     assert session.end() == []
 
 
-def test_neighbours_follow_and_a_jump_goes_first(request_: FollowRequest) -> None:
+def test_neighbours_follow_and_a_jump_goes_first(request_: Followed) -> None:
     session = Session(request_)
     assert session.see(4) == [(10, True), (10, False), (11, True), (9, True)]
     session.scheduler.look_at(5)
     assert session.see(3) == [(5, True), (5, False), (4, True)]
 
 
-def test_a_slice_scrolled_past_while_it_is_computed_is_given_up(request_: FollowRequest) -> None:
+def test_a_slice_scrolled_past_while_it_is_computed_is_given_up(request_: Followed) -> None:
     calls: list[tuple[int, int]] = []
 
     def scroll(done: int, total: int) -> None:
@@ -95,18 +94,18 @@ def test_a_slice_scrolled_past_while_it_is_computed_is_given_up(request_: Follow
 
 
 def test_the_network_is_loaded_and_the_volume_prepared_once(
-    request_: FollowRequest, monkeypatch: pytest.MonkeyPatch
+    request_: Followed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded, prepared = [], []
-    build, check = Checkpoint.build, follow.__globals__["check_request"]
+    build, check = Checkpoint.build, follow.__globals__["open_job"]
     monkeypatch.setattr(Checkpoint, "build", lambda self, device: loaded.append(1) or build(self, device))
-    monkeypatch.setitem(follow.__globals__, "check_request", lambda *a, **k: prepared.append(1) or check(*a, **k))
+    monkeypatch.setitem(follow.__globals__, "open_job", lambda *a, **k: prepared.append(1) or check(*a, **k))
     Session(request_).take(6)
     assert loaded == prepared == [1]
 
 
 def test_finished_slices_come_back_at_once_before_the_network_is_loaded(
-    request_: FollowRequest, monkeypatch: pytest.MonkeyPatch
+    request_: Followed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = Session(request_)
     finished = first.take(2)[1]
@@ -118,7 +117,7 @@ def test_finished_slices_come_back_at_once_before_the_network_is_loaded(
     np.testing.assert_array_equal(update.mean, finished.mean)
 
 
-def test_a_remembered_slice_is_not_computed_again(request_: FollowRequest) -> None:
+def test_a_remembered_slice_is_not_computed_again(request_: Followed) -> None:
     first = Session(request_)
     first.take(2)
     first.end()
@@ -141,28 +140,31 @@ def test_a_remembered_slice_is_not_computed_again(request_: FollowRequest) -> No
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_other_settings_are_other_slices(request_: FollowRequest, change: dict[str, Any]) -> None:
-    assert replace(request_, **change).key() != request_.key()
+def test_other_settings_are_other_slices(request_: Followed, change: dict[str, Any]) -> None:
+    if "volume" in change:
+        assert replace(request_, **change).key() != request_.key()
+    else:
+        assert replace(request_, request=replace(request_.request, **change)).key() != request_.key()
 
 
-def test_another_checkpoint_has_other_slices(request_: FollowRequest, direct: Checkpoint, tmp_path: Path) -> None:
+def test_another_checkpoint_has_other_slices(request_: Followed, direct: Checkpoint, tmp_path: Path) -> None:
     keys = {replace(request_, checkpoint=checkpoint).key() for checkpoint in (request_.checkpoint, direct)}
     retrained = tiny_checkpoint(tmp_path / "tiny-flow.safetensors", seed=1)
     keys.add(replace(request_, checkpoint=retrained).key())
     assert len(keys) == 3
 
 
-def test_deterministic_models_need_no_preview(request_: FollowRequest, direct: Checkpoint) -> None:
+def test_deterministic_models_need_no_preview(request_: Followed, direct: Checkpoint) -> None:
     session = Session(replace(request_, checkpoint=direct))
     assert session.see(3) == [(10, False), (11, False), (9, False)]
 
 
-def test_a_request_that_cannot_be_served_is_one_line(request_: FollowRequest) -> None:
+def test_a_request_that_cannot_be_served_is_one_line(request_: Followed) -> None:
     with pytest.raises(MrtransError, match="is T1 already"):
-        Session(replace(request_, target=Contrast.T1)).take(1)
+        Session(replace(request_, request=Request(Contrast.T1))).take(1)
 
 
-def test_out_of_memory_keeps_what_is_finished(request_: FollowRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_keeps_what_is_finished(request_: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(request_)
     session.take(2)
     engine = "napari_mrtrans.transformation.engine.Engine._sample"

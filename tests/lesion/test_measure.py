@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import stats
-from test_cli import assert_one_line, installed, run  # noqa: F401 (fixtures)
 
 import napari_mrtrans as mt
+from cli.test_main import assert_one_line, installed, run  # noqa: F401 (fixtures)
 from helpers import head, save_nifti
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.lesion.files import measure_files

@@ -62,8 +62,9 @@ def test_direct_goes_on_from_a_network_without_a_curve_or_with_other_sessions() 
         second.start_from(build("direct", {"network": {**TINY, "widths": [8, 8]}}).state_dict())
 
 
-def test_session_effects_are_centred_and_bring_gain_and_offset_inside_the_head() -> None:
-    model = build("direct", {"network": TINY, "sessions": 2})
+@pytest.mark.parametrize(("pivot", "middle"), [("zero", 0.0), ("median", 1 / 3.5)])
+def test_session_effects_are_centred_and_bring_gain_and_offset_inside_the_head(pivot: str, middle: float) -> None:
+    model = build("direct", {"network": TINY, "sessions": 2, "pivot": pivot})
     assert isinstance(model, Direct)
     assert model.effects is not None
     b = batch(2)
@@ -75,8 +76,8 @@ def test_session_effects_are_centred_and_bring_gain_and_offset_inside_the_head()
         out = (model._as_in_session(2 * plain - 1, b) + 1) / 2
     for index, sign in ((0, 1), (1, -1)):
         gain, offset = math.exp(sign * 0.2), sign * 0.1
-        torch.testing.assert_close(out[index, :, 4:], (gain * plain + offset)[index, :, 4:])
-        torch.testing.assert_close(out[index, :, :4], (gain * plain)[index, :, :4])
+        torch.testing.assert_close(out[index, :, 4:], (middle + gain * (plain - middle) + offset)[index, :, 4:])
+        torch.testing.assert_close(out[index, :, :4], plain[index, :, :4])
 
 
 def test_effects_average_to_nothing_over_the_counted_sessions() -> None:

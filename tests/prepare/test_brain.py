@@ -13,6 +13,7 @@ from napari_mrtrans.prepare.bias import log_bias, remove_bias
 from napari_mrtrans.prepare.brain import BrainError, brain_mask, refine
 from napari_mrtrans.prepare.whole_head import fit_for_models, prepare_volume
 from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.intensity import clean
 from napari_mrtrans.scan.volume import Volume
 from prepare.heads import dice, head, motion
 
@@ -127,14 +128,23 @@ def test_what_is_prepared_for_a_model(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(whole_head, "prepared_cache_dir", lambda: tmp_path)
     monkeypatch.setattr(whole_head, "extract", lambda *_: brain)
     said: list[str] = []
-    made, mask = fit_for_models(volume, None, None, said.append)
+    made = fit_for_models(volume, None, None, said.append)
     assert "looks like a whole head" in said[0]
-    np.testing.assert_array_equal(mask, brain)
+    np.testing.assert_array_equal(made.head, brain)
     assert not made.data[~brain].any()
+    told = list(said)
+    monkeypatch.setattr(whole_head, "extract", lambda *_: pytest.fail("not remembered"))
+    assert fit_for_models(volume, None, None, said.append).data is made.data
+    assert said == told * 2
     said.clear()
-    assert fit_for_models(volume, None, False, said.append) == (volume, None)
-    assert fit_for_models(volume, brain, None, said.append)[0] is volume
-    assert fit_for_models(made, None, None, said.append)[0] is made
+    np.testing.assert_array_equal(fit_for_models(volume, None, False, said.append).data, clean(volume.data))
+    assert said == [whole_head.WHOLE_HEAD.format(volume.name)]
+    said.clear()
+    given = fit_for_models(volume, brain, None, said.append)
+    np.testing.assert_array_equal(given.data, clean(volume.data))
+    np.testing.assert_array_equal(given.head, brain)
+    stripped = Volume(made.data, volume.affine, Contrast.T1)
+    np.testing.assert_array_equal(fit_for_models(stripped, None, None, said.append).data, made.data)
     assert not said
 
     def fail(*_: object) -> None:
@@ -142,7 +152,7 @@ def test_what_is_prepared_for_a_model(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(whole_head, "extract", fail)
     other = Volume(volume.data + 1, volume.affine, Contrast.T1, "other")
-    assert fit_for_models(other, None, None, said.append)[0] is other
-    assert said[-1] == "no brain"
+    np.testing.assert_array_equal(fit_for_models(other, None, None, said.append).data, clean(other.data))
+    assert said[-2:] == ["no brain", whole_head.WHOLE_HEAD.format("other")]
     with pytest.raises(BrainError):
         fit_for_models(other, None, True, said.append)

@@ -15,8 +15,10 @@ from napari_mrtrans.scan.volume import Volume
 def test_a_stripped_brain_is_left_as_it_is(tmp_path: Path) -> None:
     volume = Volume(head(), RAS, name="brain")
     said: list[str] = []
-    assert fit_for_models(volume, None, None, said.append) == (volume, None)
-    assert not said
+    prepared = fit_for_models(volume, None, None, said.append)
+    assert prepared.volume is volume and not said
+    np.testing.assert_array_equal(prepared.data, volume.data)
+    np.testing.assert_array_equal(prepared.head, volume.data > 0)
     assert prepare_volume(volume, bias=False, cache=tmp_path).method == STRIPPED
 
 
@@ -29,7 +31,7 @@ def test_a_given_mask_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_another_shape_is_refused() -> None:
-    with pytest.raises(MrtransError, match="does not lie on the grid of 'head'"):
+    with pytest.raises(MrtransError, match="they must lie on one grid"):
         fit_for_models(Volume(head(), RAS, name="head"), np.ones((2, 2, 2)), True, print)
 
 

@@ -172,7 +172,7 @@ def test_anisotropic_pixels_become_square_and_come_back() -> None:
 
 
 def test_beyond_the_source_the_model_sees_zeros() -> None:
-    axis = AxisMap.fit(10, 1.0, 1.0, -6, 15, 16)
+    axis = AxisMap.fit(10, 1.0, 1.0, (-6, 15), 16)
     matrix = axis.forward()
     outside = (axis.start + np.arange(axis.n) < 0) | (axis.start + np.arange(axis.n) > 9)
     assert outside.any()

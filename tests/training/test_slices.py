@@ -11,6 +11,7 @@ from helpers import bids_folder
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.framing import Framing, extent
 from napari_mrtrans.scan.intensity import HEADROOM
 from napari_mrtrans.training.augment import change_gamma, random_crop, smooth_field
 from napari_mrtrans.training.recipe import Augmentation, Recipe, Stage
@@ -134,14 +135,15 @@ def test_marked_slices_can_be_left_out(tmp_path: Path) -> None:
     assert slice_weights(splits["train"][0], recipe(data={}))[:10].sum() > 0
 
 
-def test_fixed_slices_are_padded_and_not_augmented(source: Source) -> None:
-    chosen = fixed_slices(source, recipe().pairs, 5, 16)
+def test_fixed_slices_are_framed_and_not_augmented(source: Source) -> None:
+    framing = Framing(rows=64, columns=48)
+    chosen = fixed_slices(source, recipe().pairs, 5, (framing, 8))
     assert len(chosen) == 5
-    for (first, second), (x, y, i, j, _) in chosen:
-        assert x.shape == y.shape
-        assert all(n % 16 == 0 for n in x.shape)
-        assert (i, j) in ((0, 1), (1, 3))
-        assert first != second
+    for one in chosen:
+        assert one.source.shape == one.target.shape == (64, 48)
+        assert one.pair in recipe().pairs
+        (low, high), _ = extent(one.source)
+        assert abs(low - (64 - high)) <= 1
 
 
 def test_no_slice_left_is_said(source: Source) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from helpers import PAIRS, tiny_checkpoint
 from napari_mrtrans import Volume
-from napari_mrtrans.transformation.gathered import Gathered, Settings
+from napari_mrtrans.transformation.gathered import Gathered
+from napari_mrtrans.transformation.request import Request
 from napari_mrtrans.transformation.streaming import SliceUpdate
 
 SHAPE = (3, 4, 5)
@@ -40,7 +41,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory):
 
 def result(found: Gathered, checkpoint, volume: Volume | None = None):
     volume = volume or Volume(DATA, np.eye(4))
-    return found.ensemble(volume, checkpoint, Settings(PAIRS[0], 2), 1.5, ["said"])
+    return found.ensemble(volume, checkpoint, Request(PAIRS[0].target, PAIRS[0].source, n=2), 1.5, ["said"])
 
 
 def test_what_has_not_come_is_zero_and_not_counted(checkpoint) -> None:

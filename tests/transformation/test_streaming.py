@@ -13,8 +13,9 @@ from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, stream, transform
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.models.noise import unit_noise
 from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume
-from napari_mrtrans.transformation.engine import Engine, unit_noise
+from napari_mrtrans.transformation.engine import Engine
 
 
 @pytest.fixture(scope="module")

@@ -92,17 +92,18 @@ class FakeEngine:
     error: Exception | None = None
     error_after: int = 10**9
     notices: list[str] = field(default_factory=list)
-    requests: list[worker.Request] = field(default_factory=list)
+    requests: list[worker.Work] = field(default_factory=list)
     closed: int = 0
     novelty: float = float("nan")
     correction: float | None = None
 
-    def stream(self, request: worker.Request, monitor: worker.Monitor) -> Iterator[SliceUpdate]:
-        self.requests.append(request)
+    def stream(self, work: worker.Work, monitor: worker.Monitor) -> Iterator[SliceUpdate]:
+        self.requests.append(work)
+        request = work.request
         for text in self.notices:
             monitor.notify(text)
-        data = request.source.volume().data
-        axis = request_axis(request)
+        data = work.source.volume().data
+        axis = request_axis(work)
         low, high = request.slices or (0, data.shape[axis])
         order = sorted(range(low, high), key=lambda k: abs(k - (request.start_slice or 0)))
         order = [k for k in order if np.take(data, k, axis).any()]
@@ -116,23 +117,23 @@ class FakeEngine:
                     if monitor.cancel.is_set():
                         return
                     time.sleep(0.01)
-                update = fake_update(np.take(data, index, axis), index, done, len(order), request)
+                update = fake_update(np.take(data, index, axis), index, done, len(order), work)
                 corrected = None if self.correction is None else np.full_like(update.std, self.correction)
                 yield replace(update, novelty=self.novelty, calibrated_std=corrected)
         finally:
             self.closed += 1
 
 
-def request_axis(request: worker.Request) -> int:
+def request_axis(work: worker.Work) -> int:
     """Axial axis of a request's array."""
-    return request.source.volume().axial_axis
+    return work.source.volume().axial_axis
 
 
-def fake_update(source: np.ndarray, index: int, done: int, total: int, request: worker.Request) -> SliceUpdate:
+def fake_update(source: np.ndarray, index: int, done: int, total: int, work: worker.Work) -> SliceUpdate:
     """Mean = source / 200, std = index / 1000 in the head, sample k = mean + k / 100."""
     head = source > 0
     mean = source / 200
-    n = request.n
+    n = work.request.n
     std = np.where(head, index / 1000 if n > 1 else 0, 0).astype(np.float32)
     samples = np.stack([np.where(head, mean + k / 100, 0) for k in range(n)]).astype(np.float32)
     return SliceUpdate(

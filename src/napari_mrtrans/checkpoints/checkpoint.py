@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import CheckpointError, MrtransError
 from ..paths import user_checkpoint_dir, write_together
 from ..scan.contrasts import Contrast, Pair
+from ..scan.framing import Framing
 from .calibration import Calibration
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Card(_Strict):
     grid: Grid
     intensity: Intensity
     sampler: SamplerDefaults
+    framing: Framing = Framing()
     units: str = "target's normalised units [0, 1]: 1 = headroom x median of the brain"
     data: list[DataSource] = []
     splits: dict[str, list[str]] = {}
@@ -166,6 +168,12 @@ class Checkpoint:
                 return found
             warnings.warn(f"'{path}' is left out: it was fitted for another checkpoint; calibrate again.", stacklevel=2)
         return None
+
+    @property
+    def calibration_digest(self) -> str:
+        """Of the calibration in use, empty without one."""
+        found = self.calibration
+        return hashlib.sha256(found.model_dump_json().encode()).hexdigest() if found else ""
 
     @cached_property
     def n_parameters(self) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import MrtransError
+from .options import Batch, Device, Model, Prepare, Repair, Sampler, Samples, SaveSamples, Seed, Slices, Steps
 
 #: Where there is no progress bar.
 SECONDS_BETWEEN_LINES = 60
@@ -20,21 +21,17 @@ def cohort(
     to: Annotated[str, typer.Option("--to", help="Target contrast: T1, T2, PD or FLAIR.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder (BIDS derivatives).")],
     from_: Annotated[str, typer.Option("--from", help="Source contrast.")] = "T1",
-    model: Annotated[str | None, typer.Option(help="Family (flow, ddpm, …), installed name, or file.")] = None,
-    n: Annotated[int | None, typer.Option("-n", min=1, help="Samples; default: the checkpoint's (20).")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Noise levels; default: the checkpoint's.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="As for transform.")] = None,
-    slices: Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices of every scan.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the starting noise.")] = 0,
-    repair: Annotated[
-        bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
-    ] = None,
-    prepare: Annotated[
-        bool | None, typer.Option("--prepare/--no-prepare", help="Brain extraction first; default: for whole heads.")
-    ] = None,
-    save_samples: Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps; of each worker.")] = "auto",
-    batch: Annotated[str, typer.Option(help="Images for each network call, or auto.")] = "auto",
+    model: Model = None,
+    n: Samples = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    slices: Slices = None,
+    seed: Seed = 0,
+    repair: Repair = None,
+    prepare: Prepare = None,
+    save_samples: SaveSamples = False,
+    device: Device = "auto",
+    batch: Batch = "auto",
     workers: Annotated[
         int | None, typer.Option(min=1, help="One-thread processes here; default: one for each core, or one on a GPU.")
     ] = None,
@@ -51,9 +48,9 @@ def cohort(
     exit status is 2 then.
     """
     from ..checkpoints.library import choose_checkpoint
-    from ..cohort.plan import Settings
-    from ..cohort.run import Progress, run
+    from ..cohort.run import Output, Progress, Workers, run
     from ..scan.contrasts import Contrast
+    from ..transformation.request import Request
     from .terminal import ProgressBar, slice_range
 
     source, target = Contrast.parse(from_), Contrast.parse(to)
@@ -61,9 +58,9 @@ def cohort(
         raise MrtransError(f"The scans are {source} already; choose another --to, or other scans with --from.")
     if workers is not None and scheduler is not None:
         raise MrtransError("--workers is for a cluster on this machine, and --scheduler brings its own; give one.")
-    settings = Settings(
-        n=n, seed=seed, slices=slice_range(slices), steps=steps, sampler=sampler, repair=repair, prepare=prepare,
-        keep_samples=save_samples, device=device, batch=batch,
+    request = Request(
+        target, source, n=n, seed=seed, slices=slice_range(slices), steps=steps, sampler=sampler, repair=repair,
+        prepare=prepare, device=device, batch=batch,
     )  # fmt: skip
     checkpoint = choose_checkpoint(model, source, target)
     bar = ProgressBar(f"{source}→{target} · {checkpoint.name}", "scan")
@@ -80,10 +77,8 @@ def cohort(
             typer.echo(f"{progress.done:.1f}/{progress.total} scans, {rate}, {left}", err=True)
 
     with bar as (_, say):
-        done = run(
-            folder, output, checkpoint, source=source, target=target, settings=settings, workers=workers,
-            scheduler=scheduler, thumbnails=thumbnails, progress=show, say=say,
-        )  # fmt: skip
+        written = Output(output, save_samples, thumbnails)
+        done = run(folder, written, checkpoint, request, workers=Workers(workers, scheduler), progress=show, say=say)
     for path in done.files:
         typer.echo(f"wrote {path}")
     typer.echo(f"{done.computed} scans computed.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
@@ -15,23 +15,7 @@ from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.volume import NIFTI_SUFFIXES
-from ..transformation.job import Range
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Arguments of :func:`napari_mrtrans.transform`, the same for every scan."""
-
-    n: int | None = None
-    seed: int = 0
-    slices: Range = None
-    steps: int | None = None
-    sampler: str | None = None
-    repair: bool | None = None
-    prepare: bool | None = None
-    keep_samples: bool = False
-    device: str = "auto"
-    batch: int | str = "auto"
+from ..transformation.request import Request
 
 
 @dataclass(frozen=True)
@@ -62,10 +46,8 @@ class Order:
         checkpoint: Its file, absolute.
         sha256: Its digest when the cohort was started.
         calibration: Digest of its calibration then.
-        source: Contrast of the scans.
-        target: Contrast to make.
-        settings: How.
-        asked: ``settings`` with the checkpoint's defaults filled in, as JSON, less what does not matter to the result.
+        request: What is wanted of each, resolved.
+        keep_samples: Write the samples, too.
         version: Of this package.
     """
 
@@ -73,29 +55,30 @@ class Order:
     checkpoint: Path
     sha256: str
     calibration: str
-    source: Contrast
-    target: Contrast
-    settings: Settings
-    asked: str
+    request: Request
+    keep_samples: bool = False
     version: str = __version__
 
     @classmethod
-    def make(cls, out: Path, checkpoint: Checkpoint, source: Contrast, target: Contrast, settings: Settings) -> Order:
-        """For a checkpoint that serves the pair."""
-        defaults, single = checkpoint.card.sampler, checkpoint.single_pass
-        asked = asdict(settings) | {
-            "n": 1 if checkpoint.deterministic else settings.n or defaults.n,
-            "steps": None if single else settings.steps or defaults.steps,
-            "sampler": None if single else settings.sampler or defaults.name,
-            "repair": checkpoint.repairs_outliers if settings.repair is None else settings.repair,
-        }
-        # Where it is computed changes nothing but rounding; samples are asked for by their file.
-        for name in ("device", "batch", "keep_samples"):
-            del asked[name]
-        return cls(
-            out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, calibration_digest(checkpoint), source, target,
-            settings, json.dumps(asked, sort_keys=True),
-        )  # fmt: skip
+    def make(cls, out: Path, checkpoint: Checkpoint, request: Request, *, keep_samples: bool = False) -> Order:
+        """For a checkpoint that serves the pair of ``request``, whose source is known.
+
+        Raises:
+            MrtransError: it does not.
+        """
+        digest = checkpoint.calibration_digest
+        resolved = request.resolved(checkpoint)
+        return cls(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, digest, resolved, keep_samples)
+
+    @property
+    def source(self) -> Contrast:
+        """Contrast of the scans."""
+        return self.request.pair.source
+
+    @property
+    def target(self) -> Contrast:
+        """Contrast to make."""
+        return self.request.target
 
     def record(self, scan: Scan) -> Path:
         """The JSON of the scan's result, written after all its other files."""
@@ -115,7 +98,7 @@ class Order:
             content = hashlib.sha256(scan.path.read_bytes()).hexdigest()
         except OSError as error:
             raise MrtransError(f"'{scan.path}' cannot be read ({error.strerror}).") from None
-        parts = (content, self.sha256, self.calibration, self.source, self.target, self.asked, self.version)
+        parts = (content, self.sha256, self.calibration, self.request.result_key(), self.version)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def is_done(self, scan: Scan) -> bool:
@@ -128,13 +111,7 @@ class Order:
         except MrtransError:
             return False
         wanted = f"{record.stem}_samples.nii.gz"
-        return files is not None and (not self.settings.keep_samples or wanted in [path.name for path in files])
-
-
-def calibration_digest(checkpoint: Checkpoint) -> str:
-    """Of the calibration in use, empty without one."""
-    found = checkpoint.calibration
-    return hashlib.sha256(found.model_dump_json().encode()).hexdigest() if found else ""
+        return files is not None and (not self.keep_samples or wanted in [path.name for path in files])
 
 
 def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> list[Scan]:

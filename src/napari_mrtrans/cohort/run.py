@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -16,12 +15,11 @@ from ..datasets.derivatives import DESCRIPTION, description
 from ..devices import resolve_device
 from ..errors import MrtransError
 from ..paths import check_folder, write_together
-from ..scan.contrasts import Contrast
-from ..transformation.engine import MAX_HELD
-from ..transformation.streaming import check_batch
+from ..transformation.request import Request
+from ..transformation.whole_volume import check_kept
 from .cluster import check_dask, compute, connect
 from .page import page
-from .plan import Order, Scan, Settings, check_output, find_scans
+from .plan import Order, Scan, check_output, find_scans
 from .summary import Ledger, Row, table
 from .work import UNFINISHED
 
@@ -71,17 +69,41 @@ class Cohort:
     files: list[Path]
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Who computes.
+
+    Attributes:
+        count: One-thread processes on this machine; None = as many as it has room for.
+        scheduler: Address of a running Dask scheduler, instead.
+    """
+
+    count: int | None = None
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written, and where.
+
+    Attributes:
+        folder: A BIDS derivative of the data set.
+        keep_samples: Write every sample, too.
+        thumbnails: Show slices of the scans in the page.
+    """
+
+    folder: Path
+    keep_samples: bool = False
+    thumbnails: bool = True
+
+
 def run(
     folder: Path,
-    out: Path,
+    output: Output,
     checkpoint: Checkpoint,
+    request: Request,
     *,
-    source: Contrast,
-    target: Contrast,
-    settings: Settings,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    thumbnails: bool = True,
+    workers: Workers = Workers(),
     progress: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Cohort:
@@ -89,14 +111,10 @@ def run(
 
     Args:
         folder: The data set.
-        out: Where results go, a BIDS derivative.
+        output: Where results go.
         checkpoint: Serves the pair.
-        source: Which scans.
-        target: Contrast to make.
-        settings: How.
-        workers: One-thread processes on this machine; None = as many as it has room for.
-        scheduler: Address of a running Dask scheduler, instead.
-        thumbnails: Show slices of the scans in the page.
+        request: What is wanted of every scan; its source says which scans.
+        workers: Who computes.
         progress: Told how far it is.
         say: Told one-line notices.
 
@@ -106,13 +124,17 @@ def run(
     check_dask()
     from filelock import FileLock, Timeout
 
-    scans = find_scans(folder, source, say)
-    check_folder(out)
-    check_output(out, folder)
-    _check_settings(settings, checkpoint)
-    if scheduler is None and resolve_device(settings.device)[0].type != "cpu":
-        workers = workers or 1  # they would share the one accelerator
-    order = Order.make(out, checkpoint, source, target, settings)
+    from ..models.samplers import check_sampler
+
+    check_sampler(request.sampler or checkpoint.card.sampler.name)
+    scans = find_scans(folder, request.pair.source, say)
+    check_folder(output.folder)
+    check_output(output.folder, folder)
+    count = workers.count
+    if workers.scheduler is None and resolve_device(request.device)[0].type != "cpu":
+        count = count or 1  # they would share the one accelerator
+    order = Order.make(output.folder, checkpoint, request, keep_samples=output.keep_samples)
+    check_kept(order.request, output.keep_samples)
     about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
     write_together(order.out, about)
     try:
@@ -125,30 +147,17 @@ def run(
                 say(f"{replaced} results of another checkpoint, other settings or changed scans are replaced.")
             try:
                 if ledger.todo:
-                    with connect(scheduler, workers, len(ledger.todo)) as client:
+                    with connect(workers.scheduler, count, len(ledger.todo)) as client:
                         _compute(client, ledger, progress, say)
             finally:
                 shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)
                 found = ledger.rows()
-                files = _write(ledger, found, checkpoint, thumbnails)
+                files = _write(ledger, found, checkpoint, output.thumbnails)
             return Cohort(found, ledger.count - before, files)
     except Timeout:
         raise MrtransError(
-            f"Another run computes into '{out}'; wait for it, or choose another folder with -o."
+            f"Another run computes into '{output.folder}'; wait for it, or choose another folder with -o."
         ) from None
-
-
-def _check_settings(settings: Settings, checkpoint: Checkpoint) -> None:
-    """What would fail for every scan alike."""
-    from ..models.samplers import check_sampler
-
-    check_batch(settings.batch)
-    if settings.sampler is not None:
-        check_sampler(settings.sampler)
-    if settings.seed < 0:
-        raise MrtransError("The seed must be at least 0.")
-    if settings.keep_samples and (settings.n or checkpoint.card.sampler.n) > MAX_HELD:
-        raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
 
 
 def _compute(
@@ -173,10 +182,10 @@ def _compute(
 def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint, thumbnails: bool) -> list[Path]:
     """Table and page."""
     order = ledger.order
-    asked = json.loads(order.asked)
-    sampling = "" if checkpoint.deterministic else f", {asked['n']} samples, seed {asked['seed']}"
-    sampling += "" if checkpoint.single_pass else f", {asked['sampler']} with {asked['steps']} steps"
-    some = "" if asked["slices"] is None else f", slices {asked['slices'][0]}:{asked['slices'][1]} only"
+    asked = order.request
+    sampling = "" if checkpoint.deterministic else f", {asked.n} samples, seed {asked.seed}"
+    sampling += "" if checkpoint.single_pass else f", {asked.sampler} with {asked.steps} steps"
+    some = "" if asked.slices is None else f", slices {asked.slices[0]}:{asked.slices[1]} only"
     about = f"{checkpoint.name} ({order.sha256[:12]}){sampling}{some}. napari-mrtrans {order.version}."
     title = f"{order.source}→{order.target} of {len(found)} scans"
     document = page(title, about, found, order.out if thumbnails else None)

@@ -15,12 +15,11 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..errors import CheckpointError, MrtransError
 from ..paths import write_together
-from ..scan.contrasts import Pair
 from ..scan.volume import Volume
 from ..transformation.ensemble import Ensemble
 from ..transformation.streaming import SliceUpdate
-from ..transformation.whole_volume import transform
-from .plan import Order, Scan, calibration_digest
+from ..transformation.whole_volume import transform_request
+from .plan import Order, Scan
 from .thumbnail import save_thumbnail
 
 if TYPE_CHECKING:
@@ -98,21 +97,16 @@ def _make(scan: Scan, order: Order, tell: Callable[[float], None]) -> None:
     def progress(update: SliceUpdate) -> None:
         tell(update.done / update.total)
 
-    settings = order.settings
-    ensemble = transform(
-        Volume.load(scan.path, order.source), checkpoint, target=order.target, n=settings.n, seed=settings.seed,
-        slices=settings.slices, steps=settings.steps, sampler=settings.sampler, device=settings.device,
-        batch=settings.batch, repair=settings.repair, prepare=settings.prepare, keep_samples=settings.keep_samples,
-        progress=progress,
-    )  # fmt: skip
+    volume = Volume.load(scan.path, order.source)
+    ensemble = transform_request(volume, checkpoint, order.request, keep_samples=order.keep_samples, progress=progress)
     _save(ensemble, scan, order, key)
 
 
 def _checkpoint(order: Order) -> KeptCheckpoint:
     found = read_checkpoint(order.checkpoint)
     kept = KeptCheckpoint(found.path, found.card)
-    same = kept.sha256 == order.sha256 and calibration_digest(kept) == order.calibration
-    if not same or Pair(order.source, order.target) not in kept.pairs:
+    same = kept.sha256 == order.sha256 and kept.calibration_digest == order.calibration
+    if not same or order.request.pair not in kept.pairs:
         raise _Changed(_changed_line(order.checkpoint))
     return kept
 

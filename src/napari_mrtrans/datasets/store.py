@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scan.contrasts import Contrast
+from ..scan.framing import STEP
 from ..scan.grid import Orientation, SliceGrid
 from ..scan.intensity import HEADROOM, clean, head_mask, normalise
 from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
-FORMAT = 1
+FORMAT = 2
 
 
 class Readable(Hashable, Protocol):
@@ -106,7 +107,7 @@ def _decode(session: Readable, spacing: float) -> tuple[NDArray[np.float16], dic
     arrays = {contrast: orientation.to_canonical(clean(volume.data)) for contrast, volume in volumes.items()}
     masks = {contrast: head_mask(array) for contrast, array in arrays.items()}
     head = np.logical_or.reduce(list(masks.values()))
-    grid = SliceGrid.fit(head, (float(sizes[1]), float(sizes[2])), spacing, multiple=8)
+    grid = SliceGrid.fit(head, (float(sizes[1]), float(sizes[2])), spacing, multiple=STEP)
     images = np.stack(
         [grid.to_model(normalise(array, masks[contrast], contrast)) for contrast, array in arrays.items()]
     )

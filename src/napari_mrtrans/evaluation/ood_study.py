@@ -20,10 +20,12 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
+from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from ..training.finished import Finished
-from ..transformation.job import check_request
-from ..transformation.streaming import SliceUpdate, stream
+from ..transformation.job import make_job
+from ..transformation.request import Request
+from ..transformation.streaming import Hooks, SliceUpdate, run_job
 from .held_out import PairedVolumes
 from .scans import KINDS, LESION, NORMAL, Scan, drawn
 
@@ -154,11 +156,12 @@ class Input:
         if settings.sampling and not checkpoint.deterministic:
             volume = self.scan.volume(settings.seed)
             axis = volume.axial_axis
-            job = check_request(volume, checkpoint, self.pair.target, self.pair.source)
-            updates = stream(
-                volume, checkpoint, target=self.pair.target, n=n, seed=settings.seed,
-                slices=self.scan.slices(volume, job, settings.slices), device=settings.device, prepare=False,
+            prepared = PreparedVolume.of(volume)
+            asked = Request(
+                self.pair.target, self.pair.source, n=n, seed=settings.seed, device=settings.device,
+                slices=self.scan.slices(prepared, settings.slices),
             )  # fmt: skip
+            updates = run_job(make_job(prepared, checkpoint, asked), checkpoint, Hooks())
             known = [u for u in updates if np.isfinite(u.sigma_hat)]
         voxels = sum(u.voxels for u in known)
         factor = std_bias(settings.n) / std_bias(n) if n > 1 else 1.0

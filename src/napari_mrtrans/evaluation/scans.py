@@ -12,9 +12,11 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..ood.slice_quality import NAMES, slice_quality
 from ..scan.contrasts import Contrast
+from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume, read_mask
 from ..training.finished import Finished
-from ..transformation.job import Job, check_request, evenly_spread
+from ..transformation.job import Job, evenly_spread, make_job
+from ..transformation.request import Request
 from .ood_inputs import ARTEFACTS, corrupted
 
 NORMAL, WRONG, LESION = "normal", "wrong contrast", "lesion"
@@ -61,13 +63,14 @@ class Scan:
         volume = Volume.load(files[self.source], self.source)
         return corrupted(volume, self.kind, seed) if self.kind in ARTEFACTS else volume
 
-    def slices(self, volume: Volume, job: Job, count: int) -> range:
+    def slices(self, prepared: PreparedVolume, count: int) -> range:
         """Along the axial axis: evenly spread or, for lesions, about the slice that holds most of them."""
+        volume = prepared.volume
         if self.kind == LESION and self.session.mask:
             marked = read_mask(self.session.mask, volume)
             most = int(marked.sum(axis=tuple(a for a in range(3) if a != volume.axial_axis)).argmax())
             return range(max(0, most - count // 2), min(volume.n_slices, most - count // 2 + count))
-        return evenly_spread(job, count)
+        return evenly_spread(prepared, count)
 
 
 def drawn(name: str, source: Contrast, seed: int, count: int = DRAWN) -> list[str]:
@@ -119,8 +122,8 @@ class FeatureStore:
 
         def measured() -> _Features:
             given = scan.volume(self.seed) if volume is None else volume
-            job = check_request(given, checkpoint, pair.target, pair.source)
-            where = scan.slices(given, job, 3 if scan.kind == LESION else FEATURE_SLICES)
+            job = make_job(PreparedVolume.of(given), checkpoint, Request(pair.target, pair.source))
+            where = scan.slices(job.prepared, 3 if scan.kind == LESION else FEATURE_SLICES)
             return _Features(np.round(_features(job, where), 6).tolist())
 
         return np.asarray(self._finished.row(key, measured).slices, dtype=np.float64)
@@ -136,4 +139,4 @@ def _features(job: Job, slices: range) -> NDArray[np.float64]:
 
     count = len(job.mask)
     numbers = (job.orientation.slice_index(index, count) for index in slices)
-    return np.stack([slice_quality(on_grid, number, count, job.slice_spacing) for number in numbers])
+    return np.stack([slice_quality(on_grid, number, count, job.prepared.spacing[0]) for number in numbers])

@@ -6,19 +6,15 @@ was computed before, for these or other settings, the :class:`~.slice_cache.Slic
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..checkpoints.checkpoint import Checkpoint
-from ..prepare.whole_head import fit_for_models
-from ..scan.contrasts import Contrast
 from ..scan.volume import Volume
 from ..transformation.engine import Cancelled
-from ..transformation.job import Job, check_pair, check_request
-from ..transformation.streaming import SliceRunner, SliceUpdate, check_batch
+from ..transformation.job import Job, open_job
+from ..transformation.request import Request
+from ..transformation.streaming import Hooks, SliceRunner, SliceUpdate
 from .scheduling import Scheduler, Task
 from .slice_cache import SliceCache
 
@@ -30,48 +26,22 @@ CPU_BATCH = 4
 
 
 @dataclass(frozen=True, eq=False)
-class FollowRequest:
-    """What is wanted of every slice; the fields are arguments of :func:`napari_mrtrans.stream`."""
+class Followed:
+    """What is looked at, and what is wanted of every slice of it."""
 
     volume: Volume
     checkpoint: Checkpoint
-    target: Contrast
-    source: Contrast | None = None
-    n: int | None = None
-    seed: int = 0
-    steps: int | None = None
-    sampler: str | None = None
-    device: str = "auto"
-    batch: int | str = "auto"
-    prepare: bool | None = None
+    request: Request
 
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> tuple[str, ...]:
         """Everything that a slice's result depends on besides its index (reads checkpoint and voxels)."""
-        calibration = self.checkpoint.calibration
-        return (
-            self.checkpoint.sha256,
-            "" if calibration is None else calibration.model_dump_json(),
-            volume_digest(self.volume),
-            self.source or self.volume.contrast,
-            self.target,
-            self.n,
-            self.seed,
-            self.steps,
-            self.sampler,
-            self.prepare,
-        )
-
-
-def volume_digest(volume: Volume) -> str:
-    """Digest of voxels and grid, by which a volume is known again."""
-    digest = hashlib.blake2b(repr(volume.data.shape).encode(), digest_size=16)
-    digest.update(volume.affine.tobytes())
-    digest.update(np.ascontiguousarray(volume.data).data)
-    return digest.hexdigest()
+        checkpoint = self.checkpoint
+        asked = self.request.resolved(checkpoint, self.volume).result_key()
+        return checkpoint.sha256, checkpoint.calibration_digest, self.volume.digest(), asked
 
 
 def follow(
-    request: FollowRequest,
+    followed: Followed,
     scheduler: Scheduler,
     cache: SliceCache,
     *,
@@ -81,7 +51,7 @@ def follow(
     """Compute slices as ``scheduler`` asks for them, until it is closed.
 
     Args:
-        request: What is wanted.
+        followed: What is wanted.
         scheduler: Told which slices there are, asked what comes next.
         cache: Its slices of the same request are yielded first; finished ones are put there.
         on_step: Told (done, total) network calls of the current batch.
@@ -96,19 +66,14 @@ def follow(
         OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
     """
     say = status or (lambda line: None)
-    pair = check_pair(request.volume, request.checkpoint, request.source, request.target)
-    batch = check_batch(request.batch)
-    key = request.key()
+    key = followed.key()
     for update in cache.of(key):
         scheduler.finish(Task(update.index, preview=False))
         yield replace(update, done=scheduler.finished, total=0)
-    volume, mask = fit_for_models(request.volume, None, request.prepare, say)
-    job = check_request(
-        volume, request.checkpoint, pair.target, pair.source, request.n, request.seed,
-        steps=request.steps, sampler=request.sampler, mask=mask,
-    )  # fmt: skip
+    job = open_job(followed.volume, followed.checkpoint, followed.request, say)
     task: Task | None = None
-    runners = _runners(job, request, batch, lambda: task is None or not scheduler.wanted(task), on_step, say)
+    hooks = Hooks(lambda: task is None or not scheduler.wanted(task), on_step, say)
+    runners = _runners(job, followed.checkpoint, hooks)
     count = len(job.mask)
     scheduler.offer([job.orientation.slice_index(i, count) for i in job.order], previews=True in runners)
     while (task := scheduler.next()) is not None:
@@ -125,21 +90,13 @@ def follow(
         yield replace(update, preview=task.preview)
 
 
-def _runners(
-    job: Job,
-    request: FollowRequest,
-    batch: int | None,
-    cancel: Callable[[], bool],
-    on_step: Callable[[int, int], None] | None,
-    say: Callable[[str], None],
-) -> dict[bool, SliceRunner]:
+def _runners(job: Job, checkpoint: Checkpoint, hooks: Hooks) -> dict[bool, SliceRunner]:
     """Of finished slices under False, of previews under True where those are quicker."""
     from ..devices import resolve_device
 
-    checkpoint = request.checkpoint
-    if batch is None and resolve_device(request.device)[0].type == "cpu":
-        batch = CPU_BATCH
-    full = SliceRunner(job, checkpoint, request.device, batch, cancel, on_step, say)
-    quick = replace(job, n=min(job.n, PREVIEW_SAMPLES), steps=1, sampler="dpm++2m", repair=False)
+    batch = CPU_BATCH if resolve_device(job.request.device)[0].type == "cpu" else None
+    full = SliceRunner(job, checkpoint, hooks, batch)
+    asked = replace(job.request, n=min(job.n, PREVIEW_SAMPLES), steps=1, sampler="dpm++2m", repair=False)
+    quick = replace(job, request=asked)
     evaluations = job.n * (1 if checkpoint.single_pass else job.steps)
     return {False: full, True: full.with_job(quick)} if evaluations > 2 * quick.n else {False: full}

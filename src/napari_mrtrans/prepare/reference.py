@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ..errors import MrtransError
 from ..scan.contrasts import Contrast
-from ..scan.intensity import clean, head_mask, normalise
 from ..scan.resample import resample
 from ..scan.volume import Volume
 from .whole_head import fit_for_models
@@ -44,9 +43,7 @@ def normalised_on(
     Raises:
         MrtransError: the two do not overlap, or their heads are not those of one person.
     """
-    volume, mask = fit_for_models(reference, None, prepare, say)
-    data = clean(volume.data)
-    own = normalise(data, head_mask(data) if mask is None else np.asarray(mask, dtype=bool), contrast)
+    own = fit_for_models(reference, None, prepare, say).normalised(contrast)
     there = resample(own, to_reference, head.shape)
     known = np.isfinite(there)
     if not (known & head).any():

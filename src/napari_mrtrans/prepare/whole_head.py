@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MrtransError, VolumeError
+from ..errors import MrtransError
 from ..paths import prepared_cache_dir
 from ..scan.intensity import clean, head_mask, is_whole_head
+from ..scan.prepared import PreparedVolume, checked_mask
 from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
 from .tools import choose_tool, extract
@@ -22,6 +24,14 @@ from .tools import choose_tool, extract
 #: Raise when the same volume would come out differently.
 FORMAT = 1
 GIVEN, STRIPPED = "given", "already stripped"
+WHOLE_HEAD = (
+    "'{}' looks like a whole head; the models know skull-stripped brains. Strip it first, or give a brain mask."
+)
+
+#: Volumes that are remembered; a source and the reference that it is compared with.
+REMEMBERED = 2
+_recent: dict[tuple[object, ...], tuple[PreparedVolume, list[str]]] = {}
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,21 @@ def prepare_volume(
         mask, method = head_mask(data), STRIPPED
     else:
         method = choose_tool(tool, volume.contrast)
+    inside, corrected = _strip(volume, data, mask, method, bias=bias, cache=cache)
+    brain = Volume(corrected, volume.affine, volume.contrast, volume.name, volume.path, volume.header)
+    return Prepared(brain, inside, method)
+
+
+def _strip(
+    volume: Volume,
+    data: NDArray[np.float32],
+    mask: NDArray[np.bool_] | None,
+    method: str,
+    *,
+    bias: bool = True,
+    cache: Path | None = None,
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """The brain, and the intensities in it; ``data`` are the volume's clean ones, ``mask`` its brain where known."""
     folder = prepared_cache_dir() if cache is None else cache
     kept = folder / f"{_key(volume, method, mask, bias)}.npz"
     found = _read(kept, volume)
@@ -77,43 +102,68 @@ def prepare_volume(
         _write(kept, *found)
     inside, field = found
     corrected = remove_bias(volume, field) if bias else data
-    brain = Volume(
-        np.where(inside, corrected, 0.0), volume.affine, volume.contrast, volume.name, volume.path, volume.header
-    )
-    return Prepared(brain, inside, method)
+    return inside, np.where(inside, corrected, 0.0).astype(np.float32)
 
 
 def fit_for_models(
     volume: Volume, mask: NDArray[Any] | None, prepare: bool | None, say: Callable[[str], None]
-) -> tuple[Volume, NDArray[Any] | None]:
-    """The volume and mask to transform: prepared where that is wanted, else as they are.
+) -> PreparedVolume:
+    """The volume as it is transformed: cleaned, its head known, and a whole head stripped where that is wanted.
+
+    The last ones are remembered, so that another run on the same volume starts at once.
 
     Args:
         volume: The input.
         mask: Its brain, if known.
         prepare: True: prepare; False: don't; None: whole heads without a mask are prepared, and where that fails are
             taken as they are.
-        say: Told what is done.
+        say: Told what is done, and what the user should know.
 
     Raises:
-        MrtransError: ``prepare`` is True and the volume cannot be prepared.
+        MrtransError: there is no head, the mask is of no use, or ``prepare`` is True and it cannot be done.
     """
-    if prepare is None and (mask is not None or not is_whole_head(clean(volume.data), volume.voxel_sizes)):
-        return volume, mask
-    if prepare is False:
-        return volume, mask
-    if mask is not None and np.shape(mask) != volume.data.shape:
-        raise VolumeError(f"The mask does not lie on the grid of '{volume.name}'.")
-    if prepare is None:
+    given = None if mask is None else checked_mask(mask, volume)
+    key = (volume.digest(), volume.name, "" if given is None else _digest(np.packbits(given)), prepare)
+    with _lock:
+        found = _recent.get(key)
+    if found is not None:
+        prepared, told = found
+        for line in told:
+            say(line)
+        return replace(prepared, volume=volume)
+    told = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        say(line)
+
+    prepared = _fit(volume, given, prepare, tell)
+    with _lock:
+        _recent[key] = prepared, told
+        while len(_recent) > REMEMBERED:
+            del _recent[next(iter(_recent))]
+    return prepared
+
+
+def _fit(
+    volume: Volume, given: NDArray[np.bool_] | None, prepare: bool | None, say: Callable[[str], None]
+) -> PreparedVolume:
+    plain = PreparedVolume.of(volume, given)
+    whole = given is None and is_whole_head(plain.data, volume.voxel_sizes, plain.head)
+    if whole and prepare is None:
         say(f"'{volume.name}' looks like a whole head; extracting its brain first.")
-    try:
-        prepared = prepare_volume(volume, mask=None if mask is None else np.nan_to_num(mask) > 0)
-    except MrtransError as error:
-        if prepare:
-            raise
-        say(str(error))
-        return volume, mask
-    return prepared.volume, prepared.mask
+    if prepare or (whole and prepare is None):
+        try:
+            method = GIVEN if given is not None else choose_tool("auto", volume.contrast) if whole else STRIPPED
+            brain, data = _strip(volume, plain.data, None if whole else plain.head if given is None else given, method)
+            return PreparedVolume(volume, data, brain & (data > 0))
+        except MrtransError as error:
+            if prepare:
+                raise
+            say(str(error))
+    if whole:
+        say(WHOLE_HEAD.format(volume.name))
+    return plain
 
 
 def _key(volume: Volume, method: str, mask: NDArray[np.bool_] | None, bias: bool) -> str:
@@ -123,6 +173,10 @@ def _key(volume: Volume, method: str, mask: NDArray[np.bool_] | None, bias: bool
     if mask is not None:
         digest.update(np.packbits(mask).tobytes())
     return digest.hexdigest()[:32]
+
+
+def _digest(data: NDArray[Any]) -> str:
+    return hashlib.blake2b(data.tobytes(), digest_size=16).hexdigest()
 
 
 def _read(path: Path, volume: Volume) -> tuple[NDArray[np.bool_], NDArray[np.float32]] | None:

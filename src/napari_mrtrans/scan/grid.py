@@ -77,13 +77,19 @@ class AxisMap:
     step: float
 
     @classmethod
-    def fit(cls, n_source: int, voxel: float, spacing: float, first: int, last: int, multiple: int) -> AxisMap:
-        """Cover source voxels ``first..last`` at ``spacing`` mm, padded evenly to a multiple of ``multiple`` pixels."""
+    def fit(
+        cls, n_source: int, voxel: float, spacing: float, ends: tuple[int, int], multiple: int, least: int = 1
+    ) -> AxisMap:
+        """Cover source voxels ``ends`` (first, last) at ``spacing`` mm, padded evenly.
+
+        The pixels are a multiple of ``multiple``, and at least ``least`` (a multiple of it, too).
+        """
+        first, last = ends
         step = spacing / voxel
         if abs(step - 1.0) <= SNAP:
             step = 1.0
         needed = int(np.ceil((last - first) / step)) + 1
-        n = -(-needed // multiple) * multiple
+        n = -(-max(needed, least) // multiple) * multiple
         start = (first + last) / 2.0 - step * (n - 1) / 2.0
         return cls(n_source, n, float(np.floor(start)) if step == 1.0 else start, step)
 
@@ -110,6 +116,7 @@ class SliceGrid:
         voxel: tuple[float, float],
         spacing: float,
         multiple: int,
+        least: tuple[int, int] = (1, 1),
         margin: float = 4.0,
     ) -> SliceGrid:
         """The smallest grid around a canonical head mask.
@@ -119,13 +126,15 @@ class SliceGrid:
             voxel: Row and column voxel size in mm.
             spacing: The model's in-plane spacing in mm.
             multiple: Pixel counts are rounded up to this.
+            least: Fewest pixels, rows and columns.
             margin: Kept around the head, in mm.
         """
         axes = []
         for axis, size in ((1, voxel[0]), (2, voxel[1])):
             hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
             pad = margin / size
-            axes.append(AxisMap.fit(mask.shape[axis], size, spacing, int(hit[0] - pad), int(hit[-1] + pad), multiple))
+            ends = int(hit[0] - pad), int(hit[-1] + pad)
+            axes.append(AxisMap.fit(mask.shape[axis], size, spacing, ends, multiple, least[axis - 1]))
         return cls(axes[0], axes[1])
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import logging
 import re
 import zlib
@@ -83,6 +84,13 @@ class Volume:
     def voxel_sizes(self) -> NDArray[np.float64]:
         """Voxel size along each array axis in millimetres."""
         return np.asarray(nib.affines.voxel_sizes(self.affine), dtype=np.float64)
+
+    def digest(self) -> str:
+        """Of voxels and grid, by which a volume is known again."""
+        digest = hashlib.blake2b(repr(self.data.shape).encode(), digest_size=16)
+        digest.update(self.affine.tobytes())
+        digest.update(np.ascontiguousarray(self.data).data)
+        return digest.hexdigest()
 
     def image_like(self, data: NDArray[np.generic]) -> nib.Nifti1Image:
         """A float32 NIfTI image of ``data`` on this volume's grid (extra leading sample axes go last on disk)."""

@@ -7,8 +7,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..scan.contrasts import Contrast
+from ..scan.framing import extent
 from ..scan.intensity import HEADROOM
 from .recipe import Augmentation, Stage
+
+#: Training frames lie up to this many pixels beside where the engine's would, and wherever larger heads allow.
+JITTER = 4
 
 
 def random_crop(
@@ -16,12 +20,9 @@ def random_crop(
 ) -> NDArray[np.float32]:
     """Rotate, zoom, flip and crop (channel, row, column) images together, linearly interpolated, averaged down last."""
     size = np.asarray(stage.crop) * stage.downsample
-    inside = np.argwhere(images.max(axis=0) > 0)
-    low, high = (
-        (inside.min(axis=0), inside.max(axis=0)) if len(inside) else (np.zeros(2), np.asarray(images.shape[1:]) - 1)
-    )
-    slack = np.maximum(high - low + 1 - size, 0) / 2 + 4
-    centre = (low + high) / 2 + rng.uniform(-1, 1, 2) * slack
+    low, high = np.transpose(extent(images.max(axis=0)))
+    slack = np.maximum(high - low - size, 0) / 2 + JITTER
+    centre = (low + high - 1) / 2 + rng.uniform(-1, 1, 2) * slack
     warped = options.warp == 1 or rng.random() < options.warp
     angle = np.deg2rad(rng.uniform(-1, 1) * options.rotate_deg) * warped
     zoom = np.exp(rng.normal(0, options.scale, 2) * warped)

@@ -118,8 +118,10 @@ def train(
     if fabric.is_global_zero:
         files = {part: [s for s in source.sessions if isinstance(s, Session)] for part, source in splits.items()}
         write_splits(out, files)
-    held = fixed_slices(splits["validation"], recipe.pairs, recipe.validation_slices, raw.multiple)
-    seen = fixed_slices(_scans(splits["train"]), recipe.pairs, recipe.validation_slices, raw.multiple)
+    held, seen = (
+        fixed_slices(source, recipe.pairs, recipe.validation_slices, (recipe.data.framing, raw.multiple))
+        for source in (splits["validation"], _scans(splits["train"]))
+    )
     board = _board(out) if fabric.is_global_zero else None
     began = saved = time.monotonic()
     finished = True
@@ -200,6 +202,7 @@ def make_card(
         options=options,
         pairs=list(recipe.pairs),
         grid=Grid(spacing_mm=recipe.data.spacing_mm),
+        framing=recipe.data.framing,
         intensity=Intensity(headroom=HEADROOM),
         sampler=recipe.sampler,
         data=sources,

@@ -18,6 +18,7 @@ from ..datasets.phantom_options import PhantomOptions
 from ..errors import MrtransError, RecipeError
 from ..paths import recipe_dir
 from ..scan.contrasts import Pair
+from ..scan.framing import Framing
 
 
 class _Strict(BaseModel):
@@ -32,6 +33,7 @@ class DataOptions(_Strict):
     )
     folders: tuple[str, ...] = Field((".",), description="data sets below --data, one each")
     spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size of the model grid")
+    framing: Framing = Field(Framing(), description="what the network sees of a slice in use; as the last stage's crop")
     test: tuple[str, ...] = Field((), description="subjects never trained or tuned on, as folder/sub-XX or sub-XX")
     validation: tuple[str, ...] = Field((), description="subjects for monitoring only")
     holdout_fraction: float | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,93 @@ from ..checkpoints.checkpoint import SamplerDefaults
 from ..datasets.store import Source
 from ..models import Model
 from ..models.base import contrast_index
+from ..models.noise import framed_noise, unit_noise
 from ..models.samplers import Predict, plan
 from ..scan.contrasts import Pair
-from .slices import Item
+from ..scan.framing import STEP, Box, Framing
 
 SAMPLES = 4
+SEED = 0
+
+
+@dataclass(frozen=True)
+class FixedSlice:
+    """A slice that a training run is judged by again and again, framed as the engine frames it.
+
+    Attributes:
+        pair: What it shows and what is to be made of it.
+        source: (row, column) in [0, 1].
+        target: Likewise.
+        grid: Size of the model's grid.
+        box: Where in it the frame lies.
+    """
+
+    pair: Pair
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+    grid: tuple[int, int]
+    box: Box
+
+
+def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, frame: tuple[Framing, int]) -> list[FixedSlice]:
+    """``count`` evenly spread, unaugmented slice pairs.
+
+    Args:
+        source: Whose.
+        pairs: Which; sessions take turns, and so do their pairs.
+        count: How many.
+        frame: What a network sees of them: the framing and the network's own multiple.
+    """
+    out: list[FixedSlice] = []
+    for i in range(count if source.sessions else 0):
+        index = i % len(source.sessions)
+        usable = [p for p in pairs if {*p} <= {*source.sessions[index].contrasts}]
+        if not usable:
+            continue
+        decoded = source[index]
+        thick = np.flatnonzero(decoded.area > 0.4 * decoded.area.max())
+        z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
+        pair = usable[i % len(usable)]
+        images = [np.asarray(decoded.images[decoded.contrasts.index(c), z], dtype=np.float32) for c in pair]
+        out.append(framed(pair, images[0], images[1], *frame))
+    return out
+
+
+def framed(
+    pair: Pair, source: NDArray[np.float32], target: NDArray[np.float32], framing: Framing, multiple: int
+) -> FixedSlice:
+    """A slice of the model's grid, cut to its frame."""
+    step = max(STEP, multiple)
+    first, second = framing.pad(source, step), framing.pad(target, step)
+    box = framing.box(first, step)
+    return FixedSlice(pair, first[box], second[box], (first.shape[0], first.shape[1]), box)
+
+
+@torch.no_grad()
+def draw(model: Model, one: FixedSlice, samples: range, device: torch.device, sampler: SamplerDefaults) -> Tensor:
+    """Samples of a slice in [0, 1], (samples, 1, H, W): exactly those that the engine draws with :data:`SEED`."""
+    run, sigmas = plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max)
+
+    def added(step: int) -> Tensor:
+        sheets = framed_noise(one.grid, SEED, samples, [one.box], step + 1)
+        return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(device)
+
+    def solve(predict: Predict, start: Tensor) -> Tensor:
+        return run(predict, start * sigmas[0], sigmas, noise=added)
+
+    if model.latent:
+        noise = np.stack([[unit_noise((model.latent,), SEED, sample) for sample in samples]])
+    else:
+        noise = framed_noise(one.grid, SEED, samples, [one.box])
+    x = torch.from_numpy(one.source)[None, None].to(device)
+    first, second = (torch.tensor([contrast_index(contrast)], device=device) for contrast in one.pair)
+    return model.sample(x, first, second, torch.from_numpy(noise).to(device), solve)[0, :, None].clamp(0, 1)
 
 
 @torch.no_grad()
 def validate(
     model: Model,
-    held: list[tuple[Pair, Item]],
+    held: list[FixedSlice],
     device: torch.device,
     board: Any | None,
     step: int,
@@ -33,28 +110,12 @@ def validate(
 
     Of a model that samples, ``psnr`` is that of the mean of 4 samples.
     """
-    run, sigmas = plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max)
-
-    def solve(predict: Predict, start: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(1)
-        return run(
-            predict,
-            start * sigmas[0],
-            sigmas,
-            noise=lambda step: torch.randn(start.shape, generator=generator).to(start.device),
-        )
-
     was_training = model.training
     model.eval()
     psnrs, stds, squares, rows = [], [], [], []
-    for _, (source, target, first, second, _) in held:
-        x = torch.from_numpy(source)[None, None].to(device)
-        y = torch.from_numpy(target)[None, None].to(device)
-        contrasts = torch.tensor([first], device=device), torch.tensor([second], device=device)
-        n = 1 if model.deterministic else SAMPLES
-        shape = (1, n, model.latent) if model.latent else (1, n, *source.shape)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
-        samples = model.sample(x, *contrasts, noise, solve)[0, :, None].clamp(0, 1)
+    for one in held:
+        samples = draw(model, one, range(1 if model.deterministic else SAMPLES), device, sampler)
+        x, y = (torch.from_numpy(image)[None, None].to(device) for image in (one.source, one.target))
         mean, std = samples.mean(0, keepdim=True), samples.std(0, correction=0, keepdim=True)
         inside = x > 0
         square = (mean - y)[inside].square()
@@ -71,28 +132,3 @@ def validate(
         board.add_image("validation/source-target-mean-error-std", rows[0].clamp(0, 1), step)
     model.train(was_training)
     return metrics
-
-
-def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, multiple: int) -> list[tuple[Pair, Item]]:
-    """``count`` evenly spread, unaugmented slice pairs, padded to the network's multiple, for validation."""
-    out: list[tuple[Pair, Item]] = []
-    if not source.sessions:
-        return out
-    for i in range(count):
-        index = i % len(source.sessions)
-        usable = [p for p in pairs if {*p} <= {*source.sessions[index].contrasts}]
-        if not usable:
-            continue
-        pair = usable[i % len(usable)]
-        decoded = source[index]
-        thick = np.flatnonzero(decoded.area > 0.4 * decoded.area.max())
-        z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
-        first, second = (
-            _pad(np.asarray(decoded.images[decoded.contrasts.index(c), z], dtype=np.float32), multiple) for c in pair
-        )
-        out.append((pair, (first, second, contrast_index(pair.source), contrast_index(pair.target), index)))
-    return out
-
-
-def _pad(image: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
-    return np.pad(image, [(0, -n % multiple) for n in image.shape])

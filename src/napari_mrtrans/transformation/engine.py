@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..errors import MrtransError
-from .job import BOX_STEP, Job
+from ..scan.framing import STEP, Box
+from .job import Job
 
 if TYPE_CHECKING:
     import torch
@@ -22,23 +23,9 @@ if TYPE_CHECKING:
 #: Up to this many samples of a slice are held at once (for the median); beyond, moments are accumulated instead.
 MAX_HELD = 64
 
-Box = tuple[slice, slice]
-
 
 class Cancelled(Exception):
     """Raised inside a sampler when the user cancels."""
-
-
-def unit_noise(shape: tuple[int, ...], seed: int, sample: int, *step: int) -> NDArray[np.float32]:
-    """Standard normal noise of one sample, the same for all slices and devices.
-
-    (rows, columns) that it starts from or, with a ``step`` from 1, that a stochastic sampler adds there; or its latent
-    vector (length,). An odd sample's is the negative of that of the sample before it (antithetic variates, Hammersley &
-    Morton 1956): each of the two is a sample like any other, and what is odd in the noise cancels in their mean, above
-    all the brightness of the whole brain.
-    """
-    noise = np.random.default_rng([seed, sample - sample % 2, *step]).standard_normal(shape, dtype=np.float32)
-    return -noise if sample % 2 else noise
 
 
 class Moments:
@@ -73,13 +60,13 @@ class Engine:
         self.model: Model = to_channels_last(checkpoint.build(device))
         self.bf16 = bf16_is_fast(device.type)
         self.defaults = checkpoint.card.sampler
-        self.step = max(BOX_STEP, self.model.multiple)
+        self.framing, self.step = checkpoint.card.framing, max(STEP, self.model.multiple)
         self.rows, self.columns = job.grid.rows.backward(), job.grid.columns.backward()
         self._slice = lru_cache(maxsize=256)(self._read_slice)
 
     def _read_slice(self, index: int) -> tuple[NDArray[np.float32], Box]:
         image = self.job.grid.to_model(self.job.images[index])
-        return image, head_box(image, self.step)
+        return image, self.framing.box(image, self.step)
 
     def with_job(self, job: Job) -> Engine:
         """The same model on a job with the same slices and grid; what has been read of them is shared."""
@@ -143,21 +130,22 @@ class Engine:
         import torch
 
         from ..models.base import contrast_index
+        from ..models.noise import framed_noise, unit_noise
         from ..models.samplers import plan
 
-        job = self.job
+        job, seed = self.job, self.job.request.seed
         boxes = [self._slice(index)[1] for index in group]
         images = np.stack([self._slice(index)[0][box] for index, box in zip(group, boxes, strict=True)])
         if self.model.latent:
-            noise = np.stack([[unit_noise((self.model.latent,), job.seed, number) for number in numbers]] * len(group))
+            noise = np.stack([[unit_noise((self.model.latent,), seed, number) for number in numbers]] * len(group))
         else:
-            noise = _sheets([unit_noise(job.grid.shape, job.seed, number) for number in numbers], boxes)
+            noise = framed_noise(job.grid.shape, seed, numbers, boxes)
         sample, levels = plan(
             self.model, job.sampler, job.steps, self.defaults.sigma_min, self.defaults.sigma_max
         )  # fmt: skip
 
         def added(step: int) -> torch.Tensor:
-            sheets = _sheets([unit_noise(job.grid.shape, job.seed, number, step + 1) for number in numbers], boxes)
+            sheets = framed_noise(job.grid.shape, seed, numbers, boxes, step + 1)
             return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(self.device)
 
         def callback(done: int, total: int) -> None:
@@ -173,7 +161,7 @@ class Engine:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             source = torch.from_numpy(images)[:, None].to(self.device).contiguous(memory_format=torch.channels_last)
             first, second = (
-                torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in job.pair
+                torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in job.request.pair
             )
             out = self.model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve)
             return np.asarray(out.float().clamp(0, 1).cpu())
@@ -183,23 +171,6 @@ class Engine:
         rows, columns = self._slice(index)[1]
         spread = self.rows[:, rows] @ samples @ self.columns[:, columns].T
         return np.where(self.job.mask[index], np.clip(spread, 0, 1), 0).astype(np.float32)
-
-
-def head_box(image: NDArray[np.float32], step: int) -> Box:
-    """The part of a model-grid image that holds head, grown to a multiple of ``step`` and kept inside."""
-    sides = []
-    for axis in (0, 1):
-        hit = np.flatnonzero((image > 0).any(axis=1 - axis))
-        low, high = (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, 1)
-        size = min(-(-(high - low + 4) // step) * step, image.shape[axis])
-        low = min(max((low + high - size) // 2, 0), image.shape[axis] - size)
-        sides.append(slice(low, low + size))
-    return sides[0], sides[1]
-
-
-def _sheets(noises: Sequence[NDArray[np.float32]], boxes: Sequence[Box]) -> NDArray[np.float32]:
-    """The part of each sample's noise in each slice's box: (slices, samples, rows, columns)."""
-    return np.stack([[sheet[box] for sheet in noises] for box in boxes])
 
 
 def _shape(box: Box) -> tuple[int, int]:

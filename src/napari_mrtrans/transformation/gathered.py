@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
@@ -14,26 +13,13 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..ood.score import verdict
-from ..scan.contrasts import Pair
 from ..scan.volume import Volume
 from .engine import MAX_HELD
 from .ensemble import Ensemble, sigma_hat
+from .request import Request
 
 if TYPE_CHECKING:
     from .streaming import SliceUpdate
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run was asked for; None = the checkpoint's default. Arguments as :func:`~.streaming.stream`."""
-
-    pair: Pair
-    n: int
-    seed: int = 0
-    steps: int | None = None
-    sampler: str | None = None
-    device: str = "auto"
-    repair: bool = False
 
 
 class Gathered:
@@ -94,43 +80,46 @@ class Gathered:
         return twin
 
     def ensemble(
-        self, volume: Volume, checkpoint: Checkpoint, settings: Settings, seconds: float, notices: Sequence[str] = ()
+        self, volume: Volume, checkpoint: Checkpoint, request: Request, seconds: float, notices: Sequence[str] = ()
     ) -> Ensemble:
         """The result so far; it shares its arrays with this object.
 
         Args:
             volume: The input, on the same grid.
             checkpoint: What computed it.
-            settings: What was asked for.
+            request: What was asked for.
             seconds: How long it took.
             notices: What the user was told.
         """
         from ..devices import resolve_device
 
+        request = request.resolved(checkpoint, volume)
+        assert request.n is not None
         known = np.isfinite(self._per_slice) & (self._weights > 0)
         weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
-        n, pair, calibrated = settings.n, settings.pair, self._calibrated
+        n, pair, calibrated = request.n, request.pair, self._calibrated
         ood = checkpoint.calibration.ood if checkpoint.calibration else None
         scores = ood.scores(pair.key, n, weighed, self._per_slice, self._novelty, self._artefact) if ood else {}
         probability = ood.assess(scores) if ood else None
-        defaults = checkpoint.card.sampler
-        sampler, steps = settings.sampler or defaults.name, settings.steps or defaults.steps
         info: dict[str, Any] = {
             "napari_mrtrans": __version__,
             "input": str(volume.path or volume.name),
+            "input_digest": volume.digest(),
             "source": pair.source.value,
             "target": pair.target.value,
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
+            "calibration": checkpoint.calibration_digest,
+            "checkpoint_file": str(checkpoint.path),
             "model": checkpoint.card.model,
             "units": checkpoint.card.units,
-            "seed": settings.seed,
+            "seed": request.seed,
             "n": n,
-            "sampler": None if checkpoint.single_pass else sampler,
-            "steps": 1 if checkpoint.single_pass else None if sampler == "reference" else steps,
-            "device": str(resolve_device(settings.device)[0]),
+            "sampler": None if checkpoint.single_pass else request.sampler,
+            "steps": 1 if checkpoint.single_pass else None if request.sampler == "reference" else request.steps,
+            "device": str(resolve_device(request.device)[0]),
             "seconds": seconds,
-            "repair": settings.repair and n <= MAX_HELD,
+            "repair": bool(request.repair) and n <= MAX_HELD,
             "repaired_voxels": self._repaired,
             "slices_done": len(self.finished),
             "complete": len(self.finished) == self._total,
@@ -143,6 +132,8 @@ class Gathered:
             "ood_scores": {name: _number(value) for name, value in scores.items()},
             "ood_novelty_per_slice": [_number(value) for value in self._novelty] if ood else None,
             "ood_artefact_per_slice": [_number(value) for value in self._artefact] if ood else None,
+            "request": request.to_json(),
+            "samples_kept": self._samples is not None,
             "notices": list(notices),
             "intended_use": "research only, not for diagnosis",
         }

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
-from ..errors import MrtransError, OutOfMemory
+from ..errors import OutOfMemory
 from ..ood.image_quality import MIN_AREA
 from ..ood.slice_quality import slice_quality
-from ..prepare.whole_head import fit_for_models
-from ..scan.contrasts import Contrast
 from ..scan.volume import Volume
 from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import sigma_hat
-from .job import Job, Range, check_pair, check_request
+from .job import Job, open_job
+from .request import Asked, Request
 from .statistics import repair_outliers
 
 #: Network images at once when the user says "auto". A CPU gains nothing from several slices at once, so it takes one,
@@ -68,26 +67,29 @@ class SliceUpdate:
     preview: bool = False
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """How a run and its caller tell each other things.
+
+    Attributes:
+        cancel: Polled before every network call; when true, the run ends.
+        on_step: Told (done, total) network calls of the current batch.
+        status: Told one-line notices for the user.
+    """
+
+    cancel: Callable[[], bool] | None = None
+    on_step: Callable[[int, int], None] | None = None
+    status: Callable[[str], None] = lambda line: None
+
+
 def stream(
     volume: Volume,
     checkpoint: Checkpoint,
     *,
-    target: Contrast | str,
-    source: Contrast | str | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    start_slice: int | None = None,
-    slices: Range = None,
-    steps: int | None = None,
-    sampler: str | None = None,
-    device: str = "auto",
-    batch: int | str = "auto",
-    mask: NDArray[Any] | None = None,
-    repair: bool | None = None,
-    prepare: bool | None = None,
     cancel: Callable[[], bool] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     status: Callable[[str], None] | None = None,
+    **asked: Unpack[Asked],
 ) -> Iterator[SliceUpdate]:
     """Transform slice by slice, outwards from ``start_slice``.
 
@@ -99,24 +101,10 @@ def stream(
     Args:
         volume: The input.
         checkpoint: Serves the pair.
-        target: Contrast to make.
-        source: Contrast of the volume; None = ``volume.contrast``.
-        n: Samples for each slice; None = the checkpoint's default (20). Deterministic models always use 1.
-        seed: Of the starting noise.
-        start_slice: Index along ``volume.axial_axis``; None = middle of the head.
-        slices: Restrict to ``range`` or (first, past-last) along that axis; slices without head are skipped.
-        steps: Noise levels; None = the checkpoint's default.
-        sampler: One of :data:`~napari_mrtrans.models.samplers.SAMPLERS` or ``reference``; None = the card's.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``.
-        batch: Images for each network call, or ``auto``. Halved by itself when memory runs out.
-        mask: Head mask, same shape as the volume; None = found automatically.
-        repair: Replace outliers of the mean by the median (:func:`~.statistics.repair_outliers`); None =
-            as the model's family needs it, that is for ddpm. Not above 64 samples, of which no median is held.
-        prepare: Extract the brain and correct the bias field first; None = for whole heads without a mask
-            (:func:`~napari_mrtrans.prepare.whole_head.fit_for_models`).
         cancel: Polled before every network call; when true, the generator ends.
         on_step: Told (done, total) network calls of the current batch.
         status: Told one-line notices for the user.
+        **asked: ``target``, and whatever else of :class:`~napari_mrtrans.transformation.request.Request` is wanted.
 
     Yields:
         Finished slices.
@@ -125,41 +113,18 @@ def stream(
         MrtransError: the request cannot be served; nothing has been computed then.
         OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
     """
-    say = status or (lambda line: None)
-    check_pair(volume, checkpoint, source, target)
-    size = check_batch(batch)
-    volume, mask = fit_for_models(volume, mask, prepare, say)
-    job = check_request(volume, checkpoint, target, source, n, seed, start_slice, slices, steps, sampler, mask, repair)
-    yield from _run(job, checkpoint, device, size, cancel, on_step, say)
+    hooks = Hooks(cancel, on_step, status or (lambda line: None))
+    yield from run(volume, checkpoint, Request(**asked), hooks)  # type: ignore[arg-type]
 
 
-def check_batch(batch: int | str) -> int | None:
-    """Images for each network call; None = ``auto``.
-
-    Raises:
-        MrtransError: neither a positive number nor ``auto``.
-    """
-    if batch == "auto":
-        return None
-    try:
-        size = int(batch)
-    except ValueError:
-        size = 0
-    if size < 1:
-        raise MrtransError(f"Batch '{batch}' is neither a positive number nor auto.")
-    return size
+def run(volume: Volume, checkpoint: Checkpoint, request: Request, hooks: Hooks) -> Iterator[SliceUpdate]:
+    """:func:`stream` of a request that is made already."""
+    yield from run_job(open_job(volume, checkpoint, request, hooks.status), checkpoint, hooks)
 
 
-def _run(
-    job: Job,
-    checkpoint: Checkpoint,
-    device_name: str,
-    batch: int | None,
-    cancel: Callable[[], bool] | None,
-    on_step: Callable[[int, int], None] | None,
-    status: Callable[[str], None],
-) -> Iterator[SliceUpdate]:
-    runner = SliceRunner(job, checkpoint, device_name, batch, cancel, on_step, status)
+def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks) -> Iterator[SliceUpdate]:
+    """The slices of a job, in its order."""
+    runner = SliceRunner(job, checkpoint, hooks)
     pending = list(job.order)
     done, total = 0, len(pending)
     while pending:
@@ -179,41 +144,29 @@ class SliceRunner:
     Args:
         job: What to compute.
         checkpoint: With what.
-        device_name: See :func:`stream`, as the others.
-        batch: None = auto.
-        cancel: Polled before every network call.
-        on_step: Told the network calls.
-        status: Told one-line notices for the user.
+        hooks: Of the run.
+        batch: Images for each network call where the request leaves it open; None = by device.
 
     Raises:
         MrtransError: no such sampler or device, or the checkpoint is damaged.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        checkpoint: Checkpoint,
-        device_name: str,
-        batch: int | None,
-        cancel: Callable[[], bool] | None,
-        on_step: Callable[[int, int], None] | None,
-        status: Callable[[str], None],
-    ) -> None:
+    def __init__(self, job: Job, checkpoint: Checkpoint, hooks: Hooks, batch: int | None = None) -> None:
         from ..devices import resolve_device
         from ..models.samplers import LOSSY_BELOW, check_sampler
 
         check_sampler(job.sampler)
         if not checkpoint.single_pass and job.steps < LOSSY_BELOW.get(job.sampler, 0):
             enough = LOSSY_BELOW[job.sampler]
-            status(f"'{job.sampler}' with {job.steps} steps distorts the spread; use dpm++2m, or {enough} steps.")
-        device, notice = resolve_device(device_name)
-        for line in (*job.notices, *([notice] if notice else [])):
-            status(line)
-        if job.repair and job.n > MAX_HELD:
-            status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
-        self._checkpoint, self._status = checkpoint, status
-        self._engine = Engine(job, checkpoint, device, cancel, on_step)
-        self._size = batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
+            hooks.status(f"'{job.sampler}' with {job.steps} steps distorts the spread; use dpm++2m, or {enough} steps.")
+        device, notice = resolve_device(job.request.device)
+        if notice:
+            hooks.status(notice)
+        if job.request.repair and job.n > MAX_HELD:
+            hooks.status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
+        self._checkpoint, self._status = checkpoint, hooks.status
+        self._engine = Engine(job, checkpoint, device, hooks.cancel, hooks.on_step)
+        self._size = job.request.batch_size or batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
 
     def with_job(self, job: Job) -> SliceRunner:
         """The same network on another job of the same volume, which may differ in samples, sampler and steps."""
@@ -243,7 +196,7 @@ class SliceRunner:
     def update(self, index: int, result: Moments | NDArray[np.float32], done: int, total: int) -> SliceUpdate:
         """What :meth:`compute` gave for one slice, as statistics."""
         engine = self._engine
-        return _finish(engine.job, self._checkpoint, index, result, engine.source_slice, done, total)
+        return replace(_finish(engine, self._checkpoint, index, result), done=done, total=total)
 
 
 def _memory_line(device_type: str, index: int, batch: int) -> str:
@@ -253,16 +206,9 @@ def _memory_line(device_type: str, index: int, batch: int) -> str:
     return f"{kept} Lower Batch (now {batch}), or {remedy}."
 
 
-def _finish(
-    job: Job,
-    checkpoint: Checkpoint,
-    index: int,
-    result: Moments | NDArray[np.float32],
-    source: Callable[[int], NDArray[np.float32]],
-    done: int,
-    total: int,
-) -> SliceUpdate:
+def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments | NDArray[np.float32]) -> SliceUpdate:
     """Statistics of a slice, in the array's own orientation."""
+    job = engine.job
     turn, inside = job.orientation.slice_to_array, job.mask[index]
     median = samples = None
     flagged = np.zeros_like(inside)
@@ -273,11 +219,11 @@ def _finish(
         mean = result.mean(axis=0, dtype=np.float64)
         std = robust = result.std(axis=0, dtype=np.float64)
         median, samples = turn(np.median(result, axis=0)), turn(result)
-        if job.repair:
+        if job.request.repair:
             mean, robust, flagged = repair_outliers(mean, std, result, inside)
     calibration = checkpoint.calibration
-    correction = calibration.spread.get(job.pair.key) if calibration else None
-    novelty, artefact = _strangeness(job, calibration, index, source)
+    correction = calibration.spread.get(job.request.pair.key) if calibration else None
+    novelty, artefact = _strangeness(engine, calibration, index)
     return SliceUpdate(
         index=job.orientation.slice_index(index, len(job.mask)),
         mean=turn(mean.astype(np.float32)),
@@ -289,19 +235,19 @@ def _finish(
         novelty=novelty,
         artefact=artefact,
         voxels=int(inside.sum()),
-        done=done,
-        total=total,
+        done=0,
+        total=0,
         repaired=int(flagged.sum()),
     )
 
 
-def _strangeness(
-    job: Job, calibration: Calibration | None, index: int, source: Callable[[int], NDArray[np.float32]]
-) -> tuple[float, float]:
+def _strangeness(engine: Engine, calibration: Calibration | None, index: int) -> tuple[float, float]:
     """Novelty and artefact score of a source slice."""
-    ood = calibration.ood if calibration else None
-    area = job.mask.sum(axis=(1, 2))
+    job = engine.job
+    ood, prepared = calibration.ood if calibration else None, job.prepared
+    area = prepared.area
     if ood is None or area[index] < MIN_AREA * area.max():
         return float("nan"), float("nan")
-    novelty, artefact = ood.slice_scores(slice_quality(source, index, len(area), job.slice_spacing), job.pair.source)[0]
+    quality = slice_quality(engine.source_slice, index, len(area), prepared.spacing[0])
+    novelty, artefact = ood.slice_scores(quality, job.request.pair.source)[0]
     return float(novelty), float(artefact)

@@ -4,51 +4,56 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
-
-from numpy.typing import NDArray
+from dataclasses import replace
+from typing import Any, Unpack
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..errors import MrtransError
-from ..prepare.whole_head import fit_for_models
-from ..scan.contrasts import Contrast
 from ..scan.volume import Volume
 from .engine import MAX_HELD
 from .ensemble import Ensemble
-from .gathered import Gathered, Settings
-from .job import Range, check_pair, spread_slices
-from .streaming import SliceUpdate, stream
+from .gathered import Gathered
+from .job import Job, evenly_spread, make_job, open_job
+from .request import Asked, Request
+from .streaming import Hooks, SliceUpdate, run_job
 
 
 def transform(
     volume: Volume,
     checkpoint: Checkpoint,
     *,
-    target: Contrast | str,
-    source: Contrast | str | None = None,
-    n: int | None = None,
-    seed: int = 0,
-    slices: Range = None,
-    steps: int | None = None,
-    sampler: str | None = None,
-    device: str = "auto",
-    batch: int | str = "auto",
-    mask: NDArray[Any] | None = None,
-    repair: bool | None = None,
-    prepare: bool | None = None,
     keep_samples: bool = False,
     progress: Callable[[SliceUpdate], None] | None = None,
     status: Callable[[str], None] | None = None,
+    **asked: Unpack[Asked],
 ) -> Ensemble:
-    """Transform a whole volume (or a range of slices). Arguments as :func:`stream`.
+    """Transform a whole volume (or a range of slices).
 
     Args:
+        volume: The input.
+        checkpoint: Serves the pair.
         keep_samples: Keep all samples (n times the memory of the volume).
         progress: Told every finished slice.
+        status: Told one-line notices for the user.
+        **asked: ``target``, and whatever else of :class:`~napari_mrtrans.transformation.request.Request` is wanted.
 
     Raises:
         MrtransError: the request cannot be served.
     """
+    request = Request(**asked)  # type: ignore[arg-type]
+    return transform_request(volume, checkpoint, request, keep_samples=keep_samples, progress=progress, status=status)
+
+
+def transform_request(
+    volume: Volume,
+    checkpoint: Checkpoint,
+    request: Request,
+    *,
+    keep_samples: bool = False,
+    progress: Callable[[SliceUpdate], None] | None = None,
+    status: Callable[[str], None] | None = None,
+) -> Ensemble:
+    """:func:`transform` of a request that is made already."""
     began = time.perf_counter()
     notices: list[str] = []
 
@@ -57,36 +62,41 @@ def transform(
         if status is not None:
             status(line)
 
-    defaults = checkpoint.card.sampler
-    n = 1 if checkpoint.deterministic else defaults.n if n is None else n
-    repair = checkpoint.repairs_outliers if repair is None else repair
-    if keep_samples and n > MAX_HELD:
+    check_kept(request.resolved(checkpoint, volume), keep_samples)
+    job = open_job(volume, checkpoint, request, note)
+    gathered = _gather(job, checkpoint, Hooks(status=note), keep_samples, progress)
+    return gathered.ensemble(volume, checkpoint, job.request, round(time.perf_counter() - began, 3), notices)
+
+
+def check_kept(request: Request, keep_samples: bool) -> None:
+    """See that the samples of a resolved request can be kept, if they are to be.
+
+    Raises:
+        MrtransError: there are too many.
+    """
+    if keep_samples and request.n is not None and request.n > MAX_HELD:
         raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
-    kept = max(n, 0) if keep_samples else 0
-    gathered = Gathered(volume.data.shape, volume.axial_axis, median=n <= MAX_HELD, samples=kept)
-    for update in stream(
-        volume, checkpoint, target=target, source=source, n=n, seed=seed, slices=slices, steps=steps, sampler=sampler,
-        device=device, batch=batch, mask=mask, repair=repair, prepare=prepare, status=note,
-    ):  # fmt: skip
+
+
+def _gather(
+    job: Job,
+    checkpoint: Checkpoint,
+    hooks: Hooks,
+    keep_samples: bool,
+    progress: Callable[[SliceUpdate], None] | None,
+) -> Gathered:
+    volume = job.prepared.volume
+    samples = job.n if keep_samples else 0
+    gathered = Gathered(volume.data.shape, volume.axial_axis, median=job.n <= MAX_HELD, samples=samples)
+    for update in run_job(job, checkpoint, hooks):
         gathered.add(update)
         if progress is not None:
             progress(update)
-    pair = check_pair(volume, checkpoint, source, target)
-    settings = Settings(pair, n, seed, steps, sampler, device, repair)
-    return gathered.ensemble(volume, checkpoint, settings, round(time.perf_counter() - began, 3), notices)
+    return gathered
 
 
-def assess(
-    volume: Volume,
-    checkpoint: Checkpoint,
-    *,
-    target: Contrast | str,
-    n: int | None = None,
-    count: int = 5,
-    seed: int = 0,
-    device: str = "auto",
-) -> dict[str, Any]:
-    """How unlike the training scans a volume is, from ``count`` evenly spread axial slices; other arguments as above.
+def assess(volume: Volume, checkpoint: Checkpoint, request: Request, *, count: int = 5) -> dict[str, Any]:
+    """How unlike the training scans a volume is, from ``count`` evenly spread axial slices.
 
     Returns:
         The part of :attr:`Ensemble.info` that tells it.
@@ -95,19 +105,9 @@ def assess(
         MrtransError: the request cannot be served.
     """
     notices: list[str] = []
-    volume, mask = fit_for_models(volume, None, None, notices.append)
-    where = spread_slices(volume, checkpoint, check_pair(volume, checkpoint, None, target), count)
-    info = transform(
-        volume,
-        checkpoint,
-        target=target,
-        n=n,
-        seed=seed,
-        slices=where,
-        device=device,
-        mask=mask,
-        prepare=False,
-        status=notices.append,
-    ).info
+    prepared = open_job(volume, checkpoint, request, notices.append).prepared
+    job = make_job(prepared, checkpoint, replace(request, slices=evenly_spread(prepared, count)))
+    gathered = _gather(job, checkpoint, Hooks(status=notices.append), False, None)
+    info = gathered.ensemble(volume, checkpoint, job.request, 0.0).info
     names = ("input", "source", "target", "checkpoint", "sha256", "n", "seed", "slices_done", "sigma_hat")
     return {**{name: info[name] for name in (*names, "ood_probability", "verdict", "ood_scores")}, "notices": notices}

@@ -102,7 +102,7 @@ def test_every_model_leaves_layers_and_a_row(desk: Desk, engine: FakeEngine, hea
     assert form.reference.layer is desk.truth
     form.samples.setValue(3)
     desk.run()
-    assert [(r.checkpoint.name, r.n, r.target) for r in engine.requests] == [
+    assert [(r.checkpoint.name, r.request.n, r.request.target) for r in engine.requests] == [
         ("many-flow", 3, Contrast.T2),
         ("one-direct", 1, Contrast.T2),
     ]
@@ -131,7 +131,7 @@ def test_only_ticked_models_run_without_a_reference_on_this_slice(desk: Desk, en
     desk.qtbot.keyClick(form.range, Qt.Key.Key_Down)
     desk.tick(0)
     desk.run()
-    assert [(r.checkpoint.name, r.slices) for r in engine.requests] == [("one-direct", (7, 8))]
+    assert [(r.checkpoint.name, r.request.slices) for r in engine.requests] == [("one-direct", (7, 8))]
     assert set(desk.names()) == {"a_T1w", "a_T2w", "a_T1w_T2_direct_mean"}
     (row,) = desk.dock.comparison.rows
     assert (row.slices, row.ssim, row.psnr) == (1, None, None)
@@ -146,7 +146,7 @@ def test_only_ticked_models_run_without_a_reference_on_this_slice(desk: Desk, en
 def test_progress_names_the_model_and_cancel_keeps_what_is_done(
     desk: Desk, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stream(request: worker.Request, monitor: worker.Monitor) -> Iterator:
+    def stream(request: worker.Work, monitor: worker.Monitor) -> Iterator:
         engine.pace = 0.2 if request.checkpoint.name == "many-flow" else 2
         return engine.stream(request, monitor)
 
@@ -177,7 +177,7 @@ def test_progress_names_the_model_and_cancel_keeps_what_is_done(
 def test_an_error_in_one_model_does_not_stop_the_others(
     desk: Desk, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, errors: list[str]
 ) -> None:
-    def stream(request: worker.Request, monitor: worker.Monitor) -> Iterator:
+    def stream(request: worker.Work, monitor: worker.Monitor) -> Iterator:
         engine.error, engine.error_after = None, 10**9
         if request.checkpoint.name == "many-flow":
             engine.error, engine.error_after = OutOfMemory("The GPU ran out of memory at slice 3."), 4

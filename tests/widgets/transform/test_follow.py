@@ -13,11 +13,12 @@ from qtpy.QtCore import Qt, QThreadPool
 
 from helpers import head, tiny_checkpoint
 from napari_mrtrans import Contrast, Volume, stream
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.follow.scheduling import Stage
 from napari_mrtrans.transformation.engine import Cancelled
 from napari_mrtrans.transformation.job import Job
-from napari_mrtrans.transformation.streaming import SliceUpdate
+from napari_mrtrans.transformation.streaming import Hooks, SliceUpdate
 from napari_mrtrans.widgets.layers import KeepSamples
 from napari_mrtrans.widgets.source import layer_affine
 from napari_mrtrans.widgets.state import DockState
@@ -38,9 +39,9 @@ class FakeNetwork:
     error: Exception | None = None
     computed: list[tuple[str, int, bool]] = field(default_factory=list)
 
-    def runners(self, job: Job, request, batch, cancel: Callable[[], bool], on_step, say) -> dict[bool, FakeRunner]:
-        model = request.checkpoint.card.model
-        full = FakeRunner(self, job, model, False, cancel)
+    def runners(self, job: Job, checkpoint: Checkpoint, hooks: Hooks) -> dict[bool, FakeRunner]:
+        model = checkpoint.card.model
+        full = FakeRunner(self, job, model, False, hooks.cancel)
         return {False: full} if model == "direct" else {False: full, True: replace(full, preview=True)}
 
 
@@ -248,7 +249,7 @@ def test_numbers_take_effect_too_and_others_do_not_restart(loaded):
     assert loaded.dock._run is run
     loaded.dock.form.seed.setValue(3)
     loaded.qtbot.waitUntil(lambda: loaded.dock._run is not run)
-    assert loaded.dock._run.request.seed == 3
+    assert loaded.dock._run.work.request.seed == 3
     loaded.qtbot.waitUntil(lambda: loaded.layer(MEAN).metadata["mrtrans"]["seed"] == 3)  # with its first slice
 
 

@@ -144,7 +144,7 @@ def test_settings_reach_the_engine(bench, engine, brain):
     bench.viewer.add_image(brain, name="a_T1w")
     bench.viewer.dims.set_point(0, 3)
     bench.run()
-    default = engine.requests[0]
+    default = engine.requests[0].request
     assert (default.n, default.seed, default.steps, default.sampler) == (20, 0, None, None)
     assert (default.device, default.batch, default.slices, default.start_slice) == ("auto", "auto", None, 3)
     form.samples.setValue(5)
@@ -154,7 +154,7 @@ def test_settings_reach_the_engine(bench, engine, brain):
     form.advanced._device.setCurrentText("cuda:1")
     form.advanced._batch.setValue(4)
     bench.run()
-    chosen = engine.requests[1]
+    chosen = engine.requests[1].request
     assert (chosen.n, chosen.seed, chosen.steps, chosen.sampler) == (5, 7, 12, "heun")
     assert (chosen.device, chosen.batch) == ("cuda:1", 4)
 
@@ -259,7 +259,7 @@ def test_the_slider_is_followed_in_any_order_of_dims(bench, engine, brain):
     bench.viewer.dims.set_point(0, layer.data_to_world((9, 0, 0))[0])
     assert plot.current == 9
     bench.run()
-    assert engine.requests[1].start_slice == 9
+    assert engine.requests[1].request.start_slice == 9
     bench.viewer.dims.order = (0, 1, 2)
 
 

@@ -150,7 +150,7 @@ def test_this_slice_only(loaded, engine, brain):
     loaded.dock.form.range.setCurrentText("This slice")
     loaded.viewer.dims.set_point(0, 4)
     loaded.run()
-    assert engine.requests[0].slices == (4, 5)
+    assert engine.requests[0].request.slices == (4, 5)
     mean = loaded.layer("sub-01_T1w_T2_mean").data
     np.testing.assert_allclose(mean[4], brain[4] / 200)
     assert np.count_nonzero(mean) == np.count_nonzero(brain[4])
@@ -193,7 +193,7 @@ def test_too_many_samples_to_keep_is_refused(loaded, errors, engine):
 def test_deterministic_model_makes_the_mean_alone(loaded, engine):
     loaded.dock.form.model.setCurrentText("direct · T1→T2")
     loaded.run()
-    assert engine.requests[0].n == 1
+    assert engine.requests[0].request.n == 1
     assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w", "sub-01_T1w_T2_mean"]
     assert not loaded.dock.card.isVisible()
 
@@ -415,7 +415,7 @@ def test_demo_opens_the_sample_and_runs_t1_to_t2(make_napari_viewer, qtbot, engi
     dock = open_demo(viewer)
     qtbot.waitUntil(lambda: "icbm152_T1w_T2_mean" in viewer.layers)
     (request,) = engine.requests
-    assert (request.source.contrast, request.target) == (Contrast.T1, Contrast.T2)
+    assert (request.source.contrast, request.request.target) == (Contrast.T1, Contrast.T2)
     assert request.checkpoint.card.model == "flow"
     dock.cancel()
     qtbot.waitUntil(lambda: dock.state is DockState.CANCELLED)

@@ -10,6 +10,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
+from ...transformation.request import Request
 from ..model_list import ModelList
 from ..pair_choice import PairChoice
 from ..transform.form import sample_box, seed_box, side_by_side
@@ -74,14 +75,10 @@ class CompareForm(QWidget):
         """Source and target contrast, once both are chosen."""
         return self._choice.pair
 
-    @property
-    def settings(self) -> RunSettings:
+    def settings(self, pair: Pair) -> RunSettings:
         """What all models share."""
-        return RunSettings(
-            n=self.samples.value(),
-            seed=self.seed.value(),
-            this_slice=self.range.currentText() == ComparedSlices.CURRENT,
-        )
+        request = Request(pair.target, pair.source, n=self.samples.value(), seed=self.seed.value())
+        return RunSettings(request, this_slice=self.range.currentText() == ComparedSlices.CURRENT)
 
     @property
     def problem(self) -> str:

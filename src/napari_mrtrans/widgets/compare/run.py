@@ -51,20 +51,20 @@ class Comparison:
         self._layer, self._reference = layer, reference
         self.monitor = Monitor()
         self.notices: list[str] = []
-        settings = form.settings
+        settings = form.settings(pair)
         self._runs = [
-            _ModelRun(viewer, settings, layer, pair, checkpoint, monitor=self.monitor, name=name)
+            _ModelRun(viewer, settings, layer, checkpoint, monitor=self.monitor, name=name)
             for name, checkpoint in form.models.chosen
         ]
         self._tallies = [SigmaTally(run.n_slices) for run in self._runs]
         self.rows = [
-            ModelRow(name, checkpoint.name, pair.key, run.n, settings.seed)
+            ModelRow(name, checkpoint.name, pair.key, run.n, settings.request.seed)
             for (name, checkpoint), run in zip(form.models.chosen, self._runs, strict=True)
         ]
         self._current = 0
         self._ended = 0
         self._request = ComparisonRequest(
-            tuple(run.request for run in self._runs),
+            tuple(run.work for run in self._runs),
             None if reference is None else _reference_request(layer, reference, self._runs[0]),
         )
 

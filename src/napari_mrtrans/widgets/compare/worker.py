@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import MrtransError
 from ..transform import worker
-from ..transform.worker import Monitor, Request, TransformWorker, guarded, plain_error
+from ..transform.worker import Monitor, TransformWorker, Work, guarded, plain_error
 
 if TYPE_CHECKING:
     from ...transformation.streaming import SliceUpdate
@@ -32,7 +32,7 @@ class ReferenceRequest:
 class ComparisonRequest:
     """The models to run, all on one volume; ``reference``: what their means are compared with."""
 
-    runs: tuple[Request, ...]
+    runs: tuple[Work, ...]
     reference: ReferenceRequest | None
 
 
@@ -71,7 +71,7 @@ def _run(request: ComparisonRequest, monitor: Monitor) -> Iterator[Event]:
     try:
         truth = _prepared(request, monitor)
     except Exception as error:
-        failure = plain_error(error, request.runs[0], None)
+        failure = plain_error(error, request.runs[0].request, None)
     if failure is not None:
         raise failure
     if truth is not None:
@@ -101,37 +101,36 @@ def _prepared(request: ComparisonRequest, monitor: Monitor) -> _Truth | None:
     from ...prepare.whole_head import fit_for_models
 
     first, wanted = request.runs[0], request.reference
-    volume, mask = fit_for_models(first.source.volume(), None, first.prepare, monitor.notify)
+    asked = first.request
+    prepared = fit_for_models(first.source.volume(), asked.mask, asked.prepare, monitor.notify)
     if wanted is None:
         return None
     from ...prepare.reference import normalised_on
-    from ...scan.intensity import clean, head_mask
 
-    head = head_mask(clean(volume.data)) if mask is None else np.asarray(mask, dtype=bool)
     image = normalised_on(
         wanted.source.volume(),
-        first.target,
-        head,
+        asked.target,
+        prepared.head,
         wanted.to_reference,
-        name=volume.name,
-        prepare=first.prepare,
+        name=prepared.volume.name,
+        prepare=asked.prepare,
         say=monitor.notify,
     )
-    return _Truth(image, head & (np.nan_to_num(image) > 0), volume.axial_axis)
+    return _Truth(image, prepared.head & (np.nan_to_num(image) > 0), prepared.volume.axial_axis)
 
 
-def _one_model(number: int, request: Request, monitor: Monitor, truth: _Truth | None) -> Iterator[Event]:
+def _one_model(number: int, work: Work, monitor: Monitor, truth: _Truth | None) -> Iterator[Event]:
     means: dict[int, NDArray[np.float32]] = {}
     began: list[float] = []
     error = ""
 
     def start() -> Iterable[SliceUpdate]:
-        updates = worker.stream(request, monitor)  # imports torch, which is not this model's time
+        updates = worker.stream(work, monitor)  # imports torch, which is not this model's time
         began.append(monotonic())
         return updates
 
     try:
-        for update in guarded(start, request):
+        for update in guarded(start, work.request):
             means[update.index] = update.mean
             yield SliceDone(number, update)
     except MrtransError as caught:

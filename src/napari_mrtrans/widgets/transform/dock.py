@@ -148,10 +148,10 @@ class TransformWidget(QWidget):
         layer, pair, checkpoint = self.form.layer, self.form.pair, self.form.checkpoint
         if self.form.problem or layer is None or pair is None or checkpoint is None:
             raise MrtransError(self.form.problem)
-        settings = self.form.settings
+        settings = self.form.settings(pair)
         if self.form.slice_range is not SliceRange.FOLLOW:
-            return Run(self._viewer, settings, layer, pair, checkpoint)
-        return FollowRun(self._viewer, settings, layer, pair, checkpoint, self._slices, self._following)
+            return Run(self._viewer, settings, layer, checkpoint)
+        return FollowRun(self._viewer, settings, layer, checkpoint, self._slices, self._following)
 
     def _begin(self, run: Run) -> None:
         self._run = run

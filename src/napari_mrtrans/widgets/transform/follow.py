@@ -9,7 +9,6 @@ from napari.layers import Image
 
 from ...follow.scheduling import Stage
 from ...follow.slice_cache import SliceCache
-from ...scan.contrasts import Pair
 from ..layers import KeepSamples
 from ..source import axis_in_view, slice_on_screen
 from .follow_layers import FollowLayers
@@ -40,7 +39,6 @@ class FollowRun(Run):
         viewer: Whose sliders are followed.
         settings: The numbers of the run.
         layer: The source.
-        pair: What is made.
         checkpoint: The model.
         cache: Slices computed before, which outlives the run.
         previous: Another run whose layers, if they are of the same source, this one's take the place of.
@@ -58,12 +56,11 @@ class FollowRun(Run):
         viewer: ViewerModel,
         settings: RunSettings,
         layer: Image,
-        pair: Pair,
         checkpoint: Checkpoint,
         cache: SliceCache,
         previous: FollowRun | None = None,
     ) -> None:
-        super().__init__(viewer, settings, layer, pair, checkpoint, monitor=FollowMonitor(cache=cache))
+        super().__init__(viewer, settings, layer, checkpoint, monitor=FollowMonitor(cache=cache))
         self._viewer = viewer
         if settings.keep_samples is not KeepSamples.NONE:
             self.notices.append("Samples are not kept while the slider is followed.")
@@ -80,15 +77,18 @@ class FollowRun(Run):
 
     def repeats(self, other: FollowRun) -> bool:
         """It would give the same slices as another run on the same layer."""
-        mine, theirs = (replace(run.request, source=self.request.source, start_slice=None) for run in (self, other))
-        return self._layer is other._layer and (mine, self.std_kind) == (theirs, other.std_kind)
+        mine, theirs = (
+            (run.work.checkpoint, replace(run.work.request, start_slice=None).to_json(), run.std_kind)
+            for run in (self, other)
+        )
+        return self._layer is other._layer and mine == theirs
 
     def worker(self) -> TransformWorker:
         """What computes it, not yet started; the viewer's sliders are followed from now on."""
         for event in self._events:
             event.connect(self._look)
         self._look()
-        return follow_worker(self.request, self.monitor)
+        return follow_worker(self.work, self.monitor)
 
     def close(self) -> None:
         """Let go of the sliders and leave finished slices only."""

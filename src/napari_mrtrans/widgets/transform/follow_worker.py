@@ -10,7 +10,7 @@ from napari.qt.threading import thread_worker
 
 from ...follow.scheduling import Scheduler
 from ...follow.slice_cache import SliceCache
-from .worker import Monitor, Request, TransformWorker, guarded
+from .worker import Monitor, TransformWorker, Work, guarded
 
 if TYPE_CHECKING:
     from ...transformation.streaming import SliceUpdate
@@ -29,30 +29,19 @@ class FollowMonitor(Monitor):
         self.scheduler.close()
 
 
-def follow_slices(request: Request, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
+def follow_slices(work: Work, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
     """Start the engine, which brings torch: not before work starts, not in the GUI thread."""
-    from ...follow.run import FollowRequest, follow
+    from ...follow.run import Followed, follow
     from ..preload import preload_torch
 
     preload_torch()
-    wanted = FollowRequest(
-        volume=request.source.volume(),
-        checkpoint=request.checkpoint,
-        target=request.target,
-        n=request.n,
-        seed=request.seed,
-        steps=request.steps,
-        sampler=request.sampler,
-        device=request.device,
-        batch=request.batch,
-        prepare=request.prepare,
-    )
-    return follow(wanted, monitor.scheduler, monitor.cache, on_step=monitor.on_step, status=monitor.notify)
+    followed = Followed(work.source.volume(), work.checkpoint, work.request)
+    return follow(followed, monitor.scheduler, monitor.cache, on_step=monitor.on_step, status=monitor.notify)
 
 
-def _run(request: Request, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
-    yield from guarded(lambda: follow_slices(request, monitor), request)
+def _run(work: Work, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
+    yield from guarded(lambda: follow_slices(work, monitor), work.request)
 
 
-#: ``follow_worker(request, monitor)`` makes a worker that yields previews and finished slices until it is stopped.
+#: ``follow_worker(work, monitor)`` makes a worker that yields previews and finished slices until it is stopped.
 follow_worker = thread_worker(_run, worker_class=TransformWorker, ignore_errors=True)

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabe
 
 from ...errors import CheckpointError
 from ...scan.contrasts import Contrast, Pair
+from ...transformation.request import Request
 from .. import choices
 from ..last_used import LastUsed
 from ..pair_choice import PairChoice, refill
@@ -128,22 +129,22 @@ class TransformForm(QWidget):
         """All slices, the one on screen, or whichever is on screen."""
         return SliceRange(self.range.currentText())
 
-    @property
-    def settings(self) -> RunSettings:
-        """Everything else that a run depends on."""
+    def settings(self, pair: Pair) -> RunSettings:
+        """Everything else that a run of ``pair`` depends on."""
         advanced = self.advanced
-        return RunSettings(
+        request = Request(
+            pair.target,
+            pair.source,
             n=self.samples.value(),
             seed=self.seed.value(),
-            this_slice=self.slice_range is SliceRange.CURRENT,
-            keep_samples=advanced.keep_samples,
-            calibrated=advanced.calibrated,
             steps=advanced.steps,
             sampler=advanced.sampler,
+            prepare=advanced.prepare,
             device=advanced.device,
             batch=advanced.batch,
-            prepare=advanced.prepare,
         )
+        this_slice = self.slice_range is SliceRange.CURRENT
+        return RunSettings(request, this_slice, advanced.keep_samples, advanced.calibrated)
 
     def choose(self, source: Contrast, target: Contrast, model: str | None = None) -> None:
         """Choose a pair and, by kind or name, a model.

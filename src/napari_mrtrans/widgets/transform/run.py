@@ -13,15 +13,15 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from ...errors import MrtransError
-from ...scan.contrasts import Pair
 from ...scan.volume import Volume
 from ...transformation.engine import MAX_HELD
-from ...transformation.gathered import Gathered, Settings
+from ...transformation.gathered import Gathered
+from ...transformation.request import Request
 from ..file_grid import FileGrid
 from ..layers import KeepSamples, ResultLayers
 from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
 from .progress import Countdown, ProgressLine
-from .worker import Monitor, Request, TransformWorker, transform_worker
+from .worker import Monitor, TransformWorker, Work, transform_worker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -31,23 +31,17 @@ if TYPE_CHECKING:
     from ...transformation.streaming import SliceUpdate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunSettings:
-    """What a form says besides image, pair and checkpoint; ``None`` and ``auto`` as in :func:`..streaming.stream`.
+    """What a form says besides image and checkpoint.
 
     ``this_slice``: only the slice on screen.
     """
 
-    n: int
-    seed: int = 0
+    request: Request
     this_slice: bool = False
     keep_samples: KeepSamples = KeepSamples.NONE
     calibrated: bool = True
-    steps: int | None = None
-    sampler: str | None = None
-    device: str = "auto"
-    batch: int | str = "auto"
-    prepare: bool | None = None
 
 
 class Run:
@@ -57,7 +51,6 @@ class Run:
         viewer: Where the layers go.
         settings: The numbers of the run.
         layer: The source.
-        pair: What is made.
         checkpoint: The model.
         monitor: Shared with the worker.
         name: Follows source and target in the layers' names.
@@ -73,20 +66,20 @@ class Run:
         viewer: ViewerModel,
         settings: RunSettings,
         layer: Image,
-        pair: Pair,
         checkpoint: Checkpoint,
         *,
         monitor: Monitor | None = None,
         name: str = "",
     ) -> None:
         check_layer(layer)
-        self.n = 1 if checkpoint.deterministic else settings.n
+        asked = settings.request
+        self.pair = pair = asked.pair
+        self.n = 1 if checkpoint.deterministic else asked.n or checkpoint.card.sampler.n
         if settings.keep_samples is not KeepSamples.NONE and self.n > MAX_HELD:
             raise MrtransError(f"At most {MAX_HELD} samples can be kept. Lower Samples, or set Keep samples to No.")
         affine = layer_affine(layer)
         self.axis = axial_axis(affine)
         self.n_slices = int(layer.data.shape[self.axis])
-        self.pair = pair
         self.deterministic = checkpoint.deterministic
         self.monitor = monitor or Monitor()
         self.countdown = Countdown()
@@ -97,19 +90,15 @@ class Run:
         self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
         self._began, self._seconds = perf_counter(), 0.0
         on_screen = slice_on_screen(viewer, layer, self.axis)
-        self.request = Request(
-            source=LayerSource(layer.data, affine, layer_stem(layer), pair.source),
-            checkpoint=checkpoint,
-            target=pair.target,
-            n=self.n,
-            seed=settings.seed,
-            start_slice=on_screen,
-            slices=(on_screen, on_screen + 1) if settings.this_slice else None,
-            steps=settings.steps,
-            sampler=settings.sampler,
-            device=settings.device,
-            batch=settings.batch,
-            prepare=settings.prepare,
+        self.work = Work(
+            LayerSource(layer.data, affine, layer_stem(layer), pair.source),
+            checkpoint,
+            replace(
+                asked,
+                n=self.n,
+                start_slice=on_screen,
+                slices=(on_screen, on_screen + 1) if settings.this_slice else None,
+            ),
         )
         self.layers = self.layers_type(
             viewer,
@@ -135,7 +124,7 @@ class Run:
 
     def worker(self) -> TransformWorker:
         """What computes it, not yet started."""
-        return transform_worker(self.request, self.monitor)
+        return transform_worker(self.work, self.monitor)
 
     def add(self, update: SliceUpdate) -> None:
         """Take in one finished slice."""
@@ -164,15 +153,12 @@ class Run:
         Raises:
             MrtransError: the source is no volume any more.
         """
-        request, checkpoint = self.request, self.request.checkpoint
-        settings = Settings(
-            self.pair, self.n, request.seed, request.steps, request.sampler, request.device, checkpoint.repairs_outliers
-        )
-        voxels = self._grid.array(np.asarray(request.source.data))
-        name, affine, header = request.source.name, self._grid.affine, self._grid.header
+        work = self.work
+        voxels = self._grid.array(np.asarray(work.source.data))
+        name, affine, header = work.source.name, self._grid.affine, self._grid.header
         volume = Volume(voxels, affine, self.pair.source, name, self.path, header)
         turned = self.gathered.turned(self._grid.turn)
-        ensemble = turned.ensemble(volume, checkpoint, settings, self._seconds, self.notices)
+        ensemble = turned.ensemble(volume, work.checkpoint, work.request, self._seconds, self.notices)
         samples = self.layers.samples
         return ensemble if samples is None else replace(ensemble, samples=self._turned(samples))
 
@@ -186,21 +172,21 @@ class Run:
         return f"Cancelled. {count} kept." if self.monitor.cancel.is_set() else f"Done: {count}."
 
     def _record(self) -> dict[str, Any]:
-        checkpoint = self.request.checkpoint
+        checkpoint, request = self.work.checkpoint, self.work.request
         record = {
             "run": self._id,
-            "input": self.request.source.name,
+            "input": self.work.source.name,
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
             "model": checkpoint.card.model,
             "source": self.pair.source.value,
             "target": self.pair.target.value,
-            "seed": self.request.seed,
+            "seed": request.seed,
             "n": self.n,
             "units": checkpoint.card.units,
         }
         if not self.deterministic:
-            record["sampler"] = self.request.sampler or checkpoint.card.sampler.name
+            record["sampler"] = request.sampler or checkpoint.card.sampler.name
             record["std"] = self.std_kind
-            record["steps"] = self.request.steps or checkpoint.card.sampler.steps
+            record["steps"] = request.steps or checkpoint.card.sampler.steps
         return record

@@ -71,7 +71,7 @@ class SaveButton(QPushButton):
         except MrtransError as error:
             self.failed.emit(str(error))
             return
-        names = (file_name(run.request.source.name, run.pair.target.value, kind) for kind in KINDS)
+        names = (file_name(run.work.source.name, run.pair.target.value, kind) for kind in KINDS)
         there = [name for name in names if (folder / name).exists()]
         if there and not self._may_replace(folder, there):
             return

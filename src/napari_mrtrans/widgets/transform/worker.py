@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import GeneratorWorker, thread_worker
 
 from ...errors import MrtransError, OutOfMemory
-from ...scan.contrasts import Contrast
+from ...transformation.request import Request
 
 if TYPE_CHECKING:
     from ...checkpoints.checkpoint import Checkpoint
@@ -29,22 +29,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, eq=False)
+class Work:
     """Everything one run depends on."""
 
     source: LayerSource
     checkpoint: Checkpoint
-    target: Contrast
-    n: int = 20
-    seed: int = 0
-    start_slice: int | None = None
-    slices: tuple[int, int] | None = None
-    steps: int | None = None
-    sampler: str | None = None
-    device: str = "auto"
-    batch: int | str = "auto"
-    prepare: bool | None = None
+    request: Request
 
 
 @dataclass(eq=False)
@@ -76,39 +67,23 @@ class Monitor:
                 return
 
 
-def stream(request: Request, monitor: Monitor) -> Iterable[SliceUpdate]:
+def stream(work: Work, monitor: Monitor) -> Iterable[SliceUpdate]:
     """Start the engine. The import is here because it brings torch: not before work starts, not in the GUI thread."""
     from ...transformation import streaming
     from ..preload import preload_torch
 
     preload_torch()
     # The digest, for the layers' metadata, reads the whole file: here rather than in the GUI thread.
-    logger.info("Running %s, sha256 %s", request.checkpoint.name, request.checkpoint.sha256)
-    return streaming.stream(
-        request.source.volume(),
-        request.checkpoint,
-        target=request.target,
-        source=request.source.contrast,
-        n=request.n,
-        seed=request.seed,
-        start_slice=request.start_slice,
-        slices=request.slices,
-        steps=request.steps,
-        sampler=request.sampler,
-        device=request.device,
-        batch=request.batch,
-        prepare=request.prepare,
-        cancel=monitor.cancel.is_set,
-        on_step=monitor.on_step,
-        status=monitor.notify,
-    )
+    logger.info("Running %s, sha256 %s", work.checkpoint.name, work.checkpoint.sha256)
+    hooks = streaming.Hooks(monitor.cancel.is_set, monitor.on_step, monitor.notify)
+    return streaming.run(work.source.volume(), work.checkpoint, work.request, hooks)
 
 
 class TransformWorker(GeneratorWorker):
     """A generator worker whose ``quit`` lets the generator end instead of abandoning it."""
 
-    def __init__(self, function: Any, request: Request, monitor: Monitor, **kwargs: Any) -> None:
-        super().__init__(function, request, monitor, **kwargs)
+    def __init__(self, function: Any, work: Work, monitor: Monitor, **kwargs: Any) -> None:
+        super().__init__(function, work, monitor, **kwargs)
         self._monitor = monitor
 
     def quit(self) -> None:
@@ -116,8 +91,8 @@ class TransformWorker(GeneratorWorker):
         self._monitor.stop()
 
 
-def _run(request: Request, monitor: Monitor) -> Iterator[SliceUpdate]:
-    yield from guarded(lambda: stream(request, monitor), request)
+def _run(work: Work, monitor: Monitor) -> Iterator[SliceUpdate]:
+    yield from guarded(lambda: stream(work, monitor), work.request)
 
 
 def guarded(start: Callable[[], Iterable[SliceUpdate]], request: Request) -> Iterator[SliceUpdate]:
@@ -134,7 +109,7 @@ def guarded(start: Callable[[], Iterable[SliceUpdate]], request: Request) -> Ite
         raise failure
 
 
-#: ``transform_worker(request, monitor)`` makes a worker that yields a ``SliceUpdate`` per finished slice.
+#: ``transform_worker(work, monitor)`` makes a worker that yields a ``SliceUpdate`` per finished slice.
 transform_worker = thread_worker(_run, worker_class=TransformWorker, ignore_errors=True)
 
 

@@ -1,0 +1,54 @@
+"""``napari-mrtrans evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .terminal import ProgressBar
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
+    checkpoint: Annotated[list[str], typer.Option("--checkpoint", help="Installed name or file; may be repeated.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    pairs: Annotated[str | None, typer.Option(help="Only these, e.g. 'T1->T2,T1->FLAIR'.")] = None,
+    subjects: Annotated[
+        str | None, typer.Option(help="Only these, or visits of them, comma-separated; default: the card's.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Samples.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Noise levels.")] = None,
+    slab: Annotated[int | None, typer.Option(help="Only this many slices in the middle of the head.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    montages: Annotated[
+        bool, typer.Option("--montages/--no-montages", help="Show slices of the scans in the report, too.")
+    ] = True,
+    ood: Annotated[
+        list[Path] | None,
+        typer.Option(help="Scores of unusual inputs, a .ood.json of napari-mrtrans-train calibrate; may be repeated."),
+    ] = None,
+) -> None:
+    """Compare checkpoints with acquired targets on held-out subjects: tables, figures and report.html.
+
+    A monotone look-up table stands beside them as the floor. Stopped, it goes on where it was when called again.
+    """
+    from ..checkpoints.library import load_checkpoint
+    from ..evaluation.evaluate import evaluate as run
+    from ..evaluation.report.ood_rows import read_rows
+    from ..scan.contrasts import Pair
+
+    scored = [row for path in ood or [] for row in read_rows(path)]
+    chosen = [Pair.parse(text) for text in pairs.split(",")] if pairs else None
+    names = subjects.split(",") if subjects else None
+    loaded = [load_checkpoint(name) for name in checkpoint]
+    bar = ProgressBar("evaluate", "row")
+    with bar:
+        paths = run(
+            data, loaded, output, pairs=chosen, subjects=names, n=n, steps=steps, slab=slab, seed=seed, device=device,
+            montages=montages, ood=scored, say=typer.echo, progress=bar.show,
+        )  # fmt: skip
+    for path in paths:
+        typer.echo(f"wrote {path}")

@@ -1,0 +1,48 @@
+"""``napari-mrtrans lesion``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def lesion(
+    prediction: Annotated[Path, typer.Option(metavar="MEAN.nii.gz", help="What transform wrote as _mean.nii.gz.")],
+    roi: Annotated[Path, typer.Option(metavar="MASK.nii.gz", help="Lesions (above 0); any grid, by its affine.")],
+    target: Annotated[
+        Path | None,
+        typer.Option(metavar="T2.nii.gz", help="The acquired image; any grid, by its affine. Without: no r."),
+    ] = None,
+    std: Annotated[Path | None, typer.Option(help="_std.nii.gz: how unsure the model is in the lesion.")] = None,
+    samples: Annotated[Path | None, typer.Option(help="_samples.nii.gz: r of every single sample.")] = None,
+    source: Annotated[Path | None, typer.Option(help="The image that was transformed, for its contrast.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a table, one row for each lesion.")
+    ] = None,
+) -> None:
+    """Pearson correlation with the acquired image inside lesions, pooled and one by one, and their contrast.
+
+    Without an acquired image, contrast and spread tell whether the lesion is still there.
+    """
+    from ..lesion.files import measure_files
+    from ..paths import write_together
+
+    notices: list[str] = []
+    report = measure_files(prediction, target, roi, std=std, samples=samples, source=source, say=notices.append)
+    for line in notices:
+        typer.echo(line, err=True)
+    if csv is not None:
+        write_together(csv.parent, {csv.name: report.csv()}, "Choose another --csv.")
+    if as_json:
+        files = {"prediction": str(prediction), "target": target and str(target), "roi": str(roi)}
+        typer.echo(json.dumps({**files, **report.to_dict(), "notices": notices}, indent=2))
+        return
+    for line in report.lines():
+        typer.echo(line)
+    for row in report.rows()[1:]:
+        r = "–" if row["r"] is None else f"{row['r']:.3f} (p = {row['p']:.2g})"
+        typer.echo(f"    lesion {row['lesion']}: {row['n_voxels']} voxels about ({row['centre']}), r = {r}")

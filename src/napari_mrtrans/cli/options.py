@@ -1,0 +1,25 @@
+"""Options that several commands have in common: what is asked of a model (the fields of ``Request``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Output folder.")]
+Model = Annotated[str | None, typer.Option(help="Family (flow, ddpm, …), installed name, or file.")]
+Samples = Annotated[int | None, typer.Option("-n", min=1, help="Samples; default: the checkpoint's (20).")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Noise levels; default: the checkpoint's.")]
+Sampler = Annotated[str | None, typer.Option(help="dpm++2m, heun, ancestral, ddim, langevin, … or reference.")]
+Slices = Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices of every scan.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the starting noise.")]
+Repair = Annotated[
+    bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
+]
+Prepare = Annotated[
+    bool | None, typer.Option("--prepare/--no-prepare", help="Brain extraction first; default: for whole heads.")
+]
+SaveSamples = Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")]
+Batch = Annotated[str, typer.Option(help="Images for each network call, or auto.")]

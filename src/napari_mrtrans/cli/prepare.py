@@ -1,0 +1,61 @@
+"""``napari-mrtrans prepare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import MrtransError
+
+
+def prepare(
+    scans: Annotated[
+        list[Path],
+        typer.Argument(metavar="IN...", help="NIfTI files of one session, or folders (BIDS, IXI, OASIS-3, MSSEG, …)."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder (BIDS derivatives).")],
+    reference: Annotated[
+        str | None, typer.Option(help="Contrast whose grid all come onto; default: T1, else the finest voxels.")
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="Of folders: auto, ixi, oasis, mslesion, brats or bids.")
+    ] = "auto",
+    mask: Annotated[Path | None, typer.Option(help="Brain mask on the reference's grid (one session).")] = None,
+    brain: Annotated[str, typer.Option(help="auto, built-in, or hd-bet, synthstrip, deepbet if installed.")] = "auto",
+    register: Annotated[bool, typer.Option("--register/--no-register", help="Register the contrasts.")] = True,
+    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="Correct the bias field (N4).")] = True,
+    strip: Annotated[bool, typer.Option("--strip/--no-strip", help="Keep the brain only.")] = True,
+    normalise: Annotated[
+        str, typer.Option(help="robust: as the models do, by the median; min-max: the paper's; none: scanner units.")
+    ] = "robust",
+) -> None:
+    """Raw scans in: co-registration, bias field, brain extraction, [0, 1]; one folder for evaluate and training."""
+    from ..datasets.raw import sessions_to_prepare
+    from ..paths import check_folder
+    from ..prepare.pipeline import Options, prepare_session
+    from ..prepare.tools import check_tool
+    from ..scan.contrasts import Contrast
+
+    check_tool(brain)
+    chosen = None if reference is None else Contrast.parse(reference)
+    options = Options(register, bias, strip, chosen, brain, normalise)
+    sessions, skipped = sessions_to_prepare(scans, format_)
+    for line in skipped:
+        typer.echo(line, err=True)
+    if mask is not None and len(sessions) > 1:
+        raise MrtransError(f"--mask fits one session, and these are {len(sessions)}; prepare them one by one.")
+    check_folder(output)
+    failed = []
+    for session in sessions:
+        try:
+            for path in prepare_session(session, output, options, mask, typer.echo):
+                typer.echo(f"wrote {path}")
+        except MrtransError as error:
+            if len(sessions) == 1:
+                raise
+            failed.append(session.stem)
+            typer.echo(f"{session.stem}: {error}", err=True)
+    if failed:
+        raise MrtransError(f"{len(failed)} of {len(sessions)} sessions were not prepared: {', '.join(failed)}.")

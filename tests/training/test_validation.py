@@ -1,0 +1,58 @@
+"""What a training run is judged by is what the engine gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import RAS, head, tiny_checkpoint
+from napari_mrtrans import Contrast, Pair, Volume, devices, stream
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.models import FAMILIES
+from napari_mrtrans.scan.framing import Framing
+from napari_mrtrans.scan.grid import SliceGrid
+from napari_mrtrans.scan.intensity import normalise
+from napari_mrtrans.training.validation import SEED, draw, framed
+
+PAIR = Pair(Contrast.T1, Contrast.T2)
+
+
+@pytest.fixture(autouse=True)
+def single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "bf16_is_fast", lambda *_: False)
+
+
+def as_decoded(data: np.ndarray, index: int) -> np.ndarray:
+    """A slice as the trainer decodes it: normalised, on a grid that knows no framing."""
+    canonical = data.transpose(2, 1, 0)
+    mask = canonical > 0
+    grid = SliceGrid.fit(mask, (1.0, 1.0), 1.0, 16)
+    return grid.to_model(normalise(canonical, mask, PAIR.source))[index]
+
+
+@pytest.mark.parametrize("framing", [Framing(), Framing(rows=80, columns=48)], ids=["head", "frame"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_engine_gives_what_validation_computes(family: str, framing: Framing, tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", family, framing=framing)
+    data = head((40, 62, 20))
+    n = 1 if checkpoint.deterministic else 3
+    (update,) = stream(Volume(data, RAS), checkpoint, source="T1", target="T2", n=n, seed=SEED, slices=(12, 13))
+    model = checkpoint.build()
+    one = framed(PAIR, as_decoded(data, 12), as_decoded(data, 12), framing, model.multiple)
+    samples = draw(model, one, range(n), torch.device("cpu"), checkpoint.card.sampler)[:, 0].numpy()
+    theirs = update.samples.transpose(0, 2, 1)[:, (data[:, :, 12] > 0).T]  # canonical: rows run along the second axis
+    np.testing.assert_allclose(samples[:, one.source > 0], theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_slice_with_one_head_pixel_works(family: str, tmp_path: Path) -> None:
+    checkpoint: Checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", family)
+    data = head()
+    data[:, :, 17:] = 0
+    data[20, 24, 17] = 300
+    (update,) = stream(Volume(data, RAS), checkpoint, source="T1", target="T2", n=2, slices=(17, 18))
+    assert update.voxels == 1
+    assert np.isfinite(update.mean).all()
