@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from screenshot import wait_for
 
 if TYPE_CHECKING:
     import napari
@@ -19,6 +19,22 @@ End = Callable[[], None]
 PLUGIN = "napari-mrtrans"
 SLICE_MM = 25
 SAMPLES = 8
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
+    """Let the window live until ``condition`` holds.
+
+    Raises:
+        TimeoutError: it does not come true in time.
+    """
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the window did not come that far in time")
+        QApplication.processEvents()
+        time.sleep(0.005)
 
 
 def _nothing() -> None:

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from scenes import SCENES, wait_for
 
 if TYPE_CHECKING:
     import napari
@@ -29,22 +30,6 @@ def under_xvfb() -> None:
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         screen = f"-screen 0 {SIZE[0] + 100}x{SIZE[1] + 100}x24"
         os.execvp("xvfb-run", ["xvfb-run", "-a", "-s", screen, sys.executable, *sys.argv])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
-    """Let the window live until ``condition`` holds.
-
-    Raises:
-        TimeoutError: it does not come true in time.
-    """
-    from qtpy.QtWidgets import QApplication
-
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("the window did not come that far in time")
-        QApplication.processEvents()
-        time.sleep(0.005)
 
 
 def take(viewer: napari.Viewer, path: Path) -> None:
@@ -62,7 +47,6 @@ def take(viewer: napari.Viewer, path: Path) -> None:
 def show(name: str) -> None:
     """Open napari, set the scene, take its picture, close."""
     import napari
-    from scenes import SCENES
 
     viewer = napari.Viewer(title="napari")
     viewer.window.resize(*SIZE)
@@ -74,8 +58,6 @@ def show(name: str) -> None:
 
 def main() -> None:
     """One process for each picture: nothing is left of the one before."""
-    from scenes import SCENES
-
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help="default: all")
     parser.add_argument("--list", action="store_true", help="name the scenes")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets everything up, then runs all tests; those of the window run in a real napari on a virtual display (Xvfb).
-# Arguments go to pytest, e.g.  bash scripts/test.sh tests/test_volume.py -k affine
+# Arguments go to pytest, e.g.  bash scripts/test.sh tests/scan/test_volume.py -k affine
 # As many tests run at once as there are cores, four at most; -n 0 runs one after the other, as --pdb needs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

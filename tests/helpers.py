@@ -8,8 +8,10 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mrtrans.checkpoints.checkpoint import Card, Checkpoint, Grid, Intensity, SamplerDefaults, read_checkpoint
+from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.scan.framing import Framing
 from napari_mrtrans.scan.intensity import HEADROOM
 
 PAIRS = [
@@ -18,6 +20,8 @@ PAIRS = [
     for b in (Contrast.T1, Contrast.T2, Contrast.FLAIR)
     if a != b
 ]
+#: Of the heads below, which would be lost in the frames of real ones.
+SMALL_FRAME = Framing(rows=32, columns=32)
 TINY = {"widths": [8, 16], "blocks": 1, "unshuffle": 2, "groups": 4}
 
 #: What a family needs besides or instead of a tiny U-Net.
@@ -80,6 +84,7 @@ def tiny_checkpoint(
         "grid": Grid(),
         "intensity": Intensity(headroom=HEADROOM),
         "sampler": SamplerDefaults(steps=3, n=4),
+        "framing": SMALL_FRAME,
         **card,
     }
     return read_checkpoint(write_checkpoint(path, model, Card(**document)))

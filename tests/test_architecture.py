@@ -168,8 +168,19 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.ar
 
 
 def _is_option_list(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Every parameter of a command's function is one of its options or arguments."""
-    return all("Annotated" in ast.dump(a.annotation) for a in _parameters(function) if a.annotation)
+    """Every parameter of a command's function is one of its options or arguments, or typer's context."""
+    names = {
+        target.id
+        for node in ast.parse(FILES[f"{PACKAGE}.cli.options"].read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return all(
+        "Annotated" in (told := ast.dump(a.annotation)) or "typer" in told or getattr(a.annotation, "id", "") in names
+        for a in _parameters(function)
+        if a.annotation
+    )
 
 
 def test_signatures_are_short() -> None:

@@ -44,6 +44,11 @@ def last_used_file() -> Path:
     return platformdirs.user_state_path(_APP) / "last-used.ini"
 
 
+def trial_file() -> Path:
+    """Which number format is faster on the machines that share this home folder."""
+    return platformdirs.user_cache_path(_APP) / "bf16.json"
+
+
 def training_cache_dir() -> Path:
     """Decoded training volumes."""
     return platformdirs.user_cache_path(_APP) / "training"

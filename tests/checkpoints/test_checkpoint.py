@@ -13,17 +13,8 @@ import torch
 from safetensors import safe_open
 
 from helpers import PAIRS, tiny_checkpoint, tiny_model
-from napari_mrtrans.checkpoints.checkpoint import (
-    CARD_KEY,
-    CARD_VERSION,
-    Card,
-    DataSource,
-    Grid,
-    Intensity,
-    SamplerDefaults,
-    read_checkpoint,
-    write_checkpoint,
-)
+from napari_mrtrans.checkpoints.card import CARD_VERSION, Card, DataSource, Grid, Intensity, SamplerDefaults
+from napari_mrtrans.checkpoints.checkpoint import CARD_KEY, read_checkpoint, write_checkpoint
 from napari_mrtrans.errors import CheckpointError
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 

@@ -99,7 +99,7 @@ def test_help_names_every_command(run: Run) -> None:
         (
             "transform",
             ("--to", "--from", "--model", "-n", "--steps", "--sampler", "--slices", "--seed", "--mask",
-             "--repair", "--no-repair", "--save-samples", "--device", "--batch", "--output", "IN.nii.gz"),
+             "--repair", "--no-repair", "--save-samples", "--device", "--batch", "--again", "--output", "IN.nii.gz"),
         ),
         ("evaluate", ("--data", "--checkpoint", "--output", "--pairs", "--subjects", "-n", "--steps", "--seed",
                       "--no-montages")),
@@ -363,7 +363,7 @@ def test_unusable_files_are_refused_with_one_line(kind: str, run: Run, tmp_path:
 
 #: Words after "transform SCAN -o out" -> what the line says.
 MISTAKES: dict[str, tuple[tuple[object, ...], str]] = {
-    "no target": ((), "Missing option '--to'. See napari-mrtrans transform --help."),
+    "no target": ((), "Give a volume and its target: napari-mrtrans transform IN.nii.gz --to T2 -o OUT."),
     "unknown target": (("--to", "CT"), "Unknown contrast 'CT'. Choose one of T1, T2, PD, FLAIR."),
     "unknown source": (("--to", "T2", "--from", "CT"), "Unknown contrast 'CT'. Choose one of T1, T2, PD, FLAIR."),
     "same target": (("--to", "t1w"), "'sub-01_T1w' is T1 already; choose another target with --to."),
@@ -396,7 +396,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], str]] = {
         "At most 64 samples can be kept; lower n or drop --save-samples.",
     ),
     "no steps": (("--to", "T2", "--steps", "0"), "Invalid value for '--steps': "),
-    "negative seed": (("--to", "T2", "--seed", "-1"), "the seed at least 0."),
+    "negative seed": (("--to", "T2", "--seed", "-1"), "Invalid value for '--seed': "),
     "unknown sampler": (
         ("--to", "T2", "--sampler", "magic"),
         "Unknown sampler 'magic'; choose one of dpm++2m, heun, ancestral, ddim, euler, langevin, langevin-ncsnv2, "
@@ -454,7 +454,7 @@ def test_unwritable_output_is_said_before_the_work(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("worked in vain")
 
-    monkeypatch.setattr("napari_mrtrans.transformation.whole_volume.transform", never)
+    monkeypatch.setattr("napari_mrtrans.transformation.whole_volume.transform_request", never)
     (tmp_path / "file").write_text("mine")
     for place in ("file", "file/below", scan):
         code, _, err = run("transform", scan, "--to", "T2", "-o", place)
@@ -492,7 +492,7 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_user_s(run: Run, scan: Path, m
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("napari_mrtrans.transformation.whole_volume.transform", broken)
+    monkeypatch.setattr("napari_mrtrans.transformation.whole_volume.transform_request", broken)
     with pytest.raises(ZeroDivisionError):
         run("transform", scan, "--to", "T2", "-o", "out")
 
@@ -503,7 +503,7 @@ def test_evaluate_writes_a_report_and_shows_how_far_it_is(
 ) -> None:
     monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(tmp_path / "none"))
     shown: list[tuple[str, float, int]] = []
-    monkeypatch.setattr(cli.ProgressBar, "show", lambda self, *now: shown.append(now))
+    monkeypatch.setattr("napari_mrtrans.cli.terminal.ProgressBar.show", lambda self, *now: shown.append(now))
     folder = bids_folder(tmp_path / "data", subjects=1)
     code, out, err = run(
         "evaluate", "--data", folder, "--checkpoint", "tiny-direct", "--subjects", "sub-00", montages, "-o", "out"
@@ -518,7 +518,7 @@ def test_evaluate_writes_a_report_and_shows_how_far_it_is(
     ("words", "expected"),
     [
         (("tramsform",), "No such command 'tramsform'"),
-        (("transform",), "Missing argument 'IN.nii.gz'. See napari-mrtrans transform --help."),
+        (("transform",), "Missing option '-o' / '--output'. See napari-mrtrans transform --help."),
         (("--version-of-what",), "No such option: --version-of-what"),
         (("models", "extra"), "extra"),
         (("evaluate", "--data", "."), "Missing option '--checkpoint'"),

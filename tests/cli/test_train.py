@@ -12,7 +12,8 @@ from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.cli import train as cli
 from napari_mrtrans.datasets.phantom import SOURCE
 from napari_mrtrans.datasets.splits import read_splits
-from napari_mrtrans.training.recipe import Recipe, list_recipes, load_recipe
+from napari_mrtrans.training.catalogue import list_recipes, load_recipe
+from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.widgets.choices import card_summary
 
 Run = Callable[..., tuple[int, str, str]]

@@ -158,7 +158,7 @@ def test_the_result_is_that_of_transform_and_is_made_once(data: Path, checkpoint
     assert written.keys() - expected.keys() == {"key", "files"}
     assert written["sigma_hat"] == expected["sigma_hat"]
     before = contents(tmp_path)
-    for wanted in (what, replace(what, settings=replace(what.settings, keep_samples=False))):
+    for wanted in (what, replace(what, keep_samples=False)):
         assert wanted.is_done(scan)
         assert work(scan, wanted).reason is None
     assert contents(tmp_path) == before

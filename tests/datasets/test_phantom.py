@@ -17,7 +17,8 @@ from napari_mrtrans.datasets.phantom_options import PhantomOptions
 from napari_mrtrans.datasets.store import decode
 from napari_mrtrans.errors import MrtransError, RecipeError
 from napari_mrtrans.scan.contrasts import Contrast, Pair
-from napari_mrtrans.training.recipe import Recipe, load_recipe
+from napari_mrtrans.training.catalogue import load_recipe
+from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.setup import open_splits
 from napari_mrtrans.training.slices import TrainingSlices
 

@@ -15,7 +15,7 @@ from napari_mrtrans.cli import train as cli
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate, coverage, fit_spread, person_variation, widening
 from napari_mrtrans.evaluation.calibrate_report import stratified_auc
-from napari_mrtrans.evaluation.ood_study import Measurement
+from napari_mrtrans.evaluation.ood_study import Measurement, Settings
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
 from napari_mrtrans.evaluation.scans import KINDS
 from napari_mrtrans.ood.score import IMAGE_SCORES
@@ -33,6 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def checkpoint(folder: Path, family: str = "flow", **card: object) -> Checkpoint:
     return tiny_checkpoint(folder / "tiny.safetensors", family, pairs=[T1_T2], **{"splits": SPLITS, **card})
+
+
+def one_slice(checkpoint: Checkpoint, sampling: bool = True) -> Settings:
+    """As many samples as the card says, of one slice of each scan."""
+    return Settings(checkpoint.card.sampler.n, slices=1, sampling=sampling)
 
 
 def measured(
@@ -106,15 +111,17 @@ def test_from_the_command_line_to_a_probability(
 
     # Again: everything is there already, and no artefact is made a second time for its features.
     lines: list[str] = []
-    monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.stream", None)
+    monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)
     monkeypatch.setattr("napari_mrtrans.evaluation.scans.corrupted", None)
-    calibrate(data, read_checkpoint(made.path), tmp_path, n=2, slices=2, others={"odd": [other]}, say=lines.append)
+    calibrate(
+        data, read_checkpoint(made.path), tmp_path, Settings(2, slices=2), others={"odd": [other]}, say=lines.append
+    )
     assert len(lines) > 10
 
 
 def test_a_deterministic_model_is_calibrated_on_novelty_alone(tmp_path: Path, data: Path) -> None:
     made = checkpoint(tmp_path, "direct")
-    calibrate(data, made, tmp_path, slices=1, say=lambda line: None)
+    calibrate(data, made, tmp_path, one_slice(made), say=lambda line: None)
     found = read_checkpoint(made.path).calibration
     assert found is not None and found.ood is not None
     assert not found.spread and not found.ood.ranges
@@ -134,19 +141,19 @@ def test_another_checkpoint_finds_the_features_of_the_first(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = checkpoint(tmp_path / "a", "direct")
-    calibrate(data, first, tmp_path, slices=1, say=lambda line: None)
+    calibrate(data, first, tmp_path, one_slice(first), say=lambda line: None)
     size = (tmp_path / FEATURES).stat().st_size
     second = tiny_checkpoint(tmp_path / "b" / "other.safetensors", "direct", pairs=[T1_T2], splits=SPLITS, seed=1)
     monkeypatch.setattr("napari_mrtrans.evaluation.scans.slice_quality", None)
-    calibrate(data, second, tmp_path, slices=1, say=lambda line: None)
+    calibrate(data, second, tmp_path, one_slice(second), say=lambda line: None)
     assert (tmp_path / FEATURES).stat().st_size == size
     assert (tmp_path / "other.ood.md").exists()
 
 
 def test_the_image_alone_is_judged_without_samples(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.stream", None)
+    monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)
     made = checkpoint(tmp_path)
-    calibrate(data, made, tmp_path, slices=1, image_only=True, say=lambda line: None)
+    calibrate(data, made, tmp_path, one_slice(made, sampling=False), say=lambda line: None)
     calibration = read_checkpoint(made.path).calibration
     assert calibration is not None
     assert calibration.spread == {}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, w
 from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation import measure as module
-from napari_mrtrans.evaluation.evaluate import evaluate
+from napari_mrtrans.evaluation.evaluate import Settings, evaluate
 from napari_mrtrans.evaluation.lookup import Lookup
 from napari_mrtrans.evaluation.report import write
 from napari_mrtrans.paths import write_together
@@ -30,6 +31,10 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take most of the time of a tiny evaluation."""
     monkeypatch.setattr(write, "_render", lambda figure: {"png": b"", "svg": b""})
     monkeypatch.setattr(module, "strip", lambda path, *_: write_together(path.parent, {path.name: "drawn"}))
+
+
+def silent(line: str) -> None:
+    """Hears what is said."""
 
 
 SPLITS = {"train": ["sub-00", "sub-01"], "validation": [], "test": ["sub-02"]}
@@ -63,7 +68,7 @@ def test_held_out_subjects_are_measured_and_written(
 ) -> None:
     said: list[str] = []
     pair = Pair.parse("T1->T2")
-    paths = evaluate(root, [flow, direct], tmp_path, pairs=[pair], n=3, slab=12, say=said.append)
+    paths = evaluate(root, [flow, direct], tmp_path, Settings(pairs=[pair], n=3, slab=12), say=said.append)
     assert [path.name for path in paths][:4] == ["metrics.csv", "metrics.json", "summary.md", "report.html"]
     document = json.loads(paths[1].read_text())
     rows = {row["method"]: row for row in document["rows"]}
@@ -103,13 +108,13 @@ def test_the_summary_also_averages_over_pairs_if_all_methods_have_them(
     root: Path, direct: Checkpoint, tmp_path: Path
 ) -> None:
     few = tiny_checkpoint(tmp_path / "few.safetensors", "direct", splits=SPLITS, pairs=[PAIRS[0]])
-    options = {"pairs": PAIRS[:2], "slab": 11, "say": lambda line: None}
-    text = evaluate(root, [direct], tmp_path / "same", **options)[2].read_text()
+    settings = Settings(pairs=PAIRS[:2], slab=11)
+    text = evaluate(root, [direct], tmp_path / "same", settings, say=silent)[2].read_text()
     rows = json.loads((tmp_path / "same" / "metrics.json").read_text())["rows"]
     mean = np.mean([row["psnr"] for row in rows if row["method"] == "tiny-direct"])
     [line] = [line for line in text.splitlines() if line.startswith("| tiny-direct | 2 |")]
     assert f" {mean:.2f} " in line
-    text = evaluate(root, [direct, few], tmp_path / "not", **options)[2].read_text()
+    text = evaluate(root, [direct, few], tmp_path / "not", settings, say=silent)[2].read_text()
     assert "all pairs" not in text
     assert "| T1→T2 | few | 1 |" in text
 
@@ -119,19 +124,19 @@ def test_finished_rows_are_not_computed_again(
     root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run is cut short by a kill in the middle of a line, then another with one checkpoint more goes on."""
-    options = {"pairs": [Pair.parse("T1->T2")], "n": 2, "slab": 11, "say": lambda line: None}
-    first = json.loads(evaluate(root, [flow], tmp_path, **options)[1].read_text())
+    settings = Settings(pairs=[Pair.parse("T1->T2")], n=2, slab=11)
+    first = json.loads(evaluate(root, [flow], tmp_path, settings, say=silent)[1].read_text())
     kept = tmp_path / "finished.jsonl"
     kept.write_text(kept.read_text() + '\n{"key": "0a1b", "ro')
     called: list[str] = []
     original = module.transform
     monkeypatch.setattr(module, "transform", lambda *a, **k: called.append(a[1].name) or original(*a, **k))
-    again = json.loads(evaluate(root, [flow, direct], tmp_path, **options)[1].read_text())
+    again = json.loads(evaluate(root, [flow, direct], tmp_path, settings, say=silent)[1].read_text())
     assert called == ["tiny-direct"]
     assert [row for row in again["rows"] if row["method"] != "tiny-direct"] == first["rows"]
-    evaluate(root, [flow, direct], tmp_path, **options)
+    evaluate(root, [flow, direct], tmp_path, settings, say=silent)
     assert called == ["tiny-direct"]
-    evaluate(root, [flow], tmp_path, **{**options, "n": 3})
+    evaluate(root, [flow], tmp_path, replace(settings, n=3), say=silent)
     assert called == ["tiny-direct", "tiny-flow"]
 
 
@@ -139,39 +144,39 @@ def test_finished_rows_are_not_computed_again(
 def test_ctrl_c_keeps_finished_rows(
     root: Path, flow: Checkpoint, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"pairs": [Pair.parse("T1->T2")], "n": 2, "slab": 11}
+    settings = Settings(pairs=[Pair.parse("T1->T2")], n=2, slab=11)
 
     def interrupt(line: str) -> None:
         if "tiny-flow" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(root, [flow, direct], tmp_path, say=interrupt, **options)
+        evaluate(root, [flow, direct], tmp_path, settings, say=interrupt)
     assert not (tmp_path / "report.html").exists()
     monkeypatch.setattr(module.View, "looked_up", None)
     called: list[str] = []
     original = module.transform
     monkeypatch.setattr(module, "transform", lambda *a, **k: called.append(a[1].name) or original(*a, **k))
-    evaluate(root, [flow, direct], tmp_path, say=lambda line: None, **options)
+    evaluate(root, [flow, direct], tmp_path, settings, say=silent)
     assert called == ["tiny-direct"]
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_without_montages_there_is_no_picture_of_a_scan(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
-    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
-    page = evaluate(root, [direct], tmp_path, montages=False, **options)[3]
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
+    page = evaluate(root, [direct], tmp_path, replace(settings, montages=False), say=silent)[3]
     assert not (tmp_path / "montages").exists()
     assert "image/png" not in page.read_text()
     # Wanted after all, they are drawn, though the rows are finished.
-    page = evaluate(root, [direct], tmp_path, **options)[3]
+    page = evaluate(root, [direct], tmp_path, settings, say=silent)[3]
     assert page.read_text().count("image/png") == 1
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_progress_rises_to_the_number_of_rows(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
     told: list[tuple[str, float, int]] = []
-    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
-    evaluate(root, [direct], tmp_path, progress=lambda *now: told.append(now), **options)
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
+    evaluate(root, [direct], tmp_path, settings, say=silent, progress=lambda *now: told.append(now))
     done = [now[1] for now in told]
     assert done == sorted(done)
     assert (told[-1][1], {now[2] for now in told}) == (3, {3})
@@ -190,8 +195,8 @@ def test_a_checkpoint_that_answers_nan_is_named_and_the_others_are_reported(
     card = direct.card.model_copy(update={"name": "broken"})
     bad = read_checkpoint(write_checkpoint(tmp_path / "broken.safetensors", broken, card))
     said: list[str] = []
-    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": said.append}
-    paths = evaluate(root, [bad, direct], tmp_path / "out", **options)
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
+    paths = evaluate(root, [bad, direct], tmp_path / "out", settings, say=said.append)
     line = "broken, T1→T2, sub-02: broken on sub-02, T1→T2: the prediction holds NaN or infinite voxels."
     assert f"Left out: {line}" in said
     document = json.loads(paths[1].read_text())
@@ -201,7 +206,7 @@ def test_a_checkpoint_that_answers_nan_is_named_and_the_others_are_reported(
         assert "the prediction holds NaN" in page.read_text()
     # It is not kept as finished.
     said.clear()
-    evaluate(root, [bad, direct], tmp_path / "out", **options)
+    evaluate(root, [bad, direct], tmp_path / "out", settings, say=said.append)
     assert f"Left out: {line}" in said
 
 
@@ -209,13 +214,13 @@ def test_a_checkpoint_that_answers_nan_is_named_and_the_others_are_reported(
 def test_subjects_on_mismatched_grids_are_named_and_the_others_are_reported(direct: Checkpoint, tmp_path: Path) -> None:
     folder = bids_folder(tmp_path / "data", subjects=4, shape=(40, 48, 24))
     save_nifti(folder / "sub-03" / "anat" / "sub-03_T2w.nii.gz", head((40, 48, 22)))
-    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
-    paths = evaluate(folder, [direct], tmp_path / "out", subjects=["sub-02", "sub-03"], **options)
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
+    paths = evaluate(folder, [direct], tmp_path / "out", replace(settings, subjects=["sub-02", "sub-03"]), say=silent)
     document = json.loads(paths[1].read_text())
     assert {row["subject"] for row in document["rows"]} == {"sub-02"}
     assert sum("sub-03: T1 and T2 lie on different grids" in line for line in document["about"]["left_out"]) == 3
     with pytest.raises(MrtransError, match=r"Nothing could be measured\. .* sub-03: T1 and T2 lie on different grids"):
-        evaluate(folder, [direct], tmp_path / "only", subjects=["sub-03"], **options)
+        evaluate(folder, [direct], tmp_path / "only", replace(settings, subjects=["sub-03"]), say=silent)
     assert not (tmp_path / "only").exists()
 
 
@@ -225,10 +230,10 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
     elsewhere = {"train": ["glioma/sub-A"], "validation": [], "test": ["glioma/sub-B"]}
     checkpoint = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", splits=elsewhere)
     folder = bids_folder(tmp_path / "data", subjects=1, shape=(40, 48, 24))
-    options = {"pairs": [Pair.parse("T1->T2")], "slab": 11, "say": lambda line: None}
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
     with pytest.raises(MrtransError, match=r"glioma' does not exist"):
-        evaluate(folder, [checkpoint], tmp_path / "out", **options)
-    paths = evaluate(folder, [checkpoint], tmp_path / "out", subjects=["sub-00"], **options)
+        evaluate(folder, [checkpoint], tmp_path / "out", settings, say=silent)
+    paths = evaluate(folder, [checkpoint], tmp_path / "out", replace(settings, subjects=["sub-00"]), say=silent)
     document = json.loads(paths[1].read_text())
     assert [row["method"] for row in document["rows"]] == ["blurred target", "tiny-direct"]
     assert any("look-up table, T1→T2: no training subject is in" in line for line in document["about"]["left_out"])
@@ -240,22 +245,22 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
 def test_a_folder_without_targets_is_refused(direct: Checkpoint, tmp_path: Path) -> None:
     save_nifti(tmp_path / "data" / "sub-02" / "anat" / "sub-02_T1w.nii.gz", head())
     with pytest.raises(MrtransError, match=r"no held-out subject in .* has both contrasts of T1→T2\."):
-        evaluate(tmp_path / "data", [direct], tmp_path / "out", pairs=[Pair.parse("T1->T2")])
+        evaluate(tmp_path / "data", [direct], tmp_path / "out", Settings(pairs=[Pair.parse("T1->T2")]))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("settings", "words"),
     [
-        ({"subjects": ["sub-00"]}, "'sub-00' is a training subject"),
-        ({"subjects": ["sub-77"]}, "'sub-77' is not in"),
-        ({"slab": 5}, "at least 11 slices"),
-        ({"pairs": [Pair.parse("T1->PD")]}, "Nothing to evaluate"),
+        (Settings(subjects=["sub-00"]), "'sub-00' is a training subject"),
+        (Settings(subjects=["sub-77"]), "'sub-77' is not in"),
+        (Settings(slab=5), "at least 11 slices"),
+        (Settings(pairs=[Pair.parse("T1->PD")]), "Nothing to evaluate"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(
-    root: Path, direct: Checkpoint, tmp_path: Path, options: dict, words: str
+    root: Path, direct: Checkpoint, tmp_path: Path, settings: Settings, words: str
 ) -> None:
     with pytest.raises(MrtransError, match=words):
-        evaluate(root, [direct], tmp_path / "out", **options)
+        evaluate(root, [direct], tmp_path / "out", settings)
     assert not (tmp_path / "out").exists()

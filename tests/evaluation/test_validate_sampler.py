@@ -17,10 +17,11 @@ from helpers import bids_folder, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cli import train as cli
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.evaluation import spread
+from napari_mrtrans.evaluation import slice_spread, spread
 from napari_mrtrans.evaluation.validate_report import verdict
-from napari_mrtrans.evaluation.validate_sampler import thick_slices, validate_sampler
-from napari_mrtrans.models.samplers import SAMPLERS, log_sigmas
+from napari_mrtrans.evaluation.validate_sampler import Settings, thick_slices, validate_sampler
+from napari_mrtrans.models.sampler_plan import SAMPLERS
+from napari_mrtrans.models.samplers import log_sigmas
 from napari_mrtrans.scan.contrasts import Pair
 
 SPLITS = {"train": ["sub-00", "sub-01"], "validation": [], "test": ["sub-02", "sub-03"]}
@@ -45,14 +46,16 @@ def drawn(rng: np.random.Generator, scale: float = 1.0, n: int = N) -> Image:
     return (0.5 + scale * ramp() * rng.standard_normal((n, *SHAPE))).astype(np.float32)
 
 
-def measured(make: Callable[[np.random.Generator], Image], slices: int = 6, n: int = N) -> list[spread.SliceSpread]:
+def measured(
+    make: Callable[[np.random.Generator], Image], slices: int = 6, n: int = N
+) -> list[slice_spread.SliceSpread]:
     """Slices whose reference is spread as :func:`ramp` says, against samples of ``make``."""
     rng = np.random.default_rng(1)
     found = []
     for index in range(slices):
         target = (0.5 + 0.1 * rng.standard_normal(SHAPE)).astype(np.float32)
         sets = (drawn(rng, n=n), drawn(rng, n=n), make(rng))
-        found.append(spread.measure(f"volume {index // 2}", index, sets, disc(), target, disc()))
+        found.append(slice_spread.measure(f"volume {index // 2}", index, sets, disc(), target, disc()))
     return found
 
 
@@ -111,13 +114,13 @@ def test_blurred_samples_show_in_the_spectrum_even_at_the_right_std() -> None:
     rng = np.random.default_rng(3)
     blurred = ndimage.gaussian_filter(white(rng) - 0.5, (0, 1.5, 1.5), mode="wrap")
     sets = (white(rng), white(rng), (0.5 + blurred * 0.05 / blurred.std()).astype(np.float32))
-    one = spread.measure("v", 0, sets, disc(), sets[0][0], disc())
+    one = slice_spread.measure("v", 0, sets, disc(), sets[0][0], disc())
     assert one.std[2].mean() == pytest.approx(one.std[1].mean(), rel=0.05)
     low, middle, high = spread.spectrum_ratio([one], 3)[0]
     assert low > 1.5 > 0.7 > middle > high
     assert high < 0.1
     assert spread.spectrum_ratio([one], 3)[1] == pytest.approx([1, 1, 1], abs=0.1)
-    assert spread.spectrum_ratio([one]).shape == (2, spread.RINGS)
+    assert spread.spectrum_ratio([one]).shape == (2, slice_spread.RINGS)
 
 
 def test_a_shifted_mean_is_a_bias() -> None:
@@ -143,7 +146,7 @@ def test_euler_with_few_steps_loses_spread_that_dpm_solver_keeps() -> None:
         for index in range(3):
             first, second = (rng.standard_normal((N, *SHAPE), dtype=np.float32) for _ in range(2))
             sets = (sample("dpm++2m", 30, first), sample("dpm++2m", 30, second), sample(name, steps, second))
-            slices.append(spread.measure("v", index, sets, disc(), sets[0][0], disc()))
+            slices.append(slice_spread.measure("v", index, sets, disc(), sets[0][0], disc()))
         return spread.bins(slices)
 
     for lossy, same in zip(compared("euler", 3)[1:], compared("dpm++2m", 30)[1:], strict=True):
@@ -159,8 +162,8 @@ def test_the_ssim_of_a_slice_is_two_dimensional() -> None:
     _, similarity = structural_similarity(
         a, b, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
     )
-    assert spread.slice_ssim(a, b, disc()) == pytest.approx(similarity[disc()].mean(), abs=1e-12)
-    assert np.isnan(spread.slice_ssim(a, b, np.zeros(SHAPE, bool)))
+    assert slice_spread.slice_ssim(a, b, disc()) == pytest.approx(similarity[disc()].mean(), abs=1e-12)
+    assert np.isnan(slice_spread.slice_ssim(a, b, np.zeros(SHAPE, bool)))
 
 
 def test_rank_correlation() -> None:
@@ -173,7 +176,7 @@ def test_rank_correlation() -> None:
 def test_too_little_to_judge_is_not_accepted() -> None:
     """One slice without any spread: every ratio is 0 / 0."""
     same = np.full((4, *SHAPE), 0.5, dtype=np.float32)
-    report = spread.summary([spread.measure("v", 0, (same, same, same), disc(), same[0], disc())])
+    report = spread.summary([slice_spread.measure("v", 0, (same, same, same), disc(), same[0], disc())])
     assert not report["accepted"]
     assert [c["value"] for c in report["criteria"]] == [None, None, None, None, 0]
     json.dumps(report, allow_nan=False)
@@ -223,7 +226,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(root: Path, checkpoint: Checkpoint, out: Path, **options: object) -> tuple[dict, list[str]]:
     said: list[str] = []
     few = {"pairs": [PAIR], "n": 4, "slices_per_subject": 2, "reference_steps": 3, "device": "cpu"}
-    paths = validate_sampler(root, checkpoint, out, **{**few, **options}, say=said.append)
+    paths = validate_sampler(root, checkpoint, out, Settings(**{**few, **options}), say=said.append)
     assert [path.name for path in paths] == [f"validate-sampler.{suffix}" for suffix in ("json", "md", "png")]
     assert sorted(out.iterdir()) == sorted(paths)
     assert paths[2].read_bytes().startswith(b"\x89PNG")
@@ -388,7 +391,7 @@ def test_checkpoints_without_a_sampler_or_held_out_subjects(
 def test_a_reference_cannot_have_more_steps_than_the_model_has_levels(root: Path, tmp_path: Path) -> None:
     ddpm = tiny_checkpoint(tmp_path / "ddpm.safetensors", "ddpm", splits=SPLITS)
     with pytest.raises(MrtransError, match="has 1000 noise levels; lower --reference-steps"):
-        validate_sampler(root, ddpm, tmp_path / "out", reference_steps=1500)
+        validate_sampler(root, ddpm, tmp_path / "out", Settings(reference_steps=1500))
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from helpers import TINY
 from napari_mrtrans.models import CGAN, Batch
 from napari_mrtrans.models.cgan import gradient_penalty
+from napari_mrtrans.networks.blocks import ConditionalInstanceNorm
 from napari_mrtrans.networks.critic import Critic
-from napari_mrtrans.networks.unet import ConditionalInstanceNorm
 
 PAIR = torch.zeros(3, dtype=torch.int64), torch.ones(3, dtype=torch.int64)
 

@@ -4,11 +4,13 @@ import math
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from helpers import TINY, tiny_model
 from napari_mrtrans.models import CGAN, Batch, Direct, Flow, Model, build
 from napari_mrtrans.models.samplers import dpm_solver_pp_2m, log_sigmas
 from napari_mrtrans.networks.unet import PRESETS
+from napari_mrtrans.training.loop import _ema_rule
 
 
 def batch(n: int = 4, size: int = 16) -> Batch:
@@ -213,13 +215,18 @@ def train(
     lr: float = 1e-2,
     betas: tuple[float, float] = (0.9, 0.999),
     critic_updates: int = 1,
+    ema: float = 0.0,
 ) -> tuple[Model, list[float]]:
-    """``steps`` updates, the critic's too where there is one, the rate falling over the second half; model, losses."""
+    """``steps`` updates, the critic's too where there is one, the rate falling over the second half; model, losses.
+
+    The model has the averaged weights that the trainer writes, where ``ema`` is not 0.
+    """
     torch.manual_seed(0)
     model = build(family, options)
     critic = model.make_critic()
     optimiser = torch.optim.Adam(model.parameters(), lr, betas)
     opponent = torch.optim.Adam(critic.parameters(), lr, betas) if critic is not None else None
+    averaged = AveragedModel(model, multi_avg_fn=_ema_rule(ema))
     losses = []
     for step in range(steps):
         for group in (*optimiser.param_groups, *(opponent.param_groups if opponent else ())):
@@ -235,8 +242,9 @@ def train(
         loss = model.loss(b, generator, critic)
         loss.backward()
         optimiser.step()
+        averaged.update_parameters(model)
         losses.append(float(loss.detach()))
-    return model, losses
+    return averaged.module if ema else model, losses
 
 
 @pytest.mark.parametrize("family", ["direct", "flow", "ncsn", "ddpm"])
@@ -284,14 +292,18 @@ LEARN_BY_HEART: dict[str, tuple[int, dict, dict]] = {
     "cgan": (
         2,
         {"latent": 16, "latent_form": "affine", "critic_width": 16, "critic_grid": 1},
-        {"steps": 400, "lr": 1e-3, "betas": (0.5, 0.9), "critic_updates": 4},
+        {"steps": 400, "lr": 1e-3, "betas": (0.5, 0.9), "critic_updates": 4, "ema": 0.99},
     ),
 }
 
 
 @pytest.mark.parametrize("family", list(LEARN_BY_HEART))
 def test_two_slices_can_be_learned_by_heart(family: str) -> None:
-    """PSNR of the mean of 4 samples above 30 dB."""
+    """PSNR of the mean of 4 samples above 30 dB.
+
+    A generator goes round its optimum for as long as it plays against a critic: where it stands at the last step
+    depends on rounding (27 to 30 dB); its averaged weights, which are what the trainer writes, do not (33 dB).
+    """
     copies, options, how = LEARN_BY_HEART[family]
     b = smooth_batch()
     repeated = Batch(

@@ -9,14 +9,8 @@ from scipy import ndimage, special
 from torch.nn import functional as F
 
 from helpers import PAIRS
-from napari_mrtrans.checkpoints.checkpoint import (
-    Card,
-    Grid,
-    Intensity,
-    SamplerDefaults,
-    read_checkpoint,
-    write_checkpoint,
-)
+from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
+from napari_mrtrans.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.models import Batch, ResViT, build
 from napari_mrtrans.models.base import VOCABULARY

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 
 from napari_mrtrans.models import DDPM, NCSN
+from napari_mrtrans.models.sampler_plan import SAMPLERS, plan
 from napari_mrtrans.models.samplers import (
-    SAMPLERS,
     Predict,
     dpm_solver_pp_2m,
     euler,
     heun,
     log_sigmas,
     ncsnv2_step,
-    plan,
 )
 
 

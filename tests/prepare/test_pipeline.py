@@ -138,7 +138,7 @@ def test_the_t1_is_held_still_and_moved_by_the_inverse(session: Path, monkeypatc
 
 
 def test_a_folder_of_ixi_is_ready_for_the_papers_recipe(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_mrtrans.training.recipe import load_recipe
+    from napari_mrtrans.training.catalogue import load_recipe
     from napari_mrtrans.training.setup import open_splits
 
     monkeypatch.setattr(whole_head, "extract", lambda *_: head()[1])

@@ -13,6 +13,7 @@ import torch
 from helpers import TINY, bids_folder
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.models.base import SharedGenerator, integers, normal, uniform
+from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.loop import train
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.setup import open_splits
@@ -24,6 +25,7 @@ STEPS = 6
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.loop import train
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.setup import open_splits
@@ -31,7 +33,8 @@ from napari_mrtrans.training.setup import open_splits
 document, data, cache, out, minutes, resume = json.loads(sys.argv[1])
 recipe, losses, said = Recipe.model_validate(document), [], []
 train(
-    recipe, open_splits(recipe, Path(data), Path(cache))[0], Path(out), accelerator="cpu", devices=2, workers=0,
+    recipe, open_splits(recipe, Path(data), Path(cache))[0], Path(out),
+    hardware=Hardware("cpu", devices=2, workers=0),
     progress=lambda step: losses.append(step.loss), say=said.append, max_minutes=minutes, resume=resume,
 )
 if losses:  # the first process alone
@@ -83,7 +86,7 @@ def two_processes(folder: Path, out: Path, model: str, minutes: float | None = N
 def one_process(folder: Path, out: Path, model: str) -> list[float]:
     recipe, losses = Recipe.model_validate(document(model)), []
     splits = open_splits(recipe, folder / "data", folder / "cache")[0]
-    train(recipe, splits, out, accelerator="cpu", workers=0, progress=lambda step: losses.append(step.loss))
+    train(recipe, splits, out, hardware=Hardware("cpu", workers=0), progress=lambda step: losses.append(step.loss))
     return losses
 
 

@@ -10,6 +10,7 @@ from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
+from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.recipe import Augmentation, Recipe
 from napari_mrtrans.training.setup import open_splits
@@ -52,7 +53,7 @@ class Stopped(Exception):
 def test_a_resumed_run_ends_with_the_same_bits(
     splits: dict[str, Source], tmp_path: Path, model: str, stop: int
 ) -> None:
-    whole = train(recipe(model), splits, tmp_path / "whole", workers=0)
+    whole = train(recipe(model), splits, tmp_path / "whole", hardware=Hardware(workers=0))
 
     def halt(progress: Progress) -> None:
         # The state of the previous step is on disk (checkpoint_minutes is next to nothing).
@@ -61,13 +62,13 @@ def test_a_resumed_run_ends_with_the_same_bits(
 
     eager = recipe(model, checkpoint_minutes=1e-9)
     with pytest.raises(Stopped):
-        train(eager, splits, tmp_path / "halved", workers=0, progress=halt)
+        train(eager, splits, tmp_path / "halved", hardware=Hardware(workers=0), progress=halt)
     steps: list[int] = []
     resumed = train(
         eager,
         splits,
         tmp_path / "halved",
-        workers=0,
+        hardware=Hardware(workers=0),
         resume=True,
         progress=lambda progress: steps.append(progress.step),
     )
@@ -89,7 +90,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it
 
     monkeypatch.setattr(Direct, "loss", loss)
     with pytest.raises(TrainingError, match=f"no longer finite at step {bad}; the weights before it are in '.*direct"):
-        train(recipe(), splits, tmp_path, workers=0)
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=0))
     kept = read_checkpoint(tmp_path / "tiny-direct.safetensors")
     assert kept.card.steps == bad - 1
     assert all(bool(value.isfinite().all()) for value in kept.build().state_dict().values())
@@ -97,7 +98,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it
 
 def test_session_effects_take_up_what_differs_between_sessions(splits: dict[str, Source], tmp_path: Path) -> None:
     chosen = recipe(session_effects=True)
-    effects = weights(train(chosen, splits, tmp_path, workers=0))["effects"]
+    effects = weights(train(chosen, splits, tmp_path, hardware=Hardware(workers=0)))["effects"]
     assert effects.shape == (2, 4, 2)
     assert bool(effects[:, [0, 1]].any())
     assert not effects[:, [2, 3]].any()  # contrasts that the recipe does not have
@@ -105,7 +106,7 @@ def test_session_effects_take_up_what_differs_between_sessions(splits: dict[str,
 
 def test_the_card_says_what_was_done(splits: dict[str, Source], tmp_path: Path) -> None:
     chosen = recipe()
-    card = read_checkpoint(train(chosen, splits, tmp_path / "out", workers=0)).card
+    card = read_checkpoint(train(chosen, splits, tmp_path / "out", hardware=Hardware(workers=0))).card
     assert card.recipe_sha256 == chosen.sha256
     assert card.steps == 8
     assert card.images == 16
@@ -116,25 +117,25 @@ def test_the_card_says_what_was_done(splits: dict[str, Source], tmp_path: Path) 
 
 def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, Source], tmp_path: Path) -> None:
     said: list[str] = []
-    path = train(recipe(), splits, tmp_path, workers=0, max_minutes=0, say=said.append)
+    path = train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), max_minutes=0, say=said.append)
     assert read_checkpoint(path).card.steps == 1
     assert (tmp_path / STATE).exists()
     assert said[-1] == "Stopped after 1 of 8 steps; --resume continues."
-    train(recipe(), splits, tmp_path, workers=0, resume=True)
+    train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
     assert not (tmp_path / STATE).exists()
 
 
 def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(splits: dict[str, Source], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="Nothing to resume"):
-        train(recipe(), splits, tmp_path, workers=0, resume=True)
-    train(recipe(), splits, tmp_path, workers=0, max_minutes=0)
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
+    train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), max_minutes=0)
     with pytest.raises(RecipeError, match="add --resume"):
-        train(recipe(), splits, tmp_path, workers=0)
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=0))
     with pytest.raises(RecipeError, match="another recipe"):
-        train(recipe(seed=5), splits, tmp_path, workers=0, resume=True)
+        train(recipe(seed=5), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
     (tmp_path / STATE).write_bytes(b"half")
     with pytest.raises(RecipeError, match="damaged"):
-        train(recipe(), splits, tmp_path, workers=0, resume=True)
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
 
 
 def test_training_learns_a_known_mapping(splits: dict[str, Source], tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_training_learns_a_known_mapping(splits: dict[str, Source], tmp_path: Pa
         optimiser={"lr": 0.01, "warmup": 5},
         validate_every=1000,
     )
-    train(long, splits, tmp_path, workers=0, progress=lambda progress: losses.append(progress.loss))
+    train(long, splits, tmp_path, hardware=Hardware(workers=0), progress=lambda progress: losses.append(progress.loss))
     assert sum(losses[50:60]) < 0.5 * sum(losses[:10])
 
 
@@ -159,29 +160,34 @@ def test_residual_models_carry_the_direct_network_they_refine(
     pairs = [Pair.parse("T1->T2"), Pair.parse("T2->T1")]
     mean = tiny_checkpoint(tmp_path / "tiny-mean.safetensors", "direct", pairs=pairs)
     chosen = recipe(model, mean_checkpoint="tiny-mean")
-    path = train(chosen, splits, tmp_path / "out", workers=0)
+    path = train(chosen, splits, tmp_path / "out", hardware=Hardware(workers=0))
     trained = weights(path)
     for name, value in mean.build().net.state_dict().items():  # type: ignore[union-attr]
         torch.testing.assert_close(trained[f"mean_net.{name}"], value, rtol=0, atol=0)
     assert 0.01 < read_checkpoint(path).card.options["residual_std"] < 2
     with pytest.raises(RecipeError, match="is no Direct model"):
-        train(recipe(model, mean_checkpoint=str(path)), splits, tmp_path / "again", workers=0)
+        train(recipe(model, mean_checkpoint=str(path)), splits, tmp_path / "again", hardware=Hardware(workers=0))
 
 
 def test_restyled_targets_need_the_effects_of_the_same_sessions(
     splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
-    plain = train(recipe(name="plain"), splits, tmp_path, workers=0)
-    effects = train(recipe(name="effects", session_effects=True), splits, tmp_path, workers=0)
+    plain = train(recipe(name="plain"), splits, tmp_path, hardware=Hardware(workers=0))
+    effects = train(recipe(name="effects", session_effects=True), splits, tmp_path, hardware=Hardware(workers=0))
     other = {**splits, "train": splits["validation"]}
     for mean, where, problem in ((plain, splits, "without session_effects"), (effects, other, "on other sessions")):
         with pytest.raises(RecipeError, match=f"restyle: .* trained {problem}"):
-            train(recipe("flow", mean_checkpoint=str(mean), restyle=True), where, tmp_path / "no", workers=0)
+            train(
+                recipe("flow", mean_checkpoint=str(mean), restyle=True),
+                where,
+                tmp_path / "no",
+                hardware=Hardware(workers=0),
+            )
     chosen = recipe("flow", mean_checkpoint=str(effects), restyle=True)
-    whole = weights(train(chosen, splits, tmp_path / "whole", workers=0))
-    train(chosen, splits, tmp_path / "halved", workers=0, max_minutes=0)
-    resumed = weights(train(chosen, splits, tmp_path / "halved", workers=0, resume=True))
+    whole = weights(train(chosen, splits, tmp_path / "whole", hardware=Hardware(workers=0)))
+    train(chosen, splits, tmp_path / "halved", hardware=Hardware(workers=0), max_minutes=0)
+    resumed = weights(train(chosen, splits, tmp_path / "halved", hardware=Hardware(workers=0), resume=True))
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
 
@@ -190,7 +196,7 @@ def test_counts_of_batches_stay_whole_numbers_in_average_and_checkpoint(
     splits: dict[str, Source], tmp_path: Path
 ) -> None:
     """Batch normalisation counts its updates: two a step, of critic and generator."""
-    found = weights(train(recipe("resvit"), splits, tmp_path, workers=0))
+    found = weights(train(recipe("resvit"), splits, tmp_path, hardware=Hardware(workers=0)))
     counts = [value for name, value in found.items() if name.endswith("num_batches_tracked")]
     assert counts
     assert all(value.dtype == torch.int64 and int(value) == 16 for value in counts)

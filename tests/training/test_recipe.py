@@ -13,7 +13,8 @@ from napari_mrtrans.datasets.readers import READERS
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.models import FAMILIES
 from napari_mrtrans.scan.contrasts import Contrast, Pair
-from napari_mrtrans.training.recipe import Stage, list_recipes, load_recipe
+from napari_mrtrans.training.catalogue import list_recipes, load_recipe
+from napari_mrtrans.training.recipe import Stage
 from napari_mrtrans.training.setup import check_model
 
 SMALL: dict[str, Any] = {

@@ -13,7 +13,7 @@ from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.framing import Framing, extent
 from napari_mrtrans.scan.intensity import HEADROOM
-from napari_mrtrans.training.augment import change_gamma, random_crop, smooth_field
+from napari_mrtrans.training.augment import change_curve, change_gamma, random_crop, slab_weights, smooth_field
 from napari_mrtrans.training.recipe import Augmentation, Recipe, Stage
 from napari_mrtrans.training.setup import open_splits
 from napari_mrtrans.training.slices import TrainingSlices, batches
@@ -156,3 +156,36 @@ def test_without_a_warp_the_crop_is_a_sharp_copy() -> None:
     out = random_crop(image, Stage(steps=1, crop=(24, 24)), Augmentation(warp=0, flip=0), np.random.default_rng(3))
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(image[0], 12), (24, 24))
     assert np.abs(windows - out[0]).max(axis=(2, 3)).min() < 1e-6
+
+
+def test_a_slab_of_thin_slices_weighs_what_it_covers() -> None:
+    np.testing.assert_allclose(slab_weights(1, 1), [1])
+    np.testing.assert_allclose(slab_weights(2, 1), [0.25, 0.5, 0.25])
+    np.testing.assert_allclose(slab_weights(3, 1), [1 / 3] * 3)
+    np.testing.assert_allclose(slab_weights(3, 4), [1])
+
+
+def test_thick_sources_are_means_of_their_neighbours(source: Source) -> None:
+    chosen = recipe(augmentation={**dict.fromkeys(Augmentation.model_fields, 0), "source_slab_mm": 6.0})
+    dataset = TrainingSlices(source, chosen, chosen.stages[0], 0)
+    decoded = source[0]
+    rng = np.random.default_rng(1)
+    seen = [dataset._source(decoded, 0, 10, rng) for _ in range(30)]
+    plain = np.asarray(decoded.images[0, 10], dtype=np.float32)
+    differing = [image for image in seen if not np.array_equal(image, plain)]
+    assert 3 <= len(differing) <= 20
+    stack = np.asarray(decoded.images[0, 7:14], dtype=np.float32)
+    for image in differing:
+        assert (image <= stack.max(0) + 1e-3).all() and not image[plain == 0].any()
+
+
+def test_curves_keep_the_median_and_the_range() -> None:
+    image = np.linspace(0, 1, 1001, dtype=np.float32)[None]
+    middle = 1 / HEADROOM[Contrast.T2]
+    falling = 0
+    for seed in range(20):
+        out = change_curve(image, Contrast.T2, 0.08, np.random.default_rng(seed))
+        assert out.min() >= 0 and out.max() <= 1
+        assert np.interp(middle, image[0], out[0]) == pytest.approx(middle, abs=0.01)
+        falling += bool((np.diff(out[0]) < -1e-5).any())
+    assert falling >= 5

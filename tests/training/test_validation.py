@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import RAS, head, tiny_checkpoint
+from helpers import RAS, SMALL_FRAME, head, tiny_checkpoint
 from napari_mrtrans import Contrast, Pair, Volume, devices, stream
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.models import FAMILIES
@@ -33,7 +33,7 @@ def as_decoded(data: np.ndarray, index: int) -> np.ndarray:
     return grid.to_model(normalise(canonical, mask, PAIR.source))[index]
 
 
-@pytest.mark.parametrize("framing", [Framing(), Framing(rows=80, columns=48)], ids=["head", "frame"])
+@pytest.mark.parametrize("framing", [SMALL_FRAME, Framing(rows=80, columns=48)], ids=["head", "frame"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_engine_gives_what_validation_computes(family: str, framing: Framing, tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", family, framing=framing)
@@ -49,7 +49,7 @@ def test_the_engine_gives_what_validation_computes(family: str, framing: Framing
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_slice_with_one_head_pixel_works(family: str, tmp_path: Path) -> None:
-    checkpoint: Checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", family)
+    checkpoint: Checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", family, framing=Framing())
     data = head()
     data[:, :, 17:] = 0
     data[20, 24, 17] = 300

@@ -161,7 +161,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, checkpoints: Path) -> FakeEngine:
 def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every line the dock passes to napari's ``show_error``."""
     lines: list[str] = []
-    monkeypatch.setattr("napari_mrtrans.widgets.transform.dock.show_error", lines.append)
+    monkeypatch.setattr("napari_mrtrans.widgets.dock.show_error", lines.append)
     return lines
 
 

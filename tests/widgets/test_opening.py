@@ -23,7 +23,7 @@ from .test_source import AFFINES
 CODE = """
 import sys
 import napari.__main__ as command
-from napari_mrtrans.widgets.transform import TransformWidget
+from napari_mrtrans.widgets.transform.dock import TransformWidget
 sys.argv = ["napari", *sys.argv[1:]]
 viewer = command._build_viewer()
 dock = viewer.window._qt_window.findChild(TransformWidget)

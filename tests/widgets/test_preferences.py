@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QLineEdit, QSpinBox
 
 from napari_mrtrans.paths import user_checkpoint_dir
 from napari_mrtrans.widgets.checkpoints.dock import CheckpointsWidget
-from napari_mrtrans.widgets.layers import KeepSamples
+from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.preferences import PLUGIN, defaults
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 from napari_mrtrans.widgets.transform.form import SliceRange, TransformForm

@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Labels
 from qtpy.QtCore import Qt
 
-from napari_mrtrans.widgets.layers import KeepSamples
+from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.lesion.dock import LesionWidget
 from napari_mrtrans.widgets.state import DockState
 

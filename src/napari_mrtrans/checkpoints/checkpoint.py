@@ -12,94 +12,25 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from ..errors import CheckpointError, MrtransError
 from ..paths import user_checkpoint_dir, write_together
-from ..scan.contrasts import Contrast, Pair
-from ..scan.framing import Framing
+from ..scan.contrasts import Pair
 from .calibration import Calibration
+from .card import CARD_VERSION, Card, first_problem
 
 if TYPE_CHECKING:
     import torch
 
     from ..models import Model
 
-CARD_VERSION = 1
+#: What the card is called among the metadata of the file.
 CARD_KEY = "napari_mrtrans"
-DETERMINISTIC = frozenset({"direct", "resvit"})
 #: What a checkpoint's calibration is called instead of ``.safetensors``.
 CALIBRATION_SUFFIX = ".calibration.json"
-#: One network call for each sample, no sampler.
-SINGLE_PASS = DETERMINISTIC | {"cgan"}
-#: Outliers of single voxels are repaired (paper, "Evaluation of mean …"), unless the user says otherwise.
-REPAIRED = frozenset({"ddpm"})
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Grid(_Strict):
-    """The grid a model works on."""
-
-    spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size; slices are as the input has them")
-
-
-class Intensity(_Strict):
-    """How intensities become [0, 1]; see :mod:`napari_mrtrans.scan.intensity`."""
-
-    method: Literal["median"] = "median"
-    headroom: dict[Contrast, float]
-
-
-class SamplerDefaults(_Strict):
-    """What is used when the user says nothing else."""
-
-    name: str = "dpm++2m"
-    steps: int = Field(8, ge=1)
-    n: int = Field(20, ge=1)
-    sigma_min: float = Field(0.002, gt=0)
-    sigma_max: float = Field(20.0, gt=0)
-
-
-class DataSource(_Strict):
-    """A data set that a checkpoint was trained on."""
-
-    name: str
-    licence: str
-    citation: str
-
-
-class Card(_Strict):
-    """Everything needed to use a checkpoint, and to know where it comes from."""
-
-    version: int = CARD_VERSION
-    name: str
-    model: str
-    options: dict[str, Any]
-    pairs: list[Pair] = Field(min_length=1)
-    grid: Grid
-    intensity: Intensity
-    sampler: SamplerDefaults
-    framing: Framing = Framing()
-    units: str = "target's normalised units [0, 1]: 1 = headroom x median of the brain"
-    data: list[DataSource] = []
-    splits: dict[str, list[str]] = {}
-    seed: int = 0
-    recipe: str = ""
-    recipe_sha256: str = ""
-    steps: int = 0
-    images: int = 0
-    metrics: dict[str, Any] = {}
-    notes: list[str] = []
-
-    @property
-    def deterministic(self) -> bool:
-        """One answer and no spread."""
-        return self.model in DETERMINISTIC
 
 
 @dataclass(frozen=True)
@@ -127,12 +58,12 @@ class Checkpoint:
     @property
     def single_pass(self) -> bool:
         """One network call for each sample: sampler and steps mean nothing."""
-        return self.card.model in SINGLE_PASS
+        return self.card.single_pass
 
     @property
     def repairs_outliers(self) -> bool:
         """Whether outliers of the mean are repaired when the user says nothing."""
-        return self.card.model in REPAIRED
+        return self.card.repairs_outliers
 
     @property
     def size_bytes(self) -> int:
@@ -291,15 +222,6 @@ def write_calibration(checkpoint: Checkpoint, calibration: Calibration, folder: 
     """Write a calibration under the name by which it is found beside ``checkpoint``."""
     text = json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
     return write_together(folder, {checkpoint.path.with_suffix(CALIBRATION_SUFFIX).name: text})[0]
-
-
-def first_problem(error: Exception) -> str:
-    """The first complaint of a validation error, naming the key."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        return f"{key}: {first['msg']}" if key else str(first["msg"])
-    return f"missing key {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _header_size(path: Path) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CheckpointError
@@ -14,13 +16,26 @@ from .checkpoint import Checkpoint, read_checkpoint
 PREFERENCE = ("flow", "ddpm", "ncsn", "cgan", "resvit", "direct")
 
 
+_first: list[Path] = []
+
+
+@contextmanager
+def searched_first(folder: Path) -> Iterator[None]:
+    """Meanwhile, checkpoints in ``folder`` are installed too, and hide others of the same name."""
+    _first.append(folder)
+    try:
+        yield
+    finally:
+        _first.remove(folder)
+
+
 def list_checkpoints() -> list[Checkpoint]:
     """Installed checkpoints, default first.
 
     A damaged file is skipped with a warning; a user's file hides a shipped one of the same name.
     """
     found: dict[str, Checkpoint] = {}
-    for folder in (shipped_checkpoint_dir(), user_checkpoint_dir()):
+    for folder in (shipped_checkpoint_dir(), user_checkpoint_dir(), *_first):
         for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
             try:
                 checkpoint = read_checkpoint(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,6 @@ import typer
 
 from ..errors import MrtransError
 from .options import Batch, Device, Model, Prepare, Repair, Sampler, Samples, SaveSamples, Seed, Slices, Steps
-
-#: Where there is no progress bar.
-SECONDS_BETWEEN_LINES = 60
 
 
 def cohort(
@@ -65,16 +61,11 @@ def cohort(
     checkpoint = choose_checkpoint(model, source, target)
     bar = ProgressBar(f"{source}→{target} · {checkpoint.name}", "scan")
 
-    spoken = time.monotonic()
-
     def show(progress: Progress) -> None:
-        nonlocal spoken
         rate = f"{progress.per_hour:.1f} scans/h"
-        bar.show(f"{bar.title} · {rate}", progress.done, progress.total)
-        if not bar.visible and time.monotonic() - spoken > SECONDS_BETWEEN_LINES:
-            spoken = time.monotonic()
-            left = f"{progress.minutes_left:.0f} min left" if math.isfinite(progress.minutes_left) else "…"
-            typer.echo(f"{progress.done:.1f}/{progress.total} scans, {rate}, {left}", err=True)
+        left = f"{progress.minutes_left:.0f} min left" if math.isfinite(progress.minutes_left) else "…"
+        line = f"{progress.done:.1f}/{progress.total} scans, {rate}, {left}"
+        bar.show(f"{bar.title} · {rate}", progress.done, progress.total, line)
 
     with bar as (_, say):
         written = Output(output, save_samples, thumbnails)

@@ -36,19 +36,25 @@ def evaluate(
     A monotone look-up table stands beside them as the floor. Stopped, it goes on where it was when called again.
     """
     from ..checkpoints.library import load_checkpoint
+    from ..evaluation.evaluate import Settings
     from ..evaluation.evaluate import evaluate as run
     from ..evaluation.report.ood_rows import read_rows
     from ..scan.contrasts import Pair
 
     scored = [row for path in ood or [] for row in read_rows(path)]
-    chosen = [Pair.parse(text) for text in pairs.split(",")] if pairs else None
-    names = subjects.split(",") if subjects else None
+    settings = Settings(
+        pairs=[Pair.parse(text) for text in pairs.split(",")] if pairs else None,
+        subjects=subjects.split(",") if subjects else None,
+        n=n,
+        steps=steps,
+        slab=slab,
+        seed=seed,
+        device=device,
+        montages=montages,
+    )
     loaded = [load_checkpoint(name) for name in checkpoint]
     bar = ProgressBar("evaluate", "row")
     with bar:
-        paths = run(
-            data, loaded, output, pairs=chosen, subjects=names, n=n, steps=steps, slab=slab, seed=seed, device=device,
-            montages=montages, ood=scored, say=typer.echo, progress=bar.show,
-        )  # fmt: skip
+        paths = run(data, loaded, output, settings, ood=scored, say=typer.echo, progress=bar.show)
     for path in paths:
         typer.echo(f"wrote {path}")

@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import typer
+import time
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MrtransError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 class ProgressBar:
-    """A progress bar on a terminal; quiet otherwise. Gives (tell a finished slice, say a notice)."""
+    """A progress bar on a terminal; elsewhere a line now and then. Gives (tell a finished slice, say a notice).
 
-    def __init__(self, title: str, unit: str = "slice") -> None:
+    Args:
+        title: What is computed.
+        unit: What is counted; may be empty.
+        console: Where it is; None = stderr.
+        pause: Seconds at least between two lines where there is no terminal.
+    """
+
+    def __init__(self, title: str, unit: str = "slice", *, console: Console | None = None, pause: float = 60.0) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.title, console = title, Console(stderr=True)
+        self.title, self.console, self.pause = title, console or Console(stderr=True), pause
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn(unit + " {task.completed:.0f}/{task.total}"),
+            TextColumn(f"{unit} {{task.completed:.0f}}/{{task.total}}".strip()),
             TimeRemainingColumn(),
         )
-        self.visible = console.is_terminal
-        self.bar = Progress(*columns, console=console, disable=not self.visible)
+        self.visible = self.console.is_terminal
+        self.bar = Progress(*columns, console=self.console, disable=not self.visible)
         self.task = self.bar.add_task(title, total=None)
+        self._spoken = time.monotonic()
 
     def __enter__(self) -> tuple[Any, Any]:
         self.bar.start()
         tell = lambda update: self.show(self.title, update.done, update.total)  # noqa: E731
-        return tell, lambda line: typer.echo(line, err=True)
+        return tell, self.say
 
-    def show(self, title: str, done: float, total: int) -> None:
-        """Set it: what is computed, and how far it is."""
+    def show(self, title: str, done: float, total: int, line: str = "") -> None:
+        """Set it: what is computed, how far it is, and the line that says so where there is no terminal."""
         self.bar.update(self.task, description=title, completed=done, total=total)
+        if line and not self.visible and time.monotonic() - self._spoken > self.pause:
+            self._spoken = time.monotonic()
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """Print a line as it is, above the bar."""
+        self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()

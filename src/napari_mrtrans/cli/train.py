@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import MrtransError, RecipeError
+from .chain import pack, shipped
+from .terminal import ProgressBar
 
-VALIDATE_SAMPLER, CALIBRATE = "validate-sampler", "calibrate"
+if TYPE_CHECKING:
+    from ..training.hardware import Hardware
+    from ..training.recipe import Recipe
+
+VALIDATE_SAMPLER, CALIBRATE, SHIPPED, PACK = "validate-sampler", "calibrate", "shipped", "pack"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 #: A second one, because typer cannot tell a RECIPE from a command.
@@ -20,7 +25,8 @@ checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptio
 
 @app.command(
     epilog=f"Is a fast sampler's spread right? See napari-mrtrans-train {VALIDATE_SAMPLER} --help. "
-    f"Calibrated uncertainty: napari-mrtrans-train {CALIBRATE} --help."
+    f"Calibrated uncertainty: napari-mrtrans-train {CALIBRATE} --help. "
+    f"All of the package's checkpoints: napari-mrtrans-train {SHIPPED} --help."
 )
 def run(
     recipe: Annotated[str | None, typer.Argument(help="Name of a shipped recipe, or a YAML file.")] = None,
@@ -51,17 +57,16 @@ def run(
     show: Annotated[bool, typer.Option("--show", help="Print the recipe as it will run, and stop.")] = False,
 ) -> None:
     """Train a model from a RECIPE and write a checkpoint that the plugin can use."""
-    from ..training.recipe import list_recipes, load_recipe
+    from ..training.catalogue import list_recipes, load_recipe
 
     if list_:
         from ..training.cost import cost_line
 
         for name in list_recipes():
             loaded = load_recipe(name)
-            images = sum(stage.steps * stage.batch for stage in loaded.stages)
             pairs = f"{len(loaded.pairs)} pairs" if len(loaded.pairs) > 1 else str(loaded.pairs[0])
             typer.echo(
-                f"{name:32} {loaded.model:8} {pairs:9} {images:>10,} slices  {cost_line(loaded):24} "
+                f"{name:32} {loaded.model:8} {pairs:9} {loaded.slices:>10,} slices  {cost_line(loaded):24} "
                 f"{loaded.description}"
             )
         return
@@ -77,24 +82,24 @@ def run(
         return
     if data is None or output is None:
         raise RecipeError("Give the data folder with --data and the output folder with -o.")
-    _train(
-        chosen,
-        data,
-        output,
-        cache,
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        resume=resume,
-        max_minutes=max_minutes,
-        workers=workers,
-        compiled=compile_,
-    )
+    from ..training.hardware import Hardware
+
+    hardware = Hardware(accelerator, devices, num_nodes, workers, compile_)
+    train_recipe(chosen, data, output, cache, hardware=hardware, resume=resume, max_minutes=max_minutes)
 
 
-def _train(chosen: Any, data: str, output: Path, cache: Path | None, **options: Any) -> None:
+def train_recipe(
+    chosen: Recipe,
+    data: str,
+    output: Path,
+    cache: Path | None,
+    *,
+    hardware: Hardware,
+    resume: bool = False,
+    max_minutes: float | None = None,
+) -> None:
+    """Train with progress on the terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ..devices import resolve_device
     from ..paths import check_folder
@@ -103,58 +108,43 @@ def _train(chosen: Any, data: str, output: Path, cache: Path | None, **options: 
     try:
         from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-        from ..training.loop import Progress as Step
-        from ..training.loop import train
+        from ..training.loop import Progress, train
     except ImportError as error:
         raise MrtransError(f"Training needs more packages ({error}): pip install 'napari-mrtrans[train]'.") from None
 
     check_model(chosen)
     check_folder(output)
-    if notice := resolve_device(options["accelerator"])[1]:
+    if notice := resolve_device(hardware.accelerator)[1]:
         raise MrtransError(f"{notice.split(';')[0]}; choose --accelerator cpu.")
-    console = Console(stderr=False, quiet=getattr(rank_zero_only, "rank", 0) > 0)
     splits, skipped = open_splits(chosen, None if data == PHANTOM else Path(data), cache)
-    console.print(
-        ", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()),
-        highlight=False,
-    )
+    console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)
+    bar = ProgressBar("loss …", unit="", console=console, pause=30.0)
+    bar.say(", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()))
     for line in skipped:
-        console.print(f"skipped {line}", highlight=False)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    smooth = 0.0
-    spoken = time.monotonic()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("loss …", total=chosen.total_steps)
-        first: list[int] = []
+        bar.say(f"skipped {line}")
+    bar.show(bar.title, 0, chosen.total_steps)
+    first, smooth = 0, 0.0
 
-        def on_step(step: Step) -> None:
-            nonlocal smooth, spoken
-            first.append(step.step) if not first else None
-            smooth = step.loss if not smooth else 0.98 * smooth + 0.02 * step.loss
-            bar.update(task, completed=step.step, description=f"loss {smooth:.4f}")
-            if not console.is_terminal and time.monotonic() - spoken > 30:
-                spoken = time.monotonic()
-                rate = step.seconds / (step.step - first[0] + 1)
-                left = rate * (step.total - step.step)
-                console.print(
-                    f"step {step.step}/{step.total}  loss {smooth:.4f}  {left / 60:.0f} min left",
-                    highlight=False,
-                )
+    def show(now: Progress) -> None:
+        nonlocal first, smooth
+        first = first or now.step
+        smooth = 0.98 * smooth + 0.02 * now.loss if smooth else now.loss
+        loss = f"loss {smooth:.4f}"
+        left = now.seconds / (now.step - first + 1) * (now.total - now.step)
+        bar.show(loss, now.step, now.total, f"step {now.step}/{now.total}  {loss}  {left / 60:.0f} min left")
 
+    with bar:
         path = train(
             chosen,
             splits,
             output,
-            progress=on_step,
-            say=lambda line: console.print(line, highlight=False),
-            **options,
+            hardware=hardware,
+            resume=resume,
+            max_minutes=max_minutes,
+            progress=show,
+            say=bar.say,
         )
-    console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+    bar.say(f"Wrote {path}")
 
 
 @checks.command(VALIDATE_SAMPLER)
@@ -181,13 +171,12 @@ def validate_sampler(
 ) -> None:
     """Is a fast sampler's spread right? Compares it with the model's slow reference sampler on held-out subjects."""
     from ..checkpoints.library import load_checkpoint
+    from ..evaluation.validate_sampler import Settings
     from ..evaluation.validate_sampler import validate_sampler as validate
     from ..scan.contrasts import Pair
 
-    paths = validate(
-        data,
-        load_checkpoint(checkpoint),
-        output,
+    loaded = load_checkpoint(checkpoint)
+    settings = Settings(
         sampler=sampler,
         steps=steps,
         reference_steps=reference_steps,
@@ -197,8 +186,8 @@ def validate_sampler(
         slices_per_subject=slices_per_subject,
         seed=seed,
         device=device,
-        say=typer.echo,
     )
+    paths = validate(data, loaded, output, settings, say=typer.echo)
     for path in paths:
         typer.echo(f"wrote {path}")
 
@@ -224,6 +213,7 @@ def calibrate(
     """Fit the correction of a checkpoint's spread and P(OOD); put the calibration beside the checkpoint to use it."""
     from ..checkpoints.library import load_checkpoint
     from ..evaluation.calibrate import calibrate as fit
+    from ..evaluation.ood_study import Settings
     from ..scan.volume import NIFTI_SUFFIXES
 
     others = {}
@@ -233,19 +223,22 @@ def calibrate(
         if not folder or not files:
             raise MrtransError(f"--other '{text}' holds no NIfTI files; write it as KIND=FOLDER.")
         others[kind] = files
-    paths = fit(
-        data, load_checkpoint(checkpoint), output, n=n, slices=slices, seed=seed, device=device, others=others,
-        image_only=image_only, say=typer.echo,
-    )  # fmt: skip
+    loaded = load_checkpoint(checkpoint)
+    settings = Settings(n or loaded.card.sampler.n, slices, seed, device, sampling=not image_only)
+    paths = fit(data, loaded, output, settings, others=others, say=typer.echo)
     for path in paths:
         typer.echo(f"wrote {path}")
+
+
+checks.command(SHIPPED)(shipped)
+checks.command(PACK)(pack)
 
 
 def main() -> None:
     """Entry point; a user's mistake prints one line and exits 2."""
     from .main import run_app
 
-    run_app(checks if sys.argv[1:2] in ([VALIDATE_SAMPLER], [CALIBRATE]) else app, "napari-mrtrans-train")
+    run_app(checks if {*sys.argv[1:2]} & {VALIDATE_SAMPLER, CALIBRATE, SHIPPED, PACK} else app, "napari-mrtrans-train")
 
 
 __all__ = ["MrtransError", "app", "main"]

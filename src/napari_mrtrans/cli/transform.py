@@ -88,7 +88,7 @@ def _check_alone(context: typer.Context) -> None:
     """Beside --again nothing may be asked for that it would not heed."""
     heeded = {"again", "image", "output"}
     given = [
-        parameter.opts[0]
+        (parameter.secondary_opts if context.params[str(parameter.name)] is False else parameter.opts)[0]
         for parameter in context.command.params
         if parameter.name not in heeded
         and context.get_parameter_source(str(parameter.name)) is not None

@@ -124,7 +124,7 @@ def run(
     check_dask()
     from filelock import FileLock, Timeout
 
-    from ..models.samplers import check_sampler
+    from ..models.sampler_plan import check_sampler
 
     check_sampler(request.sampler or checkpoint.card.sampler.name)
     scans = find_scans(folder, request.pair.source, say)

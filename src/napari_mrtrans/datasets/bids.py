@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from ..errors import RecipeError
 from ..scan.contrasts import Contrast
+from ..scan.intensity import clean, head_mask
 from ..scan.volume import Volume, read_mask
+from . import computed_pd
 from .layout import NIFTI, Place, Shares
 
 EXAMPLE = "sub-01/anat/sub-01_T1w.nii.gz"
@@ -38,6 +40,7 @@ class Session:
         files: One file for each contrast present.
         mask: Expert lesion or tumour mask on the same grid, if any.
         site: Hospital or centre, if known.
+        pd_seed: Of a PD image computed from the others (:mod:`.computed_pd`) where none was acquired; None = none is.
     """
 
     subject: str
@@ -45,6 +48,7 @@ class Session:
     files: dict[Contrast, Path] = field(hash=False)
     mask: Path | None
     site: str = ""
+    pd_seed: int | None = None
 
     @property
     def name(self) -> str:
@@ -53,13 +57,24 @@ class Session:
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
-        """Those present."""
-        return tuple(self.files)
+        """Those present, acquired or computed."""
+        return (*self.files, *([Contrast.PD] if self._computes_pd else []))
+
+    @property
+    def _computes_pd(self) -> bool:
+        enough = len({Contrast.T1, Contrast.T2, Contrast.FLAIR} & self.files.keys()) >= computed_pd.NEEDED
+        return self.pd_seed is not None and Contrast.PD not in self.files and enough
+
+    @property
+    def simulated(self) -> bool:
+        """It is not."""
+        return False
 
     def stamp(self) -> list[Any]:
         """Path, size and time of each file."""
         paths = [*self.files.values(), *([self.mask] if self.mask else [])]
-        return [[str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in paths]
+        files = [[str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in paths]
+        return [*files, *([["PD", computed_pd.FORMAT, self.pd_seed]] if self._computes_pd else [])]
 
     def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:
         """The images, and the mask if there is one.
@@ -76,6 +91,12 @@ class Session:
                     f"{self.name}: '{volume.name}' and '{first.name}' lie on different grids; bring them onto one with "
                     "napari-mrtrans prepare."
                 )
+        if self._computes_pd:
+            images = {contrast: clean(volume.data) for contrast, volume in volumes.items()}
+            brain = head_mask(next(iter(images.values())))
+            rng = np.random.default_rng([self.pd_seed or 0, *self.name.encode()])
+            made = computed_pd.computed_pd(images, brain, rng)
+            volumes[Contrast.PD] = Volume(made, first.affine, Contrast.PD, f"{self.name}_PD")
         return volumes, read_mask(self.mask, first) if self.mask else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checkpoints.checkpoint import DataSource
+from ..checkpoints.card import DataSource
 from ..scan.contrasts import Contrast
 from ..scan.grid import interpolation_matrix
 from ..scan.volume import Volume
@@ -117,6 +117,11 @@ class Phantom:
     def contrasts(self) -> tuple[Contrast, ...]:
         """All four."""
         return tuple(Contrast)
+
+    @property
+    def simulated(self) -> bool:
+        """It is."""
+        return True
 
     def stamp(self) -> list[object]:
         """All that the images depend on."""

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from ..scan.intensity import HEADROOM, clean, head_mask, normalise
 from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
-FORMAT = 2
+FORMAT = 3
 
 
 class Readable(Hashable, Protocol):
@@ -35,11 +35,27 @@ class Readable(Hashable, Protocol):
     def contrasts(self) -> tuple[Contrast, ...]:
         """What :meth:`load` will give."""
 
+    @property
+    def simulated(self) -> bool:
+        """Nobody's scan: a phantom."""
+
     def stamp(self) -> list[Any]:
         """JSON that changes whenever the images do."""
 
+
+class Loadable(Readable, Protocol):
+    """What is decoded from volumes."""
+
     def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:
         """The images, all on one grid, and the lesion mask on it, if any."""
+
+
+@runtime_checkable
+class Decodable(Protocol):
+    """What is decoded already, as a :class:`.packed.PackedSession` is."""
+
+    def decoded(self) -> Decoded:
+        """It."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +67,14 @@ class Decoded:
         images: (contrast, slice, row, column), float16 in [0, 1], memory-mapped.
         area: Head voxels of each slice.
         marked: Slices that an expert mask touches.
+        spacing: Of the slices, in mm.
     """
 
     contrasts: list[Contrast]
     images: NDArray[np.float16]
     area: NDArray[np.int64]
     marked: NDArray[np.bool_]
+    spacing: float = 1.0
 
 
 def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
@@ -66,11 +84,13 @@ def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
         RecipeError: its contrasts lie on different grids.
         VolumeError: a file cannot be used.
     """
+    if isinstance(session, Decodable):
+        return session.decoded()
     key = hashlib.sha256(json.dumps([FORMAT, spacing, HEADROOM, session.stamp()]).encode()).hexdigest()[:24]
     images_path, info_path = cache / f"{key}.npy", cache / f"{key}.json"
     if not info_path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        images, info = _decode(session, spacing)
+        images, info = _decode(cast(Loadable, session), spacing)
         _write_atomic(images_path, images)
         part = info_path.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(info), encoding="utf-8")
@@ -81,6 +101,7 @@ def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
         np.load(images_path, mmap_mode="r"),
         np.asarray(info["area"]),
         np.asarray(info["marked"], dtype=bool),
+        info["spacing"],
     )
 
 
@@ -99,7 +120,7 @@ class Source:
 _open = lru_cache(maxsize=4096)(decode)
 
 
-def _decode(session: Readable, spacing: float) -> tuple[NDArray[np.float16], dict[str, list]]:
+def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dict[str, Any]]:
     volumes, mask = session.load()
     first = next(iter(volumes.values()))
     orientation = Orientation.from_affine(first.affine)
@@ -118,6 +139,7 @@ def _decode(session: Readable, spacing: float) -> tuple[NDArray[np.float16], dic
         "contrasts": [contrast.value for contrast in arrays],
         "area": grid.to_model(head.astype(np.float32)).sum(axis=(1, 2)).round().astype(int).tolist(),
         "marked": marked.tolist(),
+        "spacing": float(sizes[0]),
     }
     return np.clip(images, 0, 1).astype(np.float16), info
 

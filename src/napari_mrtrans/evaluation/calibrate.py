@@ -38,13 +38,9 @@ def calibrate(
     root: Path,
     checkpoint: Checkpoint,
     out: Path,
+    settings: Settings | None = None,
     *,
-    n: int | None = None,
-    slices: int = 3,
-    seed: int = 0,
-    device: str = "auto",
     others: Mapping[str, Sequence[Path]] | None = None,
-    image_only: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[Path]:
     """Measure, fit, test; writes ``NAME.calibration.json``, ``NAME.ood.json`` (rows) and ``NAME.ood.md`` into ``out``.
@@ -55,13 +51,13 @@ def calibrate(
         root: Data folder that holds the subjects of the card's splits.
         checkpoint: Any family; a deterministic one gets no correction of the spread and no σ̂.
         out: Output folder.
-        n: Samples; None = the card's default.
-        slices: Slices of each scan, evenly spread.
-        seed: Of noise, artefacts and draws.
-        device: As :func:`napari_mrtrans.stream`.
+        settings: How much is measured; None = as many samples as the card says. Without ``sampling`` the source image
+            alone is judged, and the spread stays as it is.
         others: Further unusual scans for the test, by kind.
-        image_only: Judge the source image alone, which needs no samples; the spread stays as it is.
         say: Told progress.
+
+    Returns:
+        The files written.
 
     Raises:
         MrtransError: too few subjects of the card are in the data folder, or the folder cannot be written.
@@ -75,8 +71,8 @@ def calibrate(
             f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained on; "
             f"'{root}' holds {len(people)}. Give the folder it was trained on."
         )
-    settings = Settings(n or checkpoint.card.sampler.n, slices, seed, device, sampling=not image_only)
-    store = FeatureStore(out / FEATURES, seed)
+    settings = settings or Settings(checkpoint.card.sampler.n)
+    store = FeatureStore(out / FEATURES, settings.seed)
     images = list(image_features(checkpoint, {name: sessions[name] for name in people}, store, say))
     measured = measure(checkpoint, sessions, out / checkpoint.name, settings, others=others, say=say)
     rows = [row for _, row in measured]
@@ -90,10 +86,10 @@ def calibrate(
     spread = fit_spread(rows)
     about = {
         "date": date.today().isoformat(),
-        "machine": describe_machine(device),
+        "machine": describe_machine(settings.device),
         "n": settings.n,
-        "slices": slices,
-        "seed": seed,
+        "slices": settings.slices,
+        "seed": settings.seed,
         "subjects": {part: [name for name in splits.get(part, []) if name in sessions] for part in splits},
         "cross_validated": cross_validated,
     }

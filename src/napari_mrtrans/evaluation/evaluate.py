@@ -34,19 +34,38 @@ from .report.write import write_report
 Progress = Callable[[str, float, int], None]
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What is evaluated, and how.
+
+    Attributes:
+        pairs: Restrict to these; None = all that a checkpoint serves.
+        subjects: Restrict to these, or to visits of them (must not be training subjects of any checkpoint); None = the
+            cards' test subjects.
+        n: Samples, at least 1; None = the card's default.
+        steps: Noise levels, at least 1; None = the card's default.
+        slab: Only this many slices around the middle of the head (at least 11); None = all.
+        seed: Of the starting noise, and of what is drawn at random for the figures; at least 0.
+        device: As :func:`napari_mrtrans.stream`.
+        montages: Draw a slice of the first subject of each pair, too.
+    """
+
+    pairs: Sequence[Pair] | None = None
+    subjects: Sequence[str] | None = None
+    n: int | None = None
+    steps: int | None = None
+    slab: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    montages: bool = True
+
+
 def evaluate(
     root: Path,
     checkpoints: Sequence[Checkpoint],
     out: Path,
+    settings: Settings,
     *,
-    pairs: Sequence[Pair] | None = None,
-    subjects: Sequence[str] | None = None,
-    n: int | None = None,
-    steps: int | None = None,
-    slab: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    montages: bool = True,
     ood: Sequence[OodRow] = (),
     say: Callable[[str], None] = print,
     progress: Progress = lambda *_: None,
@@ -60,37 +79,33 @@ def evaluate(
         root: Data folder that holds the folders or subjects the cards name.
         checkpoints: What to compare. Their cards say which subjects are test subjects.
         out: Output folder.
-        pairs: Restrict to these.
-        subjects: Restrict to these (must not be training subjects of any checkpoint).
-        n: Samples; None = the card's default.
-        steps: Noise levels; None = the card's default.
-        slab: Only this many slices around the middle of the head (at least 11); None = all.
-        seed: Of the starting noise, and of what is drawn at random for the figures.
-        device: As :func:`napari_mrtrans.stream`.
-        montages: Draw a slice of the first subject of each pair, too.
+        settings: On whom, and how.
         ood: Scores of normal and unusual inputs, for the report's part on detection.
         say: Told every row.
         progress: Told how far it is.
 
+    Returns:
+        The files written.
+
     Raises:
         MrtransError: a subject was trained on, is missing, or nothing is left to evaluate.
     """
-    if slab is not None and slab < SSIM_WINDOW:
+    if settings.slab is not None and settings.slab < SSIM_WINDOW:
         raise MrtransError(f"--slab must be at least {SSIM_WINDOW} slices, the width of the SSIM window.")
-    sessions = known_sessions(root, checkpoints, subjects)
+    sessions = known_sessions(root, checkpoints, settings.subjects)
     check_folder(out)
-    cases = list(_cases(root, checkpoints, sessions, pairs, subjects))
+    cases = list(_cases(root, checkpoints, sessions, settings))
     if not cases:
-        wanted = ", ".join(map(str, pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
+        wanted = ", ".join(map(str, settings.pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
         raise MrtransError(f"Nothing to evaluate: no held-out subject in '{root}' has both contrasts of {wanted}.")
-    run = _Run(n, steps, slab, seed, device, out / "montages" if montages else None)
+    montages = out / "montages" if settings.montages else None
     finished, lpips = Finished(out / "finished.jsonl", Row), _Lpips(say)
     rows: list[Row] = []
     left_out: list[str] = []
     pictures: dict[tuple[str, str], Path] = {}
     done, total = 0, sum(case.rows for case in cases)
     for case in cases:
-        for task in run.tasks(case, View(case.session, case.pair, slab, lpips)):
+        for task in _tasks(settings, case, View(case.session, case.pair, settings.slab, lpips), montages):
             title = f"{task.method}, {case.pair}, {case.session.name}"
             progress(title, done, total)
             try:
@@ -111,7 +126,7 @@ def evaluate(
         left_out.append(f"look-up table, {', '.join(without)}: no training subject is in '{root}'.")
     if lpips.missing:
         left_out.append(f"LPIPS: {lpips.missing}")
-    return write_report(out, rows, _about(checkpoints, run, left_out), ood, pictures)
+    return write_report(out, rows, _about(checkpoints, settings, left_out), ood, pictures)
 
 
 @dataclass(frozen=True)
@@ -141,42 +156,29 @@ class _Task:
     picture: Path | None = None
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Settings of :func:`evaluate`; ``pictures`` is where montages go."""
-
-    n: int | None
-    steps: int | None
-    slab: int | None
-    seed: int
-    device: str
-    pictures: Path | None
-
-    def tasks(self, case: _Case, view: View) -> Iterator[_Task]:
-        """What is measured on a case."""
-        where = {"pair": str(case.pair), "subject": case.session.name, "slab": self.slab, "version": __version__}
-        if case.lookup.sessions:
-            yield _Task("look-up table", where | {"lookup": case.training}, lambda _: view.looked_up(case.lookup))
-        yield _Task("blurred target", where | {"blurred": True}, lambda _: view.blurred())
-        for c in case.checkpoints:
-            key = where | {"n": self.n or c.card.sampler.n, "steps": self.steps, "seed": self.seed, "sha256": c.sha256}
-            picture = None
-            if self.pictures and case.first:
-                picture = self.pictures / f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}.png"
-            make = partial(view.transformed, c, picture, n=self.n, steps=self.steps, seed=self.seed, device=self.device)
-            yield _Task(c.name, key, make, picture)
+def _tasks(settings: Settings, case: _Case, view: View, montages: Path | None) -> Iterator[_Task]:
+    """What is measured on a case; ``montages`` is the folder where they go, None where there are to be none."""
+    where = {"pair": str(case.pair), "subject": case.session.name, "slab": settings.slab, "version": __version__}
+    if case.lookup.sessions:
+        yield _Task("look-up table", where | {"lookup": case.training}, lambda _: view.looked_up(case.lookup))
+    yield _Task("blurred target", where | {"blurred": True}, lambda _: view.blurred())
+    n, steps, seed = settings.n, settings.steps, settings.seed
+    for c in case.checkpoints:
+        key = where | {"n": n or c.card.sampler.n, "steps": steps, "seed": seed, "sha256": c.sha256}
+        picture = None
+        if montages and case.first:
+            picture = montages / f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}.png"
+        make = partial(view.transformed, c, picture, n=n, steps=steps, seed=seed, device=settings.device)
+        yield _Task(c.name, key, make, picture)
 
 
 def _cases(
-    root: Path,
-    checkpoints: Sequence[Checkpoint],
-    sessions: Mapping[str, Session],
-    pairs: Sequence[Pair] | None,
-    subjects: Sequence[str] | None,
+    root: Path, checkpoints: Sequence[Checkpoint], sessions: Mapping[str, Session], settings: Settings
 ) -> Iterator[_Case]:
     """What there is to measure: held-out sessions that have both contrasts of a pair."""
-    chosen = session_names(subjects or (), sessions)
-    for pair in dict.fromkeys(pair for c in checkpoints for pair in c.pairs if pairs is None or pair in pairs):
+    chosen = session_names(settings.subjects or (), sessions)
+    served = dict.fromkeys(pair for c in checkpoints for pair in c.pairs)
+    for pair in (pair for pair in served if settings.pairs is None or pair in settings.pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
@@ -214,15 +216,15 @@ def _line(row: Row) -> str:
     return f"{row.pair:9} {row.subject:24} {row.method:22} SSIM {row.ssim:.4f}  PSNR {row.psnr:.2f} dB{spread}{speed}"
 
 
-def _about(checkpoints: Sequence[Checkpoint], run: _Run, left_out: list[str]) -> dict[str, Any]:
+def _about(checkpoints: Sequence[Checkpoint], settings: Settings, left_out: list[str]) -> dict[str, Any]:
     """How the rows were obtained."""
     import torch
 
     return {
-        "n": run.n,
-        "steps": run.steps,
-        "slab": run.slab,
-        "seed": run.seed,
+        "n": settings.n,
+        "steps": settings.steps,
+        "slab": settings.slab,
+        "seed": settings.seed,
         "checkpoints": [
             {
                 "name": c.name,
@@ -233,7 +235,7 @@ def _about(checkpoints: Sequence[Checkpoint], run: _Run, left_out: list[str]) ->
             for c in checkpoints
         ],
         "date": date.today().isoformat(),
-        "machine": describe_machine(run.device),
+        "machine": describe_machine(settings.device),
         "torch": torch.__version__,
         "headroom": {contrast.value: value for contrast, value in HEADROOM.items()},
         "left_out": left_out,

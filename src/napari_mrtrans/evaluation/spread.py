@@ -1,12 +1,9 @@
-"""Whether a fast sampler spreads its samples as a slow reference does: statistics of slices, without torch or files.
+"""Whether a fast sampler spreads its samples as a slow reference does: all slices together, summed up and judged.
 
-Each slice has three sets of n samples: R1 and R2 from the reference, F from the fast sampler. Voxels are binned by the
-standard deviation of R1, then F is compared with R2: R1 itself would not do, since the luck that put a voxel into its
-bin would look like a difference. The same comparison of R1 with R2 tells what chance alone does at this n; there the
-bins are those of both halves together, which favours neither.
-
-All images are in the target's normalised units [0, 1]; standard deviations have divisor n, and every ratio compares
-sets of equal n.
+Of every slice there are the statistics of R1 and R2 from the reference and of F from the fast sampler
+(:mod:`.slice_spread`). Voxels are binned by the standard deviation of R1, then F is compared with R2: R1 itself would
+not do, since the luck that put a voxel into its bin would look like a difference. The same comparison of R1 with R2
+tells what chance alone does at this n; there the bins are those of both halves together, which favours neither.
 """
 
 from __future__ import annotations
@@ -18,45 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import metrics
+from .slice_spread import INTERVALS, RINGS, SliceSpread, pooled
 
 #: Between the bins of standard deviation.
 EDGES = (0.005, 0.02, 0.05)
 BIN_NAMES = ("< 0.005", "0.005-0.02", "0.02-0.05", "> 0.05")
 #: Bins with fewer voxels are reported but not judged; nor is the first, whose spread is too small to matter.
 JUDGED_VOXELS = 200
-#: Central intervals whose coverage is compared.
-INTERVALS = (0.5, 0.9)
-#: Rings of the radial power spectrum, up to 0.5 cycles per voxel; a third of them is a band.
-RINGS = 24
+#: Thirds of the rings of spatial frequency.
 BANDS = ("low", "middle", "high")
-#: The head's edge is faded over this many voxels before the Fourier transform.
-FADE = 8
 #: Exchanges of R1 and R2 for the noise floor, and the most voxels of a bin they look at.
 EXCHANGES, FLOOR_VOXELS = 200, 100_000
-
-
-@dataclass(frozen=True)
-class SliceSpread:
-    """One slice, its three sets in the order R1, R2, F.
-
-    Attributes:
-        volume: Which volume it is of.
-        index: Slice number.
-        std: (3, voxels) standard deviations inside the head.
-        bias: (2, voxels) difference of the means of F and R2, and of R1 and R2, over the reference's std.
-        coverage: (2, intervals) fraction of R1's samples inside the central intervals of F, and of R2.
-        power: (3, rings) power of sample minus mean in each ring of frequency.
-        ssim: (3,) 2-D structural similarity of the sets' means to the target.
-    """
-
-    volume: str
-    index: int
-    std: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    coverage: NDArray[np.float64]
-    power: NDArray[np.float64]
-    ssim: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -143,81 +112,11 @@ class Criterion:
         return self.passed or self.low <= self.itself <= self.high
 
 
-def measure(
-    volume: str,
-    index: int,
-    sets: Sequence[NDArray[np.float32]],
-    inside: NDArray[np.bool_],
-    target: NDArray[np.float32],
-    shared: NDArray[np.bool_],
-) -> SliceSpread:
-    """Statistics of one slice.
-
-    Args:
-        volume: Name of its volume.
-        index: Slice number.
-        sets: R1, R2 and F, each (n, H, W).
-        inside: Head, (H, W).
-        target: The acquired slice, (H, W).
-        shared: Head of both source and target, (H, W).
-    """
-    means = [s.mean(axis=0, dtype=np.float64) for s in sets]
-    first, second, fast = (s[:, inside].astype(np.float64) for s in sets)
-    std = np.stack([s.std(axis=0) for s in (first, second, fast)])
-    scale = pooled(std)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bias = np.stack([(s.mean(axis=0) - second.mean(axis=0)) / scale for s in (fast, first)])
-    return SliceSpread(
-        volume,
-        index,
-        std.astype(np.float32),
-        bias.astype(np.float32),
-        np.array([[covered(first, s, width) for width in INTERVALS] for s in (fast, second)]),
-        np.stack([power(s - mean, inside) for s, mean in zip(sets, means, strict=True)]),
-        np.array([slice_ssim(mean, target, shared) for mean in means]),
-    )
-
-
-def pooled(std: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Standard deviation of the reference, from both halves: (3, voxels) to (voxels,)."""
-    return np.sqrt(np.square(std[:2], dtype=np.float64).mean(axis=0))
-
-
-def covered(samples: NDArray[np.float64], of: NDArray[np.float64], width: float) -> float:
-    """Fraction of ``samples`` (n, voxels) inside the central interval that holds ``width`` of the samples ``of``."""
-    low, high = np.quantile(of, [(1 - width) / 2, (1 + width) / 2], axis=0)
-    return float(np.mean((samples >= low) & (samples <= high)))
-
-
-def power(residuals: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Power of (n, H, W) images in :data:`RINGS` rings of spatial frequency from 0 to 0.5 cycles per voxel.
-
-    The images fade out towards the head's edge, whose sharp step would spill low frequencies over all others.
-    """
-    from scipy import ndimage
-
-    box = tuple(slice(int(hit.min()), int(hit.max()) + 1) for hit in np.nonzero(inside))
-    depth = ndimage.distance_transform_edt(np.pad(inside[box], 1))[1:-1, 1:-1]
-    faded = residuals[(slice(None), *box)] * np.sin(np.pi / 2 * np.clip(depth / FADE, 0, 1)) ** 2
-    spectrum = np.square(np.abs(np.fft.fft2(faded))).mean(axis=0)
-    rows, columns = (np.fft.fftfreq(size) for size in spectrum.shape)
-    ring = (np.hypot(rows[:, None], columns) * 2 * RINGS).astype(int).ravel()
-    return np.asarray(np.bincount(ring, spectrum.ravel(), RINGS)[:RINGS], dtype=np.float64)
-
-
-def slice_ssim(image: NDArray[np.floating], target: NDArray[np.floating], inside: NDArray[np.bool_]) -> float:
-    """2-D structural similarity inside the head; NaN where there is none.
-
-    Chosen slices are not neighbours, so the 3-D window gets the same slice throughout its depth.
-    """
-    if not inside.any():
-        return float("nan")
-    first, second, mask = (np.repeat((inside * a)[None], 11, axis=0) for a in (image, target, True))
-    return metrics.ssim(first, second, mask)
-
-
 def bins(slices: Sequence[SliceSpread], seed: int = 0) -> list[Bin]:
-    """Std ratio and bias over all slices, for each bin of standard deviation; ``seed`` is of the noise floor."""
+    """Std ratio and bias over all slices (at least one), for each bin of standard deviation; NaN where it is empty.
+
+    ``seed``, at least 0, is of the noise floor.
+    """
     std = np.concatenate([s.std for s in slices], axis=1).astype(np.float64)
     bias = np.concatenate([s.bias for s in slices], axis=1)
     owner = np.repeat(np.arange(len(slices)), [s.std.shape[1] for s in slices])
@@ -253,6 +152,9 @@ def noise_floor(log_ratio: NDArray[np.float64], owner: NDArray[np.int_], rng: np
         log_ratio: ln(std of R1 / std of R2), (voxels,).
         owner: Slice of each voxel, (voxels,).
         rng: Of the exchanges.
+
+    Returns:
+        At least 1; NaN where every ratio is 0 / 0.
     """
     known = ~np.isnan(log_ratio)
     log_ratio, owner = log_ratio[known], owner[known]
@@ -266,7 +168,7 @@ def noise_floor(log_ratio: NDArray[np.float64], owner: NDArray[np.int_], rng: np
 
 
 def volumes(slices: Sequence[SliceSpread]) -> list[VolumeSpread]:
-    """σ̂ and structural similarity of each volume, over its slices."""
+    """σ̂ and structural similarity of each volume, over its slices; in the order in which they come."""
     out = []
     for name in dict.fromkeys(s.volume for s in slices):
         mine = [s for s in slices if s.volume == name]
@@ -274,8 +176,18 @@ def volumes(slices: Sequence[SliceSpread]) -> list[VolumeSpread]:
         ssim = np.mean([s.ssim for s in mine if np.isfinite(s.ssim).all()] or [np.full(3, np.nan)], axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios, gains = std / std[1], ssim - ssim[1]
-        out.append(VolumeSpread(name, len(mine), *(float(v) for v in (std[2], *ratios[[2, 0]])),
-                                *(float(v) for v in (ssim[2], *gains[[2, 0]]))))  # fmt: skip
+        out.append(
+            VolumeSpread(
+                name=name,
+                slices=len(mine),
+                sigma_hat=float(std[2]),
+                ratio=float(ratios[2]),
+                itself_ratio=float(ratios[0]),
+                ssim=float(ssim[2]),
+                difference=float(gains[2]),
+                itself_difference=float(gains[0]),
+            )
+        )
     return out
 
 
@@ -294,7 +206,7 @@ def rank_correlation(sigma_hats: NDArray[np.float64]) -> tuple[float, float]:
 def spectrum_ratio(slices: Sequence[SliceSpread], parts: int = RINGS) -> NDArray[np.float64]:
     """Power of F and of R1 over that of R2 in equal parts of the frequency axis: (2, parts), low to high.
 
-    NaN where a part holds no frequency of these slices.
+    ``parts`` divides :data:`~.slice_spread.RINGS`. NaN where a part holds no frequency of these slices.
     """
     total = np.sum([s.power for s in slices], axis=0).reshape(3, parts, -1).sum(axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -302,7 +214,10 @@ def spectrum_ratio(slices: Sequence[SliceSpread], parts: int = RINGS) -> NDArray
 
 
 def criteria(found: Sequence[Bin], of_volumes: Sequence[VolumeSpread], rho: tuple[float, float]) -> list[Criterion]:
-    """The conditions under which the fast sampler's spread is accepted, each with its value."""
+    """The conditions under which the fast sampler's spread is accepted, each with its value.
+
+    They need at least one volume; ``rho`` is the rank correlation of the slices (:func:`rank_correlation`).
+    """
     judged = [b for b in found if b.judged]
     nothing = float("nan")
     out = [Criterion(f"median std ratio, std {b.name}", b.ratio, 0.9, 1.1, b.floor) for b in judged]
@@ -321,7 +236,10 @@ def criteria(found: Sequence[Bin], of_volumes: Sequence[VolumeSpread], rho: tupl
 
 
 def summary(slices: Sequence[SliceSpread], seed: int = 0) -> dict[str, Any]:
-    """All of it, ready for JSON (None = not measured); ``itself`` is R1 against R2, ``seed`` of the noise floor."""
+    """All of it, ready for JSON (None = not measured); ``itself`` is R1 against R2.
+
+    There is at least one slice; ``seed``, at least 0, is of the noise floor.
+    """
     found, of_volumes = bins(slices, seed), volumes(slices)
     hats = np.array([s.std.mean(axis=1, dtype=np.float64) for s in slices])
     rows = [np.average(hats[[s.volume == v.name for s in slices]], axis=0,

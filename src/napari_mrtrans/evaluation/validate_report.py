@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..paths import write_together
-from . import spread
+from . import slice_spread, spread
 
 STEM = "validate-sampler"
 
@@ -92,7 +92,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     by_slice.plot(hats["sigma_hat_r2"], hats["sigma_hat"], "o", color="#d0367a", label="F")
     by_slice.set(xlabel="sigma-hat of a slice, R2", ylabel="sigma-hat")
     rings = {key: np.array(a, dtype=float) for key, a in report["spectrum"]["rings"].items()}
-    frequency = (np.arange(spread.RINGS) + 0.5) / (2 * spread.RINGS)
+    frequency = (np.arange(slice_spread.RINGS) + 0.5) / (2 * slice_spread.RINGS)
     by_ring.axhline(1, color="#999999", linewidth=0.8)
     by_ring.plot(frequency, rings["itself"], color="#bbbbbb", label="R1 / R2")
     by_ring.plot(frequency, rings["value"], color="#d0367a", label="F / R2")

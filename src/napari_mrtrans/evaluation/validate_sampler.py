@@ -3,7 +3,7 @@
 Every chosen slice is sampled three times: R1 and R2 by the reference from different noise, F by the fast sampler from
 the noise of R2. Two deterministic samplers then differ by nothing but the sampler; a stochastic one forgets where it
 started, and F is as far from R2 as R1 is. Each slice has noise of its own, unlike in a transformation, so that chance
-averages out over the slices. The statistics are those of :mod:`.spread`.
+averages out over the slices. The statistics are those of :mod:`.slice_spread` and :mod:`.spread`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..scan.contrasts import Pair
 from ..scan.volume import Volume
 from ..transformation.engine import MAX_HELD
 from ..transformation.streaming import stream
-from . import spread
+from . import slice_spread, spread
 from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions, session_names
 from .validate_report import verdict, write_report
 
@@ -74,21 +74,45 @@ class _Case:
         return cls(f"{pair} {session.name}", pair, volume, target, inside, shared)
 
 
+@dataclass(frozen=True)
+class Settings:
+    """Which sampler is measured, on whom, and how much.
+
+    Attributes:
+        sampler: The fast sampler; None = the card's default.
+        steps: Its noise levels, at least 1; None = the card's default.
+        reference_steps: Of the reference, at least 1; None = the model's own number.
+        pairs: Restrict to these; None = all that the checkpoint serves.
+        subjects: These, or visits of them (must not be training subjects); None = the card's test subjects that are in
+            the data folder.
+        n: Samples in each of the three sets; at least 2.
+        slices_per_subject: See :func:`thick_slices`; at least 1.
+        seed: Of all noise; at least 0.
+        device: As :func:`napari_mrtrans.stream`.
+    """
+
+    sampler: str | None = None
+    steps: int | None = None
+    reference_steps: int | None = None
+    pairs: Sequence[Pair] | None = None
+    subjects: Sequence[str] | None = None
+    n: int = 20
+    slices_per_subject: int = 6
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class _Drawer:
+    """What draws samples: a checkpoint, a sampler and its noise levels; those of ``reference`` are the model's own."""
+
+    checkpoint: Checkpoint
+    sampler: str
+    steps: int
+
+
 def validate_sampler(
-    root: Path,
-    checkpoint: Checkpoint,
-    out: Path,
-    *,
-    sampler: str | None = None,
-    steps: int | None = None,
-    reference_steps: int | None = None,
-    pairs: Sequence[Pair] | None = None,
-    subjects: Sequence[str] | None = None,
-    n: int = 20,
-    slices_per_subject: int = 6,
-    seed: int = 0,
-    device: str = "auto",
-    say: Callable[[str], None] = print,
+    root: Path, checkpoint: Checkpoint, out: Path, settings: Settings, *, say: Callable[[str], None] = print
 ) -> list[Path]:
     """Measure a sampler's spread; writes ``validate-sampler.json``, ``.md`` and ``.png`` into ``out``.
 
@@ -96,33 +120,32 @@ def validate_sampler(
         root: Data folder that holds the folders or subjects the card names.
         checkpoint: Of a family with a sampler.
         out: Output folder.
-        sampler: The fast sampler; None = the card's default.
-        steps: Its noise levels; None = the card's default.
-        reference_steps: Of the reference; None = the model's own number.
-        pairs: Restrict to these.
-        subjects: These (must not be training subjects); None = the card's test subjects that are in ``root``.
-        n: Samples in each of the three sets; at least 2.
-        slices_per_subject: See :func:`thick_slices`.
-        seed: Of all noise.
-        device: As :func:`napari_mrtrans.stream`.
+        settings: Which sampler, on whom, and how much.
         say: Told every finished slice, and the verdict.
+
+    Returns:
+        The files written.
 
     Raises:
         MrtransError: the checkpoint has no sampler, a subject was trained on or is missing, or nothing is left.
     """
-    fast = (sampler or checkpoint.card.sampler.name, checkpoint.card.sampler.steps if steps is None else steps)
-    wanted = list(dict.fromkeys(pairs or checkpoint.pairs))
-    _check(checkpoint, wanted, fast, n, slices_per_subject, seed)
+    defaults = checkpoint.card.sampler
+    fast = _Drawer(
+        checkpoint, settings.sampler or defaults.name, defaults.steps if settings.steps is None else settings.steps
+    )
+    wanted = list(dict.fromkeys(settings.pairs or checkpoint.pairs))
+    _check(fast, wanted, settings)
     check_folder(out)
-    machine = describe_machine(device)
-    slow = checkpoint
-    if reference_steps is not None:
-        slow = _Shortened(checkpoint.path, checkpoint.card, reference_steps)
-    sessions, absent = _chosen(root, checkpoint, subjects)
+    machine = describe_machine(settings.device)
+    shortened = checkpoint
+    if settings.reference_steps is not None:
+        shortened = _Shortened(checkpoint.path, checkpoint.card, settings.reference_steps)
+    sessions, absent = _chosen(root, checkpoint, settings.subjects)
     cases = [(session, p) for p in wanted for session in sessions if {p.source, p.target} <= session.files.keys()]
     if not cases:
         raise MrtransError("Nothing to validate on: no subject has both contrasts of a pair.")
-    own, reference = checkpoint.build().reference, slow.build().reference
+    own, reference = checkpoint.build().reference, shortened.build().reference
+    slow = _Drawer(shortened, "reference", reference[1])
     notices: list[str] = []
 
     def note(line: str) -> None:
@@ -134,22 +157,22 @@ def validate_sampler(
         note(f"Not in the data folder: {', '.join(absent)}.")
     if reference[1] < own[1]:
         note(f"The reference has {reference[1]} steps instead of the model's {own[1]}; it may be wrong itself.")
-    found: list[spread.SliceSpread] = []
+    found: list[slice_spread.SliceSpread] = []
     seconds: list[tuple[float, float]] = []
     for session, pair in cases:
         case = _Case.open(session, pair)
-        for index in thick_slices(case.inside, slices_per_subject):
-            first, slow_first = _draw(case, slow, index, n, (seed, 1), "reference", None, device, note)
-            second, slow_second = _draw(case, slow, index, n, (seed, 2), "reference", None, device, note)
-            third, quick = _draw(case, checkpoint, index, n, (seed, 2), *fast, device, note)
+        for index in thick_slices(case.inside, settings.slices_per_subject):
+            first, slow_first = _draw(case, index, slow, 1, settings, note)
+            second, slow_second = _draw(case, index, slow, 2, settings, note)
+            third, quick = _draw(case, index, fast, 2, settings, note)
             here = (case.inside[index], case.target[index], case.shared[index])
-            found.append(spread.measure(case.name, index, (first, second, third), *here))
+            found.append(slice_spread.measure(case.name, index, (first, second, third), *here))
             seconds.append((quick, (slow_first + slow_second) / 2))
             say(_line(found[-1], *seconds[-1]))
     quick, slowly = (round(float(np.mean(column)), 4) for column in zip(*seconds, strict=True))
-    name, levels = own if fast[0] == "reference" else fast
+    name, levels = own if fast.sampler == "reference" else (fast.sampler, fast.steps)
     report = {
-        **spread.summary(found, seed),
+        **spread.summary(found, settings.seed),
         "checkpoint": checkpoint.name,
         "sha256": checkpoint.sha256,
         "model": checkpoint.card.model,
@@ -160,8 +183,8 @@ def validate_sampler(
             "own_steps": own[1],
             "seconds_per_slice": slowly,
         },
-        "n": n,
-        "seed": seed,
+        "n": settings.n,
+        "seed": settings.seed,
         "pairs": [str(pair) for pair in wanted],
         "subjects": list(dict.fromkeys(session.name for session, _ in cases)),
         "notices": notices,
@@ -186,18 +209,17 @@ def thick_slices(inside: NDArray[np.bool_], count: int) -> list[int]:
     return sorted({int(thick[int((i + 0.5) * len(thick) / count)]) for i in range(count)})
 
 
-def _check(
-    checkpoint: Checkpoint, pairs: Sequence[Pair], fast: tuple[str, int], n: int, slices_per_subject: int, seed: int
-) -> None:
-    from ..models.samplers import check_sampler
+def _check(fast: _Drawer, pairs: Sequence[Pair], settings: Settings) -> None:
+    from ..models.sampler_plan import check_sampler
 
+    checkpoint = fast.checkpoint
     if checkpoint.single_pass:
         kind = checkpoint.card.model
         raise MrtransError(
             f"'{checkpoint.name}' is a {kind} model, which has no sampler: there is nothing to validate."
         )
-    check_sampler(fast[0])
-    if n < 2 or fast[1] < 1 or slices_per_subject < 1 or seed < 0:
+    check_sampler(fast.sampler)
+    if settings.n < 2 or fast.steps < 1 or settings.slices_per_subject < 1 or settings.seed < 0:
         raise MrtransError("Samples must be at least 2, steps and slices at least 1, and the seed at least 0.")
     for pair in pairs:
         if pair not in checkpoint.pairs:
@@ -219,21 +241,29 @@ def _chosen(root: Path, checkpoint: Checkpoint, subjects: Sequence[str] | None) 
 
 
 def _draw(
-    case: _Case, checkpoint: Checkpoint, index: int, n: int, key: tuple[int, int], sampler: str, steps: int | None,
-    device: str, note: Callable[[str], None],
-) -> tuple[NDArray[np.float32], float]:  # fmt: skip
-    """(n, H, W) samples of one slice, and the seconds that they took; ``key`` is the seed and the number of a set."""
+    case: _Case, index: int, drawer: _Drawer, noise: int, settings: Settings, note: Callable[[str], None]
+) -> tuple[NDArray[np.float32], float]:
+    """(n, H, W) samples of one slice, and the seconds that they took; sets of the same ``noise`` start alike."""
     parts, seconds = [], 0.0
     # Reading the checkpoint and the volume, before the first network call, is not the sampler's time.
     calls: list[float] = []
-    for first in range(0, n, MAX_HELD):
-        entropy = [*key, zlib.crc32(f"{case.name} {index}".encode()), first]
+    for first in range(0, settings.n, MAX_HELD):
+        entropy = [settings.seed, noise, zlib.crc32(f"{case.name} {index}".encode()), first]
         [update] = stream(
-            case.volume, checkpoint, target=case.pair.target, source=case.pair.source, n=min(MAX_HELD, n - first),
-            seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]), slices=(index, index + 1), steps=steps,
-            sampler=sampler, device=device, prepare=False, status=note,
+            case.volume,
+            drawer.checkpoint,
+            target=case.pair.target,
+            source=case.pair.source,
+            n=min(MAX_HELD, settings.n - first),
+            seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]),
+            slices=(index, index + 1),
+            steps=drawer.steps,
+            sampler=drawer.sampler,
+            device=settings.device,
+            prepare=False,
+            status=note,
             on_step=lambda *_: calls.append(time.perf_counter()),
-        )  # fmt: skip
+        )
         assert update.samples is not None
         seconds += time.perf_counter() - calls[0]
         calls.clear()
@@ -241,7 +271,7 @@ def _draw(
     return np.concatenate(parts), seconds
 
 
-def _line(one: spread.SliceSpread, quick: float, slowly: float) -> str:
+def _line(one: slice_spread.SliceSpread, quick: float, slowly: float) -> str:
     std = one.std.mean(axis=1)
     return (
         f"{one.volume:34} slice {one.index:3}  sigma-hat {std[2]:.4f}, reference {std[1]:.4f} and {std[0]:.4f}  "

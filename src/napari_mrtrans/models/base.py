@@ -92,7 +92,7 @@ class Model(nn.Module, ABC):
     critic_steps: int = 1
     #: Sides of training crops must be at least this.
     smallest_crop: int = 1
-    #: Name and number of levels of the sampler that all others are measured against; see :mod:`..samplers`.
+    #: Name and number of levels of the sampler that all others are measured against; see :mod:`.sampler_plan`.
     reference: tuple[str, int] = ("", 0)
 
     @property

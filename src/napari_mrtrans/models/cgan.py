@@ -35,7 +35,7 @@ class CGAN(ResidualModel):
         mean_network: U-Net options of a frozen Direct network; None (the paper) = generate the image itself.
         residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
         latent: Length of z.
-        latent_form: How z scales and shifts; see :class:`~napari_mrtrans.networks.unet.ConditionalInstanceNorm`.
+        latent_form: How z scales and shifts; see :class:`~napari_mrtrans.networks.blocks.ConditionalInstanceNorm`.
         critic_width: Channels of the critic at full resolution.
         critic_grid: Side of the critic's last feature map; 1/16 of the training crop.
         critic_steps: Critic updates for each generator update.
@@ -48,9 +48,6 @@ class CGAN(ResidualModel):
     def __init__(
         self,
         *,
-        network: dict[str, Any] | str,
-        mean_network: dict[str, Any] | str | None = None,
-        residual_std: float = 0.1,
         latent: int = 128,
         latent_form: Literal["elu", "affine"] = "elu",
         critic_width: int = 32,
@@ -59,20 +56,10 @@ class CGAN(ResidualModel):
         critic_samples: Literal[1, 2] = 1,
         penalty_weight: float = 10.0,
         penalty: Literal["partial", "full"] = "partial",
-        conditional: bool = True,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            network=network,
-            mean_network=mean_network,
-            residual_std=residual_std,
-            spread=1.0,
-            conditional=conditional,
-            noisy=0,
-            out_channels=1,
-            time=False,
-            latent=latent,
-            latent_form=latent_form,
-        )
+        fixed = {"out_channels": 1, "time": False, "latent": latent, "latent_form": latent_form}
+        super().__init__(spread=1.0, noisy=0, fixed=fixed, **shared)
         self.latent = latent
         self.smallest_crop = 16  # the critic pools to a sixteenth
         self.critic_options = {"width": critic_width, "grid": critic_grid, "images": critic_samples}

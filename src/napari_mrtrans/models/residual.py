@@ -59,22 +59,22 @@ class ResidualModel(Model, ABC):
         network: Options of the U-Net, or the name of a preset.
         mean_network: U-Net options of the frozen Direct network; None = the image itself.
         residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
-        spread: Standard deviation of the residual variable.
         conditional: Tell the network the contrast pair.
+        spread: Standard deviation of the residual variable; the family fixes this and what follows.
         noisy: Image channels that the U-Net sees besides those of the condition.
-        others: The U-Net's arguments that the family fixes.
+        fixed: Other options of the U-Net.
     """
 
     def __init__(
         self,
         *,
         network: dict[str, Any] | str,
-        mean_network: dict[str, Any] | str | None,
-        residual_std: float,
+        mean_network: dict[str, Any] | str | None = None,
+        residual_std: float = 0.1,
+        conditional: bool = True,
         spread: float,
-        conditional: bool,
         noisy: int,
-        **others: Any,
+        fixed: dict[str, Any],
     ) -> None:
         super().__init__()
         self.conditional = conditional
@@ -86,7 +86,7 @@ class ResidualModel(Model, ABC):
             self.mean_net.requires_grad_(False)
             context = self.mean_net.feature_channels
         images = noisy + (2 if mean_network else 1)
-        self.net = unet(network, conditional=conditional, in_channels=images, context_channels=context, **others)
+        self.net = unet(network, conditional=conditional, in_channels=images, context_channels=context, **fixed)
 
     @property
     def multiple(self) -> int:

@@ -33,23 +33,11 @@ class SigmaModel(ResidualModel):
     def __init__(
         self,
         *,
-        network: dict[str, Any] | str,
-        mean_network: dict[str, Any] | str | None = None,
-        residual_std: float = 0.1,
         sigma_data: float = 0.5,
         out_channels: int = 1,
-        conditional: bool = True,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            network=network,
-            mean_network=mean_network,
-            residual_std=residual_std,
-            spread=sigma_data,
-            conditional=conditional,
-            noisy=1,
-            out_channels=out_channels,
-            time=True,
-        )
+        super().__init__(spread=sigma_data, noisy=1, fixed={"out_channels": out_channels, "time": True}, **shared)
         self.sigma_data = sigma_data
 
     def clamp(self, y: Tensor, condition: Condition) -> Tensor:

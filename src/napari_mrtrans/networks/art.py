@@ -18,6 +18,8 @@ a grid of 8 x 8 (128 pixels), and other grids interpolate them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -162,10 +164,11 @@ class ARTBlock(nn.Module):
         return out
 
 
-class ResViTGenerator(nn.Module):
-    """(batch, in_channels, H, W) to (batch, out_channels, H, W), both in [-1, 1], sides multiples of :attr:`multiple`.
+@dataclass(frozen=True, kw_only=True)
+class ResViTOptions:
+    """What a :class:`ResViTGenerator` is built from; the defaults are the paper's.
 
-    Args:
+    Attributes:
         in_channels: Source images.
         out_channels: Target images.
         transformers: False: the CNN of phase 1, whose tensors have the same names in the full network.
@@ -183,55 +186,70 @@ class ResViTGenerator(nn.Module):
         ValueError: sizes do not fit one another.
     """
 
+    in_channels: int
+    out_channels: int
+    transformers: bool = True
+    width: int = 64
+    blocks: int = 9
+    transformer_blocks: Sequence[int] = (1, 6)
+    hidden: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp: int = 3072
+    grid: Sequence[int] = (8, 8)
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is no multiple of heads {self.heads}")
+        if not self.transformer_blocks or not all(1 <= index <= self.blocks for index in self.transformer_blocks):
+            raise ValueError(f"transformer_blocks must name some of blocks 1 to {self.blocks}")
+        if len(self.grid) != 2 or min(self.grid) < 1:
+            raise ValueError("grid must be two numbers from 1, the rows and columns of tokens")
+
+
+class ResViTGenerator(nn.Module):
+    """(batch, in_channels, H, W) to (batch, out_channels, H, W), both in [-1, 1], sides multiples of :attr:`multiple`.
+
+    Args:
+        options: The fields of :class:`ResViTOptions`, by name.
+
+    Raises:
+        TypeError: the number of channels is missing, or there is no option of that name.
+        ValueError: sizes do not fit one another.
+    """
+
     #: Two strides of 2 before the bottleneck and two inside its transformers.
     multiple = 16
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        out_channels: int,
-        transformers: bool = True,
-        width: int = 64,
-        blocks: int = 9,
-        transformer_blocks: Sequence[int] = (1, 6),
-        hidden: int = 768,
-        depth: int = 12,
-        heads: int = 12,
-        mlp: int = 3072,
-        grid: Sequence[int] = (8, 8),
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__()
-        if hidden % heads:
-            raise ValueError(f"hidden {hidden} is no multiple of heads {heads}")
-        if not transformer_blocks or not all(1 <= index <= blocks for index in transformer_blocks):
-            raise ValueError(f"transformer_blocks must name some of blocks 1 to {blocks}")
-        if len(grid) != 2 or min(grid) < 1:
-            raise ValueError("grid must be two numbers from 1, the rows and columns of tokens")
-        channels = 4 * width
+        o = ResViTOptions(**options)
+        channels = 4 * o.width
         self.encode = nn.Sequential(
             nn.ReflectionPad2d(3),
-            *_normed(nn.Conv2d(in_channels, width, 7, bias=False), width),
-            *_halve(width, 2 * width),
-            *_halve(2 * width, channels),
+            *_normed(nn.Conv2d(o.in_channels, o.width, 7, bias=False), o.width),
+            *_halve(o.width, 2 * o.width),
+            *_halve(2 * o.width, channels),
         )
         self.transformer: TransformerEncoder | None = None
-        if transformers:
-            self.transformer = TransformerEncoder(hidden=hidden, depth=depth, heads=heads, mlp=mlp, dropout=dropout)
-        size = (grid[0], grid[1])
+        if o.transformers:
+            self.transformer = TransformerEncoder(
+                hidden=o.hidden, depth=o.depth, heads=o.heads, mlp=o.mlp, dropout=o.dropout
+            )
+        size = (o.grid[0], o.grid[1])
 
         def module(index: int) -> TransformerModule | None:
-            if not transformers or index not in transformer_blocks:
+            if not o.transformers or index not in o.transformer_blocks:
                 return None
-            return TransformerModule(channels=channels, hidden=hidden, grid=size, dropout=dropout)
+            return TransformerModule(channels=channels, hidden=o.hidden, grid=size, dropout=o.dropout)
 
-        self.blocks = nn.ModuleList(ARTBlock(channels, module(index)) for index in range(1, blocks + 1))
+        self.blocks = nn.ModuleList(ARTBlock(channels, module(index)) for index in range(1, o.blocks + 1))
         self.decode = nn.Sequential(
-            *_double(channels, 2 * width),
-            *_double(2 * width, width),
+            *_double(channels, 2 * o.width),
+            *_double(2 * o.width, o.width),
             nn.ReflectionPad2d(3),
-            nn.Conv2d(width, out_channels, 7),
+            nn.Conv2d(o.width, o.out_channels, 7),
             nn.Tanh(),
         )
         self.apply(normal_weights)

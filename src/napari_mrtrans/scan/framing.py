@@ -22,8 +22,8 @@ class Framing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rows: int = Field(32, ge=STEP, description="fewest rows; the smallest slices fill a fraction of it")
-    columns: int = Field(32, ge=STEP)
+    rows: int = Field(128, ge=STEP, description="fewest rows; the smallest slices fill a fraction of it")
+    columns: int = Field(128, ge=STEP)
     margin: int = Field(4, ge=0, description="pixels around the head, both sides together")
 
     @property
@@ -47,11 +47,15 @@ class Framing(BaseModel):
 
     def pad(self, image: NDArray[np.float32], step: int = STEP) -> NDArray[np.float32]:
         """(..., row, column) with black around it, evenly, until it is a multiple of ``step`` and at least a frame."""
-        margins = [(0, 0)] * (image.ndim - 2)
-        for size, least in zip(image.shape[-2:], self.least, strict=True):
-            missing = max(_up(size, step), _up(least, step)) - size
-            margins.append((missing // 2, missing - missing // 2))
-        return np.pad(image, margins)
+        rows, columns = self.margins((image.shape[-2], image.shape[-1]), step)
+        return np.pad(image, [(0, 0)] * (image.ndim - 2) + [rows, columns])
+
+    def margins(self, shape: tuple[int, int], step: int = STEP) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What :meth:`pad` adds to an image of ``shape``: rows before and after it, columns before and after it."""
+        rows, columns = (
+            max(_up(size, step), _up(least, step)) - size for size, least in zip(shape, self.least, strict=True)
+        )
+        return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
 
 
 def extent(image: NDArray[np.float32]) -> list[tuple[int, int]]:

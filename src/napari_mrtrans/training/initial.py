@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from ..checkpoints.checkpoint import Card, Checkpoint
+from ..checkpoints.card import Card
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
-from ..datasets.phantom import Phantom
 from ..datasets.store import Source
 from ..errors import RecipeError
 from ..models import Direct, Model, ResidualModel, build
@@ -80,7 +80,7 @@ def _restyle(direct: Direct, mean: Checkpoint, source: Source) -> Restyle:
 def _averaged(source: Source) -> dict[str, list[int]]:
     """For each contrast the sessions that its average is taken over: scans, or phantoms where there are no scans."""
     having = {c: [i for i, session in enumerate(source.sessions) if c in session.contrasts] for c in Contrast}
-    scans = {c: [i for i in them if not isinstance(source.sessions[i], Phantom)] for c, them in having.items()}
+    scans = {c: [i for i in them if not source.sessions[i].simulated] for c, them in having.items()}
     return {c.value: scans[c] or having[c] for c in Contrast if having[c]}
 
 

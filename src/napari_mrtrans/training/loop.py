@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -19,17 +19,16 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
-from ..checkpoints.checkpoint import Card, DataSource, Grid, Intensity, write_checkpoint
+from ..checkpoints.checkpoint import write_checkpoint
 from ..datasets.bids import Session
-from ..datasets.phantom import SOURCE, Phantom
 from ..datasets.splits import write_splits
 from ..datasets.store import Source
 from ..devices import bf16_is_fast, to_channels_last
 from ..errors import RecipeError, TrainingError
 from ..models import Batch, Model
 from ..models.base import SharedGenerator
-from ..scan.contrasts import Contrast
-from ..scan.intensity import HEADROOM
+from .card import make_card
+from .hardware import HERE, Hardware
 from .initial import prepare_start
 from .opponent import Opponent
 from .recipe import Recipe
@@ -55,13 +54,9 @@ def train(
     splits: dict[str, Source],
     out: Path,
     *,
-    accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
+    hardware: Hardware = HERE,
     resume: bool = False,
     max_minutes: float | None = None,
-    workers: int = 1,
-    compiled: bool = False,
     progress: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -71,14 +66,9 @@ def train(
         recipe: What to do.
         splits: ``train`` and ``validation`` sessions.
         out: Output folder; also holds ``splits.tsv``, the resumable state and TensorBoard logs.
-        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        devices: How many on each machine. Several share every batch, and losses, steps and results are those of one
-            (dropout apart). Each process sees the same ``splits`` and ``out``, and the first alone writes and speaks.
-        num_nodes: Machines, each of which torchrun or SLURM starts.
+        hardware: On what.
         resume: Continue from the state in ``out``.
         max_minutes: End after this long with a usable checkpoint.
-        workers: Background decoding processes.
-        compiled: Compile the network first.
         progress: Told after every step.
         say: Told one-line notices.
 
@@ -88,7 +78,10 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(
-        accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=_precision(recipe, accelerator)
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        precision=_precision(recipe, hardware.accelerator),
     )
     fabric.launch()
     if not fabric.is_global_zero:
@@ -109,7 +102,7 @@ def train(
     model.mark_forward_method("critic_loss")
     opponent = Opponent.make(raw, recipe, fabric)
     ema = AveragedModel(raw, multi_avg_fn=_ema_rule(recipe.ema), use_buffers=True)
-    if compiled:
+    if hardware.compiled:
         torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
     parts = Parts(raw, ema, optimiser, opponent)
     step = load_state(out / STATE, recipe, parts) if resume else 0
@@ -126,7 +119,7 @@ def train(
     began = saved = time.monotonic()
     finished = True
     losses = {"loss": 0.0}
-    for batch in _all_batches(recipe, splits["train"], step, workers, fabric):
+    for batch in _all_batches(recipe, splits["train"], step, hardware.workers, fabric):
         torch.manual_seed((recipe.seed << 40) + (fabric.global_rank << 32) + step)
         for group in (*optimiser.param_groups, *(opponent.optimiser.param_groups if opponent else ())):
             group["lr"] = options.lr * _lr_factor(step, recipe)
@@ -146,7 +139,7 @@ def train(
                 optimiser.zero_grad(set_to_none=True)
                 ema.update_parameters(raw)
         if not all(math.isfinite(value) for value in losses.values()):
-            path = out / f"{recipe.name}.safetensors"
+            path = out / f"{recipe.checkpoint_name}.safetensors"
             if fabric.is_global_zero:
                 write_checkpoint(path, _averaged(ema), make_card(recipe, start.options, splits, step, {}))
             raise TrainingError(
@@ -172,7 +165,7 @@ def train(
         if max_minutes is not None and fabric.broadcast(now - began > 60 * max_minutes):
             finished = step >= recipe.total_steps
             break
-    path = out / f"{recipe.name}.safetensors"
+    path = out / f"{recipe.checkpoint_name}.safetensors"
     if fabric.is_global_zero:
         metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
         write_checkpoint(path, _averaged(ema), make_card(recipe, start.options, splits, step, metrics))
@@ -187,49 +180,6 @@ def train(
     return path
 
 
-def make_card(
-    recipe: Recipe, options: dict[str, Any], splits: dict[str, Source], step: int, metrics: dict[str, float]
-) -> Card:
-    """The card of what was just trained."""
-    seen, left = 0, step
-    for stage in recipe.stages:
-        seen += min(left, stage.steps) * stage.batch
-        left -= min(left, stage.steps)
-    sources, notes = _provenance(recipe, splits["train"])
-    return Card(
-        name=recipe.name,
-        model=recipe.model,
-        options=options,
-        pairs=list(recipe.pairs),
-        grid=Grid(spacing_mm=recipe.data.spacing_mm),
-        framing=recipe.data.framing,
-        intensity=Intensity(headroom=HEADROOM),
-        sampler=recipe.sampler,
-        data=sources,
-        splits={part: [session.name for session in source.sessions] for part, source in splits.items()},
-        seed=recipe.seed,
-        recipe=recipe.name,
-        recipe_sha256=recipe.sha256,
-        steps=step,
-        images=seen,
-        metrics={"validation": metrics},
-        notes=notes,
-    )
-
-
-def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[str]]:
-    """Data sources and notes of a card; the notes say which contrasts were seen in phantoms only."""
-    sources, notes = list(recipe.data.sources), list(recipe.notes)
-    scans = [session for session in source.sessions if not isinstance(session, Phantom)]
-    if len(scans) < len(source.sessions):
-        sources = [*(sources if scans else ()), SOURCE]
-        scanned = {contrast for session in scans for contrast in session.contrasts}
-        served = {contrast for pair in recipe.pairs for contrast in pair}
-        if simulated := [contrast for contrast in Contrast if contrast in served - scanned]:
-            notes.append(f"{', '.join(simulated)}: trained on simulated contrast")
-    return sources, notes
-
-
 def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric: Fabric) -> Iterator[Batch]:
     offset = 0
     for stage in recipe.stages:
@@ -242,7 +192,7 @@ def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric
 
 def _scans(source: Source) -> Source:
     """Without phantoms."""
-    return replace(source, sessions=tuple(s for s in source.sessions if not isinstance(s, Phantom)))
+    return replace(source, sessions=tuple(s for s in source.sessions if not s.simulated))
 
 
 def _shared(loss: Tensor, fabric: Fabric) -> float:

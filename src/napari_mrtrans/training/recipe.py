@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import itertools
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
-from ..checkpoints.checkpoint import DETERMINISTIC, DataSource, SamplerDefaults, first_problem
+from ..checkpoints.card import DETERMINISTIC, DataSource, SamplerDefaults
 from ..datasets.phantom_options import PhantomOptions
-from ..errors import MrtransError, RecipeError
-from ..paths import recipe_dir
+from ..errors import MrtransError
 from ..scan.contrasts import Pair
 from ..scan.framing import Framing
 
@@ -50,6 +45,7 @@ class DataOptions(_Strict):
         0.01, ge=0, lt=1, description="slices with less head than this share of the grid are skipped"
     )
     sources: tuple[DataSource, ...] = ()
+    computed_pd: bool = Field(False, description="PD computed from T1, T2 and FLAIR of every session that lacks it")
     phantom: PhantomOptions | None = Field(None, description="phantoms beside the folders; alone with --data phantom")
 
     @model_validator(mode="after")
@@ -80,6 +76,10 @@ class Augmentation(_Strict):
     source_bias: float = Field(0.15, ge=0, description="standard deviation of the log bias field")
     source_noise: float = Field(0.02, ge=0, description="largest noise standard deviation, in [0, 1] units")
     source_blur: float = Field(0.8, ge=0, description="largest Gaussian blur in pixels, one random axis or both")
+    source_curve: float = Field(0.0, ge=0, description="size of random curves of the intensity, not always rising")
+    source_slab_mm: float = Field(
+        0.0, ge=0, description="thickest slices that the source is averaged to, 3 times in 10"
+    )
     target_gamma: float = Field(0.1, ge=0)
     target_gain: float = Field(0.05, ge=0)
 
@@ -98,11 +98,25 @@ class Optimiser(_Strict):
     clip: float = Field(1.0, gt=0, description="gradient norm")
 
 
+#: Keys that came after checkpoints had been shipped: they count where they are used, so that the digests of the
+#: recipes that made those still hold.
+_LATER = (
+    ("checkpoint",),
+    ("data", "framing"),
+    ("data", "computed_pd"),
+    ("augmentation", "source_curve"),
+    ("augmentation", "source_slab_mm"),
+)
+
+
 class Recipe(_Strict):
     """One training run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     description: str = ""
+    checkpoint: str | None = Field(
+        None, pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of what it writes; default: the recipe's"
+    )
     model: Literal["direct", "resvit", "cgan", "ncsn", "ddpm", "flow"]
     pairs: tuple[Pair, ...] = Field(min_length=1)
     options: dict[str, Any] = Field({}, description="the model class's own arguments (network, sigma_data, …)")
@@ -151,6 +165,11 @@ class Recipe(_Strict):
         return self
 
     @property
+    def checkpoint_name(self) -> str:
+        """Of what it writes."""
+        return self.checkpoint or self.name
+
+    @property
     def conditional(self) -> bool:
         """Several pairs: the network is told which."""
         return len(self.pairs) > 1
@@ -161,115 +180,18 @@ class Recipe(_Strict):
         return sum(stage.steps for stage in self.stages)
 
     @property
+    def slices(self) -> int:
+        """Slices seen in all stages."""
+        return sum(stage.steps * stage.batch for stage in self.stages)
+
+    @property
     def sha256(self) -> str:
         """Digest of everything that determines the result."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-
-def list_recipes() -> dict[str, Path]:
-    """Recipes that come with the package, by name, with the file that holds each."""
-    return {name: path for name, (path, _) in _catalogue().items()}
-
-
-@cache
-def _catalogue() -> dict[str, tuple[Path, dict[str, Any]]]:
-    """File and content of each of the package's recipes.
-
-    A file holds one, or those below ``recipes`` on top of what is ``common``, or those that its ``matrix`` spans.
-    """
-    recipes = {}
-    for path in sorted(recipe_dir().rglob("*.yaml")):
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if "matrix" in document:
-            found = _span(document["matrix"])
-        elif "recipes" in document:
-            found = {
-                name: {"name": name, **_merged(document["common"], own)} for name, own in document["recipes"].items()
-            }
-        else:
-            found = {path.stem: document}
-        recipes.update({name: (path, recipe) for name, recipe in found.items()})
-    return recipes
-
-
-def _span(matrix: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every model on every ordered pair of every data set's contrasts: the common keys, the set's, the model's."""
-    recipes = {}
-    for dataset, about in matrix["datasets"].items():
-        for source, target in itertools.permutations(about["contrasts"], 2):
-            stem = f"paper-{dataset}-{source}-{target}".lower()
-            for model, own in matrix["models"].items():
-                document = _merged(_merged(matrix["common"], about["recipe"]), own)
-                document |= {"name": f"{stem}-{model}", "pairs": [f"{source}->{target}"]}
-                if "start_from" in document:
-                    document["start_from"] = document["start_from"].format(stem=stem)
-                recipes[document["name"]] = document
-    return recipes
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _merged(base[key], over[key]) for key in base.keys() & over.keys()
-        if isinstance(base[key], dict) and isinstance(over[key], dict)
-    }  # fmt: skip
-    return {**base, **over, **both}
-
-
-def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """A recipe by shipped name or by file, with ``key.sub=value`` overrides (values are YAML).
-
-    Raises:
-        RecipeError: no such recipe, not YAML, an unknown key or a wrong type; the text names the key.
-    """
-    path = Path(name)
-    try:
-        if path.suffix in (".yaml", ".yml"):
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        else:
-            document = _shipped(str(name))
-    except OSError as error:
-        raise RecipeError(f"Recipe '{path}' cannot be read ({error.strerror}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"Recipe '{path}' is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(document, dict):
-        raise RecipeError(f"Recipe '{path}' is empty or not a mapping of keys.")
-    for override in overrides or []:
-        _override(document, override)
-    try:
-        return Recipe.model_validate(document)
-    except ValidationError as error:
-        raise RecipeError(f"Recipe '{path.name}': {first_problem(error)}.") from None
-
-
-def _shipped(name: str) -> dict[str, Any]:
-    """A copy of the package's recipe ``name``."""
-    if name not in _catalogue():
-        own = [known for known in _catalogue() if not known.startswith("paper-")]
-        raise RecipeError(
-            f"No recipe '{name}'. Shipped recipes: {', '.join(own)}, and paper-DATASET-SOURCE-TARGET-MODEL "
-            "(see --list); or give a .yaml file."
-        )
-    return copy.deepcopy(_catalogue()[name][1])
-
-
-def _override(document: dict[str, Any], text: str) -> None:
-    key, separator, value = text.partition("=")
-    if not separator or not all(key.split(".")):
-        raise RecipeError(f"--set {text}: write it as key=value, e.g. optimiser.lr=0.0002.")
-    node: Any = document
-    *parents, last = key.split(".")
-    for part in parents:
-        if isinstance(node, dict):
-            node = node.setdefault(part, {})
-        else:
-            node = node[int(part)] if isinstance(node, list) and part.isdigit() and int(part) < len(node) else None
-    try:
-        new = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {text}: the value is not YAML.") from None
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = new
-    elif isinstance(node, dict):
-        node[last] = new
-    else:
-        raise RecipeError(f"--set {text}: the recipe has no place for '{key}'.")
+        document = self.model_dump(mode="json")
+        for *parents, key in _LATER:
+            holder, kind = document, type(self)
+            for parent in parents:
+                holder, kind = holder[parent], type(getattr(self, parent))
+            if holder[key] == TypeAdapter(Any).dump_python(kind.model_fields[key].default, mode="json"):
+                del holder[key]
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

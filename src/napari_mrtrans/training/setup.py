@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..datasets.bids import Session
 from ..datasets.layout import Shares
+from ..datasets.packed import SUFFIX, packed_splits, read_packed
 from ..datasets.phantom import Phantom
 from ..datasets.phantom_options import PhantomOptions
 from ..datasets.readers import read_folders
@@ -53,6 +55,8 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
         RecipeError: folders or held-out subjects are missing, or nothing is left to train on.
     """
     data = recipe.data
+    if root is not None and root.suffix == SUFFIX:
+        return packed_splits(read_packed(root), data.spacing_mm, cache or training_cache_dir()), []
     options = data.phantom or (PhantomOptions() if root is None else None)
     phantoms = [Phantom(recipe.seed, index, options) for index in range(options.subjects)] if options else []
     usable, held_out, skipped = ([], HeldOut(), []) if root is None else _find(recipe, root)
@@ -75,8 +79,9 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
     skipped: list[str] = []
     held_out = HeldOut(data.test, data.validation)
     for found in read_folders(root, data.folders, data.format):
-        complete = [session for session in found.sessions if _pairs(recipe, session)]
-        skipped += [*found.skipped, *(line for session in found.sessions for line in _missing(recipe, session))]
+        there = [replace(s, pd_seed=recipe.seed) for s in found.sessions] if data.computed_pd else found.sessions
+        complete = [session for session in there if _pairs(recipe, session)]
+        skipped += [*found.skipped, *(line for session in there for line in _missing(recipe, session))]
         fraction = data.holdout_fraction
         shares = found.shares if fraction is None else Shares(fraction, fraction)
         if shares and complete and not data.splits and not data.test and not data.validation:

@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from ..datasets.phantom import Phantom
 from ..datasets.store import Decoded, Source
 from ..errors import MrtransError, RecipeError
 from ..models.base import Batch, contrast_index
-from .augment import change_gamma, change_source, random_crop
+from .augment import change_gamma, change_source, random_crop, slab_weights
 from .recipe import Recipe, Stage
 
 Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
@@ -33,7 +32,7 @@ class TrainingSlices(Dataset[Item]):
             for index, session in enumerate(source.sessions)
             if (pairs := tuple(p for p in recipe.pairs if {*p} <= {*session.contrasts}))
         ]
-        self.phantoms = [entry for entry in usable if isinstance(source.sessions[entry[0]], Phantom)]
+        self.phantoms = [entry for entry in usable if source.sessions[entry[0]].simulated]
         self.scanned = [entry for entry in usable if entry not in self.phantoms]
 
     def __len__(self) -> int:
@@ -50,8 +49,8 @@ class TrainingSlices(Dataset[Item]):
         decoded = self.source[index]
         allowed = slice_weights(decoded, self.recipe)
         z = int(rng.choice(len(allowed), p=allowed))
-        order = [decoded.contrasts.index(pair.source), decoded.contrasts.index(pair.target)]
-        images = np.asarray(decoded.images[order, z], dtype=np.float32)
+        first, second = (decoded.contrasts.index(contrast) for contrast in pair)
+        images = np.stack([self._source(decoded, first, z, rng), np.asarray(decoded.images[second, z], np.float32)])
         cropped = random_crop(images, self.stage, self.recipe.augmentation, rng)
         source = change_source(cropped[0], pair.source, self.recipe.augmentation, rng)
         target = change_gamma(
@@ -62,6 +61,18 @@ class TrainingSlices(Dataset[Item]):
             rng,
         )
         return source, target, contrast_index(pair.source), contrast_index(pair.target), index
+
+    def _source(self, decoded: Decoded, contrast: int, z: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The source slice; sometimes as thick slices would show it."""
+        image = np.asarray(decoded.images[contrast, z], dtype=np.float32)
+        thickest = self.recipe.augmentation.source_slab_mm
+        if not thickest or rng.random() > 0.3:
+            return image
+        weights = slab_weights(rng.uniform(0, thickest), decoded.spacing)
+        reach = len(weights) // 2
+        near = np.clip(np.arange(z - reach, z + reach + 1), 0, decoded.images.shape[1] - 1)
+        slab = np.tensordot(weights, np.asarray(decoded.images[contrast, near], dtype=np.float32), 1)
+        return np.where(image > 0, slab, 0).astype(np.float32)
 
 
 def slice_weights(decoded: Decoded, recipe: Recipe) -> NDArray[np.float64]:

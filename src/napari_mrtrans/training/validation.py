@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..checkpoints.checkpoint import SamplerDefaults
+from ..checkpoints.card import SamplerDefaults
 from ..datasets.store import Source
 from ..models import Model
 from ..models.base import contrast_index
 from ..models.noise import framed_noise, unit_noise
-from ..models.samplers import Predict, plan
+from ..models.sampler_plan import plan
+from ..models.samplers import Predict
 from ..scan.contrasts import Pair
 from ..scan.framing import STEP, Box, Framing
 
@@ -42,7 +43,9 @@ class FixedSlice:
     box: Box
 
 
-def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, frame: tuple[Framing, int]) -> list[FixedSlice]:
+def fixed_slices(
+    source: Source, pairs: tuple[Pair, ...], count: int, frame: tuple[Framing, int], *, least: float = 0.4
+) -> list[FixedSlice]:
     """``count`` evenly spread, unaugmented slice pairs.
 
     Args:
@@ -50,6 +53,7 @@ def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, frame: tup
         pairs: Which; sessions take turns, and so do their pairs.
         count: How many.
         frame: What a network sees of them: the framing and the network's own multiple.
+        least: Of the head's area in the session's largest slice, below which slices are left out.
     """
     out: list[FixedSlice] = []
     for i in range(count if source.sessions else 0):
@@ -58,7 +62,7 @@ def fixed_slices(source: Source, pairs: tuple[Pair, ...], count: int, frame: tup
         if not usable:
             continue
         decoded = source[index]
-        thick = np.flatnonzero(decoded.area > 0.4 * decoded.area.max())
+        thick = np.flatnonzero(decoded.area > least * decoded.area.max())
         z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
         pair = usable[i % len(usable)]
         images = [np.asarray(decoded.images[decoded.contrasts.index(c), z], dtype=np.float32) for c in pair]

@@ -15,7 +15,21 @@ from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.library import list_checkpoints
 from ..errors import CheckpointError, MrtransError
 from ..scan.volume import Volume, read_mask
-from .request import Request, mask_digest
+from .request import Request
+
+#: What a report must hold, and of which kind.
+_NEEDED = {
+    "napari_mrtrans": str,
+    "request": dict,
+    "input": str,
+    "input_digest": str,
+    "checkpoint": str,
+    "checkpoint_file": str,
+    "sha256": str,
+    "calibration": str,
+    "complete": bool,
+    "samples_kept": bool,
+}
 
 
 def repeated(
@@ -26,23 +40,28 @@ def repeated(
     Args:
         report: What ``transform`` wrote.
         image: The input, where it has moved.
-        say: Told when another version of this package made it.
+        say: Told when another version of this package made it, or only a part of it.
 
     Raises:
         MrtransError: the report, the input, the mask or the checkpoint is missing or not what it was; the text names
             which.
     """
     info = _read(report)
+    asked = info["request"]
+    request = Request.from_json({**asked, "mask": None})
     if info["napari_mrtrans"] != __version__:
         say(f"'{report.name}' was made by napari-mrtrans {info['napari_mrtrans']}, and this is {__version__}.")
-    asked = info["request"]
-    volume = Volume.load(image or Path(info["input"]), asked["source"])
+    if not info["complete"]:
+        say(f"'{report.name}' is of a run that was ended early; this one makes all its slices.")
+    file = image or Path(info["input"])
+    if image is None and not file.exists():
+        raise MrtransError(f"The input '{file}' is not there any more; give the file, too: IN.nii.gz --again {report}.")
+    volume = Volume.load(file, request.source)
     if volume.digest() != info["input_digest"]:
-        raise MrtransError(
-            f"The input '{volume.path}' has changed: its voxels or its grid are not those of '{report}'."
-        )
-    request = Request.from_json(asked, _mask(asked, volume))
-    return volume, _checkpoint(info), request, bool(info["samples_kept"])
+        raise MrtransError(f"The input '{file}' has changed: its voxels or its grid are not those of '{report}'.")
+    if asked.get("mask") is not None:
+        request = Request.from_json(asked, _mask(request, volume))
+    return volume, _checkpoint(info), request, info["samples_kept"]
 
 
 def _read(report: Path) -> dict[str, Any]:
@@ -50,38 +69,32 @@ def _read(report: Path) -> dict[str, Any]:
         info = json.loads(report.read_text(encoding="utf-8"))
     except OSError as error:
         raise MrtransError(f"'{report}' cannot be read ({error.strerror}).") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         info = None
-    needed = ("request", "input", "input_digest", "checkpoint", "sha256", "calibration", "samples_kept")
-    if not isinstance(info, dict) or any(name not in info for name in (*needed, "napari_mrtrans")):
+    known = isinstance(info, dict) and all(isinstance(info.get(name), kind) for name, kind in _NEEDED.items())
+    if not known or not info["request"].get("source"):
         raise MrtransError(f"'{report}' is no report of a result that can be repeated.")
-    return info
+    return dict(info)
 
 
-def _mask(asked: dict[str, Any], volume: Volume) -> NDArray[np.bool_] | None:
-    if asked["mask"] is None:
-        return None
-    if asked["mask_file"] is None:
+def _mask(request: Request, volume: Volume) -> NDArray[np.bool_]:
+    if request.mask_file is None:
         raise MrtransError("The mask of this result came from no file; it cannot be repeated.")
-    mask = read_mask(asked["mask_file"], volume)
-    if mask_digest(mask) != asked["mask"]:
-        raise MrtransError(f"The mask '{asked['mask_file']}' has changed since this result was made.")
-    return mask
+    return read_mask(request.mask_file, volume)
 
 
 def _checkpoint(info: dict[str, Any]) -> Checkpoint:
-    name = info["checkpoint"]
-    candidates = list_checkpoints()
-    path = info.get("checkpoint_file")
-    if path is not None and Path(path).is_file():
-        candidates.append(read_checkpoint(path))
+    name, path = info["checkpoint"], Path(info["checkpoint_file"])
+    candidates = [*list_checkpoints(), *([read_checkpoint(path)] if path.is_file() else [])]
+    # The name stands in the file: under another one it cannot be the same.
     named = [checkpoint for checkpoint in candidates if checkpoint.name == name]
-    found = next((c for c in (*named, *candidates) if c.sha256 == info["sha256"]), None)
-    if found is None:
+    same = [checkpoint for checkpoint in named if checkpoint.sha256 == info["sha256"]]
+    if not same:
         state = "has changed" if named else "is not installed any more"
         raise CheckpointError(
             f"The checkpoint '{name}' {state} (it was sha256 {info['sha256'][:12]}…); install that one."
         )
-    if found.calibration_digest != info["calibration"]:
+    found = next((checkpoint for checkpoint in same if checkpoint.calibration_digest == info["calibration"]), None)
+    if found is None:
         raise CheckpointError(f"The calibration of '{name}' has changed since this result was made.")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ..checkpoints.checkpoint import Checkpoint
 from ..errors import MrtransError
 from ..scan.framing import STEP, Box
+from ..scan.grid import AxisMap, SliceGrid
 from .job import Job
 
 if TYPE_CHECKING:
@@ -56,13 +58,19 @@ class Engine:
 
         from ..devices import bf16_is_fast, to_channels_last
 
-        self.job, self.device, self.cancel, self.on_step = job, device, cancel, on_step
+        self.device, self.cancel, self.on_step = device, cancel, on_step
         self.model: Model = to_channels_last(checkpoint.build(device))
         self.bf16 = bf16_is_fast(device.type)
         self.defaults = checkpoint.card.sampler
         self.framing, self.step = checkpoint.card.framing, max(STEP, self.model.multiple)
-        self.rows, self.columns = job.grid.rows.backward(), job.grid.columns.backward()
+        self.job = self._in_steps(job)
+        self.rows, self.columns = self.job.grid.rows.backward(), self.job.grid.columns.backward()
         self._slice = lru_cache(maxsize=256)(self._read_slice)
+
+    def _in_steps(self, job: Job) -> Job:
+        """The job on a grid that the network can take whole: more black around it, as :meth:`Framing.pad` adds."""
+        rows, columns = self.framing.margins(job.grid.shape, self.step)
+        return replace(job, grid=SliceGrid(_grown(job.grid.rows, rows), _grown(job.grid.columns, columns)))
 
     def _read_slice(self, index: int) -> tuple[NDArray[np.float32], Box]:
         image = self.job.grid.to_model(self.job.images[index])
@@ -71,7 +79,7 @@ class Engine:
     def with_job(self, job: Job) -> Engine:
         """The same model on a job with the same slices and grid; what has been read of them is shared."""
         twin = copy(self)
-        twin.job = job
+        twin.job = self._in_steps(job)
         return twin
 
     def source_slice(self, index: int) -> NDArray[np.float32]:
@@ -131,7 +139,7 @@ class Engine:
 
         from ..models.base import contrast_index
         from ..models.noise import framed_noise, unit_noise
-        from ..models.samplers import plan
+        from ..models.sampler_plan import plan
 
         job, seed = self.job, self.job.request.seed
         boxes = [self._slice(index)[1] for index in group]
@@ -171,6 +179,11 @@ class Engine:
         rows, columns = self._slice(index)[1]
         spread = self.rows[:, rows] @ samples @ self.columns[:, columns].T
         return np.where(self.job.mask[index], np.clip(spread, 0, 1), 0).astype(np.float32)
+
+
+def _grown(axis: AxisMap, margin: tuple[int, int]) -> AxisMap:
+    before, after = margin
+    return replace(axis, n=axis.n + before + after, start=axis.start - axis.step * before)
 
 
 def _shape(box: Box) -> tuple[int, int]:

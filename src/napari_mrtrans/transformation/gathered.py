@@ -43,6 +43,7 @@ class Gathered:
         self._weights = np.zeros(size[axis])
         self._repaired = 0
         self._total = 0
+        self._upside_down = False
 
     @property
     def finished(self) -> list[int]:
@@ -70,6 +71,7 @@ class Gathered:
         """The same in another order of the axes: ``turn`` as from :func:`nibabel.orientations.ornt_transform`."""
         twin = copy(self)
         twin._axis = int(turn[self._axis, 0])
+        twin._upside_down = self._upside_down != (turn[self._axis, 1] < 0)
         for name in ("_mean", "_std", "_median", "_calibrated"):
             volume = getattr(self, name)
             setattr(twin, name, None if volume is None else nib.apply_orientation(volume, turn))
@@ -87,13 +89,15 @@ class Gathered:
         Args:
             volume: The input, on the same grid.
             checkpoint: What computed it.
-            request: What was asked for.
+            request: What was asked for, of the volume as it was before :meth:`turned`.
             seconds: How long it took.
             notices: What the user was told.
         """
         from ..devices import resolve_device
 
         request = request.resolved(checkpoint, volume)
+        if self._upside_down:
+            request = request.upside_down(len(self._weights))
         assert request.n is not None
         known = np.isfinite(self._per_slice) & (self._weights > 0)
         weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
@@ -103,14 +107,14 @@ class Gathered:
         probability = ood.assess(scores) if ood else None
         info: dict[str, Any] = {
             "napari_mrtrans": __version__,
-            "input": str(volume.path or volume.name),
+            "input": str(volume.path.absolute()) if volume.path else volume.name,
             "input_digest": volume.digest(),
             "source": pair.source.value,
             "target": pair.target.value,
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
             "calibration": checkpoint.calibration_digest,
-            "checkpoint_file": str(checkpoint.path),
+            "checkpoint_file": str(checkpoint.path.absolute()),
             "model": checkpoint.card.model,
             "units": checkpoint.card.units,
             "seed": request.seed,
@@ -133,7 +137,6 @@ class Gathered:
             "ood_novelty_per_slice": [_number(value) for value in self._novelty] if ood else None,
             "ood_artefact_per_slice": [_number(value) for value in self._artefact] if ood else None,
             "request": request.to_json(),
-            "samples_kept": self._samples is not None,
             "notices": list(notices),
             "intended_use": "research only, not for diagnosis",
         }

@@ -74,7 +74,12 @@ def open_job(
     Raises:
         MrtransError: the request cannot be served.
     """
+    from ..devices import resolve_device
+    from ..models.sampler_plan import check_sampler
+
     resolved = request.resolved(checkpoint, volume)
+    check_sampler(resolved.sampler or "")  # a whole head takes minutes: say now what would be said after it
+    resolve_device(resolved.device)
     return make_job(fit_for_models(volume, request.mask, request.prepare, say), checkpoint, resolved)
 
 
@@ -108,7 +113,10 @@ def _visiting_order(prepared: PreparedVolume, start: int | None, slices: Range) 
     """Canonical indices of slices with head, nearest to the start first."""
     area, orientation = prepared.area, prepared.orientation
     count = len(area)
-    first, stop = (0, count) if slices is None else (slices[0], slices[-1] + 1) if isinstance(slices, range) else slices
+    first, stop = slices if isinstance(slices, tuple) else (0, count)
+    if isinstance(slices, range):
+        first, last = sorted((slices[0], slices[-1]))
+        stop = last + 1
     if not 0 <= first < stop <= count:
         raise MrtransError(f"Slices {first}:{stop} are not within 0:{count}.")
     wanted = {orientation.slice_index(i, count) for i in (slices if isinstance(slices, range) else range(first, stop))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Required, TypedDict
@@ -52,7 +53,7 @@ class Request:
         n: Samples for each slice (20 as a rule). Deterministic models always use 1.
         seed: Of the starting noise.
         steps: Noise levels.
-        sampler: One of :data:`~napari_mrtrans.models.samplers.SAMPLERS`, or ``reference``.
+        sampler: One of :data:`~napari_mrtrans.models.sampler_plan.SAMPLERS`, or ``reference``.
         slices: Restrict to ``range`` or (first, past-last) along the volume's axial axis; slices without head are
             skipped.
         start_slice: Index along that axis; slices are computed outwards from it. None = middle of the head.
@@ -84,13 +85,12 @@ class Request:
     batch: int | str = "auto"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target", Contrast.parse(self.target))
-        if self.source is not None:
-            object.__setattr__(self, "source", Contrast.parse(self.source))
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not None or name in _NEVER_NONE:
+                object.__setattr__(self, name, check(name, value))
         if any(value is not None and value < 1 for value in (self.n, self.steps)) or self.seed < 0:
             raise MrtransError("Samples and steps must be at least 1, and the seed at least 0.")
-        object.__setattr__(self, "slices", _checked_range(self.slices))
-        object.__setattr__(self, "batch", _checked_batch(self.batch))
 
     @property
     def pair(self) -> Pair:
@@ -130,6 +130,16 @@ class Request:
             repair=checkpoint.repairs_outliers if self.repair is None else self.repair,
         )
 
+    def upside_down(self, count: int) -> Request:
+        """The same slices of a volume of ``count`` axial ones whose axial axis runs the other way."""
+        slices, start = self.slices, self.start_slice
+        if isinstance(slices, range):
+            first, last = sorted((slices[0], slices[-1]))
+            slices = range(count - 1 - last, count - first, abs(slices.step))
+        elif slices is not None:
+            slices = count - slices[1], count - slices[0]
+        return replace(self, slices=slices, start_slice=None if start is None else count - 1 - start)
+
     def to_json(self) -> dict[str, Any]:
         """For a report: everything, the mask by its digest."""
         document = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -144,19 +154,23 @@ class Request:
         """What :meth:`to_json` gave, with the mask itself.
 
         Raises:
-            MrtransError: it is no request, or of a later version.
+            MrtransError: it is no request, or of a later version, or its mask is another one.
         """
-        values = dict(document)
-        slices = values.get("slices")
+        values: dict[str, Any] = {**document, "mask": mask}
         try:
-            if isinstance(slices, dict):
+            if unknown := values.keys() - {field.name for field in fields(cls)}:
+                raise MrtransError(f"unknown: {', '.join(sorted(unknown))}")
+            if isinstance(slices := values.get("slices"), dict):
                 values["slices"] = range(slices["start"], slices["stop"], slices["step"])
-            elif slices is not None:
-                values["slices"] = tuple(slices)
-            values["mask_file"] = Path(values["mask_file"]) if values.get("mask_file") else None
-            return cls(**{**values, "mask": mask})
-        except (TypeError, KeyError) as error:
-            raise MrtransError(f"The report holds no request that this version can repeat ({error}).") from None
+            request = cls(**values)
+        except KeyError as error:
+            raise MrtransError(_unrepeatable(f"no {error}")) from None
+        except (TypeError, ValueError, MrtransError) as error:
+            raise MrtransError(_unrepeatable(str(error))) from None
+        if document.get("mask") != (None if mask is None else mask_digest(mask)):
+            of = f" '{request.mask_file}'" if request.mask_file else ""
+            raise MrtransError(f"The mask{of} has changed since this result was made.")
+        return request
 
     def result_key(self) -> str:
         """Digest of all that the result depends on, apart from volume and checkpoint."""
@@ -170,25 +184,78 @@ def mask_digest(mask: NDArray[Any]) -> str:
     return hashlib.sha256(repr(np.shape(mask)).encode() + inside.tobytes()).hexdigest()
 
 
-def _checked_range(slices: Any) -> Range:
-    if slices is None:
-        return None
+def _unrepeatable(why: str) -> str:
+    return f"The report holds no request that this version can repeat ({why.rstrip('.')})."
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _checked_contrast(_: str, value: Any) -> Contrast:
+    return Contrast.parse(value)
+
+
+def _checked_number(name: str, value: Any) -> int:
+    if not _is_whole(value):
+        raise MrtransError(f"{name}={value!r} is no whole number.")
+    return int(value)  # JSON knows none of numpy's
+
+
+def _checked_switch(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise MrtransError(f"{name}={value!r} is neither True nor False.")
+    return bool(value)
+
+
+def _checked_name(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise MrtransError(f"{name}={value!r} is no name.")
+    return value
+
+
+def _checked_path(name: str, value: Any) -> Path:
+    if not isinstance(value, (str, Path)):
+        raise MrtransError(f"{name}={value!r} is no path.")
+    return Path(value)
+
+
+def _checked_range(name: str, slices: Any) -> range | tuple[int, int]:
     if isinstance(slices, range):
         if not slices:
             raise MrtransError("The range of slices is empty.")
         return slices
-    if isinstance(slices, (tuple, list)) and len(slices) == 2 and all(isinstance(i, (int, np.integer)) for i in slices):
+    if isinstance(slices, (tuple, list)) and len(slices) == 2 and all(_is_whole(i) for i in slices):
         return int(slices[0]), int(slices[1])
-    raise MrtransError(f"slices={slices!r} is no range; give (first, past-last) or a range, e.g. (60, 80).")
+    raise MrtransError(f"{name}={slices!r} is no range; give (first, past-last) or a range, e.g. (60, 80).")
 
 
-def _checked_batch(batch: int | str) -> int | str:
+def _checked_batch(name: str, batch: Any) -> int | str:
     if batch == "auto":
-        return batch
+        return "auto"
     try:
-        size = int(batch)
-    except (TypeError, ValueError):
+        size = int(batch) if _is_whole(batch) or isinstance(batch, str) else 0
+    except ValueError:
         size = 0
     if size < 1:
         raise MrtransError(f"Batch '{batch}' is neither a positive number nor auto.")
     return size
+
+
+#: What a field must be; None stands for the default but in these.
+_NEVER_NONE = frozenset({"target", "seed", "device", "batch"})
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "target": _checked_contrast,
+    "source": _checked_contrast,
+    "n": _checked_number,
+    "seed": _checked_number,
+    "steps": _checked_number,
+    "sampler": _checked_name,
+    "slices": _checked_range,
+    "start_slice": _checked_number,
+    "mask_file": _checked_path,
+    "repair": _checked_switch,
+    "prepare": _checked_switch,
+    "device": _checked_name,
+    "batch": _checked_batch,
+}

@@ -153,7 +153,7 @@ class SliceRunner:
 
     def __init__(self, job: Job, checkpoint: Checkpoint, hooks: Hooks, batch: int | None = None) -> None:
         from ..devices import resolve_device
-        from ..models.samplers import LOSSY_BELOW, check_sampler
+        from ..models.sampler_plan import LOSSY_BELOW, check_sampler
 
         check_sampler(job.sampler)
         if not checkpoint.single_pass and job.steps < LOSSY_BELOW.get(job.sampler, 0):

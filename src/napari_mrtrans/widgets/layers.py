@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from napari.layers import Image, Layer
 from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
+from .layer_kinds import LayerKinds
 from .source import RESULT_KEY
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 STD_QUANTILE = 0.99
 #: Relative change of the upper limit that is worth a redraw.
 LIMIT_TOLERANCE = 0.05
-
-
-class KeepSamples(StrEnum):
-    """Which sample layers a run leaves."""
-
-    NONE = "No"
-    STACK = "One 4-D layer"
-    SEPARATE = "Separate layers"
 
 
 def inherited(layer: Layer) -> dict[str, Any]:
@@ -96,12 +88,9 @@ class ResultLayers:
         viewer: Where the layers go.
         source: The layer transformed; only its placement and metadata are kept.
         axis: Array axis of the axial slices.
-        n: Number of samples.
+        kinds: Which layers to make.
         stem: Start of the layers' names.
         record: Called at the first slice; goes to ``metadata["mrtrans"]`` of every layer, with its kind added.
-        keep: Which sample layers to make.
-        deterministic: No std and no samples.
-        calibrated: The std layer shows the corrected standard deviation where the checkpoint has a correction.
     """
 
     def __init__(
@@ -110,23 +99,17 @@ class ResultLayers:
         source: Layer,
         *,
         axis: int,
-        n: int,
+        kinds: LayerKinds,
         stem: str,
         record: Callable[[], dict[str, Any]],
-        keep: KeepSamples = KeepSamples.NONE,
-        deterministic: bool = False,
-        calibrated: bool = True,
     ) -> None:
         self._viewer = viewer
         self._axis = axis
-        self._n = n
+        self._kinds = kinds
         self._shape: tuple[int, ...] = tuple(source.data.shape)
         self._placement = inherited(source)
         self._stem = stem
         self._record = record
-        self._keep = KeepSamples.NONE if deterministic else keep
-        self._deterministic = deterministic
-        self._calibrated = calibrated
         self._show_std = False
         self._spread = RunningQuantile()
         self._dirty = False
@@ -152,9 +135,8 @@ class ResultLayers:
     @property
     def samples(self) -> NDArray[np.float32] | None:
         """All samples, (n, ...), if they are kept and a slice has come."""
-        if self._keep is KeepSamples.SEPARATE and self._arrays:
-            return np.stack([self._arrays[_sample_name(k)] for k in range(self._n)])
-        return self._arrays.get("samples")
+        separate = [self._arrays[name] for name in self._kinds.sample_names if name in self._arrays]
+        return np.stack(separate) if separate else self._arrays.get("samples")
 
     def alive(self) -> Iterator[Image]:
         """The layers of this run that nobody has deleted."""
@@ -169,14 +151,14 @@ class ResultLayers:
         where = self._where(update.index)
         self._arrays["mean"][where] = update.mean
         if "std" in self._arrays:
-            std = update.std if update.calibrated_std is None or not self._calibrated else update.calibrated_std
+            std = update.std if update.calibrated_std is None or not self._kinds.calibrated else update.calibrated_std
             self._arrays["std"][where] = std
             self._spread.add(std[std > 0])
-        if update.samples is not None and self._keep is KeepSamples.STACK:
+        if update.samples is not None and self._kinds.stacked:
             self._arrays["samples"][(slice(None), *where)] = update.samples
-        elif update.samples is not None and self._keep is KeepSamples.SEPARATE:
-            for k, sample in enumerate(update.samples):
-                self._arrays[_sample_name(k)][where] = sample
+        elif update.samples is not None and self._kinds.sample_names:
+            for name, sample in zip(self._kinds.sample_names, update.samples, strict=True):
+                self._arrays[name][where] = sample
         self._dirty |= shown
 
     def add_next_layer(self) -> bool:
@@ -224,14 +206,7 @@ class ResultLayers:
         return (slice(None),) * self._axis + (index,)
 
     def _allocate(self) -> None:
-        volumes = ["mean"]
-        if not self._deterministic:
-            volumes.append("std")
-        if self._keep is KeepSamples.SEPARATE:
-            volumes += [_sample_name(k) for k in range(self._n)]
-        self._arrays = {kind: np.zeros(self._shape, np.float32) for kind in volumes}
-        if self._keep is KeepSamples.STACK:
-            self._arrays["samples"] = np.zeros((self._n, *self._shape), np.float32)
+        self._arrays = self._kinds.arrays(self._shape)
         self._pending = list(self._arrays)
 
     def _image(self, kind: str) -> Image:
@@ -260,7 +235,3 @@ class ResultLayers:
         upper = self._spread.value(STD_QUANTILE)
         if upper > 0 and abs(upper - self.std.contrast_limits[1]) > LIMIT_TOLERANCE * upper:
             self.std.contrast_limits = (0.0, upper)
-
-
-def _sample_name(k: int) -> str:
-    return f"sample_{k + 1:02d}"

@@ -133,15 +133,20 @@ class SlicePlot(QWidget):
             previous = point
 
     def _draw_labels(self, painter: QPainter, area: QRectF, text: QColor, top: float) -> None:
-        font = painter.font()
-        font.setPointSizeF(max(font.pointSizeF() * 0.85, 6.0))
-        painter.setFont(font)
-        muted = QColor(text)
-        muted.setAlpha(170)
-        painter.setPen(muted)
+        small_print(painter, text)
         below = QRectF(area.left(), area.bottom() + 2, area.width(), PAD_BOTTOM - 2)
         painter.drawText(below, Qt.AlignmentFlag.AlignLeft, "slice 0")
         painter.drawText(below, Qt.AlignmentFlag.AlignRight, str(len(self._values) - 1))
         if self._current is not None:
             painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, f"on screen: {self._current}")
         painter.drawText(QRectF(area.left() + 2, 0, area.width(), 16), Qt.AlignmentFlag.AlignLeft, f"{top:.3f}")
+
+
+def small_print(painter: QPainter, colour: QColor) -> None:
+    """Write what follows small and in a muted ``colour``."""
+    font = painter.font()
+    font.setPointSizeF(max(font.pointSizeF() * 0.85, 6.0))
+    painter.setFont(font)
+    muted = QColor(colour)
+    muted.setAlpha(170)
+    painter.setPen(muted)

@@ -57,7 +57,7 @@ def manager(make_napari_viewer, qtbot, checkpoints):
 def errors(monkeypatch):
     """Every line the dock passes to napari's ``show_error``."""
     lines = []
-    monkeypatch.setattr(module, "show_error", lines.append)
+    monkeypatch.setattr("napari_mrtrans.widgets.dock.show_error", lines.append)
     return lines
 
 

@@ -73,7 +73,7 @@ def head() -> np.ndarray:
 @pytest.fixture
 def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr("napari_mrtrans.widgets.compare.dock.show_error", lines.append)
+    monkeypatch.setattr("napari_mrtrans.widgets.dock.show_error", lines.append)
     return lines
 
 

@@ -422,7 +422,7 @@ def test_csv_is_copied_and_saved(check: Check, tmp_path: Path, monkeypatch: pyte
     check.qtbot.mouseClick(check.dock.copy, Qt.MouseButton.LeftButton)
     assert QApplication.clipboard().text() == expected
     errors: list[str] = []
-    monkeypatch.setattr("napari_mrtrans.widgets.lesion.dock.show_error", errors.append)
+    monkeypatch.setattr("napari_mrtrans.widgets.csv_buttons.show_error", errors.append)
     (tmp_path / "file").touch()
     for chosen in (tmp_path / "a.csv", "", tmp_path / "file" / "a.csv"):
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: (str(chosen), ""))

@@ -19,7 +19,7 @@ from napari_mrtrans.follow.scheduling import Stage
 from napari_mrtrans.transformation.engine import Cancelled
 from napari_mrtrans.transformation.job import Job
 from napari_mrtrans.transformation.streaming import Hooks, SliceUpdate
-from napari_mrtrans.widgets.layers import KeepSamples
+from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.source import layer_affine
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget

@@ -24,7 +24,7 @@ def texts(combo):
 
 
 def test_sampler_names_are_the_engines():
-    from napari_mrtrans.models.samplers import SAMPLERS
+    from napari_mrtrans.models.sampler_plan import SAMPLERS
 
     assert tuple(SAMPLERS) == SAMPLER_NAMES
 

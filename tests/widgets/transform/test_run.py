@@ -18,7 +18,7 @@ from napari_mrtrans.ood.image_quality import NAMES
 from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.widgets.demo import open_demo
-from napari_mrtrans.widgets.layers import KeepSamples
+from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 

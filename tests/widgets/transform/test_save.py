@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from helpers import head, tiny_checkpoint
 from napari_mrtrans import Volume, transform
-from napari_mrtrans.widgets.layers import KeepSamples
+from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.state import DockState
 
 from ..test_source import AFFINES

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QMessageBox,
     QPlainTextEdit,
     QPushButton,
@@ -27,6 +25,7 @@ from ...checkpoints.installing import download, install, remove
 from ...checkpoints.library import is_shipped, list_checkpoints
 from ...errors import MrtransError
 from ...paths import user_checkpoint_dir
+from ..dock import Dock
 from ..preferences import defaults
 from ..transform.progress import ProgressLine
 from .download_dialog import DownloadDialog
@@ -43,7 +42,7 @@ REFRESH_MS = 200
 _OWN_ONLY = "It comes with the plugin and cannot be removed. Only checkpoints from your own folder can."
 
 
-class CheckpointsWidget(QWidget):
+class CheckpointsWidget(Dock):
     """Table of the installed checkpoints, the card of the chosen one, and what can be done about them."""
 
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
@@ -60,8 +59,6 @@ class CheckpointsWidget(QWidget):
         self.remove = QPushButton("Remove")
         self.cancel = QPushButton("Cancel download")
         self.progress = ProgressLine()
-        self.message = QLabel()
-        self.message.setWordWrap(True)
         self._transfer: Transfer | None = None
         self._build()
         self._timer = QTimer(self)
@@ -119,10 +116,8 @@ class CheckpointsWidget(QWidget):
         if not self.busy:
             self.reload()
 
-    def hideEvent(self, event: QHideEvent | None) -> None:
-        """A dock closed for good has lost its parent once this event is over: then nobody could press Cancel."""
-        super().hideEvent(event)
-        QTimer.singleShot(0, lambda: self.stop() if isalive(self) and self.parent() is None else None)
+    def _end(self) -> None:
+        self.stop()
 
     def _on_chosen(self) -> None:
         checkpoint = self.table.checkpoint
@@ -182,9 +177,10 @@ class CheckpointsWidget(QWidget):
         self.progress.reset()
         self._set_busy(False)
         if outcome.checkpoint is None:
-            self._say(outcome.problem)
-            if not cancelled:
-                show_error(outcome.problem)
+            if cancelled:
+                self._say(outcome.problem)
+            else:
+                self._complain(outcome.problem)
             return
         installed.changed.emit()
         self.reload(outcome.checkpoint.name)
@@ -200,8 +196,7 @@ class CheckpointsWidget(QWidget):
         try:
             remove(checkpoint.name)
         except MrtransError as error:
-            self._say(str(error))
-            show_error(str(error))
+            self._complain(str(error))
             return
         installed.changed.emit()
         self._say(f"Removed '{checkpoint.name}'.")
@@ -213,10 +208,6 @@ class CheckpointsWidget(QWidget):
         self.cancel.setVisible(cancellable)
         self.cancel.setEnabled(True)
         self._on_chosen()
-
-    def _say(self, text: str) -> None:
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
 
 
 def _card(checkpoint: Checkpoint) -> str:

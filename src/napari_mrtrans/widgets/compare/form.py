@@ -5,15 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from qtpy.compat import isalive
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...transformation.request import Request
 from ..model_list import ModelList
-from ..pair_choice import PairChoice
-from ..transform.form import sample_box, seed_box, side_by_side
+from ..pair_form import PairForm
 from ..transform.run import RunSettings
 from .reference_combo import ReferenceCombo
 
@@ -30,50 +27,19 @@ class ComparedSlices(StrEnum):
     CURRENT = "This slice"
 
 
-class CompareForm(QWidget):
-    """Choices that always fit each other; a reference is suggested until the user has chosen one.
-
-    Signals:
-        changed: Any choice changed; ``problem`` may have changed with it.
-    """
-
-    changed = Signal()
+class CompareForm(PairForm):
+    """Models follow the pair; a reference is suggested until the user has chosen one."""
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._choice = PairChoice(viewer, self)
-        self.image, self.source, self.target = self._choice.image, self._choice.source, self._choice.target
+        super().__init__(viewer, ComparedSlices, parent)
         self.models = ModelList()
         self.reference = ReferenceCombo(viewer, "None")
-        self.samples, self.seed = sample_box(), seed_box()
-        self.range = QComboBox()
-        self.range.addItems([choice.value for choice in ComparedSlices])
-        self._build()
+        self.setLayout(self._rows(("Models", self.models), ("Reference", self.reference)))
         self._choice.changed.connect(self._on_pair)
         self.models.changed.connect(self.changed)
         self.reference.layer_changed.connect(self.changed)
         viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
         self._choice.reload()
-
-    def _build(self) -> None:
-        rows = QFormLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._choice.add_rows(rows)
-        rows.addRow("Models", self.models)
-        rows.addRow("Reference", self.reference)
-        rows.addRow("Samples", side_by_side(self.samples, self.seed))
-        rows.addRow("Slices", self.range)
-
-    @property
-    def layer(self) -> Image | None:
-        """The chosen image layer."""
-        return self._choice.layer
-
-    @property
-    def pair(self) -> Pair | None:
-        """Source and target contrast, once both are chosen."""
-        return self._choice.pair
 
     def settings(self, pair: Pair) -> RunSettings:
         """What all models share."""
@@ -83,11 +49,7 @@ class CompareForm(QWidget):
     @property
     def problem(self) -> str:
         """What keeps this from being run, in one line; empty where nothing does."""
-        return self._choice.problem() or ("" if self.models.chosen else "Tick at least one model.")
-
-    def reload(self) -> None:
-        """Look again at which checkpoints are installed."""
-        self._choice.reload()
+        return super().problem or ("" if self.models.chosen else "Tick at least one model.")
 
     def _on_pair(self) -> None:
         self.models.show_pair(self.pair)

@@ -7,25 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
-from napari.utils.notifications import show_error, show_info
 from numpy.typing import NDArray
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QApplication,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...errors import MrtransError
 from ...lesion.measure import LesionReport
-from ...paths import write_together
 from ..compare.reference_combo import ReferenceCombo
+from ..csv_buttons import CsvButtons
+from ..dock import Dock, research_note
 from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, layer_stem, result_record, show_voxel
 from .measure import RING, labels_from_file, measured
@@ -46,7 +37,7 @@ def is_prediction(layer: Layer) -> bool:
     return isinstance(layer, Image) and result_record(layer).get("kind") == "mean"
 
 
-class LesionWidget(QWidget):
+class LesionWidget(Dock):
     """Correlation, contrast and spread inside a region of interest, anew whenever it is edited."""
 
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
@@ -60,13 +51,12 @@ class LesionWidget(QWidget):
         self.open_file = QPushButton("File…")
         self.open_file.setToolTip("Mark what a mask file (NIfTI, above 0 = inside) marks, on the prediction's voxels.")
         self.button = QPushButton("Measure")
-        self.message = QLabel()
         self.headline = QLabel()
         self.table = LesionTable()
         self.details = QLabel()
         self.plot = ScatterPlot()
-        self.copy = QPushButton("Copy CSV")
-        self.save = QPushButton("Save CSV…")
+        self._csv = CsvButtons(self._file, self)
+        self.copy, self.save = self._csv.copy, self._csv.save
         self._results = QWidget()
         self._told: dict[Layer, list[str]] = {}
         self._build()
@@ -82,8 +72,6 @@ class LesionWidget(QWidget):
         self.open_file.clicked.connect(self._open_mask)
         self.plot.point_clicked.connect(self._show_point)
         self.table.lesion_clicked.connect(self._show)
-        self.copy.clicked.connect(self._copy)
-        self.save.clicked.connect(self._save)
         self._suggest_reference()
         self._on_choice()
 
@@ -100,7 +88,7 @@ class LesionWidget(QWidget):
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.2)
         self.headline.setFont(font)
-        for label in (self.message, self.headline, self.details):
+        for label in (self.headline, self.details):
             label.setWordWrap(True)
         self.details.setToolTip(
             f"Contrast-to-noise ratio: mean of the ROI minus mean of the {RING} voxels around it, over the standard "
@@ -114,8 +102,6 @@ class LesionWidget(QWidget):
         for widget in (self.headline, self.table, self.details, self.plot):
             results.addWidget(widget)
         results.addLayout(buttons)
-        note = QLabel("Research use only. Not for diagnosis.")
-        note.setEnabled(False)
         self.button.setMinimumHeight(32)
         column = QVBoxLayout(self)
         column.setSpacing(8)
@@ -124,7 +110,7 @@ class LesionWidget(QWidget):
         column.addWidget(self.message)
         column.addWidget(self._results)
         column.addStretch(1)
-        column.addWidget(note)
+        column.addWidget(research_note())
         self.setMinimumWidth(340)
 
     def measure(self) -> None:
@@ -146,8 +132,7 @@ class LesionWidget(QWidget):
 
     def _show_report(self, report: LesionReport | None, message: str) -> None:
         self.report = report
-        self.message.setText(message)
-        self.message.setVisible(bool(message))
+        self._say(message)
         self._results.setVisible(report is not None)
         if report is not None:
             headline, *details = report.lines()
@@ -223,22 +208,7 @@ class LesionWidget(QWidget):
         if self.prediction.layer is not None:
             show_voxel(self._viewer, self.prediction.layer, voxel)
 
-    def _copy(self) -> None:
-        clipboard = QApplication.clipboard()
-        if self.report is not None and clipboard is not None:
-            clipboard.setText(self.report.csv())
-            show_info("Copied.")
-
-    def _save(self) -> None:
+    def _file(self) -> tuple[str, str] | None:
         if self.report is None or self.prediction.layer is None:
-            return
-        table = self.report.csv()
-        suggested = f"{layer_stem(self.prediction.layer)}_lesions.csv"
-        chosen, _ = QFileDialog.getSaveFileName(self, "Save CSV", suggested, "Comma-separated values (*.csv)")
-        if not chosen:
-            return
-        path = Path(chosen)
-        try:
-            write_together(path.parent, {path.name: table}, "Choose another folder.")
-        except MrtransError as error:
-            show_error(str(error))
+            return None
+        return f"{layer_stem(self.prediction.layer)}_lesions.csv", self.report.csv()

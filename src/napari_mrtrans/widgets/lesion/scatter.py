@@ -8,7 +8,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from ..plots import CURVE, MARK
+from ..plots import CURVE, MARK, small_print
 
 #: More points than these are one blot; every so many is left out.
 MAX_POINTS = 4000
@@ -102,12 +102,7 @@ class ScatterPlot(QWidget):
         painter.end()
 
     def _draw_labels(self, painter: QPainter, area: QRectF, colour: QColor) -> None:
-        font = painter.font()
-        font.setPointSizeF(max(font.pointSizeF() * 0.85, 6.0))
-        painter.setFont(font)
-        muted = QColor(colour)
-        muted.setAlpha(170)
-        painter.setPen(muted)
+        small_print(painter, colour)
         low, high = self._points.min(axis=0), self._points.max(axis=0)
         names = (("reference", QRectF(area.left(), area.bottom() + 2, area.width(), PAD_BOTTOM - 2)),
                  ("prediction", QRectF(-area.bottom(), 0, area.height(), PAD_LEFT - 2)))  # fmt: skip

@@ -11,14 +11,14 @@ from qtpy.QtGui import QIcon, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from ..layers import KeepSamples
+from ..layer_kinds import KeepSamples
 
 if TYPE_CHECKING:
     from ...checkpoints.checkpoint import Checkpoint
 
 #: Names as the engine's device option takes them. A list of what is there would need torch.
 DEVICES = ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")
-#: The names of ``samplers.SAMPLERS``, which likewise would need torch; a test compares the two.
+#: The names of ``sampler_plan.SAMPLERS``, which likewise would need torch; a test compares the two.
 SAMPLER_NAMES = ("dpm++2m", "heun", "ancestral", "ddim", "euler", "langevin", "langevin-ncsnv2")
 DEVICE_PATTERN = r"auto|cpu|mps|cuda(:\d+)?"
 

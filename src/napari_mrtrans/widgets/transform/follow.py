@@ -9,7 +9,7 @@ from napari.layers import Image
 
 from ...follow.scheduling import Stage
 from ...follow.slice_cache import SliceCache
-from ..layers import KeepSamples
+from ..layer_kinds import KeepSamples
 from ..source import axis_in_view, slice_on_screen
 from .follow_layers import FollowLayers
 from .follow_worker import FollowMonitor, follow_worker

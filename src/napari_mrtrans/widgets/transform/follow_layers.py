@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..layers import STD_QUANTILE, KeepSamples, ResultLayers
+from ..layer_kinds import KeepSamples, LayerKinds
+from ..layers import STD_QUANTILE, ResultLayers
 from ..source import RESULT_KEY
 
 if TYPE_CHECKING:
@@ -17,8 +19,8 @@ class FollowLayers(ResultLayers):
     No samples: they would be many times what one looks at.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{**options, "keep": KeepSamples.NONE})
+    def __init__(self, *args: Any, kinds: LayerKinds, **options: Any) -> None:
+        super().__init__(*args, kinds=replace(kinds, keep=KeepSamples.NONE), **options)
         self._previews: set[int] = set()
         self._fitted = False
         self._taken_over = False
@@ -61,7 +63,7 @@ class FollowLayers(ResultLayers):
 
     def _renew(self) -> None:
         """Empty what was taken over and make it this run's."""
-        std = self._layers.pop("std", None) if self._deterministic else None
+        std = self._layers.pop("std", None) if self._kinds.deterministic else None
         if std is not None and std in self._viewer.layers:
             self._viewer.layers.remove(std)
         kept = self._arrays

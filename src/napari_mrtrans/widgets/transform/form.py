@@ -5,17 +5,17 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from ...errors import CheckpointError
 from ...scan.contrasts import Contrast, Pair
 from ...transformation.request import Request
 from .. import choices
 from ..last_used import LastUsed
-from ..pair_choice import PairChoice, refill
+from ..pair_choice import refill
+from ..pair_form import PairForm
 from ..preferences import defaults
 from .advanced import Advanced
 from .run import RunSettings
@@ -34,29 +34,21 @@ class SliceRange(StrEnum):
     FOLLOW = "Follow the slider"
 
 
-class TransformForm(QWidget):
-    """Choices that always fit each other: targets follow the source contrast, models follow the pair.
+class TransformForm(PairForm):
+    """Targets follow the source contrast, models follow the pair.
 
     Signals:
-        changed: Any choice changed; ``problem`` may have changed with it.
-        edited: The same, or a number or setting changed.
+        edited: A choice, number or setting changed.
     """
 
-    changed = Signal()
     edited = Signal()
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.problem = ""
-        self._choice = PairChoice(viewer, self)
-        self.image, self.source, self.target = self._choice.image, self._choice.source, self._choice.target
+        super().__init__(viewer, SliceRange, parent)
         self.model = QComboBox()
         self.model.setAccessibleName("Model")
         self.note = QLabel()
         self.note.setWordWrap(True)
-        self.samples, self.seed = sample_box(), seed_box()
-        self.range = QComboBox()
-        self.range.addItems([choice.value for choice in SliceRange])
         self.range.setToolTip(
             "The slice on screen always comes first, then its neighbours outwards. While the slider is followed, the "
             "slice you scroll to is computed next, a quick preview first; another model or target is shown at once."
@@ -89,16 +81,9 @@ class TransformForm(QWidget):
             self._last.remember(self.pair, self.checkpoint.name)
 
     def _build(self) -> None:
-        rows = QFormLayout()
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._choice.add_rows(rows)
-        rows.addRow("Model", self.model)
-        rows.addRow("", self.note)
-        rows.addRow("Samples", side_by_side(self.samples, self.seed))
-        rows.addRow("Slices", self.range)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(rows)
+        column.addLayout(self._rows(("Model", self.model), ("", self.note)))
         column.addWidget(self.advanced)
         self.changed.connect(self.edited)
         for combo in self.findChildren(QComboBox):
@@ -107,16 +92,6 @@ class TransformForm(QWidget):
             number.valueChanged.connect(self.edited)
         for check in self.findChildren(QCheckBox):
             check.toggled.connect(self.edited)
-
-    @property
-    def layer(self) -> Image | None:
-        """The chosen image layer."""
-        return self._choice.layer
-
-    @property
-    def pair(self) -> Pair | None:
-        """Source and target contrast, once both are chosen."""
-        return self._choice.pair
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -166,10 +141,6 @@ class TransformForm(QWidget):
         if self.isEnabled() and self.model.count():
             self.model.setCurrentIndex((self.model.currentIndex() + step) % self.model.count())
 
-    def reload(self) -> None:
-        """Look again at which checkpoints are installed."""
-        self._choice.reload()
-
     def _on_pair(self) -> None:
         pair = self.pair
         models = choices.models_for(pair) if pair is not None else []
@@ -188,35 +159,4 @@ class TransformForm(QWidget):
         self.note.setVisible(bool(notes))
         self.samples.setEnabled(checkpoint is not None and not checkpoint.deterministic)
         self.advanced.show_defaults(checkpoint)
-        self.problem = self._choice.problem()
         self.changed.emit()
-
-
-def sample_box() -> QSpinBox:
-    """A number of samples."""
-    box = QSpinBox()
-    box.setRange(1, 1000)
-    box.setValue(defaults().samples)
-    box.setToolTip(
-        "How many plausible images are drawn for each slice. Their mean is the image you get; how far they lie apart, "
-        "voxel by voxel, is its standard deviation (std). More samples: smoother, and slower in proportion."
-    )
-    return box
-
-
-def seed_box() -> QSpinBox:
-    """A seed."""
-    box = QSpinBox()
-    box.setRange(0, 2**31 - 1)
-    box.setToolTip("The same seed gives the same samples again.")
-    return box
-
-
-def side_by_side(samples: QSpinBox, seed: QSpinBox) -> QHBoxLayout:
-    """Both in one row of a form, the seed with its name."""
-    numbers = QHBoxLayout()
-    numbers.addWidget(samples, 1)
-    numbers.addSpacing(8)
-    numbers.addWidget(QLabel("Seed"))
-    numbers.addWidget(seed, 1)
-    return numbers

@@ -18,7 +18,8 @@ from ...transformation.engine import MAX_HELD
 from ...transformation.gathered import Gathered
 from ...transformation.request import Request
 from ..file_grid import FileGrid
-from ..layers import KeepSamples, ResultLayers
+from ..layer_kinds import KeepSamples, LayerKinds
+from ..layers import ResultLayers
 from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
 from .progress import Countdown, ProgressLine
 from .worker import Monitor, TransformWorker, Work, transform_worker
@@ -104,12 +105,9 @@ class Run:
             viewer,
             layer,
             axis=self.axis,
-            n=self.n,
+            kinds=LayerKinds(self.n, settings.keep_samples, self.deterministic, settings.calibrated),
             stem="_".join(filter(None, (layer_stem(layer), pair.target.value, name))),
             record=self._record,
-            keep=settings.keep_samples,
-            deterministic=self.deterministic,
-            calibrated=settings.calibrated,
         )
         self.gathered = Gathered(layer.data.shape, self.axis)
         calibration = checkpoint.calibration

@@ -1,0 +1,135 @@
+"""The card of a checkpoint: what it serves, how it is used and where it comes from; JSON in the file's header."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..scan.contrasts import Contrast, Pair
+from ..scan.framing import Framing
+
+CARD_VERSION = 1
+DETERMINISTIC = frozenset({"direct", "resvit"})
+#: One network call for each sample, no sampler.
+SINGLE_PASS = DETERMINISTIC | {"cgan"}
+#: Outliers of single voxels are repaired (paper, "Evaluation of mean …"), unless the user says otherwise.
+REPAIRED = frozenset({"ddpm"})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Grid(_Strict):
+    """The grid a model works on."""
+
+    spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size; slices are as the input has them")
+
+
+class Intensity(_Strict):
+    """How intensities become [0, 1]; see :mod:`napari_mrtrans.scan.intensity`.
+
+    Attributes:
+        method: ``median``: the brain's median becomes 1 / headroom.
+        headroom: Of each contrast.
+    """
+
+    method: Literal["median"] = "median"
+    headroom: dict[Contrast, float]
+
+
+class SamplerDefaults(_Strict):
+    """What is used when the user says nothing else.
+
+    Attributes:
+        name: One of :data:`napari_mrtrans.models.sampler_plan.SAMPLERS`.
+        steps: Noise levels.
+        n: Samples of each slice.
+        sigma_min: Last and least noise level, in units of the variable that is sampled.
+        sigma_max: First one, as ``sigma_min``.
+    """
+
+    name: str = "dpm++2m"
+    steps: int = Field(8, ge=1)
+    n: int = Field(20, ge=1)
+    sigma_min: float = Field(0.002, gt=0)
+    sigma_max: float = Field(20.0, gt=0)
+
+
+class DataSource(_Strict):
+    """A data set that a checkpoint was trained on."""
+
+    name: str
+    licence: str
+    citation: str
+
+
+class Card(_Strict):
+    """Everything needed to use a checkpoint, and to know where it comes from.
+
+    Attributes:
+        version: Of this form; a newer one is refused.
+        name: Installed name.
+        model: Family; see :data:`napari_mrtrans.models.FAMILIES`.
+        options: Of the family's constructor.
+        pairs: Transformations it serves.
+        grid: In which slices are shown to the network.
+        intensity: In which it sees them.
+        sampler: What it is sampled with.
+        framing: Which part of a slice the network sees.
+        units: Of the images it gives, in words.
+        data: What it was trained on.
+        splits: Names of the training sessions, and of those kept for validation.
+        seed: Of the training.
+        recipe: Name of the recipe.
+        recipe_sha256: Digest of it.
+        steps: Updates of the network.
+        images: Slices seen, repeated ones as often as they were.
+        metrics: Figures of the validation.
+        notes: For the user; what is before a colon says which contrasts or pairs a note is about.
+    """
+
+    version: int = CARD_VERSION
+    name: str
+    model: str
+    options: dict[str, Any]
+    pairs: list[Pair] = Field(min_length=1)
+    grid: Grid
+    intensity: Intensity
+    sampler: SamplerDefaults
+    framing: Framing = Framing()
+    units: str = "target's normalised units [0, 1]: 1 = headroom x median of the brain"
+    data: list[DataSource] = []
+    splits: dict[str, list[str]] = {}
+    seed: int = 0
+    recipe: str = ""
+    recipe_sha256: str = ""
+    steps: int = 0
+    images: int = 0
+    metrics: dict[str, Any] = {}
+    notes: list[str] = []
+
+    @property
+    def deterministic(self) -> bool:
+        """One answer and no spread."""
+        return self.model in DETERMINISTIC
+
+    @property
+    def single_pass(self) -> bool:
+        """One network call for each sample: sampler and steps mean nothing."""
+        return self.model in SINGLE_PASS
+
+    @property
+    def repairs_outliers(self) -> bool:
+        """Whether outliers of the mean are repaired when the user says nothing."""
+        return self.model in REPAIRED
+
+
+def first_problem(error: Exception) -> str:
+    """The first complaint of a validation error, naming the key; of any other error, its text."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        return f"{key}: {first['msg']}" if key else str(first["msg"])
+    return f"missing key {error}" if isinstance(error, KeyError) else str(error)

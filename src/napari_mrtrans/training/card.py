@@ -1,0 +1,57 @@
+"""The card of what a run has trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..checkpoints.card import Card, DataSource, Grid, Intensity
+from ..datasets.phantom import SOURCE
+from ..datasets.store import Source
+from ..scan.contrasts import Contrast
+from ..scan.intensity import HEADROOM
+from .recipe import Recipe
+
+
+def make_card(
+    recipe: Recipe, options: dict[str, Any], splits: dict[str, Source], step: int, metrics: dict[str, float]
+) -> Card:
+    """The card of what was just trained."""
+    seen, left = 0, step
+    for stage in recipe.stages:
+        seen += min(left, stage.steps) * stage.batch
+        left -= min(left, stage.steps)
+    sources, notes = _provenance(recipe, splits["train"])
+    return Card(
+        name=recipe.checkpoint_name,
+        model=recipe.model,
+        options=options,
+        pairs=list(recipe.pairs),
+        grid=Grid(spacing_mm=recipe.data.spacing_mm),
+        framing=recipe.data.framing,
+        intensity=Intensity(headroom=HEADROOM),
+        sampler=recipe.sampler,
+        data=sources,
+        splits={part: [session.name for session in source.sessions] for part, source in splits.items()},
+        seed=recipe.seed,
+        recipe=recipe.name,
+        recipe_sha256=recipe.sha256,
+        steps=step,
+        images=seen,
+        metrics={"validation": metrics},
+        notes=notes,
+    )
+
+
+def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[str]]:
+    """Data sources and notes of a card; the notes say which contrasts were seen in phantoms only."""
+    sources, notes = list(recipe.data.sources), list(recipe.notes)
+    scans = [session for session in source.sessions if not session.simulated]
+    if len(scans) < len(source.sessions):
+        sources = [*(sources if scans else ()), SOURCE]
+        computed = recipe.data.computed_pd
+        scanned = {c for session in scans for c in session.contrasts if not (computed and c is Contrast.PD)}
+        served = {contrast for pair in recipe.pairs for contrast in pair}
+        if simulated := [contrast for contrast in Contrast if contrast in served - scanned]:
+            how = "computed from real T1, T2 and FLAIR, and on phantoms" if computed and scans else "simulated contrast"
+            notes.append(f"{', '.join(simulated)}: trained on {how}")
+    return sources, notes

@@ -1,0 +1,107 @@
+"""Several recipes in their order: each starts from what those before it made. Stopped, it goes on where it was."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checkpoints.checkpoint import read_checkpoint
+from ..checkpoints.library import searched_first
+from ..errors import CheckpointError, RecipeError
+from .catalogue import chain_recipes, load_recipe
+from .recipe import Recipe
+from .state import STATE
+
+#: Below the output folder: what is finished, by the names that later recipes know.
+FINISHED = "checkpoints"
+#: Data folder that is made of another: raw scans, prepared.
+RAW, PREPARED = "ms-raw", "ms-raw-prepared"
+
+#: Trains one recipe into a folder; second: resume.
+Train = Callable[[Recipe, Path, bool], None]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A recipe of the chain.
+
+    Attributes:
+        recipe: It.
+        folder: Of its run.
+    """
+
+    recipe: Recipe
+    folder: Path
+
+    @property
+    def made(self) -> Path:
+        """The checkpoint that it writes."""
+        return self.folder / f"{self.recipe.checkpoint_name}.safetensors"
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been trained to its end, by this very recipe."""
+        if not self.made.is_file() or (self.folder / STATE).exists():
+            return False
+        try:
+            return read_checkpoint(self.made).card.recipe_sha256 == self.recipe.sha256
+        except CheckpointError:
+            return False
+
+
+def links(chain: str, out: Path, only: str | None = None, overrides: list[str] | None = None) -> list[Link]:
+    """The recipes of a chain in their order.
+
+    Args:
+        chain: File name of the recipes, without its ending: ``shipped``, ``full``.
+        out: Where each has its folder.
+        only: A recipe, or the checkpoint that one writes: it and what it starts from.
+        overrides: As for a single recipe.
+
+    Raises:
+        RecipeError: there is no such chain or recipe.
+    """
+    recipes = [load_recipe(name, overrides) for name in chain_recipes(chain)]
+    if only is not None:
+        wanted = [r.name for r in recipes if only in (r.name, r.checkpoint_name)]
+        if not wanted:
+            raise RecipeError(f"No recipe '{only}' in '{chain}': {', '.join(r.name for r in recipes)}.")
+        recipes = _with_parents(recipes, wanted[-1])
+    return [Link(recipe, out / recipe.name) for recipe in recipes]
+
+
+def _with_parents(recipes: Sequence[Recipe], name: str) -> list[Recipe]:
+    needed = {name}
+    for recipe in reversed(recipes):
+        if recipe.name in needed or recipe.checkpoint_name in needed:
+            needed |= {parent for parent in (recipe.start_from, recipe.mean_checkpoint) if parent}
+    return [r for r in recipes if r.name == name or (r.checkpoint_name in needed and r.name != name)]
+
+
+def run_chain(chain: Sequence[Link], out: Path, train: Train, say: Callable[[str], None] = print) -> list[Path]:
+    """Train what is not trained yet; the checkpoints, in their order.
+
+    Raises:
+        MrtransError: a recipe cannot be trained; those before it are kept.
+    """
+    finished = out / FINISHED
+    made: list[Path] = []
+    with searched_first(finished):
+        for number, link in enumerate(chain, 1):
+            if link.done:
+                say(f"{number}/{len(chain)} {link.recipe.name}: done before")
+            else:
+                say(f"{number}/{len(chain)} {link.recipe.name}")
+                train(link.recipe, link.folder, (link.folder / STATE).exists())
+                if not link.done:
+                    say(f"{link.recipe.name} is not finished; the same command goes on with it.")
+                    return made
+            finished.mkdir(parents=True, exist_ok=True)
+            copy = finished / link.made.name
+            part = copy.with_name(copy.name + ".part")
+            shutil.copyfile(link.made, part)
+            part.replace(copy)
+            made.append(copy)
+    return made

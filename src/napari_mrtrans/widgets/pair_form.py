@@ -1,0 +1,95 @@
+"""What the forms of the transformation and of the comparison have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QWidget
+
+from .pair_choice import PairChoice
+from .preferences import defaults
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ..scan.contrasts import Pair
+
+
+class PairForm(QWidget):
+    """Image and contrast pair, number of samples, seed and slices, in choices that always fit each other.
+
+    Args:
+        viewer: Whose layers.
+        ranges: What there is to choose of the slices.
+        parent: The widget around it.
+
+    Signals:
+        changed: Any choice changed; :attr:`problem` may have changed with it.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, ranges: Iterable[str], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._choice = PairChoice(viewer, self)
+        self.image, self.source, self.target = self._choice.image, self._choice.source, self._choice.target
+        self.samples, self.seed = _sample_box(), _seed_box()
+        self.range = QComboBox()
+        self.range.addItems([str(choice) for choice in ranges])
+
+    @property
+    def layer(self) -> Image | None:
+        """The chosen image layer."""
+        return self._choice.layer
+
+    @property
+    def pair(self) -> Pair | None:
+        """Source and target contrast, once both are chosen."""
+        return self._choice.pair
+
+    @property
+    def problem(self) -> str:
+        """What keeps this from being run, in one line; empty where nothing does."""
+        return self._choice.problem()
+
+    def reload(self) -> None:
+        """Look again at which checkpoints are installed."""
+        self._choice.reload()
+
+    def _rows(self, *own: tuple[str, QWidget]) -> QFormLayout:
+        """All rows, the form's ``own`` ones (label, field) after the pair."""
+        rows = QFormLayout()
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._choice.add_rows(rows)
+        for label, field in own:
+            rows.addRow(label, field)
+        numbers = QHBoxLayout()
+        numbers.addWidget(self.samples, 1)
+        numbers.addSpacing(8)
+        numbers.addWidget(QLabel("Seed"))
+        numbers.addWidget(self.seed, 1)
+        rows.addRow("Samples", numbers)
+        rows.addRow("Slices", self.range)
+        return rows
+
+
+def _sample_box() -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(1, 1000)
+    box.setValue(defaults().samples)
+    box.setToolTip(
+        "How many plausible images are drawn for each slice. Their mean is the image you get; how far they lie apart, "
+        "voxel by voxel, is its standard deviation (std). More samples: smoother, and slower in proportion."
+    )
+    return box
+
+
+def _seed_box() -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(0, 2**31 - 1)
+    box.setToolTip("The same seed gives the same samples again.")
+    return box

@@ -1,0 +1,245 @@
+"""A dock with a form, a button, and the run that the button starts and stops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from ..errors import MrtransError
+from .checkpoints.installed import installed
+from .dock import Dock, research_note
+from .pair_form import PairForm
+from .state import DockState
+from .transform.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from .transform.worker import Monitor, TransformWorker
+
+#: Between redraws while slices arrive: smooth to the eye, and leaves the window free.
+REFRESH_MS = 250
+
+_BUSY = {
+    DockState.LOADING: "Cancel",
+    DockState.RUNNING: "Cancel",
+    DockState.CANCELLING: "Cancelling…",
+}
+
+
+class Startable(Protocol):
+    """What a dock needs of a run.
+
+    Attributes:
+        monitor: Shared with the worker.
+        notices: What was told on the way, a line each.
+    """
+
+    monitor: Monitor
+    notices: list[str]
+
+    def worker(self) -> TransformWorker:
+        """What computes it, not yet started."""
+
+    def show_progress(self, progress: ProgressLine) -> None:
+        """Tell how far it is."""
+
+    def close(self) -> None:
+        """Complete the layers; nothing more will come."""
+
+    def ending(self) -> str:
+        """What is said once it has ended without an error."""
+
+
+class RunDock(Dock):
+    """Starts a run of what its form says, and stops it; which run that is and what it shows is for the subclass.
+
+    Args:
+        form: What to run.
+        start: What the button says while nothing runs.
+        loading: What is said until the first network evaluation.
+        parent: The widget around it.
+
+    Signals:
+        state_changed: The new :class:`DockState`.
+    """
+
+    state_changed = Signal(object)
+
+    def __init__(self, form: PairForm, start: str, loading: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._state = DockState.NO_IMAGE
+        self._run: Startable | None = None
+        self._worker: TransformWorker | None = None
+        self._start_text, self._loading_text = start, loading
+        self.form = form
+        self.button = QPushButton(start)
+        self.progress = ProgressLine()
+        self._timer = QTimer(self)
+        self._timer.setInterval(REFRESH_MS)
+        self._timer.timeout.connect(self._tick)
+        self.button.clicked.connect(self._on_button)
+        self.form.changed.connect(self._on_choice)
+        installed.changed.connect(self._reload)
+
+    def _build(self, *results: QWidget) -> None:
+        """One column, ``results`` below what every dock has."""
+        self.button.setMinimumHeight(32)
+        column = QVBoxLayout(self)
+        column.setSpacing(8)
+        for widget in (self.form, self.button, self.progress, self.message, *results):
+            column.addWidget(widget)
+        column.addStretch(1)
+        column.addWidget(research_note())
+        self.setMinimumWidth(340)
+
+    @property
+    def state(self) -> DockState:
+        """What the dock is doing."""
+        return self._state
+
+    def start(self) -> None:
+        """Run what the form says."""
+        if self._state.busy:
+            return
+        try:
+            run = self._new_run()
+        except MrtransError as error:
+            self._fail(str(error))
+            return
+        self._on_start(run)
+        self._begin(run)
+
+    def _new_run(self) -> Startable:
+        """A run of what the form says.
+
+        Raises:
+            MrtransError: the form has a problem, or what it says cannot be run.
+        """
+        raise NotImplementedError
+
+    def _on_start(self, run: Any) -> None:
+        """The user has started ``run``."""
+
+    def _begin(self, run: Any) -> None:
+        self._run = run
+        self._on_begin(run)
+        self._say("")
+        self._worker = worker = run.worker()
+        worker.yielded.connect(self._on_yield)
+        worker.errored.connect(self._on_error)
+        worker.finished.connect(self._on_finished)
+        self._set_state(DockState.LOADING)
+        self.progress.show_waiting(self._loading_text)
+        self._timer.start()
+        worker.start()
+
+    def _on_begin(self, run: Any) -> None:
+        """Another run is about to begin: show that it has nothing yet."""
+
+    def cancel(self) -> None:
+        """Stop at the next network evaluation; what is finished stays."""
+        worker = self._worker
+        if worker is None or not self._state.busy:
+            return
+        worker.quit()
+        if self._state is not DockState.LOADING:
+            self._set_state(DockState.CANCELLING)
+            return
+        # Neither an import of torch nor a reference being prepared can be interrupted, and nobody should have to wait
+        # for it: that worker ends by itself.
+        self._let_go(worker)
+        self._on_finished()
+
+    def _let_go(self, worker: TransformWorker) -> None:
+        worker.quit()
+        worker.yielded.disconnect(self._on_yield)
+        worker.errored.disconnect(self._on_error)
+        worker.finished.disconnect(self._on_finished)
+
+    def _end(self) -> None:
+        self.cancel()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Checkpoints may have been installed meanwhile."""
+        super().showEvent(event)
+        self._reload()
+
+    def _reload(self) -> None:
+        if isalive(self) and not self._state.busy:
+            self.form.reload()
+
+    @property
+    def _editable(self) -> bool:
+        """The form may be changed."""
+        return not self._state.busy
+
+    @property
+    def _button_text(self) -> str:
+        return _BUSY.get(self._state, self._start_text)
+
+    def _set_state(self, state: DockState) -> None:
+        self._state = state
+        self.form.setEnabled(self._editable)
+        self.button.setText(self._button_text)
+        self.button.setEnabled(state not in (DockState.NO_IMAGE, DockState.CANCELLING))
+        self.state_changed.emit(state)
+
+    def _on_button(self) -> None:
+        if self._state.busy:
+            self.cancel()
+        else:
+            self.start()
+
+    def _on_choice(self) -> None:
+        if self._state.busy:
+            return
+        self._set_state(DockState.NO_IMAGE if self.form.layer is None else DockState.READY)
+        self._say(self.form.problem)
+
+    def _on_yield(self, result: Any) -> None:
+        """The worker sent something."""
+        raise NotImplementedError
+
+    def _tick(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        self._redraw()
+        if run.monitor.step is not None and self._state is DockState.LOADING:
+            self._set_state(DockState.RUNNING)
+        run.show_progress(self.progress)
+
+    def _redraw(self) -> None:
+        """Show what came in since the last time."""
+        raise NotImplementedError
+
+    def _on_error(self, error: Exception) -> None:
+        self._fail(str(error))
+
+    def _fail(self, text: str) -> None:
+        self._set_state(DockState.FAILED)
+        self._complain(text)
+
+    def _on_finished(self) -> None:
+        run, self._worker = self._run, None
+        self._timer.stop()
+        if run is None:
+            return
+        self._tick()
+        run.close()
+        self._on_closed()
+        if self._state is DockState.FAILED:
+            return
+        self._set_state(self._outcome())
+        self._say("\n".join([run.ending(), *run.notices]))
+
+    def _on_closed(self) -> None:
+        """The run is complete, or has failed: show the last of it."""
+
+    def _outcome(self) -> DockState:
+        """How a run that did not fail has ended."""
+        cancelled = self._run is not None and self._run.monitor.cancel.is_set()
+        return DockState.CANCELLED if cancelled else DockState.DONE

@@ -1,0 +1,81 @@
+"""Packed slices train as the scans do, but for 8 bits and the slices left out."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import bids_folder
+from napari_mrtrans.datasets.packed import LEAST_AREA, pack, read_packed
+from napari_mrtrans.datasets.store import Source
+from napari_mrtrans.errors import RecipeError
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.setup import open_splits
+from napari_mrtrans.training.slices import TrainingSlices
+
+
+@pytest.fixture(scope="module")
+def chosen() -> Recipe:
+    document = {
+        "name": "x", "model": "direct", "pairs": ["T1->T2", "T2->FLAIR"],
+        "stages": [{"steps": 4, "batch": 2, "crop": [32, 32]}],
+        "data": {"test": ["sub-03"], "validation": ["sub-02"]},
+    }  # fmt: skip
+    return Recipe.model_validate(document)
+
+
+@pytest.fixture(scope="module")
+def splits(chosen: Recipe, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
+    root = tmp_path_factory.mktemp("data")
+    return open_splits(chosen, bids_folder(root / "bids"), root / "cache")[0]
+
+
+@pytest.fixture(scope="module")
+def file(splits: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kept = {part: splits[part] for part in ("train", "validation")}
+    return pack(kept, tmp_path_factory.mktemp("packed") / "data.mrpack", every_mm=2, say=lambda _: None)
+
+
+def test_who_is_in_which_part_and_has_what_is_kept(
+    file: Path, splits: dict[str, Source], chosen: Recipe, tmp_path: Path
+) -> None:
+    again, skipped = open_splits(chosen, file, tmp_path)
+    assert not skipped
+    for part in ("train", "validation"):
+        assert [s.name for s in again[part].sessions] == [s.name for s in splits[part].sessions]
+        assert [s.contrasts for s in again[part].sessions] == [s.contrasts for s in splits[part].sessions]
+    assert again["test"].sessions == ()
+    assert not again["train"].sessions[0].simulated
+
+
+def test_images_are_those_of_every_second_slice_to_8_bits(
+    file: Path, splits: dict[str, Source], chosen: Recipe, tmp_path: Path
+) -> None:
+    given, found = splits["train"][0], open_splits(chosen, file, tmp_path)[0]["train"][0]
+    large = np.flatnonzero(given.area >= LEAST_AREA * given.area.max())[1::2]
+    np.testing.assert_allclose(found.images, given.images[:, large], atol=0.5 / 255 + 1e-3)
+    np.testing.assert_array_equal(found.area, given.area[large])
+    assert found.spacing == 2 * given.spacing
+    assert found.images.shape[2:] == given.images.shape[2:]
+
+
+def test_training_draws_from_it(file: Path, chosen: Recipe, tmp_path: Path) -> None:
+    source = open_splits(chosen, file, tmp_path)[0]["train"]
+    first, again = (TrainingSlices(source, chosen, chosen.stages[0], 0)[3] for _ in range(2))
+    np.testing.assert_array_equal(first[0], again[0])
+    assert first[0].shape == (32, 32) and first[0].any()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_what_is_no_packed_file_is_refused_in_one_line(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.mrpack"
+    if content is None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("sessions.json", '{"format": 99, "sessions": []}')
+    else:
+        path.write_bytes(content)
+    with pytest.raises(RecipeError, match="is no packed data set"):
+        read_packed(path)

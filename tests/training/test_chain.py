@@ -1,0 +1,116 @@
+"""Recipes in their order, stopped and gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers import tiny_checkpoint
+from napari_mrtrans.checkpoints import library
+from napari_mrtrans.errors import RecipeError
+from napari_mrtrans.training.catalogue import chain_recipes, load_recipe
+from napari_mrtrans.training.chain import FINISHED, Link, links, run_chain
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.setup import check_model
+from napari_mrtrans.training.state import STATE
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "shipped_checkpoint_dir", lambda: tmp_path / "shipped")
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path / "user"))
+
+
+class Trainer:
+    """In place of training: writes what a finished (or stopped) run leaves."""
+
+    def __init__(self, stop_at: str = "") -> None:
+        self.stop_at, self.trained, self.known = stop_at, [], []
+
+    def __call__(self, recipe: Recipe, folder: Path, resume: bool) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.trained.append((recipe.name, resume))
+        self.known.append([c.name for c in library.list_checkpoints()])
+        state = folder / STATE
+        state.unlink(missing_ok=True)
+        tiny_checkpoint(
+            folder / f"{recipe.checkpoint_name}.safetensors", "direct", name=recipe.checkpoint_name,
+            recipe_sha256=recipe.sha256,
+        )  # fmt: skip
+        if recipe.name == self.stop_at:
+            state.touch()
+
+
+def names(chain: list[Link]) -> list[str]:
+    return [link.recipe.name for link in chain]
+
+
+@pytest.mark.parametrize("chain", ["shipped", "full"])
+def test_every_recipe_starts_from_what_came_before_it(chain: str) -> None:
+    made: list[str] = []
+    for name in chain_recipes(chain):
+        recipe = load_recipe(name)
+        check_model(recipe)
+        parents = {parent for parent in (recipe.start_from, recipe.mean_checkpoint) if parent}
+        assert parents <= set(made), name
+        made.append(recipe.checkpoint_name)
+
+
+def test_the_full_chain_writes_the_six_files_with_a_budget_of_250_000_slices_each() -> None:
+    recipes = [load_recipe(name) for name in chain_recipes("full")]
+    by_file: dict[str, int] = {}
+    for recipe in recipes:
+        parent = next((by_file[r.checkpoint_name] for r in recipes if r.name == recipe.start_from), 0)
+        by_file[recipe.checkpoint_name] = parent + recipe.slices
+    wanted = {f"t1-t2-flair-{model}" for model in ("direct", "flow", "ddpm", "ncsn", "cgan", "resvit")}
+    assert wanted <= by_file.keys()
+    assert all(by_file[name] >= 250_000 for name in wanted)
+
+
+def test_what_is_done_is_not_done_again_and_later_recipes_see_it(tmp_path: Path) -> None:
+    chain = links("full", tmp_path)
+    trainer = Trainer()
+    made = run_chain(chain, tmp_path, trainer, lambda _: None)
+    assert [name for name, _ in trainer.trained] == names(chain) and len(made) == len(chain)
+    assert "t1-t2-flair-direct" in trainer.known[1] and trainer.known[0] == []
+    assert {path.parent for path in made} == {tmp_path / FINISHED}
+    assert library.list_checkpoints() == []
+    run_chain(links("full", tmp_path), tmp_path, trainer, lambda _: None)
+    assert len(trainer.trained) == len(chain)
+
+
+def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
+    chain = links("full", tmp_path)
+    second = names(chain)[1]
+    said: list[str] = []
+    assert len(run_chain(chain, tmp_path, Trainer(stop_at=second), said.append)) == 1
+    assert said[-1] == f"{second} is not finished; the same command goes on with it."
+    trainer = Trainer()
+    run_chain(chain, tmp_path, trainer, said.append)
+    assert trainer.trained[0] == (second, True)
+
+
+def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None:
+    run_chain(links("full", tmp_path, "full-direct"), tmp_path, Trainer(), lambda _: None)
+    (link,) = links("full", tmp_path, "full-direct", ["optimiser.lr=0.5"])
+    assert not link.done
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        ("t1-t2-flair-flow", ["full-direct", "full-flow"]),
+        ("full-ddpm", ["full-ddpm"]),
+        ("t1-t2-flair-resvit", ["full-resvit-phase1", "full-resvit"]),
+    ],
+)
+def test_one_checkpoint_and_what_it_starts_from(only: str, expected: list[str], tmp_path: Path) -> None:
+    assert names(links("full", tmp_path, only)) == expected
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No recipe 'nothing' in 'full'"):
+        links("full", tmp_path, "nothing")
+    with pytest.raises(RecipeError, match="No chain of recipes 'other'"):
+        links("other", tmp_path)
