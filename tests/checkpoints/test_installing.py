@@ -123,7 +123,7 @@ def test_a_name_that_is_no_file_name_is_refused(user: Path, tmp_path: Path, name
 
 
 def test_a_family_of_the_future_is_refused(user: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_mrtrans.checkpoints.installing.PREFERENCE", ("direct",))
+    monkeypatch.setattr("napari_mrtrans.checkpoints.installing.FAMILIES", {"direct": None})
     with pytest.raises(CheckpointError, match="'tiny-flow' holds a 'flow' model; this version knows direct"):
         install(file)
 

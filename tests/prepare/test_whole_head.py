@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import RAS, head
+from helpers import RAS, head, save_nifti
 from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.prepare import whole_head
 from napari_mrtrans.prepare.whole_head import GIVEN, STRIPPED, fit_for_models, prepare_volume
+from napari_mrtrans.scan.prepared import PreparedVolume
 from napari_mrtrans.scan.volume import Volume
 
 
@@ -33,6 +35,95 @@ def test_a_given_mask_is_taken(tmp_path: Path) -> None:
 def test_a_mask_of_another_shape_is_refused() -> None:
     with pytest.raises(MrtransError, match="they must lie on one grid"):
         fit_for_models(Volume(head(), RAS, name="head"), np.ones((2, 2, 2)), True, print)
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the volumes that were prepared rather than remembered, of which there are none at first."""
+    fitted: list[str] = []
+    fit = whole_head._fit
+
+    def counted(volume: Volume, *rest: object) -> PreparedVolume:
+        fitted.append(volume.name)
+        return fit(volume, *rest)
+
+    monkeypatch.setattr(whole_head, "_fit", counted)
+    monkeypatch.setattr(whole_head, "_recent", {})
+    return fitted
+
+
+def fit(
+    volume: Volume, mask: np.ndarray | None = None, prepare: bool | None = None
+) -> tuple[PreparedVolume, list[str]]:
+    """What is prepared, and what was said."""
+    said: list[str] = []
+    return fit_for_models(volume, mask, prepare, said.append), said
+
+
+def test_equal_voxels_are_prepared_once_and_belong_to_whoever_asks(fitted: list[str], tmp_path: Path) -> None:
+    paths = [save_nifti(tmp_path / folder / "brain_T1w.nii.gz", head()) for folder in "ab"]
+    first, second = (Volume.load(path) for path in paths)
+    one, two = fit(first)[0], fit(second)[0]
+    assert fitted == ["brain_T1w"]
+    assert one.volume is first and two.volume is second
+    assert [prepared.volume.path for prepared in (one, two)] == paths
+    assert two.data is one.data and two.head is one.head
+    np.testing.assert_array_equal(two.area, one.area)
+
+
+def test_what_was_said_is_said_again(fitted: list[str]) -> None:
+    noisy = head() + np.random.default_rng(0).uniform(1, 20, head().shape).astype(np.float32)
+    line = whole_head.WHOLE_HEAD.format("scan")
+    for _ in range(3):
+        assert fit(Volume(noisy, RAS, name="scan"), prepare=False)[1] == [line]
+    assert fit(Volume(noisy, RAS, name="other"), prepare=False)[1] == [whole_head.WHOLE_HEAD.format("other")]
+    assert fitted == ["scan", "other"]
+
+
+@pytest.mark.parametrize("other", ["voxels", "grid", "name", "mask", "another mask", "prepare"])
+def test_anything_else_is_prepared_anew(other: str, fitted: list[str]) -> None:
+    data, affine, name, mask, prepare = head(), RAS.copy(), "scan", None, None
+    masks = [head() > 0, np.where(np.arange(48)[:, None] < 24, head() > 0, False)]
+    if other == "another mask":
+        mask = masks[0]
+    fit(Volume(data, affine, name=name), mask, prepare)
+    if other == "voxels":
+        data[20, 24, 10] += 1
+    elif other == "grid":
+        affine[0, 3] += 1e-3
+    elif other == "name":
+        name = "other"
+    elif other in ("mask", "another mask"):
+        mask = masks[1]
+    else:
+        prepare = False
+    prepared, _ = fit(Volume(data, affine, name=name), mask, prepare)
+    assert fitted == ["scan", name]
+    np.testing.assert_array_equal(prepared.data, data)
+    np.testing.assert_array_equal(prepared.head, masks[1] if mask is not None else data > 0)
+
+
+def test_two_volumes_are_remembered(fitted: list[str]) -> None:
+    """A source and the reference that it is compared with, whichever comes first; never more."""
+    volumes = {name: Volume(head(seed=seed), RAS, name=name) for seed, name in enumerate("abc")}
+    for name in "abab":
+        assert fit(volumes[name])[0].volume is volumes[name]
+    assert fitted == ["a", "b"]
+    fit(volumes["c"])
+    fit(volumes["b"])
+    assert fitted == ["a", "b", "c"]
+    assert len(whole_head._recent) == whole_head.REMEMBERED == 2
+    fit(volumes["a"])
+    assert fitted == ["a", "b", "c", "a"]
+    assert len(whole_head._recent) == 2
+
+
+def test_a_failure_is_not_remembered(fitted: list[str]) -> None:
+    volume = Volume(head(), RAS, name="scan")
+    for _ in range(2):
+        with pytest.raises(MrtransError, match=r"^The mask is empty\.$"):
+            fit(volume, np.zeros(volume.data.shape))
+    assert not whole_head._recent and not fitted
 
 
 def test_files_of_one_session_are_told_by_their_names(tmp_path: Path) -> None:

@@ -31,13 +31,8 @@ def sides(box: Box) -> list[tuple[int, int]]:
 
 
 SMALL = Framing(rows=32, columns=32)
-FRAMINGS = [
-    SMALL,
-    Framing(),
-    Framing(rows=80, columns=48),
-    Framing(rows=40, columns=16, margin=0),
-    Framing(rows=32, columns=32, margin=9),
-]
+TIGHT, WIDE = (SMALL.model_copy(update={"margin": margin}) for margin in (0, 9))
+FRAMINGS = [SMALL, TIGHT, WIDE, Framing(), Framing(rows=80, columns=48), Framing(rows=40, columns=16, margin=0)]
 PLACES: list[Place] = [
     (20, 60, 30, 50), (0, 1, 0, 1), (0, 17, 95, 96), (79, 96, 0, 33), (0, 96, 0, 96), (3, 90, 47, 48), (40, 55, 2, 94),
 ]  # fmt: skip
@@ -67,10 +62,7 @@ def test_a_frame_is_around_the_head(place: Place, framing: Framing, step: int) -
 def test_the_frame_of_a_few_heads_by_hand() -> None:
     assert sides(SMALL.box(slice_with_head((96, 96), (20, 60, 30, 50)))) == [(16, 64), (24, 56)]
     assert sides(SMALL.box(slice_with_head((96, 96), (20, 65, 30, 57)))) == [(10, 74), (27, 59)]  # 45 + 4, 27 + 4
-    assert sides(Framing(rows=32, columns=32, margin=0).box(slice_with_head((96, 96), (20, 68, 30, 62)))) == [
-        (20, 68),
-        (30, 62),
-    ]
+    assert sides(TIGHT.box(slice_with_head((96, 96), (20, 68, 30, 62)))) == [(20, 68), (30, 62)]
     assert sides(SMALL.box(slice_with_head((96, 96), (0, 20, 80, 96)))) == [(0, 32), (64, 96)]
     assert sides(Framing(rows=40, columns=32).box(slice_with_head((96, 96), (40, 50, 40, 50)))) == [(21, 69), (29, 61)]
 

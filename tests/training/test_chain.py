@@ -9,6 +9,7 @@ import pytest
 from helpers import tiny_checkpoint
 from napari_mrtrans.checkpoints import library
 from napari_mrtrans.errors import RecipeError
+from napari_mrtrans.training import chain
 from napari_mrtrans.training.catalogue import chain_recipes, load_recipe
 from napari_mrtrans.training.chain import FINISHED, Link, links, run_chain
 from napari_mrtrans.training.recipe import Recipe
@@ -107,6 +108,18 @@ def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None
 )
 def test_one_checkpoint_and_what_it_starts_from(only: str, expected: list[str], tmp_path: Path) -> None:
     assert names(links("full", tmp_path, only)) == expected
+
+
+def test_of_two_recipes_that_write_one_file_the_last_before_is_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def recipe(name: str, checkpoint: str, start_from: str | None = None) -> Recipe:
+        changes = {"name": name, "checkpoint": checkpoint, "start_from": start_from}
+        return load_recipe("full-direct").model_copy(update=changes)
+
+    recipes = [recipe("first", "a"), recipe("child", "b", "a"), recipe("second", "a", "a"), recipe("last", "c", "a")]
+    monkeypatch.setattr(chain, "chain_recipes", lambda _: [r.name for r in recipes])
+    monkeypatch.setattr(chain, "load_recipe", lambda name, _: next(r for r in recipes if r.name == name))
+    assert names(links("x", Path(), "b")) == ["first", "child"]
+    assert names(links("x", Path(), "c")) == ["first", "second", "last"]
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

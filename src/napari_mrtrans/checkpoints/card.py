@@ -6,15 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..models.families import family_of
 from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import Framing
 
 CARD_VERSION = 1
-DETERMINISTIC = frozenset({"direct", "resvit"})
-#: One network call for each sample, no sampler.
-SINGLE_PASS = DETERMINISTIC | {"cgan"}
-#: Outliers of single voxels are repaired (paper, "Evaluation of mean …"), unless the user says otherwise.
-REPAIRED = frozenset({"ddpm"})
 
 
 class _Strict(BaseModel):
@@ -71,7 +67,7 @@ class Card(_Strict):
     Attributes:
         version: Of this form; a newer one is refused.
         name: Installed name.
-        model: Family; see :data:`napari_mrtrans.models.FAMILIES`.
+        model: Family; see :mod:`napari_mrtrans.models.families`.
         options: Of the family's constructor.
         pairs: Transformations it serves.
         grid: In which slices are shown to the network.
@@ -113,17 +109,17 @@ class Card(_Strict):
     @property
     def deterministic(self) -> bool:
         """One answer and no spread."""
-        return self.model in DETERMINISTIC
+        return family_of(self.model).deterministic
 
     @property
     def single_pass(self) -> bool:
         """One network call for each sample: sampler and steps mean nothing."""
-        return self.model in SINGLE_PASS
+        return family_of(self.model).single_pass
 
     @property
     def repairs_outliers(self) -> bool:
         """Whether outliers of the mean are repaired when the user says nothing."""
-        return self.model in REPAIRED
+        return family_of(self.model).repaired
 
 
 def first_problem(error: Exception) -> str:

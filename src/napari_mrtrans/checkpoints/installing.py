@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..models.families import FAMILIES
 from ..paths import user_checkpoint_dir, write_together
 from .calibration import Calibration
 from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, read_checkpoint
-from .library import PREFERENCE, is_shipped, list_checkpoints
+from .library import is_shipped, list_checkpoints
 
 #: Seconds without an answer before a download is given up.
 TIMEOUT = 30
@@ -43,8 +44,8 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     name, family = checkpoint.name, checkpoint.card.model
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise CheckpointError(f"'{path.name}' calls itself '{name}', which is no file name; change its card.")
-    if family not in PREFERENCE:
-        raise CheckpointError(f"'{name}' holds a '{family}' model; this version knows {', '.join(PREFERENCE)}.")
+    if family not in FAMILIES:
+        raise CheckpointError(f"'{name}' holds a '{family}' model; this version knows {', '.join(FAMILIES)}.")
     folder = user_checkpoint_dir()
     file = f"{name}.safetensors"
     _refuse_taken(name, folder / file)

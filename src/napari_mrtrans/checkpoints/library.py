@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..models.families import FAMILIES
 from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
 from ..scan.contrasts import Contrast, Pair
 from .checkpoint import Checkpoint, read_checkpoint
 
 #: Order in which families are offered; the first that serves a pair is the default.
-PREFERENCE = ("flow", "ddpm", "ncsn", "cgan", "resvit", "direct")
+PREFERENCE = tuple(FAMILIES)
 
 
 _first: list[Path] = []
@@ -128,4 +129,4 @@ def _installed_line(installed: list[Checkpoint]) -> str:
 
 
 def _rank(family: str) -> int:
-    return PREFERENCE.index(family) if family in PREFERENCE else len(PREFERENCE)
+    return [*FAMILIES, family].index(family)

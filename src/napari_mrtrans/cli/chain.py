@@ -72,7 +72,7 @@ def pack(
     data: Annotated[Path, typer.Option(help="Folder with the data sets that the recipe names.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.mrpack", help="What to write.")],
     recipe: Annotated[str, typer.Option(help="Whose data, splits and phantoms.")] = "full-direct",
-    every_mm: Annotated[float, typer.Option(min=0.5, help="Distance of the slices that are kept.")] = 3.0,
+    every_mm: Annotated[float, typer.Option(min=0.5, help="Distance of the slices that are kept.")] = 4.0,
     cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
 ) -> None:
     """Pack a recipe's training and validation slices (8 bits, brain boxes) into one file, to train elsewhere."""

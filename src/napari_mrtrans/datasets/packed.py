@@ -59,7 +59,7 @@ class PackedSession:
         return Decoded(list(self.contrasts), whole, area, marked, about["spacing"])
 
 
-def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 3.0, say: Callable[[str], None] = print) -> Path:
+def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Callable[[str], None] = print) -> Path:
     """Write the sessions of ``splits`` into one file.
 
     Args:

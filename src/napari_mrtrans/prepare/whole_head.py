@@ -123,9 +123,11 @@ def fit_for_models(
         MrtransError: there is no head, the mask is of no use, or ``prepare`` is True and it cannot be done.
     """
     given = None if mask is None else checked_mask(mask, volume)
-    key = (volume.digest(), volume.name, "" if given is None else _digest(np.packbits(given)), prepare)
+    key = (volume.digest(), volume.name, volume.contrast, "" if given is None else _digest(np.packbits(given)), prepare)
     with _lock:
         found = _recent.get(key)
+        if found is not None:
+            _recent[key] = _recent.pop(key)  # the last one used
     if found is not None:
         prepared, told = found
         for line in told:

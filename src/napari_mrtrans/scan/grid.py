@@ -133,7 +133,7 @@ class SliceGrid:
         for axis, size in ((1, voxel[0]), (2, voxel[1])):
             hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
             pad = margin / size
-            ends = int(hit[0] - pad), int(hit[-1] + pad)
+            ends = int(np.floor(hit[0] - pad)), int(np.floor(hit[-1] + pad))
             axes.append(AxisMap.fit(mask.shape[axis], size, spacing, ends, multiple, least[axis - 1]))
         return cls(axes[0], axes[1])
 

@@ -88,7 +88,7 @@ class Volume:
     def digest(self) -> str:
         """Of voxels and grid, by which a volume is known again."""
         digest = hashlib.blake2b(repr(self.data.shape).encode(), digest_size=16)
-        digest.update(self.affine.tobytes())
+        digest.update(self.affine.astype(np.float32).tobytes())  # as precise as NIfTI-1 keeps it
         digest.update(np.ascontiguousarray(self.data).data)
         return digest.hexdigest()
 

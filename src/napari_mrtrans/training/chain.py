@@ -73,11 +73,15 @@ def links(chain: str, out: Path, only: str | None = None, overrides: list[str] |
 
 
 def _with_parents(recipes: Sequence[Recipe], name: str) -> list[Recipe]:
-    needed = {name}
+    """The recipe and, of each checkpoint that it starts from, the last one before it that writes that."""
+    chosen: list[Recipe] = []
+    needed: set[str] = set()
     for recipe in reversed(recipes):
-        if recipe.name in needed or recipe.checkpoint_name in needed:
+        if recipe.name == name or recipe.checkpoint_name in needed:
+            needed.discard(recipe.checkpoint_name)
             needed |= {parent for parent in (recipe.start_from, recipe.mean_checkpoint) if parent}
-    return [r for r in recipes if r.name == name or (r.checkpoint_name in needed and r.name != name)]
+            chosen.append(recipe)
+    return chosen[::-1]
 
 
 def run_chain(chain: Sequence[Link], out: Path, train: Train, say: Callable[[str], None] = print) -> list[Path]:

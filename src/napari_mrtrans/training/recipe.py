@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
-from ..checkpoints.card import DETERMINISTIC, DataSource, SamplerDefaults
+from ..checkpoints.card import DataSource, SamplerDefaults
 from ..datasets.phantom_options import PhantomOptions
+from ..datasets.readers import AUTO, READERS
 from ..errors import MrtransError
+from ..models.families import FAMILIES, family_of
 from ..scan.contrasts import Pair
 from ..scan.framing import Framing
 
@@ -20,12 +23,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _one_of(value: str, known: Iterable[str]) -> str:
+    if value not in known:
+        raise ValueError(f"'{value}' is none of {', '.join(known)}")
+    return value
+
+
 class DataOptions(_Strict):
     """Where the subjects are and who is held out."""
 
-    format: Literal["auto", "ixi", "oasis", "mslesion", "brats", "bids"] = Field(
-        "auto", description="naming of the files (see data/*.py); auto: told by the names"
-    )
+    format: str = Field("auto", description="naming of the files (see data/*.py); auto: told by the names")
     folders: tuple[str, ...] = Field((".",), description="data sets below --data, one each")
     spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size of the model grid")
     framing: Framing = Field(Framing(), description="what the network sees of a slice in use; as the last stage's crop")
@@ -47,6 +54,11 @@ class DataOptions(_Strict):
     sources: tuple[DataSource, ...] = ()
     computed_pd: bool = Field(False, description="PD computed from T1, T2 and FLAIR of every session that lacks it")
     phantom: PhantomOptions | None = Field(None, description="phantoms beside the folders; alone with --data phantom")
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return _one_of(value, (AUTO, *READERS))
 
     @model_validator(mode="after")
     def _one_split(self) -> DataOptions:
@@ -117,7 +129,7 @@ class Recipe(_Strict):
     checkpoint: str | None = Field(
         None, pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of what it writes; default: the recipe's"
     )
-    model: Literal["direct", "resvit", "cgan", "ncsn", "ddpm", "flow"]
+    model: str
     pairs: tuple[Pair, ...] = Field(min_length=1)
     options: dict[str, Any] = Field({}, description="the model class's own arguments (network, sigma_data, …)")
     session_effects: bool = Field(
@@ -154,11 +166,16 @@ class Recipe(_Strict):
         except MrtransError as error:
             raise ValueError(str(error)) from None
 
+    @field_validator("model")
+    @classmethod
+    def _family(cls, value: str) -> str:
+        return _one_of(value, FAMILIES)
+
     @model_validator(mode="after")
     def _effects(self) -> Recipe:
         if self.session_effects and self.model != "direct":
             raise ValueError("session_effects is for model: direct")
-        if self.mean_checkpoint is not None and self.model in DETERMINISTIC:
+        if self.mean_checkpoint is not None and family_of(self.model).deterministic:
             raise ValueError("mean_checkpoint is for model: flow, ncsn, ddpm or cgan")
         if self.restyle and self.mean_checkpoint is None:
             raise ValueError("restyle needs a mean_checkpoint")

@@ -78,6 +78,7 @@ class Ensemble:
         images = self.images()
         names = {kind: file_name(self.volume.name, self.info["target"], kind) for kind in (*images, "json")}
         writers = {names[kind]: self.volume.image_like(data).to_filename for kind, data in images.items()}
-        document = json.dumps({**self.info, "samples_kept": self.samples is not None}, indent=2) + "\n"
+        self.info["samples_kept"] = self.samples is not None  # a window keeps them elsewhere
+        document = json.dumps(self.info, indent=2) + "\n"
         paths = write_together(Path(folder), {**writers, names["json"]: document}, remedy)
         return dict(zip(names, paths, strict=True))

@@ -137,6 +137,7 @@ class Gathered:
             "ood_novelty_per_slice": [_number(value) for value in self._novelty] if ood else None,
             "ood_artefact_per_slice": [_number(value) for value in self._artefact] if ood else None,
             "request": request.to_json(),
+            "samples_kept": self._samples is not None,
             "notices": list(notices),
             "intended_use": "research only, not for diagnosis",
         }
