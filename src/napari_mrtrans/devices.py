@@ -88,15 +88,16 @@ def _remembered_trial() -> bool:
     file = trial_file()
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(known[machine], bool):
-            return known[machine]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         known = {}
+    known = known if isinstance(known, dict) else {}
+    if isinstance(known.get(machine), bool):
+        return bool(known[machine])
     found = bf16_trial() < WORTH_IT
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({**(known if isinstance(known, dict) else {}), machine: found}), encoding="utf-8")
+        part.write_text(json.dumps({**known, machine: found}), encoding="utf-8")
         part.replace(file)
     except OSError:
         pass  # the next start tries again

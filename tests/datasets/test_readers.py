@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import typing
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +226,10 @@ def test_visits_of_one_person_stay_together(tmp_path: Path) -> None:
 
 
 def test_the_recipe_offers_every_reader() -> None:
-    assert typing.get_args(DataOptions.model_fields["format"].annotation) == (AUTO, *READERS)
+    for name in (AUTO, *READERS):
+        assert DataOptions(format=name).format == name
+    with pytest.raises(ValueError, match="none of auto, ixi, oasis, mslesion, brats, bids"):
+        DataOptions(format="dicom")
 
 
 def test_folders_that_cannot_be_told(tmp_path: Path) -> None:

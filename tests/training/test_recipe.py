@@ -115,7 +115,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "list for a mapping": ({"data": [1]}, "data: "),
     "mapping for a list": ({"stages": {"steps": 1}}, "stages: "),
     "missing": ({"model": None}, "model: "),
-    "unknown model": ({"model": "gan"}, "model: Input should be 'direct', 'resvit', 'cgan', 'ncsn', 'ddpm' or 'flow'"),
+    "unknown model": ({"model": "gan"}, "model: Value error, 'gan' is none of flow, ddpm, ncsn, cgan, resvit, direct"),
     "unknown format": ({"data": {"format": "dicom"}}, "data.format: "),
     "out of range": ({"ema": 1.5}, "ema: "),
     "negative": ({"optimiser": {"lr": -1}}, "optimiser.lr: "),

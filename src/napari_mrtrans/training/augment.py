@@ -71,7 +71,7 @@ def change_curve(
     grid = np.linspace(0, 1, 257)
     curve = grid + sum(weight * np.sin(np.pi * k * grid) for k, weight in enumerate(weights, 1))
     middle = 1.0 / HEADROOM[contrast]
-    scale = middle / max(float(np.interp(middle, grid, curve)), middle / 2)
+    scale = middle / max(float(np.interp(middle, grid, curve)), middle / 8)
     return np.interp(image, grid, np.clip(scale * curve, 0, 1)).astype(np.float32)
 
 
