@@ -38,7 +38,6 @@ class PackedSession:
     file: Path
     number: int
     name: str
-    subject: str
     contrasts: tuple[Contrast, ...]
     part: str
     simulated: bool
@@ -75,9 +74,7 @@ def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Ca
         for part, source in splits.items():
             for index, session in enumerate(source.sessions):
                 about, images = _packed(source[index], every_mm)
-                simulated = bool(getattr(session, "simulated", False))
-                subject = str(getattr(session, "subject", session.name))
-                about |= {"name": session.name, "subject": subject, "part": part, "simulated": simulated}
+                about |= {"name": session.name, "part": part, "simulated": session.simulated}
                 held = io.BytesIO()
                 np.save(held, images)
                 archive.writestr(f"{len(table)}.npy", held.getvalue())
@@ -114,7 +111,7 @@ def read_packed(file: Path) -> list[PackedSession]:
     try:
         return [
             PackedSession(
-                file, number, row["name"], row["subject"], tuple(Contrast(c) for c in row["contrasts"]), row["part"],
+                file, number, row["name"], tuple(Contrast(c) for c in row["contrasts"]), row["part"],
                 row["simulated"],
             )
             for number, row in enumerate(_table(file))

@@ -32,9 +32,6 @@ LOSSY_BELOW: dict[str, int] = {"ddim": 50, "euler": 50, "langevin": 500, "langev
 #: Run on the levels of the model's own time steps, where it has such, instead of levels uniform in log σ.
 ON_OWN_LEVELS = frozenset({"ddim"})
 
-#: Add noise at every step.
-STOCHASTIC = frozenset({"ancestral", "langevin", "langevin-ncsnv2"})
-
 
 def check_sampler(name: str) -> None:
     """``name`` must be in :data:`SAMPLERS`, or ``reference``.
