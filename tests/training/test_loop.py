@@ -49,18 +49,30 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize(("model", "stop"), [("direct", 3), ("flow", 6), ("ddpm", 2), ("cgan", 5), ("resvit", 6)])
+@pytest.mark.parametrize(
+    ("model", "stop", "optimiser"),
+    [
+        ("direct", 3, "adamw"),
+        ("flow", 6, "muon"),
+        ("ddpm", 2, "adamw"),
+        ("cgan", 5, "adamw"),
+        ("resvit", 6, "muon"),
+    ],
+)
 def test_a_resumed_run_ends_with_the_same_bits(
-    splits: dict[str, Source], tmp_path: Path, model: str, stop: int
+    splits: dict[str, Source], tmp_path: Path, model: str, stop: int, optimiser: str
 ) -> None:
-    whole = train(recipe(model), splits, tmp_path / "whole", hardware=Hardware(workers=0))
+    changes: dict[str, object] = {"optimiser": {"name": optimiser}}
+    if model == "flow":  # wide enough for Muon
+        changes["options"] = {"network": {**TINY, "widths": [16, 16], "dropout": 0.1}}
+    whole = train(recipe(model, **changes), splits, tmp_path / "whole", hardware=Hardware(workers=0))
 
     def halt(progress: Progress) -> None:
         # The state of the previous step is on disk (checkpoint_minutes is next to nothing).
         if progress.step == stop + 1:
             raise Stopped
 
-    eager = recipe(model, checkpoint_minutes=1e-9)
+    eager = recipe(model, checkpoint_minutes=1e-9, **changes)
     with pytest.raises(Stopped):
         train(eager, splits, tmp_path / "halved", hardware=Hardware(workers=0), progress=halt)
     steps: list[int] = []
@@ -93,6 +105,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights_before_it
         train(recipe(), splits, tmp_path, hardware=Hardware(workers=0))
     kept = read_checkpoint(tmp_path / "tiny-direct.safetensors")
     assert kept.card.steps == bad - 1
+    assert kept.card.training is not None and kept.card.training.slices == kept.card.images == 2 * (bad - 1)
     assert all(bool(value.isfinite().all()) for value in kept.build().state_dict().values())
 
 

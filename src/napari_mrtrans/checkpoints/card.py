@@ -61,6 +61,22 @@ class DataSource(_Strict):
     citation: str
 
 
+class Training(_Strict):
+    """What training took, all of it.
+
+    Attributes:
+        slices: Seen, with those of the checkpoints that it started from; None: not told by those.
+        hours: Of wall clock in the last run, from its first step on, pauses left out.
+        peak_memory_gib: Most memory of the last run: of the GPU, or of the process where it ran on the CPU.
+        device: What the last run computed on.
+    """
+
+    slices: int | None = None
+    hours: float = Field(0.0, ge=0)
+    peak_memory_gib: float = Field(0.0, ge=0)
+    device: str = ""
+
+
 class Card(_Strict):
     """Everything needed to use a checkpoint, and to know where it comes from.
 
@@ -81,7 +97,8 @@ class Card(_Strict):
         recipe: Name of the recipe.
         recipe_sha256: Digest of it.
         steps: Updates of the network.
-        images: Slices seen, repeated ones as often as they were.
+        images: Slices seen in the last run, repeated ones as often as they were.
+        training: What all of it took; None in files made before 2026-11-26.
         metrics: Figures of the validation.
         notes: For the user; what is before a colon says which contrasts or pairs a note is about.
     """
@@ -103,6 +120,7 @@ class Card(_Strict):
     recipe_sha256: str = ""
     steps: int = 0
     images: int = 0
+    training: Training | None = None
     metrics: dict[str, Any] = {}
     notes: list[str] = []
 

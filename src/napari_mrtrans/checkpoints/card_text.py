@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..models.families import family_of
 from .checkpoint import Checkpoint
 
 
@@ -14,10 +15,33 @@ def headline(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.name}  ({card.model}, {size}, {steps})"
 
 
+def essence(checkpoint: Checkpoint) -> str:
+    """What it is, in one line: method, what it leans on, size and budget beside the published ones."""
+    card, family = checkpoint.card, family_of(checkpoint.card.model)
+    what = family.described or card.model
+    if card.options.get("mean_network"):
+        what += " of what a frozen Direct network leaves open"
+    elif card.options.get("prediction") == "preconditioned":
+        what += " in preconditioned form"
+    elif not what.endswith(")"):
+        what += " as published"
+    weights = checkpoint.n_parameters / 1e6
+    small = "small: " if family.published_weights > 2 * weights else ""
+    size = f"{weights:.1f}{_of(family.published_weights)} M weights"
+    if card.training and card.training.slices is not None:
+        return f"{what}, {small}{size}, {card.training.slices:,}{_of(family.published_slices, ' million')} slices seen"
+    return f"{what}, {small}{size}, {card.images:,} slices seen in its last run"
+
+
+def _of(published: float, unit: str = "") -> str:
+    return f" of {published:g}{unit}" if published else ""
+
+
 def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """What it serves, what it was trained on, its notes and its calibration, each with a word that says which."""
     card = checkpoint.card
     lines = [
+        ("is", essence(checkpoint)),
         ("pairs", ", ".join(map(str, checkpoint.pairs))),
         ("trained on", "; ".join(f"{data.name} [{data.licence}]" for data in card.data) or "not stated"),
         *(("note", note) for note in card.notes),
@@ -34,4 +58,7 @@ def provenance(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     lines = [("citation", data.citation) for data in card.data]
     if card.recipe:
         lines.append(("recipe", f"{card.recipe}, seed {card.seed}, {card.steps} steps on {card.images} images"))
+    if card.training and card.training.hours:
+        took = card.training
+        lines.append(("took", f"{took.hours:.1f} h, {took.peak_memory_gib:.1f} GiB, {took.device}"))
     return [*lines, ("file", str(checkpoint.path)), ("SHA-256", checkpoint.sha256)]

@@ -53,8 +53,9 @@ def _install(what: str, sha256: str | None) -> Checkpoint:
 
 
 def _list(as_json: bool) -> None:
-    from ..checkpoints.card_text import details, headline
+    from ..checkpoints.card_text import details, essence, headline
     from ..checkpoints.library import is_shipped, list_checkpoints
+    from ..checkpoints.shared import sharing_lines
     from ..paths import user_checkpoint_dir
 
     found = list_checkpoints()
@@ -63,6 +64,7 @@ def _list(as_json: bool) -> None:
             {
                 "name": c.name,
                 "model": c.card.model,
+                "is": essence(c),
                 "pairs": [str(pair) for pair in c.pairs],
                 "size_bytes": c.size_bytes,
                 "parameters": c.n_parameters,
@@ -82,5 +84,7 @@ def _list(as_json: bool) -> None:
         typer.echo(headline(c))
         for label, text in details(c):
             typer.echo(f"    {label}: {text}")
+    for line in sharing_lines(found):
+        typer.echo(line)
     if not found:
         typer.echo(f"No checkpoints installed; put .safetensors files into {user_checkpoint_dir()}.")

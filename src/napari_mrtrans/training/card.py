@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..checkpoints.card import Card, DataSource, Grid, Intensity
+from ..checkpoints.card import Card, DataSource, Grid, Intensity, Training
 from ..datasets.phantom import SOURCE
 from ..datasets.store import Source
 from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
+from .initial import Start
 from .recipe import Recipe
 
 
 def make_card(
-    recipe: Recipe, options: dict[str, Any], splits: dict[str, Source], step: int, metrics: dict[str, float]
+    recipe: Recipe,
+    start: Start,
+    splits: dict[str, Source],
+    step: int,
+    metrics: dict[str, float],
+    took: Training,
 ) -> Card:
-    """The card of what was just trained."""
+    """The card of what was just trained; ``took`` lacks the slices."""
     seen, left = 0, step
     for stage in recipe.stages:
         seen += min(left, stage.steps) * stage.batch
@@ -24,7 +28,7 @@ def make_card(
     return Card(
         name=recipe.checkpoint_name,
         model=recipe.model,
-        options=options,
+        options=start.options,
         pairs=list(recipe.pairs),
         grid=Grid(spacing_mm=recipe.data.spacing_mm),
         framing=recipe.data.framing,
@@ -37,6 +41,7 @@ def make_card(
         recipe_sha256=recipe.sha256,
         steps=step,
         images=seen,
+        training=took.model_copy(update={"slices": None if start.seen is None else start.seen + seen}),
         metrics={"validation": metrics},
         notes=notes,
     )

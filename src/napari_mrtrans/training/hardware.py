@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+
+import torch
+
+from ..checkpoints.card import Training
+from ..devices import cpu_name
 
 
 @dataclass(frozen=True)
@@ -27,3 +33,23 @@ class Hardware:
 
 #: One device, whichever there is.
 HERE = Hardware()
+
+
+def what_it_took(hours: float, device: torch.device) -> Training:
+    """Hours, peak memory and name of the device so far."""
+    gpu = device.type == "cuda"
+    return Training(
+        hours=round(hours, 3),
+        peak_memory_gib=round((torch.cuda.max_memory_allocated(device) if gpu else _peak_of_process()) / 2**30, 2),
+        device=torch.cuda.get_device_name(device) if gpu else device.type if device.type != "cpu" else cpu_name(),
+    )
+
+
+def _peak_of_process() -> int:
+    """Largest resident memory of this process so far, in bytes; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

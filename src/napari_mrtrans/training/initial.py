@@ -24,11 +24,19 @@ from .slices import TrainingSlices, batches
 
 @dataclass(frozen=True)
 class Start:
-    """The untrained model, the options for its card, and what changes its training targets (if anything)."""
+    """What a run starts from.
+
+    Attributes:
+        model: With the weights that it starts with.
+        options: For the card.
+        restyle: What changes its training targets, if anything.
+        seen: Slices that what it starts from has seen; None: that does not say.
+    """
 
     model: Model
     options: dict[str, Any]
-    restyle: Restyle | None
+    restyle: Restyle | None = None
+    seen: int | None = 0
 
 
 def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) -> Start:
@@ -52,8 +60,10 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     if isinstance(model, ResidualModel) and isinstance(direct, Direct) and model.mean_net is not None:
         model.mean_net.load_state_dict(direct.net.state_dict())
     notice = model.initialise()
+    seen: int | None = 0
     if recipe.start_from is not None:
         checkpoint = load_checkpoint(recipe.start_from)
+        seen = checkpoint.card.training.slices if checkpoint.card.training else None
         given = checkpoint.build().state_dict()
         if given.keys() == model.state_dict().keys():
             notice = None  # nothing of the random start is left
@@ -66,7 +76,8 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     if notice:
         say(notice)
     # A path on this machine is nothing to publish in a card.
-    return Start(model, {name: value for name, value in options.items() if name != "pretrained_vit"}, restyle)
+    public = {name: value for name, value in options.items() if name != "pretrained_vit"}
+    return Start(model, public, restyle, seen)
 
 
 def _restyle(direct: Direct, mean: Checkpoint, source: Source) -> Restyle:

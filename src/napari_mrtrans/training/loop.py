@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
+from ..checkpoints.card import Training
 from ..checkpoints.checkpoint import write_checkpoint
 from ..datasets.bids import Session
 from ..datasets.splits import write_splits
@@ -28,8 +29,9 @@ from ..errors import RecipeError, TrainingError
 from ..models import Batch, Model
 from ..models.base import SharedGenerator
 from .card import make_card
-from .hardware import HERE, Hardware
+from .hardware import HERE, Hardware, what_it_took
 from .initial import prepare_start
+from .muon import Muon
 from .opponent import Opponent
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
@@ -94,7 +96,7 @@ def train(
     to_channels_last(raw)
     options = recipe.optimiser
     trainable = [p for p in raw.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
+    optimiser = (Muon if options.name == "muon" else torch.optim.AdamW)(
         trainable, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
     )
     model, optimiser = fabric.setup(raw, optimiser)
@@ -117,6 +119,11 @@ def train(
     )
     board = _board(out) if fabric.is_global_zero else None
     began = saved = time.monotonic()
+    before = parts.hours
+
+    def took() -> Training:
+        return what_it_took(before + (time.monotonic() - began) / 3600, fabric.device)
+
     finished = True
     losses = {"loss": 0.0}
     for batch in _all_batches(recipe, splits["train"], step, hardware.workers, fabric):
@@ -141,7 +148,7 @@ def train(
         if not all(math.isfinite(value) for value in losses.values()):
             path = out / f"{recipe.checkpoint_name}.safetensors"
             if fabric.is_global_zero:
-                write_checkpoint(path, _averaged(ema), make_card(recipe, start.options, splits, step, {}))
+                write_checkpoint(path, _averaged(ema), make_card(recipe, start, splits, step, {}, took()))
             raise TrainingError(
                 f"The loss was no longer finite at step {step + 1}; the weights before it are in '{path}'. "
                 "Lower optimiser.lr, or choose precision: float32."
@@ -160,6 +167,7 @@ def train(
                 metrics["psnr_training"] = on_seen["psnr"]
             say(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
         if now - saved > 60 * recipe.checkpoint_minutes and fabric.is_global_zero:
+            parts.hours = before + (now - began) / 3600
             save_state(out / STATE, recipe, step, parts)
             saved = now
         if max_minutes is not None and fabric.broadcast(now - began > 60 * max_minutes):
@@ -168,10 +176,11 @@ def train(
     path = out / f"{recipe.checkpoint_name}.safetensors"
     if fabric.is_global_zero:
         metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
-        write_checkpoint(path, _averaged(ema), make_card(recipe, start.options, splits, step, metrics))
+        write_checkpoint(path, _averaged(ema), make_card(recipe, start, splits, step, metrics, took()))
         if finished:
             (out / STATE).unlink(missing_ok=True)
         else:
+            parts.hours = took().hours
             save_state(out / STATE, recipe, step, parts)
             say(f"Stopped after {step} of {recipe.total_steps} steps; --resume continues.")
         if board is not None:

@@ -97,8 +97,9 @@ class Augmentation(_Strict):
 
 
 class Optimiser(_Strict):
-    """AdamW with linear warm-up; the critic of an adversarial model has one of its own with the same settings."""
+    """With linear warm-up; the critic of an adversarial model has an AdamW of its own with the same settings."""
 
+    name: Literal["adamw", "muon"] = Field("adamw", description="muon: see training/muon.py")
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.99)
@@ -118,6 +119,7 @@ _LATER = (
     ("data", "computed_pd"),
     ("augmentation", "source_curve"),
     ("augmentation", "source_slab_mm"),
+    ("optimiser", "name"),
 )
 
 

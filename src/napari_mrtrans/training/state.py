@@ -29,6 +29,7 @@ class Parts:
     ema: AveragedModel
     optimiser: Any
     opponent: Opponent | None
+    hours: float = 0.0
 
     def modules(self) -> dict[str, torch.nn.Module]:
         critic = {"critic": self.opponent.critic} if self.opponent else {}
@@ -45,7 +46,7 @@ def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
     for name, optimiser in parts.optimisers().items():
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    header = {"recipe": recipe.sha256, "step": step}
+    header = {"recipe": recipe.sha256, "step": step, "hours": parts.hours}
     part = path.with_suffix(".part")
     save_file(
         {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
@@ -91,4 +92,5 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
             for quantity, value in quantities.items():
                 if value.shape == parameter.shape:  # fused kernels want the weights' own memory layout
                     quantities[quantity] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+    parts.hours = float(header.get("hours", 0.0))
     return int(header["step"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..checkpoints.card_text import essence
 from ..checkpoints.library import checkpoints_for, list_checkpoints
 from ..scan.contrasts import Contrast, Pair
 
@@ -38,7 +39,7 @@ def card_summary(checkpoint: Checkpoint) -> str:
     """A few lines of a checkpoint's card, for a tooltip."""
     card = checkpoint.card
     lines = [
-        f"{checkpoint.name}: {checkpoint.n_parameters / 1e6:.1f} M parameters, {checkpoint.size_bytes / 1e6:.0f} MB",
+        f"{checkpoint.name}: {essence(checkpoint)}",
         f"Serves {', '.join(map(str, checkpoint.pairs))}",
     ]
     if checkpoint.deterministic:

@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
+from ...checkpoints.shared import sharing_lines
 from ...transformation.request import Request
 from ..model_list import ModelList
 from ..pair_form import PairForm
@@ -33,10 +34,12 @@ class CompareForm(PairForm):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(viewer, ComparedSlices, parent)
         self.models = ModelList()
+        self.shared = QLabel()
+        self.shared.setWordWrap(True)
         self.reference = ReferenceCombo(viewer, "None")
-        self.setLayout(self._rows(("Models", self.models), ("Reference", self.reference)))
+        self.setLayout(self._rows(("Models", self.models), ("", self.shared), ("Reference", self.reference)))
         self._choice.changed.connect(self._on_pair)
-        self.models.changed.connect(self.changed)
+        self.models.changed.connect(self._on_models)
         self.reference.layer_changed.connect(self.changed)
         viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
         self._choice.reload()
@@ -50,6 +53,11 @@ class CompareForm(PairForm):
     def problem(self) -> str:
         """What keeps this from being run, in one line; empty where nothing does."""
         return super().problem or ("" if self.models.chosen else "Tick at least one model.")
+
+    def _on_models(self) -> None:
+        self.shared.setText("\n".join(sharing_lines(checkpoint for _, checkpoint in self.models.chosen)))
+        self.shared.setVisible(bool(self.shared.text()))
+        self.changed.emit()
 
     def _on_pair(self) -> None:
         self.models.show_pair(self.pair)

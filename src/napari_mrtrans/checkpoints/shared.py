@@ -1,0 +1,54 @@
+"""Which checkpoints have weights in common, so that their agreement is not taken for evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from .checkpoint import Checkpoint
+
+#: Bytes from which a tensor counts: vectors that all start at 0 or 1 are alike by chance.
+LARGE = 1024
+
+
+def sharing(checkpoints: Iterable[Checkpoint]) -> list[list[Checkpoint]]:
+    """The groups, of two or more, that have a large tensor in common, directly or by way of others of the group."""
+    given = list(checkpoints)
+    groups: list[tuple[list[int], frozenset[str]]] = []
+    for number, checkpoint in enumerate(given):
+        members, digests = [number], tensor_digests(checkpoint)
+        apart = []
+        for group in groups:
+            if group[1] & digests:
+                members, digests = [*group[0], *members], digests | group[1]
+            else:
+                apart.append(group)
+        groups = [*apart, (members, digests)]
+    return [[given[i] for i in sorted(members)] for members, _ in groups if len(members) > 1]
+
+
+def sharing_lines(checkpoints: Iterable[Checkpoint]) -> list[str]:
+    """One line for each group of :func:`sharing`."""
+    return [
+        f"{', '.join(member.name for member in group)} share weights: that their answers agree is no evidence."
+        for group in sharing(checkpoints)
+    ]
+
+
+def tensor_digests(checkpoint: Checkpoint) -> frozenset[str]:
+    """Digests of the large tensors of a checkpoint's file, that of a tensor of one number throughout left out."""
+    return _digests(checkpoint.path, checkpoint.path.stat().st_mtime_ns)
+
+
+@cache
+def _digests(path: Path, changed: int) -> frozenset[str]:
+    data = memoryview(path.read_bytes())
+    start = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(bytes(data[8:start]))
+    spans = [entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"]
+    large = [bytes(data[start + low : start + high]) for low, high in spans if high - low >= LARGE]
+    return frozenset(hashlib.sha256(tensor).hexdigest() for tensor in large if tensor.strip(tensor[:2]))

@@ -1,0 +1,69 @@
+"""Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): equal steps in all directions of a weight matrix.
+
+    B ← μ B + G,   O = NS(G + μ B) ≈ U Vᵀ  where  G + μ B = U S Vᵀ,   W ← (1 - η λ) W - 0.2 η sqrt(max(rows, columns)) O
+
+The factor before O gives its elements the size that AdamW's steps have (Liu et al. 2025, arXiv 2502.16982), so that one
+learning rate serves both. torch.optim.Muon takes neither convolutions nor float32: its bfloat16 products take twenty
+times as long on processors that have no such unit (``benchmarks/optimisers.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+#: Coefficients of the quintic Newton-Schulz iteration, and how often it is done (Jordan et al. 2024).
+QUINTIC, ROUNDS = (3.4445, -4.775, 2.0315), 5
+MOMENTUM = 0.95
+
+#: Weights with fewer rows or channels than this are no matrices to speak of: stems, heads, embeddings.
+SMALLEST = 16
+
+
+class Muon(torch.optim.AdamW):
+    """Muon for the weights of convolutions and linear layers, AdamW for all others; arguments as AdamW's."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step. The gradients of matrices are gone after it."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None and is_matrix(weight):
+                    self._step_matrix(weight, group["lr"], group["weight_decay"])
+                    weight.grad = None
+        super().step()
+        return loss
+
+    def _step_matrix(self, weight: Tensor, lr: float, weight_decay: float) -> None:
+        state = self.state[weight]
+        if not state:
+            state["step"] = torch.zeros(())  # AdamW expects one
+            state["momentum"] = torch.zeros_like(weight)
+        state["step"] += 1
+        assert weight.grad is not None
+        momentum = state["momentum"].mul_(MOMENTUM).add_(weight.grad)
+        wanted = weight.grad.add(momentum, alpha=MOMENTUM)
+        direction = orthogonalised(wanted.flatten(1)).view_as(weight)
+        weight.mul_(1 - lr * weight_decay)
+        weight.add_(direction, alpha=-0.2 * lr * math.sqrt(max(len(weight), weight[0].numel())))
+
+
+def is_matrix(weight: Tensor) -> bool:
+    """Whether Muon is for it: a linear layer's (out, in) or a convolution's (out, in, rows, columns), not too thin."""
+    return weight.dim() in (2, 4) and min(weight.shape[:2]) >= SMALLEST
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """About U Vᵀ of a matrix U S Vᵀ, its singular values between 0.5 and 1.5 rather than 1."""
+    a, b, c = QUINTIC
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(ROUNDS):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if matrix.shape[0] > matrix.shape[1] else x

@@ -1,0 +1,65 @@
+"""What a checkpoint is, in one line, and which of them have weights in common."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tests.helpers import tiny_checkpoint
+
+from napari_mrtrans.checkpoints.card import Training
+from napari_mrtrans.checkpoints.card_text import details, essence, provenance
+from napari_mrtrans.checkpoints.checkpoint import read_checkpoint, write_checkpoint
+from napari_mrtrans.checkpoints.shared import sharing, sharing_lines
+
+
+def test_size_and_budget_stand_beside_the_published_ones(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "a.safetensors", "ddpm", training=Training(slices=250_000))
+    weights = f"{checkpoint.n_parameters / 1e6:.1f}"
+    assert (
+        essence(checkpoint)
+        == f"DDPM as published, small: {weights} of 85.6 M weights, 250,000 of 9.6 million slices seen"
+    )
+    assert dict(details(checkpoint))["is"] == essence(checkpoint)
+
+
+@pytest.mark.parametrize("family", ["flow", "ncsn", "cgan", "resvit", "direct"])
+def test_every_family_says_what_it_is(tmp_path: Path, family: str) -> None:
+    line = essence(tiny_checkpoint(tmp_path / "a.safetensors", family, training=Training(slices=4)))
+    assert "\n" not in line and line.endswith("4 slices seen") and "M weights" in line
+    assert ("as published" in line) == (family != "flow")
+
+
+def test_a_file_that_does_not_tell_the_whole_budget_says_so(tmp_path: Path) -> None:
+    for number, training in enumerate((None, Training(slices=None, hours=1))):
+        line = essence(tiny_checkpoint(tmp_path / f"{number}.safetensors", "direct", training=training, images=1600))
+        assert line.endswith("1,600 slices seen in its last run")
+
+
+def test_hours_and_memory_are_told(tmp_path: Path) -> None:
+    took = Training(slices=8, hours=1.26, peak_memory_gib=2.04, device="some GPU")
+    checkpoint = tiny_checkpoint(tmp_path / "a.safetensors", "direct", training=took)
+    assert dict(provenance(checkpoint))["took"] == "1.3 h, 2.0 GiB, some GPU"
+
+
+def test_shared_weights_are_found_and_own_ones_are_not(tmp_path: Path) -> None:
+    a = tiny_checkpoint(tmp_path / "a.safetensors", "ncsn", seed=1)
+    b = tiny_checkpoint(tmp_path / "b.safetensors", "ncsn", seed=2)
+    assert sharing([a, b]) == []
+    model = b.build()
+    taken = dict(a.build().named_parameters())["net.stem.weight"]
+    with torch.no_grad():
+        dict(model.named_parameters())["net.stem.weight"].copy_(taken)
+    c = read_checkpoint(write_checkpoint(tmp_path / "c.safetensors", model, b.card.model_copy(update={"name": "c"})))
+    assert [[x.name for x in group] for group in sharing([a, b, c])] == [["a", "b", "c"]]
+    assert sharing_lines([a, b, c]) == ["a, b, c share weights: that their answers agree is no evidence."]
+
+
+def test_a_file_written_anew_is_looked_at_anew(tmp_path: Path) -> None:
+    a = tiny_checkpoint(tmp_path / "a.safetensors", "direct", seed=1)
+    b = tiny_checkpoint(tmp_path / "b.safetensors", "direct", seed=2)
+    assert not sharing([a, b])
+    shutil.copy(a.path, b.path)
+    assert len(sharing([a, b])) == 1
