@@ -19,6 +19,11 @@ def shipped_checkpoint_dir() -> Path:
     return Path(str(files("napari_mrtrans"))) / "resources" / "checkpoints"
 
 
+def judge_file() -> Path:
+    """The networks that judge slices of the input."""
+    return Path(str(files("napari_mrtrans"))) / "resources" / "judge.safetensors"
+
+
 _preferred_checkpoints: Path | None = None
 
 

@@ -47,7 +47,7 @@ def calibrated(path: Path, family: str = "flow"):
             n=4,
             ranges={"T1->T2": Range(low=0.01, middle=0.02, high=0.03)},
             novelty={Contrast.T1: Novelty.fit(scans)},
-            probability=Isotonic(scores=[-1e6, 1e6], probabilities=[0.2, 0.8]),
+            probability={3: Isotonic(scores=[-1e6, 1e6], probabilities=[0.2, 0.8])},
         ),
     )
     write_calibration(checkpoint, calibration, path.parent)

@@ -11,13 +11,13 @@ from helpers import bids_folder, save_nifti, tiny_checkpoint
 from napari_mrtrans import Volume, transform
 from napari_mrtrans.checkpoints.calibration import Z90
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from napari_mrtrans.checkpoints.judge_file import load_judge
 from napari_mrtrans.cli import train as cli
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate, coverage, fit_spread, person_variation, widening
 from napari_mrtrans.evaluation.calibrate_report import stratified_auc
 from napari_mrtrans.evaluation.ood_study import Measurement, Settings
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
-from napari_mrtrans.evaluation.scans import KINDS
 from napari_mrtrans.ood.score import IMAGE_SCORES
 from napari_mrtrans.ood.slice_quality import NAMES
 from napari_mrtrans.scan.contrasts import Contrast, Pair
@@ -100,7 +100,7 @@ def test_from_the_command_line_to_a_probability(
     found = read_checkpoint(made.path).calibration
     assert found is not None and found.ood is not None
     assert found.ood.n == 2 and set(found.spread) == {"T1->T2"}
-    assert found.ood.detector is not None and set(found.ood.detector.kinds) == set(KINDS)
+    assert found.ood.looks is not None and found.ood.looks.kinds == load_judge().card.kinds
     assert len(found.ood.novelty[Contrast.T1].mean) == len(NAMES)
     rows = read_rows(tmp_path / "tiny.ood.json")
     assert {row.subject for row in rows} == {"sub-05", "sub-99_T1w.nii.gz"}
@@ -144,7 +144,7 @@ def test_another_checkpoint_finds_the_features_of_the_first(
     calibrate(data, first, tmp_path, one_slice(first), say=lambda line: None)
     size = (tmp_path / FEATURES).stat().st_size
     second = tiny_checkpoint(tmp_path / "b" / "other.safetensors", "direct", pairs=[T1_T2], splits=SPLITS, seed=1)
-    monkeypatch.setattr("napari_mrtrans.evaluation.scans.slice_quality", None)
+    monkeypatch.setattr("napari_mrtrans.evaluation.scans.slice_features", None)
     calibrate(data, second, tmp_path, one_slice(second), say=lambda line: None)
     assert (tmp_path / FEATURES).stat().st_size == size
     assert (tmp_path / "other.ood.md").exists()

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from napari_mrtrans.ood.score import SCORES, Isotonic, Novelty, OodCalibration, Range, std_bias, verdict
+from napari_mrtrans.ood.signs import Looks, Signs
 from napari_mrtrans.scan.contrasts import Contrast
 
 
@@ -19,7 +20,7 @@ def calibration(**others: object) -> OodCalibration:
         "n": 20,
         "ranges": {"T1->T2": Range(low=0.04, middle=0.05, high=0.07)},
         "novelty": {Contrast.T1: Novelty.fit(people())},
-        "probability": Isotonic(scores=[0.0, 2.0], probabilities=[0.1, 0.9]),
+        "probability": {3: Isotonic(scores=[0.0, 2.0], probabilities=[0.1, 0.9])},
         **others,
     }
     return OodCalibration.model_validate(values)
@@ -65,27 +66,90 @@ def test_isotonic_rises_and_keeps_off_certainty() -> None:
     assert again(0.3) == fit(0.3)
 
 
+def signs(*novelty: float) -> list[Signs]:
+    return [Signs(value) for value in novelty]
+
+
 def test_scores_of_a_volume() -> None:
     ood = calibration()
-    got = ood.scores("T1->T2", 20, 0.05, np.array([0.04, np.nan, 0.06]), np.array([1.0, np.nan, 3.0]))
-    assert tuple(got) == SCORES
+    got = ood.scores("T1->T2", 20, 0.05, np.array([0.04, np.nan, 0.06]), signs(1.0, np.nan, 3.0))
+    assert tuple(got) == (*SCORES, "slices")
     assert got["sigma_hat"] == pytest.approx(0.05)
     assert got["sigma_hat_max"] == pytest.approx(0.06)
-    assert got["novelty"] == pytest.approx(2.0)
+    assert got["novelty"] == got["image"] == pytest.approx(2.0)
     assert got["combined"] == pytest.approx(2.0)  # σ̂ at the middle of its range says 0
-    assert np.isnan(got["artefact"]) and np.isnan(got["image"])  # a calibration from before the detector
-    high = ood.scores("T1->T2", 20, 0.14, np.array([0.14]), np.array([1.0]))
+    assert got["slices"] == 2
+    assert np.isnan(got["artefact"]) and np.isnan(got["contrast"])  # without networks that see them
+    high = ood.scores("T1->T2", 20, 0.14, np.array([0.14]), signs(1.0))
     assert high["combined"] == pytest.approx(np.log(0.14 / 0.05) / (np.log(0.07 / 0.04) / 3.29))
 
 
-def test_the_image_is_as_strange_as_its_stranger_score() -> None:
+@pytest.mark.parametrize("loud", range(3))
+def test_the_image_is_as_strange_as_its_strangest_sign(loud: int) -> None:
+    values = [-3.0, -3.0, -3.0]
+    values[loud] = 9.0
+    scores = calibration().scores("T1->T2", 1, np.nan, np.array([np.nan]), [Signs(*values)])
+    assert scores["image"] == pytest.approx(9, abs=1e-4) and scores["combined"] == scores["image"]
+    even = calibration().scores("T1->T2", 1, np.nan, np.array([np.nan]), [Signs(1.0, 1.0, 1.0)])
+    assert even["image"] == pytest.approx(1 + np.log(3))
+
+
+def test_fewer_than_three_slices_are_not_judged() -> None:
     ood, none = calibration(), np.array([np.nan])
-    scores = [
-        ood.scores("T1->T2", 1, np.nan, none, np.array([novelty, np.nan]), np.array([artefact, np.nan]))
-        for novelty, artefact in ((9.0, -3.0), (-3.0, 9.0), (1.0, 1.0))
-    ]
-    assert [s["image"] for s in scores] == pytest.approx([9, 9, 1 + np.log(2)], abs=1e-4)
-    assert [s["combined"] for s in scores] == [s["image"] for s in scores]
+    for count, known in ((0, False), (2, False), (3, True), (40, True)):
+        scores = ood.scores("T1->T2", 1, np.nan, none, signs(*[2.0] * count, np.nan))
+        assert (ood.assess(scores) is not None) == known
+        assert ("fewer than 3 slices" in verdict(ood.assess(scores), scores)) == (not known)
+
+
+def test_few_slices_are_judged_more_carefully() -> None:
+    ood = calibration(
+        probability={
+            3: Isotonic(scores=[0.0, 8.0], probabilities=[0.1, 0.9]),
+            12: Isotonic(scores=[0.0, 2.0], probabilities=[0.1, 0.9]),
+        }
+    )
+    none = np.array([np.nan])
+    few, many = (ood.assess(ood.scores("T1->T2", 1, np.nan, none, signs(*[2.0] * n))) for n in (11, 12))
+    assert (few, many) == pytest.approx((0.3, 0.9))
+
+
+def looking() -> OodCalibration:
+    looks = Looks(contrasts=[Contrast.T1, Contrast.FLAIR], kinds=["none", "motion"])
+    return calibration(looks=looks, score="image")
+
+
+def test_features_end_with_what_the_networks_say() -> None:
+    ood = looking()
+    told = np.log([0.2, 0.8, 0.3, 0.7])
+    quality = np.arange(10.0).reshape(2, 5)
+    found = ood.signs(np.hstack([quality, np.tile(told, (2, 1))]), Contrast.T1)
+    for one, own in zip(found, ood.novelty[Contrast.T1].slice_scores(quality), strict=True):
+        assert one.novelty == pytest.approx(own)
+        assert (one.artefact, one.contrast) == pytest.approx((np.log(7 / 3), np.log(4)))
+        assert one.told == pytest.approx(told)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((9.0, 0.0, 0.0), "unlike the training scans"),
+        ((0.0, 9.0, 0.0), "motion"),
+        ((0.0, 0.0, 9.0), "looks like FLAIR, not T1"),
+        ((-9.0, -9.0, -9.0), ""),
+    ],
+)
+def test_the_reason_is_what_speaks_loudest(values: tuple[float, ...], words: str) -> None:
+    ood = looking()
+    all_slices = [Signs(*values, told=(-0.7, -0.7, -0.7, -0.7))] * 5
+    scores = ood.scores("T1->T2", 1, np.nan, np.array([np.nan]), all_slices)
+    assert ood.reason(scores, all_slices, Contrast.T1) == words
+
+
+def test_a_verdict_by_sigma_hat_says_so() -> None:
+    ood = calibration(score="combined")
+    scores = ood.scores("T1->T2", 20, 0.5, np.array([0.5]), signs(0.0, 0.0, 0.0))
+    assert ood.reason(scores, signs(0.0, 0.0, 0.0), Contrast.T1) == "the samples differ more than usual"
 
 
 def test_features_beyond_those_it_was_fitted_to_change_nothing() -> None:
@@ -101,20 +165,20 @@ def test_the_number_of_samples_is_allowed_for() -> None:
     for n in (2, 6, 20):
         draws = rng.normal(size=(200_000, n // 2))
         assert std_bias(n) == pytest.approx(np.hstack([draws, -draws]).std(axis=1).mean(), rel=5e-3)
-    few = calibration().scores("T1->T2", 5, 0.05 * std_bias(5) / std_bias(20), np.array([0.05]), np.array([0.0]))
+    few = calibration().scores("T1->T2", 5, 0.05 * std_bias(5) / std_bias(20), np.array([0.05]), signs(0.0))
     assert few["sigma_hat"] == pytest.approx(0.05)
 
 
 def test_a_model_without_spread_is_judged_by_novelty() -> None:
     ood = calibration()
-    scores = ood.scores("T1->T2", 1, float("nan"), np.array([np.nan]), np.array([2.0]))
+    scores = ood.scores("T1->T2", 1, float("nan"), np.array([np.nan]), signs(2.0, 2.0, 2.0))
     assert np.isnan(scores["sigma_hat"]) and scores["combined"] == 2.0
     assert ood.assess(scores) == pytest.approx(0.9)
 
 
 def test_nothing_known_gives_no_probability() -> None:
     ood = calibration()
-    scores = ood.scores("FLAIR->T2", 1, float("nan"), np.array([np.nan]), np.array([np.nan]))
+    scores = ood.scores("FLAIR->T2", 1, float("nan"), np.array([np.nan]), signs(*[np.nan] * 4))
     assert ood.assess(scores) is None
     assert verdict(None) == "not calibrated"
 

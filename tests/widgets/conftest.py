@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from napari_mrtrans import paths
 from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.checkpoint import CARD_KEY
+from napari_mrtrans.ood.signs import Signs
 from napari_mrtrans.transformation.streaming import SliceUpdate
 from napari_mrtrans.widgets import last_used
 from napari_mrtrans.widgets.transform import worker
@@ -119,7 +120,7 @@ class FakeEngine:
                     time.sleep(0.01)
                 update = fake_update(np.take(data, index, axis), index, done, len(order), work)
                 corrected = None if self.correction is None else np.full_like(update.std, self.correction)
-                yield replace(update, novelty=self.novelty, calibrated_std=corrected)
+                yield replace(update, signs=Signs(self.novelty), calibrated_std=corrected)
         finally:
             self.closed += 1
 

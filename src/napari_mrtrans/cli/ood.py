@@ -29,6 +29,7 @@ def ood(
     from ..checkpoints.library import choose_checkpoint, first_target
     from ..scan.contrasts import Contrast
     from ..scan.volume import Volume
+    from ..transformation.contrast_guess import unknown_contrast_line
     from ..transformation.request import Request
     from ..transformation.whole_volume import assess
 
@@ -38,9 +39,7 @@ def ood(
         try:
             volume = Volume.load(image, from_)
             if volume.contrast is None:
-                raise MrtransError(
-                    f"The contrast of '{volume.name}' is not known from its name; say it with --from T1."
-                )
+                raise MrtransError(unknown_contrast_line(volume))
             target = Contrast.parse(to) if to else first_target(model, volume.contrast)
             checkpoint = choose_checkpoint(model, volume.contrast, target)
             request = Request(target, volume.contrast, n=n, seed=seed, device=device)
@@ -53,6 +52,7 @@ def ood(
         if not as_json:
             p = row["ood_probability"]
             said = row["verdict"] if p is None else f"P(OOD) {p:.2f}  {row['verdict']}"
+            said += f": {row['ood_reason']}" if row["ood_reason"] else ""
             sigma = "" if row["sigma_hat"] is None else f"sigma-hat {row['sigma_hat']:.4f}  "
             typer.echo(f"{image}  {sigma}{said}  ({row['checkpoint']}, {row['source']}→{row['target']})")
     if as_json:

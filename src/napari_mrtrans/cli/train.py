@@ -10,6 +10,7 @@ import typer
 
 from ..errors import MrtransError, RecipeError
 from .chain import pack, shipped
+from .judge import judge
 from .terminal import ProgressBar
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..training.recipe import Recipe
 
 VALIDATE_SAMPLER, CALIBRATE, SHIPPED, PACK = "validate-sampler", "calibrate", "shipped", "pack"
+JUDGE = "judge"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 #: A second one, because typer cannot tell a RECIPE from a command.
@@ -232,13 +234,15 @@ def calibrate(
 
 checks.command(SHIPPED)(shipped)
 checks.command(PACK)(pack)
+checks.command(JUDGE)(judge)
 
 
 def main() -> None:
     """Entry point; a user's mistake prints one line and exits 2."""
     from .main import run_app
 
-    run_app(checks if {*sys.argv[1:2]} & {VALIDATE_SAMPLER, CALIBRATE, SHIPPED, PACK} else app, "napari-mrtrans-train")
+    own = {VALIDATE_SAMPLER, CALIBRATE, SHIPPED, PACK, JUDGE}
+    run_app(checks if {*sys.argv[1:2]} & own else app, "napari-mrtrans-train")
 
 
 __all__ = ["MrtransError", "app", "main"]

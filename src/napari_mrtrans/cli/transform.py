@@ -52,11 +52,12 @@ def transform(
         from ..checkpoints.library import choose_checkpoint
         from ..scan.contrasts import Contrast
         from ..scan.volume import Volume, read_mask
+        from ..transformation.contrast_guess import unknown_contrast_line
         from ..transformation.request import Request
 
         volume = Volume.load(image, from_)
         if volume.contrast is None:
-            raise MrtransError(f"The contrast of '{volume.name}' is not known from its name; say it with --from T1.")
+            raise MrtransError(unknown_contrast_line(volume))
         target = Contrast.parse(to)
         if volume.contrast == target:
             raise MrtransError(f"'{volume.name}' is {target} already; choose another target with --to.")

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from ..checkpoints.calibration import Z90, Calibration, SpreadCorrection
 from ..checkpoints.checkpoint import Checkpoint, write_calibration
+from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..errors import MrtransError
-from ..ood.score import OodCalibration
+from ..ood.score import FEWEST, OodCalibration
+from ..ood.signs import Looks
 from ..paths import check_folder, write_together
 from ..scan.contrasts import Pair
 from .calibrate_report import summary
@@ -82,7 +84,9 @@ def calibrate(
         for row in rows
         if row.role != "test" and (key := (row.subject, Pair.parse(row.pair).source, row.kind)) in of
     ]
-    ood, cross_validated = fit_ood(images, sigmas, settings.n, say)
+    card = load_judge().card
+    looks = Looks(contrasts=card.contrasts, kinds=card.kinds)
+    ood, cross_validated = fit_ood(images, sigmas, settings.n, looks, say)
     spread = fit_spread(rows)
     about = {
         "date": date.today().isoformat(),
@@ -119,10 +123,11 @@ def image_features(
 
 def judge(row: Measurement, features: NDArray[np.float64], name: str, ood: OodCalibration, n: int) -> OodRow:
     """A measurement's scores and P(OOD)."""
-    novelty, artefact = ood.slice_scores(features, Pair.parse(row.pair).source).T
-    sigma = _number(row.sigma_hat)
-    scores = ood.scores(row.pair, n, sigma, np.asarray(row.per_slice or [np.nan]), novelty, artefact)
-    return OodRow(name, row.pair, row.subject, row.kind, sigma, scores, ood.assess(scores))
+    signs, sigma = ood.signs(features, Pair.parse(row.pair).source), _number(row.sigma_hat)
+    runs = [signs, *(signs[i : i + FEWEST] for i in range(0, len(signs) - FEWEST + 1, FEWEST))]
+    scores, *few = (ood.scores(row.pair, n, sigma, np.asarray(row.per_slice or [np.nan]), some) for some in runs)
+    of_three = [p for some in few if (p := ood.assess(some)) is not None]
+    return OodRow(name, row.pair, row.subject, row.kind, sigma, scores, ood.assess(scores), of_three)
 
 
 def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:

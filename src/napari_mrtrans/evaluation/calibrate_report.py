@@ -10,7 +10,7 @@ import numpy as np
 from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
 from ..metrics import detection
-from ..ood.score import IMAGE_SCORES, SCORES
+from ..ood.score import IMAGE_SCORES, SCORES, VERDICTS
 from .fit_ood import balanced_figures
 from .report.ood_rows import OodRow
 from .scans import KINDS, LESION, NORMAL
@@ -34,6 +34,7 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
             continue
         cells = [f"{stratified_auc(normal, mine, name):.3f}" for name in names]
         lines.append(f"| {kind} | {len(mine)} | {' | '.join(cells)} | {_mean_p(mine)} |")
+    lines += _called(normal, groups["all artefacts and wrong contrast"])
     lines += _probabilities(normal, groups["all artefacts and wrong contrast"], best)
     lines += _cross_validated(about["cross_validated"])
     if found := about["coverage"]:
@@ -89,11 +90,22 @@ def _probabilities(normal: Sequence[OodRow], unusual: Sequence[OodRow], best: st
 def _cross_validated(found: Mapping[str, Any]) -> list[str]:
     """How the scores did out of fold on the subjects they were fitted to."""
     lines = ["", f"| out of fold, {found['normal']} usual and {found['unusual']} unusual source scans of the other "
-             "subjects | AUC | AUC, its kind not learned | ECE | Brier | NLL |", "|---" * 6 + "|"]  # fmt: skip
+             "subjects | AUC | ECE | Brier | NLL |", "|---" * 5 + "|"]  # fmt: skip
     for name in SCORES:
         if figures := found.get(name):
-            cells = (f"{figures[part]:.3f}" for part in ("auc", "auc_unseen", "ece", "brier", "nll"))
+            cells = (f"{figures[part]:.3f}" for part in ("auc", "ece", "brier", "nll"))
             lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _called(normal: Sequence[OodRow], unusual: Sequence[OodRow]) -> list[str]:
+    """How many are called out of distribution, as whole scans and as three neighbouring slices."""
+    lines = ["", f"called '{VERDICTS[-1][1]}' (P(OOD) at least {VERDICTS[-1][0]}):", ""]
+    for title, rows in (("usual", normal), ("unusual", unusual)):
+        whole = [row.probability for row in rows if row.probability is not None]
+        few = [p for row in rows for p in row.of_three]
+        shares = (f"{np.mean(np.array(p) >= VERDICTS[-1][0]):.1%} of {len(p)}" if p else "–" for p in (whole, few))
+        lines.append("- {}: {} scans, {} requests of three neighbouring slices".format(title, *shares))
     return lines
 
 

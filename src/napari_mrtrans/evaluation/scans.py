@@ -9,21 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
-from ..ood.slice_quality import NAMES, slice_quality
+from ..ood.score import FEWEST
+from ..ood.slice_quality import NAMES
 from ..scan.contrasts import Contrast
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume, read_mask
 from ..training.finished import Finished
 from ..transformation.job import Job, evenly_spread, make_job
 from ..transformation.request import Request
+from ..transformation.slice_signs import slice_features
 from .ood_inputs import ARTEFACTS, corrupted
 
 NORMAL, WRONG, LESION = "normal", "wrong contrast", "lesion"
 #: Kinds of unusual scans that a calibration is fitted to.
 KINDS = (*ARTEFACTS, WRONG)
-#: Slices of each scan whose features are taken, evenly spread.
-FEATURE_SLICES = 8
+#: Places in each scan, evenly spread, at each of which the features of so many neighbouring slices are taken as a
+#: request for a few slices may ask for.
+PLACES, RUN = 4, FEWEST
 
 #: Kinds that each scan of a calibration's subjects gets; all of them would take twice as long.
 DRAWN = 4
@@ -102,7 +106,9 @@ class FeatureStore:
         self.seed = seed
 
     def of(self, scan: Scan, checkpoint: Checkpoint, volume: Volume | None = None) -> NDArray[np.float64]:
-        """(slices, features) of :data:`FEATURE_SLICES` slices on the checkpoint's grid; a lesion's lie about it.
+        """(slices, features) of runs of neighbouring slices on the checkpoint's grid; a lesion's lie about it.
+
+        The networks that judge slices are asked without those that know the person.
 
         Args:
             scan: Which.
@@ -117,19 +123,20 @@ class FeatureStore:
             "kind": scan.kind,
             "seed": self.seed,
             "spacing": checkpoint.card.grid.spacing_mm,
-            "features": [len(NAMES), FEATURE_SLICES],
+            "features": [len(NAMES), PLACES, RUN],
+            "judge": load_judge().digest,
         }
 
         def measured() -> _Features:
             given = scan.volume(self.seed) if volume is None else volume
             job = make_job(PreparedVolume.of(given), checkpoint, Request(pair.target, pair.source))
-            where = scan.slices(job.prepared, 3 if scan.kind == LESION else FEATURE_SLICES)
-            return _Features(np.round(_features(job, where), 6).tolist())
+            where = scan.slices(job.prepared, 1 if scan.kind == LESION else PLACES)
+            return _Features(np.round(_features(job, where, person(scan.session.name)), 6).tolist())
 
         return np.asarray(self._finished.row(key, measured).slices, dtype=np.float64)
 
 
-def _features(job: Job, slices: range) -> NDArray[np.float64]:
+def _features(job: Job, places: range, whose: str) -> NDArray[np.float64]:
     read: dict[int, NDArray[np.float32]] = {}
 
     def on_grid(index: int) -> NDArray[np.float32]:
@@ -137,6 +144,8 @@ def _features(job: Job, slices: range) -> NDArray[np.float64]:
             read[index] = job.grid.to_model(job.images[index])
         return read[index]
 
-    count = len(job.mask)
-    numbers = (job.orientation.slice_index(index, count) for index in slices)
-    return np.stack([slice_quality(on_grid, number, count, job.prepared.spacing[0]) for number in numbers])
+    count, spacing = len(job.mask), job.prepared.spacing[0]
+    source = job.request.pair.source
+    middles = [min(max(job.orientation.slice_index(i, count), RUN // 2), count - 1 - RUN // 2) for i in places]
+    numbers = [middle + k - RUN // 2 for middle in middles for k in range(RUN)]
+    return np.stack([slice_features(on_grid, number, count, spacing, source, whose) for number in numbers])

@@ -1,14 +1,14 @@
 """Out-of-distribution input: scores of a volume, and the calibrated probability that it is unlike the training scans.
 
 The paper scores a volume by σ̂, its mean standard deviation ("Results", OOD experiment), and calibrates that score by
-isotonic regression. σ̂ is always given. Beside it stand two scores of the source image, which need no samples: its
+isotonic regression. σ̂ is always given. P(OOD) and its verdict rest on the source image, which needs no samples: on its
 *novelty*, the Mahalanobis distance of its :mod:`.slice_quality` features to those of the training scans, for whatever
-nobody thought of, and the log odds of a :class:`~.detector.Detector` of known artefacts.
+nobody thought of, and on what a network sees of artefacts and of the contrast (:mod:`.signs`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,22 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..scan.contrasts import Contrast
-from .contrast_check import ContrastCheck
-from .detector import Detector
+from .signs import Looks, Signs
 
 #: Lower limits of P(OOD), and what is said from there on.
 VERDICTS = ((0.0, "in distribution"), (0.3, "unsure"), (0.7, "out of distribution"))
 
-#: Scores that a volume gets; a calibration says which of them its probability rests on. ``image`` is the larger of
-#: novelty and artefact, smoothly (log-sum-exp), so neither hides what the other sees; ``combined`` is the larger of
-#: the image's score and that of σ̂. All but σ̂ itself are in standard deviations of usual scans.
-SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "image", "combined")
+#: Fewer slices than this are not judged.
+FEWEST = 3
+
+#: Scores that a volume gets; a calibration says which of them its probability rests on. ``image`` is the largest of
+#: novelty, artefact and contrast, smoothly (log-sum-exp), so none hides what another sees; ``combined`` is the larger
+#: of the image's score and that of σ̂. All but σ̂ itself are in standard deviations of usual scans.
+SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "contrast", "image", "combined")
 #: Those that the source image alone decides.
-IMAGE_SCORES = ("novelty", "artefact", "image")
+IMAGE_SCORES = ("novelty", "artefact", "contrast", "image")
+#: What :attr:`OodCalibration.reason` chooses from.
+_REASONS = ("novelty", "artefact", "contrast")
 
 
 class _Strict(BaseModel):
@@ -139,64 +143,71 @@ class OodCalibration(_Strict):
         n: Samples that σ̂ was measured with.
         ranges: σ̂ of in-distribution scans for each pair, written as ``T1->T2``.
         novelty: For each source contrast.
-        detector: Of known artefacts; None in calibrations made before there was one.
-        contrast: Whether a scan shows the contrast that it is said to be; None where one contrast alone is known.
-        probability: From ``score`` to P(OOD).
+        looks: What the network's numbers mean; None where novelty alone is known.
+        probability: From ``score`` to P(OOD), for so many slices or more: few slices vary more.
     """
 
     score: str = "combined"
     n: int = Field(ge=1)
     ranges: dict[str, Range]
     novelty: dict[Contrast, Novelty]
-    detector: Detector | None = None
-    contrast: ContrastCheck | None = None
-    probability: Isotonic
+    looks: Looks | None = None
+    probability: dict[int, Isotonic] = Field(min_length=1)
 
-    def slice_scores(self, features: NDArray[np.floating], contrast: Contrast) -> NDArray[np.float64]:
-        """(slices, features) to (slices, 2): novelty and artefact of each, NaN where unknown.
-
-        A contrast other than the one that the scan is said to be counts as an artefact.
-        """
+    def signs(self, features: NDArray[np.floating], contrast: Contrast) -> list[Signs]:
+        """(slices, features), the network's numbers last, to the signs of each slice."""
         x = np.atleast_2d(features)
         novelty, unknown = self.novelty.get(contrast), np.full(len(x), np.nan)
-        known_kind = self.detector.slice_scores(x, contrast) if self.detector else unknown
-        if self.detector and self.contrast:
-            with np.errstate(invalid="ignore"):
-                known_kind = np.logaddexp(known_kind, self.contrast.slice_scores(x, contrast))
-        return np.stack([novelty.slice_scores(x) if novelty else unknown, known_kind], axis=1)
+        strange = novelty.slice_scores(x) if novelty else unknown
+        if self.looks is None:
+            return [Signs(float(value)) for value in strange]
+        told = x[:, -self.looks.size :]
+        seen = self.looks.standardised(told, contrast)
+        return [
+            Signs(float(value), float(a), float(c), tuple(map(float, own)))
+            for value, (a, c), own in zip(strange, seen, told, strict=True)
+        ]
 
     def scores(
-        self,
-        pair: str,
-        n: int,
-        sigma_hat: float,
-        per_slice: NDArray[np.floating],
-        novelty: NDArray[np.floating],
-        artefact: NDArray[np.floating] | None = None,
+        self, pair: str, n: int, sigma_hat: float, per_slice: NDArray[np.floating], signs: Iterable[Signs]
     ) -> dict[str, float]:
-        """All :data:`SCORES` of a volume; each rises with strangeness, NaN where unknown.
+        """All :data:`SCORES` of a volume; each rises with strangeness, NaN where unknown. Last, how many ``slices``.
 
         Args:
             pair: ``T1->T2``.
             n: Samples taken; σ̂ is brought to :attr:`n`, as a standard deviation of few samples is small by itself.
             sigma_hat: Over the head.
             per_slice: σ̂ of the slices.
-            novelty: Slice scores of :class:`Novelty`.
-            artefact: Slice scores of the detector.
+            signs: Of the slices.
         """
         factor = std_bias(self.n) / std_bias(n) if n > 1 else float("nan")
         surprise = self._sigma_score(pair, sigma_hat * factor)
-        strangeness, known_kind = _mean(novelty), _mean(() if artefact is None else artefact)
-        image = float(np.logaddexp(strangeness, known_kind)) if np.isfinite(strangeness + known_kind) else np.nan
-        known = [value for value in (surprise, image if np.isfinite(image) else strangeness) if np.isfinite(value)]
+        known = [s for s in signs if np.isfinite(s.novelty)]
+        novelty, artefact, contrast = (_mean([s[i] for s in known]) for i in range(3))
+        seen = [value for value in (novelty, artefact, contrast) if np.isfinite(value)]
+        image = float(np.logaddexp.reduce(seen)) if seen else float("nan")
+        loudest = [value for value in (surprise, image) if np.isfinite(value)]
         return {
             "sigma_hat": sigma_hat * factor,
             "sigma_hat_max": float(np.nanmax(per_slice)) * factor if np.isfinite(per_slice).any() else float("nan"),
-            "novelty": strangeness,
-            "artefact": known_kind,
+            "novelty": novelty,
+            "artefact": artefact,
+            "contrast": contrast,
             "image": image,
-            "combined": max(known) if known else float("nan"),
+            "combined": max(loudest) if loudest else float("nan"),
+            "slices": float(len(known)),
         }
+
+    def reason(self, scores: Mapping[str, float], signs: Iterable[Signs], source: Contrast) -> str:
+        """What speaks loudest against a volume, in words; empty where P(OOD) is low or unknown."""
+        probability = self.assess(scores)
+        if probability is None or probability < VERDICTS[1][0]:
+            return ""
+        if self.score not in IMAGE_SCORES and not scores["image"] >= scores[self.score]:
+            return "the samples differ more than usual"
+        known = [name for name in _REASONS if np.isfinite(scores[name])]
+        leading = max(known, key=lambda name: scores[name], default="novelty")
+        return self.looks.words(signs, source, leading) if self.looks else "unlike the training scans"
 
     def _sigma_score(self, pair: str, sigma_hat: float) -> float:
         """σ̂ in standard deviations (of its logarithm) above the middle of the pair's range."""
@@ -207,15 +218,19 @@ class OodCalibration(_Strict):
         return float(np.log(sigma_hat / known.middle) / spread)
 
     def assess(self, scores: Mapping[str, float]) -> float | None:
-        """P(OOD) of these scores, None where the one it rests on is unknown."""
-        value = scores[self.score]
-        return self.probability(value) if np.isfinite(value) else None
+        """P(OOD) of these scores; None below :data:`FEWEST` slices, or where the score that it rests on is unknown."""
+        value, slices = scores[self.score], scores["slices"]
+        fitting = [count for count in self.probability if count <= slices]
+        if slices < FEWEST or not fitting or not np.isfinite(value):
+            return None
+        return self.probability[max(fitting)](value)
 
 
-def verdict(probability: float | None) -> str:
-    """P(OOD) in words."""
+def verdict(probability: float | None, scores: Mapping[str, float] | None = None) -> str:
+    """P(OOD) in words; with the ``scores``, why it is unknown."""
     if probability is None:
-        return "not calibrated"
+        few = scores is not None and scores.get("slices", FEWEST) < FEWEST
+        return f"not judged: fewer than {FEWEST} slices" if few else "not calibrated"
     return [words for limit, words in VERDICTS if probability >= limit][-1]
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..ood.score import verdict
+from ..ood.signs import UNKNOWN
 from ..scan.volume import Volume
 from .engine import MAX_HELD
 from .ensemble import Ensemble, sigma_hat
@@ -39,7 +40,8 @@ class Gathered:
         self._median = np.zeros(size, np.float32) if median else None
         self._samples = np.zeros((samples, *size), np.float32) if samples else None
         self._calibrated: NDArray[np.float32] | None = None
-        self._per_slice, self._novelty, self._artefact = np.full((3, size[axis]), np.nan)
+        self._per_slice = np.full(size[axis], np.nan)
+        self._signs = [UNKNOWN] * size[axis]
         self._weights = np.zeros(size[axis])
         self._repaired = 0
         self._total = 0
@@ -63,7 +65,7 @@ class Gathered:
                 self._calibrated = np.zeros_like(self._std)
             self._calibrated[where] = update.calibrated_std
         self._per_slice[update.index], self._weights[update.index] = update.sigma_hat, update.voxels
-        self._novelty[update.index], self._artefact[update.index] = update.novelty, update.artefact
+        self._signs[update.index] = update.signs
         self._repaired += update.repaired
         self._total = update.total or self._total
 
@@ -77,7 +79,7 @@ class Gathered:
             setattr(twin, name, None if volume is None else nib.apply_orientation(volume, turn))
         if self._samples is not None:
             twin._samples = np.stack([nib.apply_orientation(sample, turn) for sample in self._samples])
-        for name in ("_per_slice", "_novelty", "_artefact", "_weights"):
+        for name in ("_per_slice", "_signs", "_weights"):
             setattr(twin, name, getattr(self, name)[:: int(turn[self._axis, 1])])
         return twin
 
@@ -103,7 +105,7 @@ class Gathered:
         weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
         n, pair, calibrated = request.n, request.pair, self._calibrated
         ood = checkpoint.calibration.ood if checkpoint.calibration else None
-        scores = ood.scores(pair.key, n, weighed, self._per_slice, self._novelty, self._artefact) if ood else {}
+        scores = ood.scores(pair.key, n, weighed, self._per_slice, self._signs) if ood else {}
         probability = ood.assess(scores) if ood else None
         info: dict[str, Any] = {
             "napari_mrtrans": __version__,
@@ -132,10 +134,12 @@ class Gathered:
             "sigma_hat_per_slice": [_number(value) for value in self._per_slice],
             "sigma_hat_calibrated": None if calibrated is None else _number(sigma_hat(calibrated, calibrated > 0)),
             "ood_probability": None if probability is None else _number(probability),
-            "verdict": verdict(probability),
+            "verdict": verdict(probability, scores if ood else None),
+            "ood_reason": ood.reason(scores, self._signs, pair.source) if ood else "",
             "ood_scores": {name: _number(value) for name, value in scores.items()},
-            "ood_novelty_per_slice": [_number(value) for value in self._novelty] if ood else None,
-            "ood_artefact_per_slice": [_number(value) for value in self._artefact] if ood else None,
+            "ood_novelty_per_slice": [_number(signs.novelty) for signs in self._signs] if ood else None,
+            "ood_artefact_per_slice": [_number(signs.artefact) for signs in self._signs] if ood else None,
+            "ood_contrast_per_slice": [_number(signs.contrast) for signs in self._signs] if ood else None,
             "request": request.to_json(),
             "samples_kept": self._samples is not None,
             "notices": list(notices),

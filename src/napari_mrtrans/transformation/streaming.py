@@ -14,12 +14,13 @@ from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
 from ..errors import OutOfMemory
 from ..ood.image_quality import MIN_AREA
-from ..ood.slice_quality import slice_quality
+from ..ood.signs import UNKNOWN, Signs
 from ..scan.volume import Volume
 from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import sigma_hat
 from .job import Job, open_job
 from .request import Asked, Request
+from .slice_signs import slice_features
 from .statistics import repair_outliers
 
 #: Network images at once when the user says "auto". A CPU gains nothing from several slices at once, so it takes one,
@@ -44,9 +45,8 @@ class SliceUpdate:
         done: Slices finished so far, this one included.
         total: Slices with head in the requested range.
         calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
-        novelty: How unlike the training scans the source slice is (:mod:`napari_mrtrans.ood.score`); NaN where the
-            slice is small or the checkpoint has no calibration.
-        artefact: How much it looks like a known artefact (:class:`napari_mrtrans.ood.detector.Detector`); NaN likewise.
+        signs: What speaks against the source slice; all unknown where the slice is small or the checkpoint has no
+            calibration.
         repaired: Pixels whose mean was replaced by the median.
         preview: Only the mean means anything yet, and the finished slice may follow; never so in :func:`stream`.
     """
@@ -61,8 +61,7 @@ class SliceUpdate:
     done: int
     total: int
     calibrated_std: NDArray[np.float32] | None = None
-    novelty: float = float("nan")
-    artefact: float = float("nan")
+    signs: Signs = UNKNOWN
     repaired: int = 0
     preview: bool = False
 
@@ -223,7 +222,6 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
             mean, robust, flagged = repair_outliers(mean, std, result, inside)
     calibration = checkpoint.calibration
     correction = calibration.spread.get(job.request.pair.key) if calibration else None
-    novelty, artefact = _strangeness(engine, calibration, index)
     return SliceUpdate(
         index=job.orientation.slice_index(index, len(job.mask)),
         mean=turn(mean.astype(np.float32)),
@@ -232,8 +230,7 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         samples=samples,
         sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
         calibrated_std=None if correction is None else turn(np.where(inside, correction(std), 0)),
-        novelty=novelty,
-        artefact=artefact,
+        signs=_signs(engine, calibration, index),
         voxels=int(inside.sum()),
         done=0,
         total=0,
@@ -241,13 +238,12 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
     )
 
 
-def _strangeness(engine: Engine, calibration: Calibration | None, index: int) -> tuple[float, float]:
-    """Novelty and artefact score of a source slice."""
+def _signs(engine: Engine, calibration: Calibration | None, index: int) -> Signs:
+    """What speaks against a source slice."""
     job = engine.job
-    ood, prepared = calibration.ood if calibration else None, job.prepared
+    ood, prepared, source = calibration.ood if calibration else None, job.prepared, job.request.pair.source
     area = prepared.area
     if ood is None or area[index] < MIN_AREA * area.max():
-        return float("nan"), float("nan")
-    quality = slice_quality(engine.source_slice, index, len(area), prepared.spacing[0])
-    novelty, artefact = ood.slice_scores(quality, job.request.pair.source)[0]
-    return float(novelty), float(artefact)
+        return UNKNOWN
+    features = slice_features(engine.source_slice, index, len(area), prepared.spacing[0], source)
+    return ood.signs(features, source)[0]

@@ -110,4 +110,7 @@ def assess(volume: Volume, checkpoint: Checkpoint, request: Request, *, count: i
     gathered = _gather(job, checkpoint, Hooks(status=notices.append), False, None)
     info = gathered.ensemble(volume, checkpoint, job.request, 0.0).info
     names = ("input", "source", "target", "checkpoint", "sha256", "n", "seed", "slices_done", "sigma_hat")
-    return {**{name: info[name] for name in (*names, "ood_probability", "verdict", "ood_scores")}, "notices": notices}
+    return {
+        **{name: info[name] for name in (*names, "ood_probability", "verdict", "ood_reason", "ood_scores")},
+        "notices": notices,
+    }

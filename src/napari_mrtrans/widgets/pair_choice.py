@@ -14,6 +14,7 @@ from ..checkpoints.library import no_checkpoint_line
 from ..errors import CheckpointError, VolumeError
 from ..scan.contrasts import Contrast, Pair
 from . import choices
+from .contrast_look import look_later
 from .layer_combo import LayerCombo
 from .source import check_layer, guess_layer_contrast, nifti_affine
 
@@ -37,7 +38,7 @@ class PairChoice(QObject):
         super().__init__(parent)
         self.image = LayerCombo(viewer)
         self.source = QComboBox()
-        self.source.setPlaceholderText("Choose…")
+        self._show_looks(None)
         self.source.addItems([contrast.value for contrast in Contrast])
         self.source.setToolTip("Guessed from the layer or file name. Correct it if it is wrong.")
         self.target = QComboBox()
@@ -85,14 +86,23 @@ class PairChoice(QObject):
         layer = self.layer
         if layer is None:
             return "Open a brain MR image, or try File ▸ Open Sample ▸ MR contrast transformation."
-        try:
-            check_layer(layer)
-        except VolumeError as error:
-            return str(error)
+        if line := self.problem_of_layer():
+            return line
         source = self.source.currentText()
         if not source:
-            return f"Which contrast is '{layer.name}'? Choose it above."
+            looks = "" if self._looks is None else f" It looks like {self._looks}."
+            return f"Which contrast is '{layer.name}'?{looks} Choose it above."
         return "" if self.pair is not None else choices.no_target_line(Contrast(source))
+
+    def problem_of_layer(self) -> str:
+        """What keeps any contrast of the chosen layer from being transformed; empty where nothing does."""
+        if self.layer is None:
+            return ""
+        try:
+            check_layer(self.layer)
+        except VolumeError as error:
+            return str(error)
+        return ""
 
     def _on_image(self) -> None:
         if not isalive(self.target):  # the window is going, and its layers with it
@@ -105,10 +115,23 @@ class PairChoice(QObject):
                 self.source.blockSignals(True)
                 self.source.setCurrentIndex(-1 if guess is None else self.source.findText(guess.value))
                 self.source.blockSignals(False)
+                self._show_looks(None)
+                if guess is None and not self.problem_of_layer():
+                    look_later(layer, self._on_look)
             self._guessed_for = layer
             where = "from its NIfTI affine" if nifti_affine(layer) is not None else "first axis taken as axial"
             self.image.setToolTip(f"{layer.name} ({where})")
         self._on_source()
+
+    def _on_look(self, layer: Image, contrast: Contrast | None) -> None:
+        """Offer what the image looks like; the choice stays the user's."""
+        if isalive(self.target) and layer is self.layer and contrast is not None:
+            self._show_looks(contrast)
+            self.changed.emit()
+
+    def _show_looks(self, contrast: Contrast | None) -> None:
+        self._looks = contrast
+        self.source.setPlaceholderText("Choose…" if contrast is None else f"Looks like {contrast}")
 
     def _on_source(self) -> None:
         if not isalive(self.target):

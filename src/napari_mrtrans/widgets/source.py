@@ -38,7 +38,7 @@ class LayerSource:
     data: Any
     affine: NDArray[np.float64]
     name: str
-    contrast: Contrast
+    contrast: Contrast | None
 
     def volume(self) -> Volume:
         """Read and check the voxels (takes its time; not for the GUI thread).

@@ -1,4 +1,4 @@
-"""σ̂, novelty and artefact score of the slices of one run as they come in, and P(OOD) of what is there."""
+"""σ̂ and signs of the slices of one run as they come in, and P(OOD) of what is there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ood.score import OodCalibration
+from ..ood.signs import UNKNOWN, Signs
 from ..scan.contrasts import Pair
 
 
@@ -17,16 +18,14 @@ class SigmaTally:
 
     Attributes:
         sigma: (n_slices,) σ̂, NaN where unfinished or without a spread.
-        novelty: (n_slices,) see :class:`napari_mrtrans.ood.score.Novelty`.
-        artefact: (n_slices,) see :class:`napari_mrtrans.ood.detector.Detector`.
+        signs: Of each slice, see :mod:`napari_mrtrans.ood.signs`.
     """
 
     def __init__(self, n_slices: int = 0) -> None:
         self._sum = 0.0
         self._voxels = 0
         self.sigma: NDArray[np.float64] = np.full(n_slices, np.nan)
-        self.novelty: NDArray[np.float64] = np.full(n_slices, np.nan)
-        self.artefact: NDArray[np.float64] = np.full(n_slices, np.nan)
+        self.signs = [UNKNOWN] * n_slices
 
     @property
     def overall(self) -> float:
@@ -36,11 +35,12 @@ class SigmaTally:
     @property
     def count(self) -> int:
         """Slices that have a σ̂ or a novelty."""
-        return int((np.isfinite(self.sigma) | np.isfinite(self.novelty)).sum())
+        judged = np.array([np.isfinite(signs.novelty) for signs in self.signs], dtype=bool)
+        return int((np.isfinite(self.sigma) | judged).sum())
 
-    def add(self, index: int, sigma: float, voxels: int, novelty: float, artefact: float) -> None:
-        """Slice ``index`` is finished: its σ̂ over so many head voxels, and how unlike the training scans it is."""
-        self.novelty[index], self.artefact[index] = novelty, artefact
+    def add(self, index: int, sigma: float, voxels: int, signs: Signs) -> None:
+        """Slice ``index`` is finished: its σ̂ over so many head voxels, and what speaks against the input."""
+        self.signs[index] = signs
         if voxels and np.isfinite(sigma):
             self._sum += sigma * voxels
             self._voxels += voxels
@@ -48,7 +48,7 @@ class SigmaTally:
 
     def scores(self, n: int, pair: Pair, ood: OodCalibration) -> dict[str, float]:
         """The scores of what was added, for ``n`` samples."""
-        return ood.scores(pair.key, n, self.overall, self.sigma, self.novelty, self.artefact)
+        return ood.scores(pair.key, n, self.overall, self.sigma, self.signs)
 
     def probability(self, n: int, pair: Pair, ood: OodCalibration | None) -> float | None:
         """P(OOD), None without a calibration or before anything is known."""

@@ -225,7 +225,7 @@ def calibrate(loaded, spread=None):
         n=20,
         ranges={"T1->T2": Range(low=0.01, middle=0.02, high=0.03)},
         novelty={Contrast.T1: Novelty.fit(scans)},
-        probability=Isotonic(scores=[0.0, 1.0], probabilities=[0.2, 0.9]),
+        probability={3: Isotonic(scores=[0.0, 1.0], probabilities=[0.2, 0.9])},
     )
     checkpoint.__dict__["calibration"] = Calibration(card="", ood=ood, spread=spread or {})
 
@@ -235,7 +235,7 @@ def test_the_card_says_p_ood_and_places_sigma_hat_in_the_usual_range(loaded, eng
     engine.novelty = 1.0
     loaded.run()
     card = loaded.dock.card
-    assert "P(OOD) = 0.90: out of distribution" in card.text
+    assert "P(OOD) = 0.90: out of distribution (unlike the training scans)" in card.text
     assert card.bar.isVisible()
     assert card.bar.position(0.01) > card.bar.position(card.overall) or card.overall > 0.01
     assert "90 % of the training scans lie between 0.0100 and 0.0300" in card.bar.toolTip()

@@ -25,6 +25,7 @@ class OodRow:
         sigma_hat: Mean standard deviation over the head (the paper's σ̂); NaN for deterministic models.
         scores: Scores by name, larger = more unusual; NaN where unknown.
         probability: Calibrated P(unusual), None if there is none.
+        of_three: The same of three neighbouring slices each, at several places.
     """
 
     checkpoint: str
@@ -34,6 +35,7 @@ class OodRow:
     sigma_hat: float
     scores: dict[str, float] = field(default_factory=dict)
     probability: float | None = None
+    of_three: list[float] = field(default_factory=list)
 
     @property
     def unusual(self) -> bool:

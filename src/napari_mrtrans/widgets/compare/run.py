@@ -99,7 +99,7 @@ class Comparison:
         if isinstance(event, SliceDone):
             update = event.update
             run.add(update)
-            tally.add(update.index, update.sigma_hat, update.voxels, update.novelty, update.artefact)
+            tally.add(update.index, update.sigma_hat, update.voxels, update.signs)
             row.slices = update.done
             row.sigma_hat = None if run.n == 1 else tally.overall
             return

@@ -151,7 +151,7 @@ class TransformWidget(RunDock):
             self._set_state(DockState.RUNNING)
         run.add(update)
         if not update.preview:
-            self.card.add(update.index, update.sigma_hat, update.voxels, update.novelty, update.artefact)
+            self.card.add(update.index, update.sigma_hat, update.voxels, update.signs)
 
     def _redraw(self) -> None:
         run = self._run

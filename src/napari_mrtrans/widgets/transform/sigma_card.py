@@ -7,6 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
 from ...ood.score import OodCalibration, verdict
+from ...ood.signs import Signs
 from ...scan.contrasts import Pair
 from ..plots import SlicePlot
 from ..tally import SigmaTally
@@ -70,9 +71,9 @@ class SigmaCard(QFrame):
         self._headline.clear()
         self._sentence.clear()
 
-    def add(self, index: int, sigma: float, voxels: int, novelty: float, artefact: float) -> None:
-        """Slice ``index`` is finished: its σ̂ over so many head voxels, and how unlike the training scans it is."""
-        self._tally.add(index, sigma, voxels, novelty, artefact)
+    def add(self, index: int, sigma: float, voxels: int, signs: Signs) -> None:
+        """Slice ``index`` is finished: its σ̂ over so many head voxels, and what speaks against the input."""
+        self._tally.add(index, sigma, voxels, signs)
 
     def redraw(self, n: int, pair: Pair, ood: OodCalibration | None) -> None:
         """Show what was added, for ``n`` samples, with P(OOD) where the checkpoint is calibrated."""
@@ -85,8 +86,11 @@ class SigmaCard(QFrame):
             scores = tally.scores(n, pair, ood)
             probability = ood.assess(scores)
             self.bar.show_value(scores["sigma_hat"], ood.ranges.get(pair.key))
+            said = verdict(probability, scores)
             if probability is not None:
-                parts.append(f"P(OOD) = {probability:.2f}: {verdict(probability)}")
+                reason = ood.reason(scores, tally.signs, pair.source)
+                said = f"P(OOD) = {probability:.2f}: {said}" + (f" ({reason})" if reason else "")
+            parts.append(said)
         self._headline.setText(" · ".join(parts))
         slices = "1 slice" if tally.count == 1 else f"{tally.count} slices"
         if spread:

@@ -1,0 +1,57 @@
+"""What is seen of a source slice before any network transforms it: quality features, contrast and artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints.judge_file import load_judge
+from ..ood.slice_quality import slice_quality
+from ..scan.contrasts import Contrast
+from ..scan.intensity import HEADROOM
+
+#: Distance in mm to the two neighbours that a slice is judged with; at least one slice away.
+REACH_MM = 3.0
+#: Intensities are judged up to this multiple of the brain's median, whatever the contrast is said to be.
+TOP = 2.0
+#: Frames are multiples of this.
+MULTIPLE = 16
+
+Read = Callable[[int], NDArray[np.float32]]
+
+
+def judged(slices: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Three neighbouring slices as the network sees them: (3, rows, columns), in [0, 1], 0 outside the head.
+
+    Args:
+        slices: In multiples of the brain's median, 0 outside the head.
+    """
+    return (np.clip(slices, 0, TOP) / TOP).astype(np.float32)
+
+
+def slice_features(
+    read: Read, index: int, count: int, spacing: float, contrast: Contrast, person: str = ""
+) -> NDArray[np.float64]:
+    """The quality features of a slice and, last, what the shipped networks make of it; NaN with almost no head.
+
+    Args:
+        read: Canonical slice of that number on the model's grid, (row, column) in [0, 1], 0 outside the head.
+        index: Of the slice.
+        count: Slices of the volume; beyond its ends, the last slice stands in.
+        spacing: Of the slices, in mm.
+        contrast: That the volume was normalised for.
+        person: Whose: networks that were trained on this person are not asked.
+    """
+    quality = slice_quality(read, index, count, spacing)
+    step = max(1, round(REACH_MM / spacing))
+    slab = np.stack([read(min(max(number, 0), count - 1)) for number in (index - step, index, index + step)])
+    told = load_judge()(padded(judged(slab * HEADROOM[contrast]))[None], person)[0]
+    return np.concatenate([quality, told])
+
+
+def padded(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(…, rows, columns) with black added below and right, up to multiples of :data:`MULTIPLE`."""
+    more = [(0, 0)] * (image.ndim - 2) + [(0, -size % MULTIPLE) for size in image.shape[-2:]]
+    return np.pad(image, more)
