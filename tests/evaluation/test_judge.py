@@ -66,7 +66,7 @@ def test_a_slice_is_a_function_of_its_number(source: Source) -> None:
     for i in range(8):
         image, contrast, kind, session = slices[i]
         assert image.shape == (3, *FRAME) and image.dtype == np.float32
-        assert 0 <= image.min() and image.max() <= 1
+        assert image.min() >= 0 and image.max() <= 1
         assert CONTRASTS[contrast] in source.sessions[session].contrasts and kind < len(KINDS)
         np.testing.assert_array_equal(image, slices[i][0])
     assert len({slices[i][2] for i in range(20)}) > 3

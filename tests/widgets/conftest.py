@@ -64,6 +64,14 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     paths.prefer_checkpoint_dir(None)
 
 
+@pytest.fixture(autouse=True)
+def look(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What images look like, by name: nothing in particular, and no network is asked."""
+    seen: dict[str, object] = {}
+    monkeypatch.setattr("napari_mrtrans.widgets.contrast_look._look", lambda source: seen.get(source.name))
+    return seen
+
+
 @pytest.fixture
 def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Exactly these checkpoints are installed: flow and direct for T1→T2, flow alone for the rest."""

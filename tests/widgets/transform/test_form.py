@@ -80,6 +80,29 @@ def test_unknown_contrast_must_be_chosen(bench, engine, brain, errors):
     assert bench.dock.state is DockState.READY
 
 
+def test_what_an_image_looks_like_is_offered_not_chosen(bench, engine, brain, look):
+    look["brain"] = Contrast.FLAIR
+    form = bench.dock.form
+    bench.viewer.add_image(brain, name="brain")
+    bench.qtbot.waitUntil(lambda: "looks like" in bench.dock.message.text())
+    assert bench.dock.message.text() == "Which contrast is 'brain'? It looks like FLAIR. Choose it above."
+    assert form.source.placeholderText() == "Looks like FLAIR" and form.source.currentIndex() == -1
+    named = bench.viewer.add_image(brain, name="sub-01_T2w")
+    form.image.choose(named)
+    assert form.source.currentText() == "T2"
+    form.image.choose(bench.viewer.layers["brain"])  # looked at before
+    assert "It looks like FLAIR" in bench.dock.message.text()
+
+
+def test_an_image_that_goes_while_it_is_looked_at_leaves_no_trace(bench, engine, brain, look):
+    look["brain"] = Contrast.FLAIR
+    layer = bench.viewer.add_image(brain, name="brain")
+    bench.viewer.layers.remove(layer)
+    bench.viewer.add_image(brain, name="other")
+    bench.qtbot.wait(200)
+    assert bench.dock.form.source.placeholderText() == "Choose…"
+
+
 def test_targets_and_models_follow_the_installed_checkpoints(bench, engine, brain):
     form = bench.dock.form
     bench.viewer.add_image(brain, name="a_T1w")
