@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from napari_mrtrans.ood.detector import Detector
 from napari_mrtrans.ood.score import SCORES, Isotonic, Novelty, OodCalibration, Range, std_bias, verdict
 from napari_mrtrans.ood.signs import Looks, Signs
 from napari_mrtrans.scan.contrasts import Contrast
@@ -116,18 +117,23 @@ def test_few_slices_are_judged_more_carefully() -> None:
 
 def looking() -> OodCalibration:
     looks = Looks(contrasts=[Contrast.T1, Contrast.FLAIR], kinds=["none", "motion"])
-    return calibration(looks=looks, score="image")
+    size = 5 + looks.size
+    detector = Detector(means={Contrast.T1: [0.0] * size}, scale=[1.0] * size, kinds=["noise", "motion"],
+                        weights=[[0.0] * size + [-1.0], [1.0] + [0.0] * (size - 1) + [-1.0]])  # fmt: skip
+    return calibration(looks=looks, detector=detector, score="image")
 
 
 def test_features_end_with_what_the_networks_say() -> None:
     ood = looking()
     told = np.log([0.2, 0.8, 0.3, 0.7])
-    quality = np.arange(10.0).reshape(2, 5)
+    quality = np.arange(10.0).reshape(2, 5) / 5
     found = ood.signs(np.hstack([quality, np.tile(told, (2, 1))]), Contrast.T1)
     for one, own in zip(found, ood.novelty[Contrast.T1].slice_scores(quality), strict=True):
         assert one.novelty == pytest.approx(own)
-        assert (one.artefact, one.contrast) == pytest.approx((np.log(7 / 3), np.log(4)))
-        assert one.told == pytest.approx(told)
+        assert one.contrast == pytest.approx(np.log(4))
+        assert one.contrasts == pytest.approx(told[:2])
+    assert found[1].kinds == pytest.approx((-1.0, 0.0))
+    assert found[1].artefact == pytest.approx(np.log(np.exp(-1) + 1))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +147,7 @@ def test_features_end_with_what_the_networks_say() -> None:
 )
 def test_the_reason_is_what_speaks_loudest(values: tuple[float, ...], words: str) -> None:
     ood = looking()
-    all_slices = [Signs(*values, told=(-0.7, -0.7, -0.7, -0.7))] * 5
+    all_slices = [Signs(*values, contrasts=(-0.7, -0.7), kinds=(-1.0, 2.0))] * 5
     scores = ood.scores("T1->T2", 1, np.nan, np.array([np.nan]), all_slices)
     assert ood.reason(scores, all_slices, Contrast.T1) == words
 
@@ -181,6 +187,13 @@ def test_nothing_known_gives_no_probability() -> None:
     scores = ood.scores("FLAIR->T2", 1, float("nan"), np.array([np.nan]), signs(*[np.nan] * 4))
     assert ood.assess(scores) is None
     assert verdict(None) == "not calibrated"
+
+
+def test_a_contrast_that_nothing_was_fitted_to_is_not_calibrated() -> None:
+    """The network may know it; that it looks as it should says nothing of artefacts."""
+    scores = calibration().scores("PD->T1", 1, np.nan, np.array([np.nan]), [Signs(contrast=-3.0)] * 9)
+    assert calibration(score="image").assess(scores) is None
+    assert verdict(None, scores) == "not calibrated"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
-"""From signs of usual and unusual scans to P(OOD): novelty, the score that tells best, its probabilities.
+"""From features of usual and unusual scans to P(OOD): novelty, detector, the score that tells best, its probabilities.
 
-Everything is judged out of fold: a person's scans by what was fitted without that person. The network that judges
-artefacts and contrasts is asked that way from the start (:class:`.scans.FeatureStore`).
+Everything is judged out of fold: a person's scans by what was fitted without that person. The networks that judge
+slices are asked that way from the start (:class:`.scans.FeatureStore`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from ..errors import MrtransError
 from ..metrics import detection
+from ..ood.detector import Detector
 from ..ood.score import FEWEST, IMAGE_SCORES, SCORES, Isotonic, Novelty, OodCalibration, Range
 from ..ood.signs import Looks, Signs, Standard
 from ..scan.contrasts import Contrast
-from .scans import NORMAL, person
+from .scans import NORMAL, WRONG, person
 
 #: Of the calibration's cross-validation; fewer persons tell nothing of how persons differ.
 FOLDS = 5
@@ -77,19 +79,48 @@ def fit_novelty(images: Sequence[Image], size: int) -> dict[Contrast, Novelty]:
     }
 
 
-def novelty_out_of_fold(images: Sequence[Image], size: int) -> list[NDArray[np.float64]]:
-    """Novelty of each scan's slices, fitted to other persons; NaN with too few of them."""
+def fit_detector(images: Sequence[Image]) -> Detector | None:
+    """Of all features; None where there are no unusual scans to learn from. Another contrast is no artefact."""
+    sources = {image.source for image in images if image.usual}
+    learned = [image for image in images if image.source in sources and image.kind != WRONG]
+    if all(image.usual for image in learned):
+        return None
+    return Detector.fit(
+        [image.features for image in learned],
+        [image.source for image in learned],
+        [None if image.usual else image.kind for image in learned],
+    )
+
+
+#: Novelty and artefact of each slice of a scan: (slices, 2).
+Score = Callable[[Image], NDArray[np.float64]]
+
+
+def novelty_and_artefact(images: Sequence[Image], size: int) -> Score:
+    """Both fitted to ``images``, novelty to the first ``size`` features; NaN where one cannot be."""
+    novelty, detector = fit_novelty(images, size), fit_detector(images)
+
+    def score(image: Image) -> NDArray[np.float64]:
+        unknown = np.full(len(image.features), np.nan)
+        known = novelty.get(image.source)
+        strange = known.slice_scores(image.features) if known else unknown
+        return np.stack([strange, detector.slice_scores(image.features, image.source) if detector else unknown], axis=1)
+
+    return score
+
+
+def out_of_fold(images: Sequence[Image], fit: Callable[[Sequence[Image]], Score]) -> list[NDArray[np.float64]]:
+    """Scores of each scan's slices by what was fitted to other persons; NaN with too few of them."""
     from sklearn.model_selection import GroupKFold
 
     people = [person(image.subject) for image in images]
-    found = [np.full(len(image.features), np.nan) for image in images]
+    found = [np.full((len(image.features), 2), np.nan) for image in images]
     if len(set(people)) < FOLDS:
         return found
     for train, test in GroupKFold(min(SCORE_FOLDS, len(set(people)))).split(people, groups=people):
-        known = fit_novelty([images[i] for i in train], size)
+        score = fit([images[i] for i in train])
         for i in test:
-            if novelty := known.get(images[i].source):
-                found[i] = novelty.slice_scores(images[i].features)
+            found[i] = score(images[i])
     return found
 
 
@@ -128,20 +159,28 @@ def fit_ood(
     usual = [image for image in images if image.usual]
     if not usual or len(usual) == len(images):
         raise MrtransError("Calibration needs normal and unusual scans of every subject; some have no usable slice.")
-    say("novelty, person by person")
+    say("novelty and artefacts, person by person")
     size = images[0].features.shape[1] - (looks.size if looks else 0)
-    if looks is not None:
-        looks = _standardised(looks, usual)
+    scores = out_of_fold(images, partial(novelty_and_artefact, size=size))
+    detector = fit_detector(images)
+    own = [known.mean() for image, score in zip(images, scores, strict=True)
+           if image.usual and len(known := score[:, 1][np.isfinite(score[:, 1])])]  # fmt: skip
+    standard = Standard.of(own) if len(own) > 1 else Standard()
+    if detector is not None:
+        detector = detector.model_copy(update={"centre": standard.centre, "spread": standard.spread})
     finite = [sigma for sigma in sigmas if np.isfinite(sigma.sigma_hat)]
     draft = OodCalibration(
         n=n,
         ranges=_ranges(finite),
         novelty=fit_novelty(images, size),
-        looks=looks,
+        looks=looks and _standardised(looks, usual),
+        detector=detector,
         probability={FEWEST: Isotonic(scores=[0.0], probabilities=[0.5])},
     )
-    novelty = novelty_out_of_fold(images, size)
-    signs = {id(image): _signs(draft, image, own) for image, own in zip(images, novelty, strict=True)}
+    signs = {
+        id(image): _signs(draft, image, score[:, 0], standard(score[:, 1]))
+        for image, score in zip(images, scores, strict=True)
+    }
     every = [Sigma(image, "", np.nan, np.empty(0)) for image in images]
     unseen = [sigma for sigma in finite if not sigma.seen]
     rows = {name: (every if name in IMAGE_SCORES else unseen) for name in SCORES}
@@ -165,18 +204,20 @@ def fit_ood(
 
 
 def _standardised(looks: Looks, usual: Sequence[Image]) -> Looks:
-    """With the means and spreads of these scans' log odds."""
+    """With the mean and spread of these scans' log odds."""
     scans = [(image.features[np.isfinite(image.features).all(axis=1)], image.source) for image in usual]
-    odds = np.array([looks.log_odds(x[:, -looks.size :], source).mean(axis=0) for x, source in scans if len(x)])
-    known = [column[np.isfinite(column)] for column in odds.T]
-    artefact, contrast = (Standard.of(values) if len(values) > 1 else Standard() for values in known)
-    return looks.model_copy(update={"artefact": artefact, "contrast": contrast})
+    odds = np.array([looks.log_odds(x[:, -looks.size :], source).mean() for x, source in scans if len(x)])
+    odds = odds[np.isfinite(odds)]
+    return looks.model_copy(update={"contrast": Standard.of(odds) if len(odds) > 1 else Standard()})
 
 
-def _signs(draft: OodCalibration, image: Image, novelty: NDArray[np.float64]) -> list[Signs]:
-    """Of each slice, with this novelty."""
+def _signs(
+    draft: OodCalibration, image: Image, novelty: NDArray[np.float64], artefact: NDArray[np.float64]
+) -> list[Signs]:
+    """Of each slice, with this novelty and artefact."""
     found = draft.signs(image.features, image.source)
-    return [signs._replace(novelty=float(own)) for signs, own in zip(found, novelty, strict=True)]
+    rows = zip(found, novelty, artefact, strict=True)
+    return [signs._replace(novelty=float(n), artefact=float(a)) for signs, n, a in rows]
 
 
 def _rows(draft: OodCalibration, sigma: Sigma, signs: Sequence[Signs], runs: bool) -> Iterator[_Row]:

@@ -35,17 +35,19 @@ def _torchio(name: str, **options: Any) -> Callable[[Volume, np.random.Generator
     return apply
 
 
-def _moved(volume: Volume, rng: np.random.Generator) -> Image:
-    """TorchIO's motion of the head's rectangle: what lies beside it is 0 before, and masked away after, at a price."""
-    plane = [axis for axis in range(3) if axis != volume.axial_axis]
-    box = [slice(None)] * 3
-    for axis in plane:
-        filled = np.flatnonzero((volume.data > 0).any(axis=tuple(a for a in range(3) if a != axis)))
-        box[axis] = slice(filled[0], filled[-1] + 1)
-    out = volume.data.copy()
-    part = replace(volume, data=volume.data[tuple(box)])
-    out[tuple(box)] = _torchio("RandomMotion", degrees=(5, 12), translation=(5, 12), num_transforms=6)(part, rng)
-    return out
+def _in_box(make: Callable[[Volume, np.random.Generator], Image]) -> Callable[[Volume, np.random.Generator], Image]:
+    """Of the head's box alone: what lies beside it is 0 before, and masked away after, at a price."""
+
+    def apply(volume: Volume, rng: np.random.Generator) -> Image:
+        box = []
+        for axis in range(3):
+            filled = np.flatnonzero((volume.data > 0).any(axis=tuple(a for a in range(3) if a != axis)))
+            box.append(slice(filled[0], filled[-1] + 1))
+        out = volume.data.copy()
+        out[tuple(box)] = make(replace(volume, data=volume.data[tuple(box)]), rng)
+        return out
+
+    return apply
 
 
 def _noise(volume: Volume, rng: np.random.Generator) -> Image:
@@ -74,15 +76,25 @@ def _rotated(volume: Volume, rng: np.random.Generator) -> Image:
     return rotate(volume.data, angle, axes=(plane[0], plane[1]), reshape=False, order=1)
 
 
+def _thick(volume: Volume, rng: np.random.Generator) -> Image:
+    """Slices of 8 to 14 mm, on the grid of the thin ones."""
+    from scipy.ndimage import uniform_filter1d
+
+    axis = volume.axial_axis
+    slices = max(1, round(rng.uniform(8, 14) / float(volume.voxel_sizes[axis])))
+    return uniform_filter1d(volume.data, slices, axis=axis, mode="nearest")
+
+
 #: Name to what makes it. All but ``rotation`` keep the head's outline, or (``cropped``) a part of it.
 ARTEFACTS: dict[str, Callable[[Volume, np.random.Generator], Image]] = {
-    "motion": _moved,
-    "ghosting": _torchio("RandomGhosting", num_ghosts=(4, 9), axes=(0, 1), intensity=(1.0, 2.0)),
-    "spike": _torchio("RandomSpike", num_spikes=(1, 1), intensity=(0.3, 0.8)),
+    "motion": _in_box(_torchio("RandomMotion", degrees=(5, 12), translation=(5, 12), num_transforms=6)),
+    "ghosting": _in_box(_torchio("RandomGhosting", num_ghosts=(4, 9), axes=(0, 1), intensity=(1.0, 2.0))),
+    "spike": _in_box(_torchio("RandomSpike", num_spikes=(1, 1), intensity=(0.3, 0.8))),
     "bias field": _torchio("RandomBiasField", coefficients=(0.4, 0.7)),
     "noise": _noise,
     "rotation": _rotated,
     "cropped": _cropped,
+    "thick slices": _thick,
 }
 
 

@@ -29,8 +29,8 @@ KINDS = (*ARTEFACTS, WRONG)
 #: request for a few slices may ask for.
 PLACES, RUN = 4, FEWEST
 
-#: Kinds that each scan of a calibration's subjects gets; all of them would take twice as long.
-DRAWN = 4
+#: Kinds that each scan of a calibration's subjects gets; all of them would take four times as long.
+DRAWN = 2
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..scan.contrasts import Contrast
+from .detector import Detector
 from .signs import Looks, Signs
 
 #: Lower limits of P(OOD), and what is said from there on.
@@ -143,7 +144,8 @@ class OodCalibration(_Strict):
         n: Samples that σ̂ was measured with.
         ranges: σ̂ of in-distribution scans for each pair, written as ``T1->T2``.
         novelty: For each source contrast.
-        looks: What the network's numbers mean; None where novelty alone is known.
+        looks: What the network's numbers mean; None where no network was asked.
+        detector: Of known artefacts; None where there were none to learn from.
         probability: From ``score`` to P(OOD), for so many slices or more: few slices vary more.
     """
 
@@ -152,21 +154,23 @@ class OodCalibration(_Strict):
     ranges: dict[str, Range]
     novelty: dict[Contrast, Novelty]
     looks: Looks | None = None
+    detector: Detector | None = None
     probability: dict[int, Isotonic] = Field(min_length=1)
 
     def signs(self, features: NDArray[np.floating], contrast: Contrast) -> list[Signs]:
         """(slices, features), the network's numbers last, to the signs of each slice."""
         x = np.atleast_2d(features)
-        novelty, unknown = self.novelty.get(contrast), np.full(len(x), np.nan)
-        strange = novelty.slice_scores(x) if novelty else unknown
-        if self.looks is None:
-            return [Signs(float(value)) for value in strange]
-        told = x[:, -self.looks.size :]
-        seen = self.looks.standardised(told, contrast)
-        return [
-            Signs(float(value), float(a), float(c), tuple(map(float, own)))
-            for value, (a, c), own in zip(strange, seen, told, strict=True)
-        ]
+        novelty, count = self.novelty.get(contrast), len(x)
+        strange = novelty.slice_scores(x) if novelty else np.full(count, np.nan)
+        artefact, kinds = np.full(count, np.nan), np.empty((count, 0))
+        if self.detector is not None:
+            artefact, kinds = self.detector.slice_scores(x, contrast), self.detector.log_odds(x, contrast)
+        wrong, told = np.full(count, np.nan), np.empty((count, 0))
+        if self.looks is not None:
+            seen = x[:, x.shape[1] - self.looks.size :]
+            wrong, told = self.looks.contrast(self.looks.log_odds(seen, contrast)), seen[:, : len(self.looks.contrasts)]
+        rows = zip(strange, artefact, wrong, told, kinds, strict=True)
+        return [Signs(float(n), float(a), float(w), tuple(t.tolist()), tuple(k.tolist())) for n, a, w, t, k in rows]
 
     def scores(
         self, pair: str, n: int, sigma_hat: float, per_slice: NDArray[np.floating], signs: Iterable[Signs]
@@ -182,10 +186,10 @@ class OodCalibration(_Strict):
         """
         factor = std_bias(self.n) / std_bias(n) if n > 1 else float("nan")
         surprise = self._sigma_score(pair, sigma_hat * factor)
-        known = [s for s in signs if np.isfinite(s.novelty)]
+        known = [s for s in signs if np.isfinite(s.novelty) or np.isfinite(s.contrast)]
         novelty, artefact, contrast = (_mean([s[i] for s in known]) for i in range(3))
         seen = [value for value in (novelty, artefact, contrast) if np.isfinite(value)]
-        image = float(np.logaddexp.reduce(seen)) if seen else float("nan")
+        image = float(np.logaddexp.reduce(seen)) if np.isfinite(novelty) else float("nan")
         loudest = [value for value in (surprise, image) if np.isfinite(value)]
         return {
             "sigma_hat": sigma_hat * factor,
@@ -205,9 +209,15 @@ class OodCalibration(_Strict):
             return ""
         if self.score not in IMAGE_SCORES and not scores["image"] >= scores[self.score]:
             return "the samples differ more than usual"
-        known = [name for name in _REASONS if np.isfinite(scores[name])]
-        leading = max(known, key=lambda name: scores[name], default="novelty")
-        return self.looks.words(signs, source, leading) if self.looks else "unlike the training scans"
+        signs = list(signs)
+        leading = max((name for name in _REASONS if np.isfinite(scores[name])), key=lambda name: scores[name])
+        other = self.looks.likeliest_other(signs, source) if self.looks and leading == "contrast" else None
+        if other is not None:
+            return f"looks like {other}, not {source}"
+        odds = [s.kinds for s in signs if s.kinds and np.isfinite(s.kinds).all()]
+        if self.detector is not None and leading == "artefact" and odds:
+            return self.detector.kinds[int(np.mean(odds, axis=0).argmax())]
+        return "unlike the training scans"
 
     def _sigma_score(self, pair: str, sigma_hat: float) -> float:
         """σ̂ in standard deviations (of its logarithm) above the middle of the pair's range."""

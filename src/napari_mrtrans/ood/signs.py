@@ -1,7 +1,7 @@
 """What speaks against a source slice, as numbers that can be averaged over slices, and in words.
 
-Three things: its *novelty* (:class:`.score.Novelty`), whatever is unlike the training scans; an *artefact*; and another
-*contrast* than the scan is said to be. The latter two come from a network that has learned them
+Three things: its *novelty* (:class:`.score.Novelty`), whatever is unlike the training scans; an *artefact*
+(:class:`.detector.Detector`); and another *contrast* than the scan is said to be, which a network tells
 (:class:`napari_mrtrans.networks.judge.SliceJudge`).
 """
 
@@ -27,13 +27,15 @@ class Signs(NamedTuple):
         novelty: In standard deviations of usual scans, as ``artefact`` and ``contrast``.
         artefact: Log odds of any artefact.
         contrast: Log odds of another contrast than it is said to be.
-        told: Log probability of each contrast, then of each kind of artefact, as the network's card names them.
+        contrasts: Log probability of each contrast.
+        kinds: Log odds of each kind of artefact.
     """
 
     novelty: float = float("nan")
     artefact: float = float("nan")
     contrast: float = float("nan")
-    told: tuple[float, ...] = ()
+    contrasts: tuple[float, ...] = ()
+    kinds: tuple[float, ...] = ()
 
 
 #: Of a slice of which nothing is known.
@@ -64,15 +66,13 @@ class Looks(BaseModel):
     Attributes:
         contrasts: Which its first numbers are about.
         kinds: Of artefacts, ``none`` first, which the rest are about.
-        artefact: Log odds of any artefact, over usual scans.
         contrast: Log odds of another contrast, over usual scans.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     contrasts: list[Contrast]
-    kinds: list[str] = Field(min_length=2)
-    artefact: Standard = Standard()
+    kinds: list[str]
     contrast: Standard = Standard()
 
     @property
@@ -81,37 +81,19 @@ class Looks(BaseModel):
         return len(self.contrasts) + len(self.kinds)
 
     def log_odds(self, told: NDArray[np.floating], source: Contrast) -> NDArray[np.float64]:
-        """(slices, size) log probabilities to (slices, 2): of any artefact, and of a contrast other than ``source``."""
-        told = np.atleast_2d(np.asarray(told, dtype=np.float64))
-        kinds = told[:, len(self.contrasts) :]
-        artefact = np.logaddexp.reduce(kinds[:, 1:], axis=1) - kinds[:, 0]
-        if source in self.contrasts and len(self.contrasts) > 1:
-            mine = self.contrasts.index(source)
-            others = np.delete(told[:, : len(self.contrasts)], mine, axis=1)
-            wrong = np.logaddexp.reduce(others, axis=1) - told[:, mine]
-        else:
-            wrong = np.full(len(told), np.nan)
-        return np.clip(np.stack([artefact, wrong], axis=1), -LIMIT, LIMIT)
+        """(slices, size) log probabilities to (slices,): of a contrast other than ``source``; NaN if it is unknown."""
+        told = np.atleast_2d(np.asarray(told, dtype=np.float64))[:, : len(self.contrasts)]
+        if source not in self.contrasts or len(self.contrasts) < 2:
+            return np.full(len(told), np.nan)
+        mine = self.contrasts.index(source)
+        wrong = np.logaddexp.reduce(np.delete(told, mine, axis=1), axis=1) - told[:, mine]
+        return np.clip(wrong, -LIMIT, LIMIT)
 
-    def standardised(self, told: NDArray[np.floating], source: Contrast) -> NDArray[np.float64]:
-        """:meth:`log_odds` in standard deviations of usual scans."""
-        artefact, wrong = self.log_odds(told, source).T
-        return np.stack([self.artefact(artefact), self.contrast(wrong)], axis=1)
-
-    def words(self, signs: Iterable[Signs], source: Contrast, leading: str) -> str:
-        """What is seen, such as ``looks like FLAIR, not T1``, ``motion`` or ``unlike the training scans``.
-
-        Args:
-            signs: Of the slices.
-            source: The contrast that it is said to be.
-            leading: Which of ``novelty``, ``artefact`` and ``contrast`` speaks loudest.
-        """
-        told = np.array([s.told for s in signs if len(s.told) == self.size])
-        if leading == "novelty" or not len(told):
-            return "unlike the training scans"
+    def likeliest_other(self, signs: Iterable[Signs], source: Contrast) -> Contrast | None:
+        """The contrast that the slices show, if it is not ``source``; None where nothing is known."""
+        told = np.array([s.contrasts for s in signs if len(s.contrasts) == len(self.contrasts)])
+        others = [contrast for contrast in self.contrasts if contrast != source]
+        if not len(told) or not others:
+            return None
         mean = np.clip(told, -LIMIT, 0).mean(axis=0)
-        if leading == "contrast":
-            likely = [c for c in self.contrasts if c != source]
-            best = max(likely, key=lambda c: mean[self.contrasts.index(c)])
-            return f"looks like {best}, not {source}"
-        return self.kinds[1 + int(np.argmax(mean[len(self.contrasts) + 1 :]))]
+        return max(others, key=lambda contrast: float(mean[self.contrasts.index(contrast)]))
