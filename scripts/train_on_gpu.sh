@@ -8,7 +8,8 @@
 #   PYTHON=python3     an interpreter with the packages of pyproject.toml's extra "train" (the package itself need not be
 #                      installed)
 #   MINUTES=25         stop after this long, resumable
-#   STEPS=, BATCH=     steps of every stage and slices of each, instead of the recipes', for a trial or another budget
+#   BATCH=32           slices of each step, instead of the recipes' 8: a GPU takes many at once
+#   STEPS=             of every stage, for a trial or another budget; default: as many slices as the recipes'
 #   ACCELERATOR=cuda WORKERS=6 COMPILE=1
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -25,16 +26,17 @@ case ${1:-} in
     end=$((SECONDS + 60 * ${MINUTES:-25}))
     options=(--full --no-calibrate --data "$2" -o "$3" --accelerator "${ACCELERATOR:-cuda}" --workers "${WORKERS:-6}")
     [[ ${COMPILE:-1} == 1 ]] && options+=(--compile)
-    [[ -n ${STEPS:-} ]] && options+=(--set "stages.0.steps=$STEPS")
-    [[ -n ${BATCH:-} ]] && options+=(--set "stages.0.batch=$BATCH")
+    batch=${BATCH:-32}
     mkdir -p "$3"
     lane() { # NAMES...: one after the other
-      local name left
+      local name left slices
       for name in "$@"; do
         left=$((end - SECONDS))
         ((left > 30)) || { echo "$name: no time left"; return; }
-        train shipped --only "$name" --max-minutes "$((left / 60))" \
-          "${options[@]}" || echo "$name: failed"
+        slices=262144
+        [[ $name == *resvit* ]] && slices=131072 # in each of its two phases
+        train shipped --only "$name" --max-minutes "$((left / 60))" --set "stages.0.batch=$batch" \
+          --set "stages.0.steps=${STEPS:-$((slices / batch))}" "${options[@]}" || echo "$name: failed"
       done
     }
     lane full-direct full-flow full-resvit >"$3/lane-1.log" 2>&1 &
