@@ -142,6 +142,8 @@ def test_features_end_with_what_the_networks_say() -> None:
         ((9.0, 0.0, 0.0), "unlike the training scans"),
         ((0.0, 9.0, 0.0), "motion"),
         ((0.0, 0.0, 9.0), "looks like FLAIR, not T1"),
+        ((9.0, 4.0, 0.0), "motion"),  # novelty is louder, but says less
+        ((9.0, 2.0, 0.0), "unlike the training scans"),
         ((-9.0, -9.0, -9.0), ""),
     ],
 )

@@ -31,8 +31,9 @@ FEWEST = 3
 SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "contrast", "image", "combined")
 #: Those that the source image alone decides.
 IMAGE_SCORES = ("novelty", "artefact", "contrast", "image")
-#: What :attr:`OodCalibration.reason` chooses from.
-_REASONS = ("novelty", "artefact", "contrast")
+#: What :meth:`OodCalibration.reason` chooses from, and which of them tell more than that something is unusual: these are
+#: named from this many standard deviations of usual scans on, however loud novelty is.
+_REASONS, _NAMED, CLEAR = ("novelty", "artefact", "contrast"), ("artefact", "contrast"), 3.0
 
 
 class _Strict(BaseModel):
@@ -203,14 +204,15 @@ class OodCalibration(_Strict):
         }
 
     def reason(self, scores: Mapping[str, float], signs: Iterable[Signs], source: Contrast) -> str:
-        """What speaks loudest against a volume, in words; empty where P(OOD) is low or unknown."""
+        """What speaks against a volume, in words; empty where P(OOD) is low or unknown."""
         probability = self.assess(scores)
         if probability is None or probability < VERDICTS[1][0]:
             return ""
         if self.score not in IMAGE_SCORES and not scores["image"] >= scores[self.score]:
             return "the samples differ more than usual"
         signs = list(signs)
-        leading = max((name for name in _REASONS if np.isfinite(scores[name])), key=lambda name: scores[name])
+        named = [name for name in _NAMED if scores[name] >= CLEAR] or [n for n in _REASONS if np.isfinite(scores[n])]
+        leading = max(named, key=lambda name: scores[name])
         other = self.looks.likeliest_other(signs, source) if self.looks and leading == "contrast" else None
         if other is not None:
             return f"looks like {other}, not {source}"
