@@ -31,8 +31,8 @@ FEWEST = 3
 SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "contrast", "image", "combined")
 #: Those that the source image alone decides.
 IMAGE_SCORES = ("novelty", "artefact", "contrast", "image")
-#: What :meth:`OodCalibration.reason` chooses from, and which of them tell more than that something is unusual: these are
-#: named from this many standard deviations of usual scans on, however loud novelty is.
+#: What :meth:`OodCalibration.reason` chooses from, and which of them tell more than that something is unusual: these
+#: are named from this many standard deviations of usual scans on, however loud novelty is.
 _REASONS, _NAMED, CLEAR = ("novelty", "artefact", "contrast"), ("artefact", "contrast"), 3.0
 
 
