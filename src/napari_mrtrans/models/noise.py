@@ -60,7 +60,7 @@ class Noise:
         positions: Sequence[float],
         step: int = 0,
     ) -> NDArray[np.float32]:
-        """The part of each sample's noise on a grid of ``shape`` in each slice's box: (slices, samples, rows, columns)."""
+        """Each sample's noise on a grid of ``shape``, cut to each slice's box: (slices, samples, rows, columns)."""
         return np.stack(
             [
                 [self.of(shape, sample, position, step)[box] for sample in samples]
