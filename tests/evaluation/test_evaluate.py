@@ -234,13 +234,15 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
     elsewhere = {"train": ["glioma/sub-A"], "validation": [], "test": ["glioma/sub-B"]}
     checkpoint = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", splits=elsewhere)
     folder = bids_folder(tmp_path / "data", subjects=1, shape=(40, 48, 24))
-    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11, two_sample=True)
     with pytest.raises(MrtransError, match=r"glioma' does not exist"):
         evaluate(folder, [checkpoint], tmp_path / "out", settings, say=silent)
     paths = evaluate(folder, [checkpoint], tmp_path / "out", replace(settings, subjects=["sub-00"]), say=silent)
     document = json.loads(paths[1].read_text())
     assert [row["method"] for row in document["rows"]] == ["blurred target", "tiny-direct"]
     assert any("look-up table, T1→T2: no training subject is in" in line for line in document["about"]["left_out"])
+    line = "two-sample test of tiny-direct, T1→T2: The two-sample test needs samples and targets of training people"
+    assert sum(line in left for left in document["about"]["left_out"]) == 1
     page = paths[3].read_text()
     assert "One subject: neither an interval nor a test is possible" in page
     assert "Another data set" in page
