@@ -111,7 +111,7 @@ def planted_row(method: str, pair: str = "T1→T2", subject: str = "sub-1", **fi
     """A row of the evaluation whose figures are 0.5 unless they are given."""
     from dataclasses import MISSING, fields
 
-    from napari_mrtrans.evaluation.measure import Row
+    from napari_mrtrans.evaluation.row import Row
 
     plain = {f.name: 0.5 for f in fields(Row) if f.default is MISSING}
     return Row(**plain | {"method": method, "pair": pair, "subject": subject, "slices": 11} | figures)

@@ -99,10 +99,11 @@ def test_help_names_every_command(run: Run) -> None:
         (
             "transform",
             ("--to", "--from", "--model", "-n", "--steps", "--sampler", "--slices", "--seed", "--mask",
-             "--repair", "--no-repair", "--save-samples", "--device", "--batch", "--again", "--output", "IN.nii.gz"),
+             "--repair", "--no-repair", "--no-antithetic",
+             "--save-samples", "--device", "--batch", "--again", "--output", "IN.nii.gz"),
         ),
         ("evaluate", ("--data", "--checkpoint", "--output", "--pairs", "--subjects", "-n", "--steps", "--seed",
-                      "--no-montages")),
+                      "--no-montages", "--no-antithetic", "--two-sample")),
     ],
 )  # fmt: skip
 def test_help_of_every_command(command: str, options: tuple[str, ...], run: Run) -> None:

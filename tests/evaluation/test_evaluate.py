@@ -13,9 +13,10 @@ from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, w
 from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation import measure as module
+from napari_mrtrans.evaluation import tiles
 from napari_mrtrans.evaluation.evaluate import Settings, evaluate
 from napari_mrtrans.evaluation.lookup import Lookup
-from napari_mrtrans.evaluation.report import write
+from napari_mrtrans.evaluation.report import paper_figures, write
 from napari_mrtrans.paths import write_together
 from napari_mrtrans.scan.contrasts import Pair
 
@@ -30,7 +31,8 @@ def no_alexnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take most of the time of a tiny evaluation."""
     monkeypatch.setattr(write, "_render", lambda figure: {"png": b"", "svg": b""})
-    monkeypatch.setattr(module, "strip", lambda path, *_: write_together(path.parent, {path.name: "drawn"}))
+    for where, name in ((tiles, "strip"), (paper_figures, "grid")):
+        monkeypatch.setattr(where, name, lambda path, *_: write_together(path.parent, {path.name: "drawn"}))
 
 
 def silent(line: str) -> None:
@@ -95,10 +97,12 @@ def test_held_out_subjects_are_measured_and_written(
     assert [row["lpips"] for row in rows.values()] == [None] * 4
     columns = next(csv.reader(paths[0].open()))
     assert {"coverage_0.9", "psnr_of_n_1", "ssim_of_n_2", "bssim_volume", "scssim"} <= set(columns)
-    drawn = [path.name.rpartition("_")[0] for path in (tmp_path / "montages").iterdir()]
+    drawn = [path.name.rpartition("_")[0] for path in (tmp_path / "montages").glob("T1-T2*.png")]
     assert sorted(drawn) == ["T1-T2_tiny-direct", "T1-T2_tiny-flow"]
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        f"{name}.{kind}" for name in ("similarity", "calibration", "effect-of-n") for kind in ("png", "svg")
+        f"{name}.{kind}"
+        for name in ("similarity", "calibration", "effect-of-n", "cumulants")
+        for kind in ("png", "svg")
     }
     assert set(paths[4:]) == set((tmp_path / "figures").iterdir())
 
@@ -169,7 +173,7 @@ def test_without_montages_there_is_no_picture_of_a_scan(root: Path, direct: Chec
     assert "image/png" not in page.read_text()
     # Wanted after all, they are drawn, though the rows are finished.
     page = evaluate(root, [direct], tmp_path, settings, say=silent)[3]
-    assert page.read_text().count("image/png") == 1
+    assert page.read_text().count("image/png") == 2  # one slice, and an overview of it
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -230,13 +234,15 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
     elsewhere = {"train": ["glioma/sub-A"], "validation": [], "test": ["glioma/sub-B"]}
     checkpoint = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", splits=elsewhere)
     folder = bids_folder(tmp_path / "data", subjects=1, shape=(40, 48, 24))
-    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11, two_sample=True)
     with pytest.raises(MrtransError, match=r"glioma' does not exist"):
         evaluate(folder, [checkpoint], tmp_path / "out", settings, say=silent)
     paths = evaluate(folder, [checkpoint], tmp_path / "out", replace(settings, subjects=["sub-00"]), say=silent)
     document = json.loads(paths[1].read_text())
     assert [row["method"] for row in document["rows"]] == ["blurred target", "tiny-direct"]
     assert any("look-up table, T1→T2: no training subject is in" in line for line in document["about"]["left_out"])
+    line = "two-sample test of tiny-direct, T1→T2: The two-sample test needs samples and targets of training people"
+    assert sum(line in left for left in document["about"]["left_out"]) == 1
     page = paths[3].read_text()
     assert "One subject: neither an interval nor a test is possible" in page
     assert "Another data set" in page

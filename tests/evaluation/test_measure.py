@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from helpers import PAIRS, head, save_nifti, tiny_checkpoint
 from napari_mrtrans import metrics
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.evaluation.held_out import NotMeasured
-from napari_mrtrans.evaluation.measure import MARGIN, View
+from napari_mrtrans.evaluation.measure import MARGIN, Sampling, View
+from napari_mrtrans.evaluation.tiles import Drawn, read_tile
 from napari_mrtrans.metrics.coverage import LEVELS
 from napari_mrtrans.scan.contrasts import Contrast
 
@@ -30,8 +32,11 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Session:
     return session(tmp_path_factory.mktemp("one"), t1, np.where(t1 > 0, 700 - t1, 0).astype(np.float32))
 
 
-def view(one: Session, slab: int | None = None) -> View:
-    return View(one, PAIRS[0], slab, lambda *_: None)
+INDEPENDENT = Sampling(antithetic=False)
+
+
+def view(one: Session, slab: int | None = None, sampling: Sampling = INDEPENDENT) -> View:
+    return View(one, PAIRS[0], slab, lambda *_: None, sampling)
 
 
 def answer(of: View) -> NDArray[np.float32]:
@@ -91,6 +96,62 @@ def test_samples_like_the_target_are_calibrated_and_normal(one: Session) -> None
     assert row.psnr_of_n[-1] == pytest.approx(row.psnr, abs=1e-3)
     assert row.ssim_of_n[-1] == pytest.approx(row.ssim, abs=1e-6)
     assert np.all(np.diff(row.ssim_of_n) > 0)
+    # What is fair of the samples does not depend on their number: E|X - y| - E|X - X'| / 2 = σ / sqrt(π).
+    assert row.crps == pytest.approx(0.03 / np.sqrt(np.pi), rel=0.02)
+    assert row.mae == pytest.approx(0.03 * np.sqrt(1 + 1 / 20) * np.sqrt(2 / np.pi), rel=0.02)
+    assert row.band_ratios == pytest.approx([1, 1, 1], abs=0.15)
+    # The spread is the same everywhere: it says nothing of where the errors are.
+    assert abs(row.rank_std) < 0.05
+    assert row.sparsification == pytest.approx(1, abs=0.05)
+    assert row.kappa1_of_n[-1] == pytest.approx(centre[of.opened.both[of.window]].mean(), abs=1e-3)
+    assert row.kappa2_of_n == pytest.approx([0.03**2 * (1 - 1 / n) for n in (1, 2, 5, 10, 20)], abs=2e-5)
+    assert np.abs([*row.kappa3_of_n, *row.kappa4_of_n]).max() < 1e-5
+
+
+def test_of_antithetic_pairs_one_each_counts(one: Session) -> None:
+    """Of pairs, the figures that need independent draws are those of every second sample."""
+    paired, apart = view(one, sampling=Sampling()), view(one)
+    truth = paired.opened.target[paired.window]
+    half = np.float32(0.03) * np.random.default_rng(2).standard_normal((4, *truth.shape), dtype=np.float32)
+    both = np.stack([half, -half], axis=1).reshape(8, *truth.shape) + truth
+    row, other = paired.row("x", 0.9 * truth, both), apart.row("x", 0.9 * truth, both[::2])
+    names = ("crps", "band_ratios", "normal_share", "psnr_of_n", "kappa2_of_n", "coverage")
+    assert {name: getattr(row, name) for name in names} == {name: getattr(other, name) for name in names}
+    assert len(row.psnr_of_n) == 2
+
+
+def test_a_spread_that_knows_the_errors_is_found_out(one: Session) -> None:
+    of = view(one)
+    inside, truth = of.opened.both[of.window], of.opened.target[of.window].copy()
+    rng = np.random.default_rng(3)
+    error = np.where(inside, 0.1 * rng.random(truth.shape), 0).astype(np.float32)
+    prediction = np.clip(truth, 0.3, 0.7)
+    of.opened.target[of.window] = prediction + error
+    samples = np.stack([prediction + error, prediction - error]).astype(np.float32)
+    row = of.row("x", prediction, samples)
+    assert row.rank_std == pytest.approx(1, abs=1e-6)
+    assert row.sparsification == pytest.approx(0, abs=1e-6)
+    assert row.rank_intensity < 0.2
+    assert row.rank_gradient < 0.2
+    # With the errors as the source, plain intensity tells them.
+    of.opened.source[of.window] = error
+    assert of.row("x", prediction).rank_intensity == pytest.approx(1, abs=1e-6)
+
+
+def test_lesions_are_measured_inside_the_mask(tmp_path: Path) -> None:
+    t1 = np.pad(head((30, 36, 18)), ((4, 4), (4, 4), (2, 3)))
+    plain = session(tmp_path, t1, np.where(t1 > 0, 700 - t1, 0).astype(np.float32))
+    mask = np.zeros(t1.shape, dtype=np.uint8)
+    mask[15:22, 18:24, 9:13] = 1
+    masked = replace(plain, mask=save_nifti(tmp_path / "mask.nii.gz", mask))
+    of = view(masked)
+    prediction = answer(of)[of.window]
+    row = of.row("x", prediction)
+    inside = (mask > 0)[of.window]
+    expected = np.corrcoef(prediction[inside], of.opened.target[of.window][inside])[0, 1]
+    assert row.lesion_r == pytest.approx(expected, abs=1e-6)
+    assert row.lesion_sums[0] == inside.sum()
+    assert view(plain).row("x", prediction).lesion_r is None
 
 
 def test_few_samples_leave_out_what_needs_more(one: Session) -> None:
@@ -141,12 +202,22 @@ def test_a_checkpoint_s_row_comes_with_a_montage(one: Session, tmp_path: Path, f
     checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", family)
     told: list[float] = []
     path = tmp_path / "montages" / "a.png"
-    row = view(one, 11).transformed(
-        checkpoint, path, lambda u: told.append(u.done / u.total), n=3, steps=2, seed=0, device="cpu"
+    drawn = Drawn(path, path.with_suffix(".npz"))
+    assert drawn.missing
+    row = view(one, 11, Sampling(n=3, steps=2, device="cpu")).transformed(
+        checkpoint, drawn, lambda u: told.append(u.done / u.total)
     )
+    assert not drawn.missing
+    tile = read_tile(path.with_suffix(".npz"))
+    assert ("std" in tile) == (family == "flow")
+    assert "lesion_mask" not in tile
+    assert tile["mean"].shape == tile["target"].shape
+    error = np.abs(tile["mean"].astype(float) - tile["target"])
+    both = (tile["source"] > 0) & (tile["target"] > 0)
+    np.testing.assert_allclose(tile["error"][both], error[both], atol=2e-3)
     assert told[-1] == 1
     assert (row.coverage is None) == (family == "direct")
     assert row.seconds_per_slice > 0
     picture = matplotlib.image.imread(path)
     assert picture.shape[1] > 3 * picture.shape[0]
-    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["a.npz", "a.png"]

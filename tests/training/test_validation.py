@@ -41,7 +41,7 @@ def test_the_engine_gives_what_validation_computes(family: str, framing: Framing
     n = 1 if checkpoint.deterministic else 3
     (update,) = stream(Volume(data, RAS), checkpoint, source="T1", target="T2", n=n, seed=SEED, slices=(12, 13))
     model = checkpoint.build()
-    one = framed(PAIR, as_decoded(data, 12), as_decoded(data, 12), framing, model.multiple)
+    one = framed(PAIR, as_decoded(data, 12), as_decoded(data, 12), framing, model.multiple, 12.0)
     samples = draw(model, one, range(n), torch.device("cpu"), checkpoint.card.sampler)[:, 0].numpy()
     theirs = update.samples.transpose(0, 2, 1)[:, (data[:, :, 12] > 0).T]  # canonical: rows run along the second axis
     np.testing.assert_allclose(samples[:, one.source > 0], theirs, atol=1e-4)

@@ -13,7 +13,6 @@ from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, stream, transform
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.errors import OutOfMemory
-from napari_mrtrans.models.noise import unit_noise
 from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume
 from napari_mrtrans.transformation.engine import Engine
 
@@ -104,14 +103,27 @@ def test_a_sample_is_the_same_whatever_else_is_asked_for(brain: Volume, flow: Ch
     np.testing.assert_allclose(many.samples[:2], few.samples, atol=2e-5)  # type: ignore[index]
 
 
-def test_starting_noise_is_normal_and_depends_on_seed_and_sample_alone() -> None:
-    a = unit_noise((200, 200), 1, 2)
-    np.testing.assert_array_equal(a, unit_noise((200, 200), 1, 2))
-    assert abs(a.mean()) < 0.02
-    assert a.std() == pytest.approx(1, abs=0.02)
-    np.testing.assert_array_equal(unit_noise((200, 200), 1, 3), -a)
-    for other in (unit_noise((200, 200), 1, 4), unit_noise((200, 200), 2, 2), unit_noise((200, 200), 1, 2, 1)):
-        assert abs(np.corrcoef(a.ravel(), other.ravel())[0, 1]) < 0.02
+def test_samples_are_opposite_in_pairs_or_independent(brain: Volume, flow: Checkpoint) -> None:
+    def run(antithetic: bool) -> np.ndarray:
+        (update,) = stream(brain, flow, target="T2", n=2, slices=(9, 10), antithetic=antithetic)
+        assert update.samples is not None
+        return update.samples[:, brain.data[:, :, 9] > 0]
+
+    paired, apart = run(True), run(False)
+    np.testing.assert_array_equal(paired[0], apart[0])
+    deviation = [both - both.mean() for both in (paired, apart)]
+    assert np.abs(paired[1] - apart[1]).max() > 1e-3
+    assert np.corrcoef(*deviation[0])[0, 1] < np.corrcoef(*deviation[1])[0, 1]
+
+
+def test_far_slices_of_a_uniform_volume_are_draws_of_their_own_and_neighbours_are_alike(flow: Checkpoint) -> None:
+    """Every slice of the source is the same, so that its samples differ by the noise alone."""
+    data = np.repeat(head((40, 48, 3))[:, :, 1:2], 50, axis=2)
+    slices = by_index(list(stream(Volume(data, RAS, Contrast.T1), flow, target="T2", n=1, slices=range(0, 50, 1))))
+    inside = data[:, :, 0] > 0
+    first = slices[0].mean[inside]
+    distance = [float(np.abs(slices[i].mean[inside] - first).mean()) for i in (1, 8, 48)]
+    assert 0 < 3 * distance[0] < distance[1] < distance[2]
 
 
 @pytest.mark.parametrize("axcodes", ["LPS", "PSR", "SAR", "IAL", "RAI"])

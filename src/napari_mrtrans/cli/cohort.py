@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from ..errors import MrtransError
-from .options import Batch, Device, Model, Prepare, Repair, Sampler, Samples, SaveSamples, Seed, Slices, Steps
+from .options import (
+    Antithetic,
+    Batch,
+    Device,
+    Model,
+    Prepare,
+    Repair,
+    Sampler,
+    Samples,
+    SaveSamples,
+    Seed,
+    Slices,
+    Steps,
+)
 
 
 def cohort(
@@ -23,6 +36,7 @@ def cohort(
     sampler: Sampler = None,
     slices: Slices = None,
     seed: Seed = 0,
+    antithetic: Antithetic = True,
     repair: Repair = None,
     prepare: Prepare = None,
     save_samples: SaveSamples = False,
@@ -55,8 +69,8 @@ def cohort(
     if workers is not None and scheduler is not None:
         raise MrtransError("--workers is for a cluster on this machine, and --scheduler brings its own; give one.")
     request = Request(
-        target, source, n=n, seed=seed, slices=slice_range(slices), steps=steps, sampler=sampler, repair=repair,
-        prepare=prepare, device=device, batch=batch,
+        target, source, n=n, seed=seed, slices=slice_range(slices), steps=steps, sampler=sampler,
+        antithetic=antithetic, repair=repair, prepare=prepare, device=device, batch=batch,
     )  # fmt: skip
     checkpoint = choose_checkpoint(model, source, target)
     bar = ProgressBar(f"{source}→{target} · {checkpoint.name}", "scan")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .options import Antithetic
 from .terminal import ProgressBar
 
 
@@ -22,6 +23,13 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(help="Noise levels.")] = None,
     slab: Annotated[int | None, typer.Option(help="Only this many slices in the middle of the head.")] = None,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
+    antithetic: Antithetic = True,
+    two_sample: Annotated[
+        bool,
+        typer.Option(
+            "--two-sample", help="Train a small network to tell samples from targets; samples training people."
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
     montages: Annotated[
         bool, typer.Option("--montages/--no-montages", help="Show slices of the scans in the report, too.")
@@ -51,6 +59,8 @@ def evaluate(
         seed=seed,
         device=device,
         montages=montages,
+        antithetic=antithetic,
+        two_sample=two_sample,
     )
     loaded = [load_checkpoint(name) for name in checkpoint]
     bar = ProgressBar("evaluate", "row")

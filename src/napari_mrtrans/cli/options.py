@@ -14,6 +14,9 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Noise levels; default: t
 Sampler = Annotated[str | None, typer.Option(help="dpm++2m, heun, ancestral, ddim, langevin, … or reference.")]
 Slices = Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices of every scan.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the starting noise.")]
+Antithetic = Annotated[
+    bool, typer.Option("--antithetic/--no-antithetic", help="Samples in pairs of opposite noise, or independent ones.")
+]
 Repair = Annotated[
     bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
 ]

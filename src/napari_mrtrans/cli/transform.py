@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MrtransError
-from .options import Batch, Device, Model, Output, Prepare, Repair, Sampler, Samples, SaveSamples, Seed, Slices, Steps
+from .options import (
+    Antithetic,
+    Batch,
+    Device,
+    Model,
+    Output,
+    Prepare,
+    Repair,
+    Sampler,
+    Samples,
+    SaveSamples,
+    Seed,
+    Slices,
+    Steps,
+)
 from .terminal import ProgressBar, slice_range
 
 if TYPE_CHECKING:
@@ -30,6 +44,7 @@ def transform(
     slices: Slices = None,
     seed: Seed = 0,
     mask: Annotated[Path | None, typer.Option(help="Head mask on the input's grid.")] = None,
+    antithetic: Antithetic = True,
     repair: Repair = None,
     prepare: Prepare = None,
     save_samples: SaveSamples = False,
@@ -63,9 +78,9 @@ def transform(
             raise MrtransError(f"'{volume.name}' is {target} already; choose another target with --to.")
         checkpoint = choose_checkpoint(model, volume.contrast, target)
         request = Request(
-            target, volume.contrast, n=n, seed=seed, steps=steps, sampler=sampler, slices=slice_range(slices),
-            mask=None if mask is None else read_mask(mask, volume), mask_file=mask and mask.absolute(),
-            repair=repair, prepare=prepare, device=device, batch=batch,
+            target, volume.contrast, n=n, seed=seed, steps=steps, sampler=sampler, antithetic=antithetic,
+            slices=slice_range(slices), mask=None if mask is None else read_mask(mask, volume),
+            mask_file=mask and mask.absolute(), repair=repair, prepare=prepare, device=device, batch=batch,
         )  # fmt: skip
         asked = volume, checkpoint, request, save_samples
     _transform(asked, output)

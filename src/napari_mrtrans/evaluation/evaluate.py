@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from .. import __version__, metrics
+from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.shared import sharing
 from ..datasets.bids import Session
 from ..datasets.phantom import PREFIX
 from ..errors import MrtransError, VolumeError
@@ -26,9 +25,16 @@ from ..training.finished import Finished, digest
 from ..transformation.streaming import SliceUpdate
 from .held_out import NotMeasured, check_held_out, data_set, describe_machine, known_sessions, session_names
 from .lookup import Lookup
-from .measure import SSIM_WINDOW, Row, View
+from .measure import SSIM_WINDOW, Sampling, View
+from .optional import Optional
+from .report import paper_figures
 from .report.ood_rows import OodRow
+from .report.paper_figures import PAIR
+from .report.results import Results
 from .report.write import write_report
+from .row import FORMAT, Row
+from .tiles import NOTHING, Drawn
+from .unusual import draw_unusual
 
 #: Told what is being computed, how many rows are done (the present one in part), and how many there will be.
 Progress = Callable[[str, float, int], None]
@@ -47,7 +53,9 @@ class Settings:
         slab: Only this many slices around the middle of the head (at least 11); None = all.
         seed: Of the starting noise, and of what is drawn at random for the figures; at least 0.
         device: As :func:`napari_mrtrans.stream`.
-        montages: Draw a slice of the first subject of each pair, too.
+        montages: Draw slices of the first subject of each pair and data set, too.
+        antithetic: Samples in pairs of opposite noise, as elsewhere; False = independent draws, as the paper's.
+        two_sample: Train a classifier to tell samples from targets (:mod:`.two_sample`), too.
     """
 
     pairs: Sequence[Pair] | None = None
@@ -58,6 +66,13 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     montages: bool = True
+    antithetic: bool = True
+    two_sample: bool = False
+
+    @property
+    def sampling(self) -> Sampling:
+        """How checkpoints are sampled."""
+        return Sampling(self.n, self.steps, self.seed, self.device, self.antithetic)
 
 
 def evaluate(
@@ -99,39 +114,67 @@ def evaluate(
         wanted = ", ".join(map(str, settings.pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
         raise MrtransError(f"Nothing to evaluate: no held-out subject in '{root}' has both contrasts of {wanted}.")
     montages = out / "montages" if settings.montages else None
-    finished, lpips = Finished(out / "finished.jsonl", Row), _Lpips(say)
+    finished, optional = Finished(out / "finished.jsonl", Row), Optional(say, sessions, settings.sampling)
     rows: list[Row] = []
     left_out: list[str] = []
-    pictures: dict[tuple[str, str], Path] = {}
+    drawn: dict[tuple[str, str, str], Drawn] = {}
     done, total = 0, sum(case.rows for case in cases)
     for case in cases:
-        for task in _tasks(settings, case, View(case.session, case.pair, settings.slab, lpips), montages):
+        view = View(case.session, case.pair, settings.slab, optional.lpips, settings.sampling)
+        for task in _tasks(settings, case, view, optional, montages):
             title = f"{task.method}, {case.pair}, {case.session.name}"
             progress(title, done, total)
             try:
                 make = partial(task.make, partial(_tell, progress, title, done, total))
-                undrawn = task.picture is not None and not task.picture.exists()
-                rows.append(finished.row(task.key, make, again=undrawn))
+                rows.append(finished.row(task.key, make, again=task.drawn.missing))
             except (NotMeasured, VolumeError) as error:
                 left_out.append(f"{title}: {error}")
                 say(f"Left out: {left_out[-1]}")
             else:
                 say(_line(rows[-1]))
-                if task.picture is not None:
-                    pictures[str(case.pair), task.method] = task.picture
+                if task.drawn != NOTHING:
+                    drawn[str(case.pair), task.method, case.session.name] = task.drawn
             done += 1
     if not rows:
         raise MrtransError(f"Nothing could be measured. {left_out[0]}")
     if without := [str(pair) for pair in dict.fromkeys(case.pair for case in cases if not case.lookup.sessions)]:
         left_out.append(f"look-up table, {', '.join(without)}: no training subject is in '{root}'.")
-    if lpips.missing:
-        left_out.append(f"LPIPS: {lpips.missing}")
-    return write_report(out, rows, _about(checkpoints, settings, left_out), ood, pictures)
+    left_out += optional.missing
+    about = _about(checkpoints, settings, left_out)
+    pictures = _pictures(cases, settings, drawn, Results(rows, about), montages) if montages else {}
+    return write_report(out, rows, about, ood, pictures)
+
+
+def _pictures(
+    cases: Sequence[_Case],
+    settings: Settings,
+    drawn: Mapping[tuple[str, str, str], Drawn],
+    results: Results,
+    montages: Path,
+) -> dict[str, Path]:
+    """PNG files by caption: the paper's figures, with artefacts on the first subject of T1→T2, and single slices."""
+    case = next((case for case in cases if str(case.pair) == PAIR), cases[0])
+    view = View(case.session, case.pair, settings.slab, lambda *_: None, settings.sampling)
+    unusual: dict[str, Path] = {}
+    try:
+        for c in (c for c in case.checkpoints if not c.deterministic):
+            key = {"n": settings.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256}
+            key |= {"antithetic": settings.antithetic, "slab": settings.slab, "subject": case.session.name}
+            path = montages / f"unusual_{c.name}_{digest(key)[:8]}.npz"
+            draw_unusual(view, c, path)
+            unusual[c.name] = path
+    except MrtransError as error:
+        results.about["left_out"].append(f"Pictures of unusual inputs: {error}")
+    single = {f"{pair}, {name}": where.picture for (pair, name, _), where in drawn.items() if where.picture}
+    return paper_figures.draw(paper_figures.Slices.read(drawn, unusual), results, montages) | single
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One pair and subject, and what is measured on it; ``first``: the first subject of its pair."""
+    """One pair and subject, and what is measured on it.
+
+    ``first``: the first subject of its pair; ``first_of_data``: of its pair and data set.
+    """
 
     pair: Pair
     session: Session
@@ -139,6 +182,7 @@ class _Case:
     training: list[str]
     checkpoints: list[Checkpoint]
     first: bool
+    first_of_data: bool
 
     @property
     def rows(self) -> int:
@@ -148,28 +192,32 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Task:
-    """One row to come: what identifies it, how it is made, and the montage drawn with it."""
+    """One row to come: what identifies it, how it is made, and what is drawn with it."""
 
     method: str
     key: dict[str, Any]
     make: Callable[[Callable[[SliceUpdate], None]], Row]
-    picture: Path | None = None
+    drawn: Drawn = NOTHING
 
 
-def _tasks(settings: Settings, case: _Case, view: View, montages: Path | None) -> Iterator[_Task]:
+def _tasks(settings: Settings, case: _Case, view: View, optional: Optional, montages: Path | None) -> Iterator[_Task]:
     """What is measured on a case; ``montages`` is the folder where they go, None where there are to be none."""
     where = {"pair": str(case.pair), "subject": case.session.name, "slab": settings.slab, "version": __version__}
+    where["format"] = FORMAT
     if case.lookup.sessions:
         yield _Task("look-up table", where | {"lookup": case.training}, lambda _: view.looked_up(case.lookup))
     yield _Task("blurred target", where | {"blurred": True}, lambda _: view.blurred())
-    n, steps, seed = settings.n, settings.steps, settings.seed
     for c in case.checkpoints:
-        key = where | {"n": n or c.card.sampler.n, "steps": steps, "seed": seed, "sha256": c.sha256}
-        picture = None
-        if montages and case.first:
-            picture = montages / f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}.png"
-        make = partial(view.transformed, c, picture, n=n, steps=steps, seed=seed, device=settings.device)
-        yield _Task(c.name, key, make, picture)
+        key = where | {
+            "n": settings.n or c.card.sampler.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256,
+            "antithetic": settings.antithetic, "two_sample": settings.two_sample,
+        }  # fmt: skip
+        drawn = NOTHING
+        if montages and case.first_of_data:
+            stem = f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}"
+            drawn = Drawn(montages / f"{stem}.png" if case.first else None, montages / f"{stem}.npz")
+        test = optional.two_sample(c, case.pair) if settings.two_sample else None
+        yield _Task(c.name, key, partial(view.transformed, c, drawn, two_sample=test), drawn)
 
 
 def _cases(
@@ -182,28 +230,13 @@ def _cases(
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
-        first = True
+        seen: set[str] = set()
         for name in chosen or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
             check_held_out(name, training, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():
-                yield _Case(pair, sessions[name], lookup, training, serving, first)
-                first = False
-
-
-class _Lpips:
-    """LPIPS, until it turns out that it is not to be had, which is said once."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say, self.missing = say, ""
-
-    def __call__(self, prediction: NDArray, target: NDArray, axis: int) -> float | None:
-        if not self.missing:
-            try:
-                return metrics.lpips(prediction, target, axis=axis)
-            except MrtransError as error:
-                self.missing = str(error)
-                self.say(f"{self.missing} All other figures are measured.")
-        return None
+                data = data_set(name)
+                yield _Case(pair, sessions[name], lookup, training, serving, not seen, data not in seen)
+                seen.add(data)
 
 
 def _tell(progress: Progress, title: str, done: int, total: int, update: SliceUpdate) -> None:
@@ -220,16 +253,21 @@ def _about(checkpoints: Sequence[Checkpoint], settings: Settings, left_out: list
     """How the rows were obtained."""
     import torch
 
+    groups = sharing(checkpoints)
     return {
         "n": settings.n,
         "steps": settings.steps,
         "slab": settings.slab,
         "seed": settings.seed,
+        "antithetic": settings.antithetic,
         "checkpoints": [
             {
                 "name": c.name,
                 "model": c.card.model,
                 "sha256": c.sha256,
+                "training": c.card.training and c.card.training.model_dump(),
+                "images": c.card.images,
+                "shares": [other.name for group in groups if c in group for other in group if other is not c],
                 "trained_on": sorted({data_set(n) for n in c.card.splits.get("train", []) if not n.startswith(PREFIX)}),
             }
             for c in checkpoints

@@ -1,16 +1,11 @@
-"""All figures of one method's answer for one held-out subject.
-
-Figures are in normalised units, data range 1. Unless their name says ``volume``, they are of the head of source and
-target; ``volume`` adds the black background of the evaluated slices, as the paper's tables do, which flatters.
-"""
+"""A held-out subject, and the :class:`.Row` of whatever answers for it: a checkpoint, a look-up table, a blur."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,72 +14,39 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
-from ..metrics.coverage import calibration_error, coverage, pit
 from ..scan.contrasts import Pair
-from ..scan.grid import Orientation
-from ..transformation.statistics import effect_of_n, normality
+from ..scan.volume import read_mask
 from ..transformation.streaming import SliceUpdate
 from ..transformation.whole_volume import transform
+from .ensemble_figures import Answer, of_errors, of_samples
 from .held_out import NotMeasured, PairedVolumes
+from .lesion_sums import pearson, sums
 from .lookup import Lookup
-from .report.montage import strip
+from .row import Row
+from .tiles import NOTHING, Cutter, Drawn, draw
 
 #: The width of SSIM's window.
 SSIM_WINDOW = 11
 #: Voxels around the head's bounding box: beyond, windows of SSIM on images or their edges see black only.
 MARGIN = 6
-#: Most head voxels that the coverage and the test of normality look at.
-PIT_VOXELS, NORMALITY_VOXELS = 200_000, 20_000
-#: How many samples are averaged to see what more of them bring.
-COUNTS = (1, 2, 5, 10, 20)
 
 #: (prediction, target) of whole slices and the axis across them to LPIPS, or None where it is not to be had.
 Perceptual = Callable[[NDArray, NDArray, int], float | None]
 
 
+#: AUC of telling an answer (a sample) from the target, given source, answer, target and head, and the slice axis.
+TwoSample = Callable[[NDArray, NDArray, NDArray, NDArray, int], float | None]
+
+
 @dataclass(frozen=True)
-class Row:
-    """One method, pair and subject.
+class Sampling:
+    """How checkpoints are sampled; fields as those of :class:`~napari_mrtrans.transformation.request.Request`."""
 
-    ``psnr_p995`` is the PSNR with the target's 99.5th percentile (not 1) as its peak, so that it does not depend
-    on the headroom of the normalisation. ``psnr_fitted`` is the PSNR after the best gain and offset for this subject;
-    what it exceeds ``psnr`` by is the target scanner's overall contrast, which the source hardly tells.
-    ``std_over_rmse`` is mean std / RMSE of the mean. ``fine_detail`` is the power above a quarter of the sampling rate,
-    in plane, of one sample (or of the only answer) over that of the target: 1 = as sharp.
-
-    SCSSIM, its variant and LPIPS are of the volume only, LPIPS None without its weights. What needs samples is None for
-    deterministic methods: ``coverage`` at :data:`napari_mrtrans.metrics.coverage.LEVELS`, its ``calibration_error``,
-    ``normal_share``, the fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05; None
-    below 3 samples or where all are constant), and ``psnr_of_n`` and ``ssim_of_n`` of the mean of the first
-    :data:`COUNTS` samples.
-    """
-
-    method: str
-    pair: str
-    subject: str
-    slices: int
-    ssim: float
-    ssim_volume: float
-    psnr: float
-    psnr_volume: float
-    psnr_p995: float
-    psnr_fitted: float
-    bssim: float
-    bssim_volume: float
-    scssim: float
-    scssim_difference: float
-    lpips: float | None
-    sample_psnr: float | None
-    mean_std: float | None
-    rmse: float
-    std_over_rmse: float | None
-    fine_detail: float
-    seconds_per_slice: float | None
-    coverage: list[float] | None = None
-    calibration_error: float | None = None
-    normal_share: float | None = None
-    psnr_of_n: list[float] | None = None
-    ssim_of_n: list[float] | None = None
+    n: int | None = None
+    steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    antithetic: bool = True
 
 
 class View:
@@ -95,16 +57,30 @@ class View:
         pair: Which of them.
         slab: Only this many slices in the middle of the head; None = all.
         perceptual: LPIPS.
+        sampling: How checkpoints are sampled; its seed is of what is drawn at random for the figures, too.
     """
 
-    def __init__(self, session: Session, pair: Pair, slab: int | None, perceptual: Perceptual) -> None:
-        self.pair, self.subject = pair, session.name
+    def __init__(
+        self,
+        session: Session,
+        pair: Pair,
+        slab: int | None,
+        perceptual: Perceptual,
+        sampling: Sampling = Sampling(),
+    ) -> None:
+        self.pair, self.subject, self.sampling = pair, session.name, sampling
         self._session, self._slab, self._perceptual = session, slab, perceptual
 
     @cached_property
     def opened(self) -> PairedVolumes:
         """Read when a row has to be computed."""
         return PairedVolumes.open(self._session, self.pair)
+
+    @cached_property
+    def lesion(self) -> NDArray[np.bool_] | None:
+        """The expert mask within the head, None where there is none."""
+        path = self._session.mask
+        return None if path is None else read_mask(path, self.opened.volume) & self.opened.both
 
     @cached_property
     def axis(self) -> int:
@@ -144,28 +120,39 @@ class View:
     def transformed(
         self,
         checkpoint: Checkpoint,
-        montage: Path | None,
+        drawn: Drawn,
         progress: Callable[[SliceUpdate], None],
-        *,
-        n: int | None,
-        steps: int | None,
-        seed: int,
-        device: str,
+        two_sample: TwoSample | None = None,
     ) -> Row:
-        """The row of a checkpoint's answer; the middle slice is drawn into the PNG file ``montage``."""
-        began = time.perf_counter()
+        """The row of a checkpoint's answer, whose slices go where ``drawn`` says."""
+        began, opened, asked = time.perf_counter(), self.opened, self.sampling
         slices = self.window[self.axis]
         ensemble = transform(
-            self.opened.volume, checkpoint, target=self.pair.target, source=self.pair.source, n=n, steps=steps,
-            seed=seed, device=device, slices=(slices.start, slices.stop), keep_samples=not checkpoint.deterministic,
-            prepare=False, progress=progress,
+            opened.volume, checkpoint, target=self.pair.target, source=self.pair.source, n=asked.n, steps=asked.steps,
+            seed=asked.seed, device=asked.device, antithetic=asked.antithetic, slices=(slices.start, slices.stop),
+            keep_samples=not checkpoint.deterministic, prepare=False, progress=progress,
         )  # fmt: skip
         seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
         samples = None if ensemble.samples is None else ensemble.samples[(slice(None), *self.window)]
-        row = self.row(checkpoint.name, ensemble.mean[self.window], samples, seconds, seed)
-        if montage is not None:
-            self._draw(montage, checkpoint.name, ensemble.mean, None if samples is None else ensemble.std)
+        row = self.row(checkpoint.name, ensemble.mean[self.window], samples, seconds)
+        if two_sample is not None:
+            one = ensemble.mean[self.window] if samples is None else samples[0]
+            images = (opened.source[self.window], one, opened.target[self.window], opened.both[self.window])
+            row = replace(row, two_sample=two_sample(*images, self.axis))
+        if drawn != NOTHING:
+            images_of = {"source": opened.source, "target": opened.target, "mean": ensemble.mean}
+            images_of["error"] = np.where(opened.both, np.abs(ensemble.mean - opened.target), 0)
+            if samples is not None:
+                images_of["std"] = ensemble.std
+            pair = {"source": str(self.pair.source), "target": str(self.pair.target)}
+            titles = pair | {"mean": checkpoint.name, "error": "|error|"}
+            draw(drawn, Cutter(opened.volume, opened.head), images_of, titles, self.middle, self.lesion)
         return row
+
+    @property
+    def middle(self) -> int:
+        """The slice that is shown."""
+        return (self.window[self.axis].start + self.window[self.axis].stop) // 2
 
     def row(
         self,
@@ -173,7 +160,6 @@ class View:
         prediction: NDArray,
         samples: NDArray[np.float32] | None = None,
         seconds: float | None = None,
-        seed: int = 0,
     ) -> Row:
         """All figures of one method's answer.
 
@@ -189,6 +175,10 @@ class View:
         peak = float(np.percentile(truth[inside], 99.5))
         if samples is not None:
             samples = np.where(inside, samples, 0)
+        source = np.where(inside, self.opened.source[self.window], 0)
+        axes = self.opened.volume.voxel_sizes
+        spacing = float(axes[0]), float(axes[1]), float(axes[2])
+        answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, self.sampling.antithetic)
         mean_std = None if samples is None else float(samples[:, inside].std(axis=0).mean(dtype=np.float64))
         return Row(
             method=method,
@@ -212,27 +202,17 @@ class View:
             std_over_rmse=None if mean_std is None else mean_std / rmse,
             fine_detail=_fine(prediction if samples is None else samples[0], self.axis) / _fine(truth, self.axis),
             seconds_per_slice=seconds,
-            **({} if samples is None else self._spread(samples, truth, inside, seed)),
+            **of_errors(answer),
+            **of_samples(answer, self.sampling.seed),
+            **self._lesion(prediction, truth),
         )
 
-    def _spread(
-        self, samples: NDArray[np.float32], truth: NDArray, inside: NDArray[np.bool_], seed: int
-    ) -> dict[str, Any]:
-        """What the samples tell beyond their mean."""
-        rng = np.random.default_rng(seed)
-        some = rng.permutation(np.flatnonzero(inside))[:PIT_VOXELS]
-        independent = samples[::2].reshape(-1, samples[0].size)  # of every antithetic pair one
-        covered = coverage(pit(independent[:, some], truth.ravel()[some], rng))
-        few = independent[:, some[:NORMALITY_VOXELS]]
-        normal = normality(few, np.ones(few.shape[1], dtype=bool)) if len(few) > 2 else np.nan
-        means = effect_of_n(samples, truth, inside, COUNTS)
-        return {
-            "coverage": covered,
-            "calibration_error": calibration_error(covered),
-            "normal_share": normal if np.isfinite(normal) else None,
-            "psnr_of_n": [mean.psnr for mean in means],
-            "ssim_of_n": [mean.ssim for mean in means],
-        }
+    def _lesion(self, prediction: NDArray, truth: NDArray) -> dict[str, Any]:
+        """Correlation with the target inside the expert mask; nothing without one."""
+        if self.lesion is None or not self.lesion[self.window].any():
+            return {}
+        found = sums(prediction, truth, self.lesion[self.window])
+        return {"lesion_sums": found, "lesion_r": pearson([found])}
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
@@ -253,19 +233,6 @@ class View:
         out = np.zeros(self._shape, dtype=box.dtype)
         out[tuple(slice(None) if a == self.axis else side for a, side in enumerate(self.window))] = box
         return out
-
-    def _draw(self, path: Path, method: str, mean: NDArray, std: NDArray | None) -> None:
-        volume, opened = self.opened.volume, self.opened
-        middle = (self.window[self.axis].start + self.window[self.axis].stop) // 2
-        turned = Orientation.from_affine(volume.affine)
-        error = np.where(opened.both, np.abs(mean - opened.target), 0)
-        images = {str(self.pair.source): opened.source, str(self.pair.target): opened.target, method: mean}
-        images |= {"|error|": error} if std is None else {"|error|": error, "std": std}
-        picked = turned.slice_index(middle, volume.n_slices)
-        box = turned.to_canonical(opened.head)[picked]
-        rows, columns = (slice(*np.flatnonzero(box.any(axis=1 - a))[[0, -1]]) for a in range(2))
-        sizes = volume.voxel_sizes[list(turned.order)]
-        strip(path, {k: turned.to_canonical(v)[picked][rows, columns] for k, v in images.items()}, sizes[1] / sizes[2])
 
 
 def _fine(image: NDArray, axis: int) -> float:

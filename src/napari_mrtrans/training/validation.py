@@ -14,7 +14,7 @@ from ..checkpoints.card import SamplerDefaults
 from ..datasets.store import Source
 from ..models import Model
 from ..models.base import contrast_index
-from ..models.noise import framed_noise, unit_noise
+from ..models.noise import Noise
 from ..models.sampler_plan import plan
 from ..models.samplers import Predict
 from ..scan.contrasts import Pair
@@ -34,6 +34,7 @@ class FixedSlice:
         target: Likewise.
         grid: Size of the model's grid.
         box: Where in it the frame lies.
+        position: Of the slice, in mm from the first one.
     """
 
     pair: Pair
@@ -41,6 +42,7 @@ class FixedSlice:
     target: NDArray[np.float32]
     grid: tuple[int, int]
     box: Box
+    position: float = 0.0
 
 
 def fixed_slices(
@@ -66,36 +68,42 @@ def fixed_slices(
         z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
         pair = usable[i % len(usable)]
         images = [np.asarray(decoded.images[decoded.contrasts.index(c), z], dtype=np.float32) for c in pair]
-        out.append(framed(pair, images[0], images[1], *frame))
+        out.append(framed(pair, images[0], images[1], *frame, position=z * decoded.spacing))
     return out
 
 
 def framed(
-    pair: Pair, source: NDArray[np.float32], target: NDArray[np.float32], framing: Framing, multiple: int
+    pair: Pair,
+    source: NDArray[np.float32],
+    target: NDArray[np.float32],
+    framing: Framing,
+    multiple: int,
+    position: float = 0.0,
 ) -> FixedSlice:
-    """A slice of the model's grid, cut to its frame."""
+    """A slice of the model's grid, cut to its frame; ``position`` in mm from the first slice."""
     step = max(STEP, multiple)
     first, second = framing.pad(source, step), framing.pad(target, step)
     box = framing.box(first, step)
-    return FixedSlice(pair, first[box], second[box], (first.shape[0], first.shape[1]), box)
+    return FixedSlice(pair, first[box], second[box], (first.shape[0], first.shape[1]), box, position)
 
 
 @torch.no_grad()
 def draw(model: Model, one: FixedSlice, samples: range, device: torch.device, sampler: SamplerDefaults) -> Tensor:
     """Samples of a slice in [0, 1], (samples, 1, H, W): exactly those that the engine draws with :data:`SEED`."""
+    drawn = Noise(SEED)
     run, sigmas = plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max)
 
     def added(step: int) -> Tensor:
-        sheets = framed_noise(one.grid, SEED, samples, [one.box], step + 1)
+        sheets = drawn.framed(one.grid, samples, [one.box], [one.position], step + 1)
         return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(device)
 
     def solve(predict: Predict, start: Tensor) -> Tensor:
         return run(predict, start * sigmas[0], sigmas, noise=added)
 
     if model.latent:
-        noise = np.stack([[unit_noise((model.latent,), SEED, sample) for sample in samples]])
+        noise = np.stack([[drawn.of((model.latent,), sample, one.position) for sample in samples]])
     else:
-        noise = framed_noise(one.grid, SEED, samples, [one.box])
+        noise = drawn.framed(one.grid, samples, [one.box], [one.position])
     x = torch.from_numpy(one.source)[None, None].to(device)
     first, second = (torch.tensor([contrast_index(contrast)], device=device) for contrast in one.pair)
     return model.sample(x, first, second, torch.from_numpy(noise).to(device), solve)[0, :, None].clamp(0, 1)

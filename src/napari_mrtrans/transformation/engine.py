@@ -138,22 +138,23 @@ class Engine:
         import torch
 
         from ..models.base import contrast_index
-        from ..models.noise import framed_noise, unit_noise
+        from ..models.noise import Noise
         from ..models.sampler_plan import plan
 
-        job, seed = self.job, self.job.request.seed
+        job, drawn = self.job, Noise(self.job.request.seed, self.job.request.antithetic)
+        positions = [index * job.prepared.spacing[0] for index in group]
         boxes = [self._slice(index)[1] for index in group]
         images = np.stack([self._slice(index)[0][box] for index, box in zip(group, boxes, strict=True)])
         if self.model.latent:
-            noise = np.stack([[unit_noise((self.model.latent,), seed, number) for number in numbers]] * len(group))
+            noise = np.stack([[drawn.of((self.model.latent,), i, where) for i in numbers] for where in positions])
         else:
-            noise = framed_noise(job.grid.shape, seed, numbers, boxes)
+            noise = drawn.framed(job.grid.shape, numbers, boxes, positions)
         sample, levels = plan(
             self.model, job.sampler, job.steps, self.defaults.sigma_min, self.defaults.sigma_max
         )  # fmt: skip
 
         def added(step: int) -> torch.Tensor:
-            sheets = framed_noise(job.grid.shape, seed, numbers, boxes, step + 1)
+            sheets = drawn.framed(job.grid.shape, numbers, boxes, positions, step + 1)
             return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(self.device)
 
         def callback(done: int, total: int) -> None:

@@ -33,6 +33,7 @@ class Asked(TypedDict, total=False):
     seed: int
     steps: int | None
     sampler: str | None
+    antithetic: bool
     slices: Range
     start_slice: int | None
     mask: NDArray[Any] | None
@@ -54,6 +55,8 @@ class Request:
         seed: Of the starting noise.
         steps: Noise levels.
         sampler: One of :data:`~napari_mrtrans.models.sampler_plan.SAMPLERS`, or ``reference``.
+        antithetic: Samples in pairs of opposite noise (:class:`~napari_mrtrans.models.noise.Noise`), whose mean needs
+            fewer of them; False = independent draws, as the paper's.
         slices: Restrict to ``range`` or (first, past-last) along the volume's axial axis; slices without head are
             skipped.
         start_slice: Index along that axis; slices are computed outwards from it. None = middle of the head.
@@ -75,6 +78,7 @@ class Request:
     seed: int = 0
     steps: int | None = None
     sampler: str | None = None
+    antithetic: bool = True
     slices: Range = None
     start_slice: int | None = None
     mask: NDArray[Any] | None = None
@@ -243,7 +247,7 @@ def _checked_batch(name: str, batch: Any) -> int | str:
 
 
 #: What a field must be; None stands for the default but in these.
-_NEVER_NONE = frozenset({"target", "seed", "device", "batch"})
+_NEVER_NONE = frozenset({"target", "seed", "antithetic", "device", "batch"})
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "target": _checked_contrast,
     "source": _checked_contrast,
@@ -251,6 +255,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "seed": _checked_number,
     "steps": _checked_number,
     "sampler": _checked_name,
+    "antithetic": _checked_switch,
     "slices": _checked_range,
     "start_slice": _checked_number,
     "mask_file": _checked_path,

@@ -92,9 +92,10 @@ def stream(
 ) -> Iterator[SliceUpdate]:
     """Transform slice by slice, outwards from ``start_slice``.
 
-    The starting noise depends on ``seed`` and the sample's number alone and is the same for every slice, so each sample
-    is a coherent volume. Samples come in antithetic pairs, the noise of an odd one being the negative of the one before
-    it: their mean needs fewer of them, and every second one is an independent draw. Same seed, machine and settings
+    The starting noise depends on ``seed``, the sample's number and where the slice lies, and changes slowly from slice
+    to slice, so each sample is a coherent volume (:class:`~napari_mrtrans.models.noise.Noise`). Samples come in
+    antithetic pairs, the noise of an odd one being the negative of the one before it: their mean needs fewer of them,
+    and every second one is an independent draw; with ``antithetic=False`` all are. Same seed, machine and settings
     give the same bits; another batch size or slice order the same up to rounding.
 
     Args:

@@ -73,7 +73,7 @@ OOD = [OodRow("<flow>", "T1→T2", f"s{i}", kind, 0.01 * i) for i, kind in enume
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
     strip(out / "montages" / "a.png", {"T1": np.zeros((20, 16)), "T2": np.ones((20, 16))}, 1.0)
-    write_report(out, rows(), ABOUT, OOD, {("T1→T2", "direct"): out / "montages" / "a.png"})
+    write_report(out, rows(), ABOUT, OOD, {"T1→T2, direct": out / "montages" / "a.png"})
     return out
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...metrics.coverage import LEVELS
-from ..measure import COUNTS
+from ..row import COUNTS
 from .results import SIMILARITY, Results
 
 if TYPE_CHECKING:
@@ -108,12 +108,32 @@ def effect_of_n(results: Results) -> Figure | None:
     panels = figure.subplots(1, 2)
     for axes, (attribute, heading, factor) in zip(panels, names, strict=True):
         for method in results.models:
-            curves = [curve for row in results.where(method) if (curve := getattr(row, attribute)) is not None]
-            shortest = min(map(len, curves), default=0)
-            if shortest:
-                means = factor * np.mean([curve[:shortest] for curve in curves], axis=0)
-                axes.plot(COUNTS[:shortest], means, "o-", color=colour[method], label=method, markersize=4)
+            if means := [factor * value for value in results.curve(attribute, method)]:
+                axes.plot(COUNTS[: len(means)], means, "o-", color=colour[method], label=method, markersize=4)
         axes.set(xlabel="samples averaged", ylabel=heading, xscale="log")
+        used = [count for count in COUNTS if count <= axes.dataLim.xmax]
+        axes.set_xticks(used, [str(count) for count in used])
+        axes.minorticks_off()
+        axes.grid(color="#eeeeee")
+    if not panels[0].lines:
+        return None
+    legend_below(figure, panels)
+    return figure
+
+
+def cumulants(results: Results) -> Figure | None:
+    """κ1 to κ4 of the first n samples, mean over the head, pairs and subjects, over n; None without samples."""
+    from matplotlib.figure import Figure
+
+    colour = colours(list(results.models))
+    figure = Figure(figsize=(10, 2.9), layout="constrained")
+    panels = figure.subplots(1, 4)
+    for order, axes in enumerate(panels, start=1):
+        for method in results.models:
+            curve = results.curve(f"kappa{order}_of_n", method)
+            if curve:
+                axes.plot(COUNTS[: len(curve)], curve, "o-", color=colour[method], label=method, markersize=4)
+        axes.set(title=f"κ{order}", xlabel="samples", xscale="log")
         used = [count for count in COUNTS if count <= axes.dataLim.xmax]
         axes.set_xticks(used, [str(count) for count in used])
         axes.minorticks_off()

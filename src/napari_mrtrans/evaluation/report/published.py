@@ -40,10 +40,13 @@ def beside(results: Results, ood: Sequence[OodRow]) -> Table:
             rows.append((f"SSIM of ddpm, {pair} (%)", f"{value:.2f} ({data})", _of(results, SSIM, "ddpm", pair)))
     ranked = {model: _number(results, SSIM, model) for model in ("ddpm", "ncsn", "direct", "cgan", "resvit")}
     known = {model: value for model, value in ranked.items() if value is not None}
-    if len(known) > 1:
-        ours = " > ".join(sorted(known, key=lambda model: -known[model]))
+    names = {model: results.checkpoint_of(model) or "" for model in known}
+    alike = results.sharing(list(names.values()))
+    apart = [model for model in known if names[model] not in alike]
+    if len(apart) > 1:
+        ours = " > ".join(sorted(apart, key=lambda model: -known[model]))
         rows.append(("order by average SSIM", "ddpm > ncsn > direct > cgan > resvit", ours))
-    if {"ddpm", "ncsn"} <= known.keys():
+    if {"ddpm", "ncsn"} <= set(apart):
         lead = 100 * (known["ddpm"] / known["ncsn"] - 1)
         rows.append(("average SSIM, lead of ddpm over ncsn (%)", f"{LEAD}", f"{lead:.2f}"))
     scssim = [_number(results, CONSISTENCY[0], model, pair) for model in ranked for pair in results.pairs]
@@ -69,6 +72,9 @@ def beside(results: Results, ood: Sequence[OodRow]) -> Table:
         "The paper's figures are of its own data sets (IXI, OASIS-3), networks and hardware, ours of the subjects of "
         "this report: they do not compare head to head. Only what its text gives is here."
     )
+    if alike:
+        left = [model for model in known if names[model] in alike]
+        note += f" {', '.join(left)} share weights, so no order of them is evidence; they are left out of it."
     shown = [[Cell(text) for text in row] for row in rows if not row[2].startswith(NONE)]
     return Table("The paper's figures beside ours", ["", "paper, its data", "here"], shown, note)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..held_out import data_set
-from ..measure import Row
+from ..row import Row
 
 
 @dataclass(frozen=True)
@@ -94,3 +94,14 @@ class Results:
             if (value := metric.of(row)) is not None:
                 found.setdefault(row.subject, []).append(value)
         return {subject: float(np.mean(mine)) for subject, mine in found.items() if len(mine) == len(pairs)}
+
+    def curve(self, attribute: str, method: str, pair: str | None = None) -> list[float]:
+        """Mean over rows of a figure that is a list, as far as all have it; empty where none has."""
+        curves = [curve for row in self.where(method, pair) if (curve := getattr(row, attribute)) is not None]
+        shortest = min(map(len, curves), default=0)
+        return [float(value) for value in np.mean([curve[:shortest] for curve in curves], axis=0)] if shortest else []
+
+    def sharing(self, methods: Sequence[str]) -> set[str]:
+        """Those of ``methods`` that have weights in common with another of them."""
+        shares = {c["name"]: set(c.get("shares", ())) for c in self.about["checkpoints"]}
+        return {name for name in methods if shares.get(name, set()) & set(methods)}

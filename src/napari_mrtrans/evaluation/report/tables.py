@@ -78,9 +78,8 @@ def other_data(results: Results) -> Table | None:
             for data in dict.fromkeys(data_set(row.subject) for row in results.where(method, pair)):
                 if data in own or not own:
                     continue
-                twin = next(
-                    (m for m, f in results.models.items() if f == model and data in results.trained_on(m)), None
-                )
+                twins = [m for m, f in results.models.items() if f == model and data in results.trained_on(m)]
+                twin = min(twins, key=lambda m: len(results.trained_on(m)), default=None)
                 against = f"{twin} on {data}" if twin else f"itself on {', '.join(own)}"
                 cells = []
                 for metric in SIMILARITY:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...metrics.coverage import LEVELS
 from ...paths import write_together
-from ..measure import COUNTS, Row
-from . import figures, ood_figures, ood_tables, published, tables
+from ..lesion_sums import NAMES
+from ..row import COUNTS, Row
+from . import figures, ood_figures, ood_tables, published, spread_tables, tables
 from .html import Picture, Section, page
 from .ood_rows import OodRow
 from .results import Results
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 TITLE = "Held-out evaluation of contrast transformation"
 #: Row attributes that are lists, with what their items are of.
-_LISTS = {"coverage": LEVELS, "psnr_of_n": COUNTS, "ssim_of_n": COUNTS}
+_LISTS: dict[str, Sequence[object]] = {
+    "coverage": LEVELS,
+    **dict.fromkeys(("psnr_of_n", "ssim_of_n", *(f"kappa{k}_of_n" for k in (1, 2, 3, 4))), COUNTS),
+    "band_ratios": ("coarse", "middle", "fine"),
+    "lesion_sums": NAMES,
+}
 
 
 def write_report(
@@ -33,7 +39,7 @@ def write_report(
     rows: Sequence[Row],
     about: dict[str, Any],
     ood: Sequence[OodRow] = (),
-    montages: Mapping[tuple[str, str], Path] | None = None,
+    pictures: Mapping[str, Path] | None = None,
 ) -> list[Path]:
     """Write tables, figures (PNG and SVG) and ``report.html``.
 
@@ -42,7 +48,7 @@ def write_report(
         rows: What was measured.
         about: How: settings, ``checkpoints`` (name, model, trained_on), date, machine, ``left_out``.
         ood: Scores of normal and unusual inputs.
-        montages: PNG files by pair and method, to be shown in the page.
+        pictures: PNG files by caption, to be shown in the page.
 
     Raises:
         MrtransError: the folder cannot be written.
@@ -52,6 +58,7 @@ def write_report(
         "similarity": figures.similarity(results),
         "calibration": figures.calibration(results),
         "effect-of-n": figures.effect_of_n(results),
+        "cumulants": figures.cumulants(results),
         "ood-sigma-hat": ood_figures.swarm(ood),
         "ood-detection": ood_figures.curves(ood),
     }
@@ -63,7 +70,7 @@ def write_report(
             "metrics.csv": _csv(rows),
             "metrics.json": json.dumps(document, indent=1) + "\n",
             "summary.md": summary(rows, about),
-            "report.html": page(TITLE, sections(results, ood, images, montages or {})),
+            "report.html": page(TITLE, sections(results, ood, images, pictures or {})),
         },
     )
     files = {f"{name}.{kind}": partial(_put, data) for name, kinds in images.items() for kind, data in kinds.items()}
@@ -74,20 +81,23 @@ def sections(
     results: Results,
     ood: Sequence[OodRow],
     images: Mapping[str, Mapping[str, bytes]],
-    montages: Mapping[tuple[str, str], Path],
+    pictures: Mapping[str, Path],
 ) -> list[Section]:
     """What the page says, in the order of the paper's results."""
 
     def picture(name: str, caption: str) -> Picture | None:
         return Picture(images[name]["svg"], "svg+xml", caption) if name in images else None
 
-    shown = [Picture(path.read_bytes(), "png", f"{pair}, {name}") for (pair, name), path in montages.items()]
+    paired = results.about.get("antithetic", True)
+    independent = "every second sample, of antithetic pairs one each" if paired else "independent samples"
+    other = tables.other_data(results)
+    shown = [Picture(path.read_bytes(), "png", caption) for caption, path in pictures.items()]
     found = [
         Section("What was measured", obtained(results), warnings=results.about.get("left_out", [])),
         Section(
             "Pictures",
-            "One slice of the first subject of each pair: source, target, prediction (the mean of the samples), "
-            "absolute error, and standard deviation of the samples.",
+            "Slices of the first subject of each pair and data set: source, target, prediction (the mean of the "
+            "samples), absolute error, and standard deviation of the samples.",
             pictures=shown,
         ),
         Section(
@@ -100,8 +110,9 @@ def sections(
         ),
         Section(
             "Averages and other data",
-            "The paper's Tables 4 and 2.",
-            [tables.averages(results), tables.other_data(results)],
+            "The paper's Tables 4 and 2. "
+            + ("" if other else "No checkpoint met a data set that it was not trained on."),
+            [tables.averages(results), other],
         ),
         Section(
             "Consistency of neighbouring slices",
@@ -113,14 +124,33 @@ def sections(
             "Below the diagonal, samples are too much alike (overconfident); above, too different. Coverage is by "
             "randomised probability integral transform over voxels of the head, exact for any number of samples; the "
             "calibration error is the mean distance from the diagonal. Normal voxels: the share that the Shapiro-Wilk "
-            "test lets pass (0.95 for truly normal samples).",
-            [tables.spread(results)],
+            "test lets pass (0.95 for truly normal samples). These, the cumulants (equation 17) and the effect of n "
+            f"are of {independent}.",
+            [tables.spread(results), spread_tables.effect_of_n(results), spread_tables.cumulants(results)],
             [
                 picture(
                     "calibration", "Coverage of central intervals, as the paper's Fig. 9; thin lines are subjects."
                 ),
                 picture("effect-of-n", "Mean of the first n samples against the target, inside the head."),
+                picture("cumulants", "Cumulants of the first n samples, mean over the head, over n."),
             ],
+        ),
+        Section(
+            "Where the errors are",
+            "Rank correlations (Spearman) with the absolute error of the mean over the head: of the standard "
+            "deviation, of plain intensity (prediction or source, whichever is closer) and of the prediction's "
+            "in-plane gradient. Sparsification error: 0 = as good as the errors themselves, 1 = at random. CRPS "
+            "against the mean absolute error, which is the CRPS of one image without a spread. Power of (sample - "
+            "mean) over that of (target - mean) in bands of wavelength: 1 = as wide as the errors. Told apart: AUC of "
+            "a small network that tells answers from targets on people it was not trained on, 0.5 = it cannot.",
+            [spread_tables.errors(results)],
+        ),
+        Section(
+            "Lesions and tumours",
+            "Pearson's r between answer and target inside expert masks, over the voxels of all people together, and "
+            "the mean of each person's. The paper's, over 14 people with MS, T1→T2: direct 0.748, resvit 0.696, cgan "
+            "0.669, ncsn 0.705, ddpm 0.711.",
+            [spread_tables.lesions(results)],
         ),
         Section(
             "Detection of unusual inputs",
@@ -130,6 +160,11 @@ def sections(
                 picture("ood-sigma-hat", "Each dot is an input; above before calibration, below after."),
                 picture("ood-detection", "Left: ROC curves. Right: F1 over the threshold; dotted, all called unusual."),
             ],
+        ),
+        Section(
+            "What training took",
+            "Slices are all that a network and those it started from have seen; hours and memory are of its last run.",
+            [spread_tables.training(results)],
         ),
         Section("The paper's figures", tables=[published.beside(results, ood)]),
     ]

@@ -1,0 +1,96 @@
+"""What a method's answer tells about its own errors: the figures of :class:`.Row` that are not similarities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics.coverage import calibration_error, coverage, pit
+from ..metrics.spectrum import band_ratios
+from ..metrics.uncertainty import crps, gradient, rank_correlation, sparsification_error
+from ..transformation.statistics import effect_of_n, normality
+from .row import COUNTS
+
+#: Most head voxels that the coverage and the test of normality look at.
+PIT_VOXELS, NORMALITY_VOXELS = 200_000, 20_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One method's answer and what it is held against; arrays in [0, 1] of one shape, 0 outside the head.
+
+    Attributes:
+        prediction: The mean of the samples, or the only answer.
+        samples: (n, ...), or None.
+        source: The image that was transformed.
+        truth: The acquired target.
+        inside: The head of both.
+        axis: Across the slices.
+        spacing: Of the array's axes, in mm.
+        antithetic: Samples come in pairs of opposite noise.
+    """
+
+    prediction: NDArray
+    samples: NDArray[np.float32] | None
+    source: NDArray
+    truth: NDArray
+    inside: NDArray[np.bool_]
+    axis: int
+    spacing: tuple[float, float, float]
+    antithetic: bool = True
+
+    @property
+    def independent(self) -> NDArray[np.float32] | None:
+        """Of the samples those that know nothing of each other."""
+        if self.samples is None:
+            return None
+        return self.samples[::2] if self.antithetic else self.samples
+
+
+def of_errors(answer: Answer) -> dict[str, Any]:
+    """What the errors are, and how well plain maps tell where they are."""
+    error = answer.prediction - answer.truth
+    plain = (answer.prediction, answer.source)
+    steep = gradient(answer.prediction, answer.axis, answer.spacing)
+    return {
+        "mae": float(np.abs(error[answer.inside]).mean()),
+        "rank_intensity": known(max(abs(rank_correlation(image, error, answer.inside)) for image in plain)),
+        "rank_gradient": known(abs(rank_correlation(steep, error, answer.inside))),
+    }
+
+
+def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
+    """What the samples tell beyond their mean; nothing without them. ``seed``: of the voxels and draws."""
+    samples, independent = answer.samples, answer.independent
+    if samples is None or independent is None:
+        return {}
+    rng, inside, truth = np.random.default_rng(seed), answer.inside, answer.truth
+    error, std = answer.prediction - truth, samples.std(axis=0)
+    some = rng.permutation(np.flatnonzero(inside))[:PIT_VOXELS]
+    flat = independent.reshape(len(independent), -1)
+    covered = coverage(pit(flat[:, some], truth.ravel()[some], rng))
+    few = flat[:, some[:NORMALITY_VOXELS]]
+    normal = normality(few, np.ones(few.shape[1], dtype=bool)) if len(few) > 2 else np.nan
+    means = effect_of_n(independent, truth, inside, COUNTS)
+    several = len(independent) > 1
+    bands = band_ratios(independent, truth, inside, answer.axis, answer.spacing) if several else None
+    return {
+        "coverage": covered,
+        "calibration_error": calibration_error(covered),
+        "normal_share": known(normal),
+        "psnr_of_n": [mean.psnr for mean in means],
+        "ssim_of_n": [mean.ssim for mean in means],
+        **{f"kappa{k + 1}_of_n": [mean.cumulants[k] for mean in means] for k in range(4)},
+        "rank_std": known(rank_correlation(std, error, inside)),
+        "sparsification": known(sparsification_error(std, error, inside)),
+        "crps": crps(independent, truth, inside) if several else None,
+        "band_ratios": None if bands is None else [known(ratio) for ratio in bands],
+    }
+
+
+def known(value: float) -> float | None:
+    """The value, None where it is NaN, which JSON does not know."""
+    return float(value) if np.isfinite(value) else None

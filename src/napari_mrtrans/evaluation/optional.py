@@ -1,0 +1,65 @@
+"""Figures that may not be to be had: what they lack is said once, and the others are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from numpy.typing import NDArray
+
+from .. import metrics
+from ..checkpoints.checkpoint import Checkpoint
+from ..datasets.bids import Session
+from ..errors import MrtransError
+from ..scan.contrasts import Pair
+from .measure import Sampling, TwoSample
+from .two_sample import TwoSampleTest
+
+
+class Optional:
+    """LPIPS and the two-sample test, until it turns out what they lack.
+
+    Args:
+        say: Told it.
+        sessions: By name; the training people are among them.
+        sampling: How checkpoints are sampled.
+    """
+
+    def __init__(self, say: Callable[[str], None], sessions: Mapping[str, Session], sampling: Sampling) -> None:
+        self._say, self._sessions, self._sampling = say, sessions, sampling
+        self._tests: dict[tuple[str, Pair], TwoSampleTest] = {}
+        self._no_lpips = False
+        #: What was lacking, in lines.
+        self.missing: list[str] = []
+
+    def _lacks(self, line: str) -> None:
+        self.missing.append(line)
+        self._say(f"{line} All other figures are measured.")
+
+    def lpips(self, prediction: NDArray, target: NDArray, axis: int) -> float | None:
+        """LPIPS of whole slices."""
+        if not self._no_lpips:
+            try:
+                return metrics.lpips(prediction, target, axis=axis)
+            except MrtransError as error:
+                self._no_lpips = True
+                self._lacks(f"LPIPS: {error}")
+        return None
+
+    def two_sample(self, checkpoint: Checkpoint, pair: Pair) -> TwoSample:
+        """The test of a checkpoint, whose classifier is trained once for all held-out people."""
+
+        def measured(source: NDArray, answer: NDArray, target: NDArray, head: NDArray, axis: int) -> float | None:
+            key = checkpoint.sha256, pair
+            if key not in self._tests:
+                names = checkpoint.card.splits.get("train", [])
+                training = [self._sessions[name] for name in names if name in self._sessions]
+                self._tests[key] = TwoSampleTest(training, pair, checkpoint, self._sampling)
+            try:
+                return self._tests[key](source, answer, target, head, axis)
+            except MrtransError as error:
+                line = f"two-sample test of {checkpoint.name}, {pair}: {error}"
+                if line not in self.missing:
+                    self._lacks(line)
+                return None
+
+        return measured

@@ -1,0 +1,107 @@
+"""Whether the spread of samples tells where the answer errs, and what the samples are worth as a whole.
+
+Maps are of any shape and one unit; all are looked at inside a mask.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MrtransError
+
+
+def rank_correlation(score: NDArray, error: NDArray, mask: NDArray[np.bool_]) -> float:
+    """Spearman's rank correlation of a map with the size of the error, in [-1, 1]; NaN where one of them is constant.
+
+    Args:
+        score: What claims to know, say the standard deviation.
+        error: Absolute or signed; its magnitude counts.
+        mask: The voxels that count.
+
+    Raises:
+        MrtransError: shapes differ, fewer than 2 voxels, or a value inside the mask is NaN or infinite.
+    """
+    from scipy.stats import rankdata
+
+    values, wrong = _inside(score, error, mask)
+    first, second = rankdata(values), rankdata(np.abs(wrong))
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def sparsification_error(score: NDArray, error: NDArray, mask: NDArray[np.bool_]) -> float:
+    """Area under the sparsification error curve (AUSE; Ilg et al. 2018): 0 = as the errors themselves, 1 = at random.
+
+    The voxels of the largest score are taken away one after the other, and the root mean square error of those that are
+    left is averaged over the fraction taken away. The oracle takes away the largest errors. Given is
+    (area - oracle's) / (area of a random order - oracle's); above 1, the score is worse than chance. Voxels of one
+    score go together. NaN where all errors are of one size.
+
+    Args and Raises: as :func:`rank_correlation`.
+    """
+    values, wrong = _inside(score, error, mask)
+    squares = np.square(wrong)
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    tied = np.bincount(group, squares) / counts  # of a random order among equals
+    mine, best = _area(np.repeat(tied, counts)), _area(np.sort(squares))
+    chance = float(np.sqrt(squares.mean()))
+    return (mine - best) / (chance - best) if chance > best * (1 + 1e-9) else float("nan")
+
+
+def _area(squares: NDArray[np.float64]) -> float:
+    """Mean root mean square of the first 1, 2, … of squared errors, ascending by the score."""
+    return float(np.sqrt(np.cumsum(squares) / np.arange(1, len(squares) + 1)).mean())
+
+
+def crps(samples: NDArray, truth: NDArray, mask: NDArray[np.bool_]) -> float:
+    """Continuous ranked probability score, mean over voxels, in the images' unit; less is better.
+
+    E|X - y| - E|X - X'| / 2, the second mean over pairs of different samples ("fair": Ferro 2014), so that it does not
+    depend on how many there are. Of a point forecast it is the mean absolute error.
+
+    Args:
+        samples: (n, ...), n at least 2, independent: of antithetic pairs one each.
+        truth: (...).
+        mask: (...), the voxels that count.
+
+    Raises:
+        MrtransError: fewer than 2 samples, or as :func:`rank_correlation`.
+    """
+    n = len(samples)
+    if n < 2:
+        raise MrtransError(f"The CRPS needs at least 2 independent samples; got {n}.")
+    total = 0.0
+    for drawn in samples:
+        a, b = _inside(drawn, truth, mask)
+        total += float(np.abs(a - b).mean()) / n
+    ordered = np.sort(samples[:, mask], axis=0)
+    weights = 2 * np.arange(n) - n + 1  # Σ_{i<j} |x_i - x_j| = Σ_i (2i - n + 1) x_(i)
+    apart = float(np.tensordot(weights, ordered.mean(axis=1, dtype=np.float64), 1)) * 2 / (n * (n - 1))
+    return total - apart / 2
+
+
+def gradient(image: NDArray, axis: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> NDArray[np.float64]:
+    """Magnitude of the in-plane gradient of a 3-D image, central differences, per mm.
+
+    Args:
+        image: 3-D.
+        axis: Across the slices.
+        spacing: Of the array's axes, in mm.
+    """
+    plane = [a for a in range(3) if a != axis]
+    parts = np.gradient(image.astype(np.float64), *(spacing[a] for a in plane), axis=plane)
+    return np.asarray(np.hypot(*parts))
+
+
+def _inside(a: NDArray, b: NDArray, mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The voxels of both."""
+    if not a.shape == b.shape == mask.shape:
+        raise MrtransError(f"Maps {a.shape} and {b.shape} and their mask {mask.shape} have different shapes.")
+    first, second = a[mask].astype(np.float64), b[mask].astype(np.float64)
+    if len(first) < 2:
+        raise MrtransError(f"The mask holds {len(first)} voxels; at least 2 are needed.")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise MrtransError("A map holds NaN or infinite voxels inside the mask; leave them out of the mask.")
+    return first, second
