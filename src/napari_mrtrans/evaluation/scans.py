@@ -12,8 +12,9 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..ood.slice_quality import NAMES, slice_quality
 from ..scan.contrasts import Contrast
+from ..scan.masks import read_mask
 from ..scan.prepared import PreparedVolume
-from ..scan.volume import Volume, read_mask
+from ..scan.volume import Volume
 from ..training.finished import Finished
 from ..transformation.job import Job, evenly_spread, make_job
 from ..transformation.request import Request
