@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from napari_mrtrans.ood.score import SCORES, Isotonic, Novelty, OodCalibration, Range, std_bias, verdict
-from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.contrasts import Contrast, Pair
 
 
 def people(count: int = 12, features: int = 5, seed: int = 0) -> dict[str, np.ndarray]:
@@ -135,3 +135,19 @@ def test_a_range_is_of_percentiles() -> None:
 def test_an_empty_calibration_is_refused() -> None:
     with pytest.raises(ValidationError):
         Isotonic(scores=[], probabilities=[])
+
+
+def test_the_reason_is_what_speaks_most_for_it() -> None:
+    pair = Pair(Contrast.T1, Contrast.T2)
+    ood = calibration(score="combined", probability=Isotonic(scores=[0.0, 2.0], probabilities=[0.1, 0.9]))
+    usual = {"sigma_hat": 0.05, "sigma_hat_max": 0.05, "novelty": 0.1, "artefact": 0.1, "image": 0.1, "combined": 0.1}
+    assert ood.reason(usual, pair) == ""
+    odd = {**usual, "combined": 3.0}
+    assert ood.reason({**odd, "novelty": 3.0}, pair) == "its slices are unlike those of the training scans"
+    assert ood.reason({**odd, "artefact": 3.0}, pair).startswith(
+        "it looks like a known artefact, or like another contrast"
+    )
+    assert ood.reason({**odd, "sigma_hat": 0.2}, pair) == "the samples differ more than usual"
+    image = calibration(score="image")
+    assert image.reason({**usual, "image": 3.0, "sigma_hat": 9.0, "novelty": 3.0}, pair).startswith("its slices are")
+    assert ood.reason(dict.fromkeys(usual, float("nan")), pair) == ""

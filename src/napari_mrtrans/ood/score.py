@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..scan.contrasts import Contrast
+from ..scan.contrasts import Contrast, Pair
 from .contrast_check import ContrastCheck
 from .detector import Detector
 
@@ -210,6 +210,23 @@ class OodCalibration(_Strict):
         """P(OOD) of these scores, None where the one it rests on is unknown."""
         value = scores[self.score]
         return self.probability(value) if np.isfinite(value) else None
+
+    def reason(self, scores: Mapping[str, float], pair: Pair) -> str:
+        """What speaks most for P(OOD) of these scores, in words; empty while the scan is in distribution."""
+        probability = self.assess(scores)
+        if probability is None or probability < VERDICTS[1][0]:
+            return ""
+        told = {
+            "novelty": "its slices are unlike those of the training scans",
+            "artefact": f"it looks like a known artefact, or like another contrast than {pair.source}",
+        }
+        if self.score not in IMAGE_SCORES:
+            told["sigma"] = "the samples differ more than usual"
+        known = {**scores, "sigma": self._sigma_score(pair.key, scores["sigma_hat"])}
+        rated = {name: known[name] for name in told if np.isfinite(known[name])}
+        if self.score in ("novelty", "artefact"):
+            return told[self.score]
+        return told[max(rated, key=lambda name: rated[name])] if rated else ""
 
 
 def verdict(probability: float | None) -> str:

@@ -133,6 +133,7 @@ class Gathered:
             "sigma_hat_calibrated": None if calibrated is None else _number(sigma_hat(calibrated, calibrated > 0)),
             "ood_probability": None if probability is None else _number(probability),
             "verdict": verdict(probability),
+            "ood_reason": ood.reason(scores, pair) if ood else "",
             "ood_scores": {name: _number(value) for name, value in scores.items()},
             "ood_novelty_per_slice": [_number(value) for value in self._novelty] if ood else None,
             "ood_artefact_per_slice": [_number(value) for value in self._artefact] if ood else None,

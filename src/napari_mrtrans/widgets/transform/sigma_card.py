@@ -87,6 +87,7 @@ class SigmaCard(QFrame):
             self.bar.show_value(scores["sigma_hat"], ood.ranges.get(pair.key))
             if probability is not None:
                 parts.append(f"P(OOD) = {probability:.2f}: {verdict(probability)}")
+        reason = ood.reason(scores, pair) if ood is not None else ""
         self._headline.setText(" · ".join(parts))
         slices = "1 slice" if tally.count == 1 else f"{tally.count} slices"
         if spread:
@@ -97,4 +98,6 @@ class SigmaCard(QFrame):
             self.plot.set_values(tally.sigma)
         else:
             self._sentence.setText(f"Over {slices}; this model gives one answer and no spread.")
+        if reason:
+            self._sentence.setText(f"{self._sentence.text()} Unusual: {reason}.")
         self.plot.setVisible(spread)
