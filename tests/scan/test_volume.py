@@ -245,7 +245,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "2-D": (array(head(SHAPE)[..., 5]), "is 2-D; expected one 3-D volume"),
     "4-D": (array(np.stack([head(SHAPE)] * 3, -1)), "is 4-D; expected one 3-D volume"),
     "4-D of one slice": (array(head(SHAPE)[:, :, None, :]), "is 4-D; expected one 3-D volume"),
-    "5-D": (array(np.stack([head(SHAPE)] * 2, -1)[..., None, None, :]), "is 5-D; expected one 3-D volume"),
+    "5-D": (array(np.stack([head(SHAPE)] * 2, -1)[..., None, :]), "is 5-D; expected one 3-D volume"),
     "RGB": (array(np.zeros(SHAPE, RGB)), "is RGB; expected one 3-D volume"),
     "RGBA": (array(np.zeros(SHAPE, RGBA)), "is RGB; expected one 3-D volume"),
     "RGB as a fourth axis": (array(np.zeros((*SHAPE, 3), np.uint8)), "is RGB; expected one 3-D volume"),

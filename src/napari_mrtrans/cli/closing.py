@@ -9,7 +9,9 @@ from typing import Any
 import typer
 
 
-def close(done: str, files: Iterable[Path] = (), notices: Iterable[str] = (), last: str = "") -> None:
+def close(
+    done: str, files: Iterable[Path] = (), notices: Iterable[str] = (), last: str = "", *, verb: str = "wrote"
+) -> None:
     """Print the closing block: results on stdout, notices (each once) on stderr.
 
     Args:
@@ -17,10 +19,11 @@ def close(done: str, files: Iterable[Path] = (), notices: Iterable[str] = (), la
         files: What was written.
         notices: What the user should know.
         last: The last line.
+        verb: Before each file.
     """
     typer.echo(done)
     for path in files:
-        typer.echo(f"wrote {path}")
+        typer.echo(f"{verb} {path}")
     for line in dict.fromkeys(notices):
         typer.echo(line, err=True)
     if last:

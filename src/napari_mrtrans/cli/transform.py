@@ -117,7 +117,8 @@ def _transform(
     if not naming.overwrite:
         if (done := finished(record, key, volume, bids=naming.bids)) is not None:
             info = json.loads(record.read_text(encoding="utf-8"))
-            close(f"{_what(info)}: done before, nothing to do", done, [*notices, *info["notices"]], judged(info))
+            notices += info["notices"]
+            close(f"{_what(info)}: done before, nothing to do", done, notices, judged(info), verb="is there:")
             return
         check_free(record, str(volume.path.absolute()) if volume.path else volume.name, volume.digest())
     store = Unfinished(record, key, samples=keep_samples, say=notices.append)

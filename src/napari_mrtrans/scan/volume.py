@@ -131,8 +131,6 @@ class Volume:
         affine[:3] /= self.unit_mm
         image = kind(array, affine, header)
         image.set_data_dtype(np.float32)
-        if UNITS.get(stated_unit(header), 1.0) != self.unit_mm:  # it was wrong
-            image.header.set_xyzt_units("mm")
         describe(image.header, descrip)
         return image
 
