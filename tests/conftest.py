@@ -5,3 +5,8 @@ import os
 # Networks of the size of the tests gain nothing from a second thread: learning two slices by heart takes twice as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from napari_mrtrans.scan import field_of_view
+
+# The heads of the tests are small, to be quick; scan/test_field_of_view.py has the real limits.
+field_of_view.HEAD_MM = (2.0, 500.0)

@@ -97,13 +97,15 @@ def save_nifti(path: Path, data: NDArray, affine: NDArray = RAS) -> Path:
     return path
 
 
-def bids_folder(root: Path, subjects: int = 4, shape: tuple[int, int, int] = (40, 48, 20)) -> Path:
+def bids_folder(
+    root: Path, subjects: int = 4, shape: tuple[int, int, int] = (40, 48, 20), affine: NDArray = RAS
+) -> Path:
     """Subjects with T1w, T2w and FLAIR that are known functions of one another."""
     for i in range(subjects):
         t1 = head(shape, seed=i)
         contrasts = {"T1w": t1, "T2w": np.where(t1 > 0, 700 - t1, 0), "FLAIR": np.where(t1 > 0, 200 + 0.5 * t1, 0)}
         for suffix, data in contrasts.items():
-            save_nifti(root / f"sub-{i:02}" / "anat" / f"sub-{i:02}_{suffix}.nii.gz", data.astype(np.float32))
+            save_nifti(root / f"sub-{i:02}" / "anat" / f"sub-{i:02}_{suffix}.nii.gz", data.astype(np.float32), affine)
     return root
 
 

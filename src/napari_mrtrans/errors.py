@@ -32,3 +32,9 @@ class DeviceError(MrtransError):
 
 class OutOfMemory(MrtransError):
     """The device ran out of memory even at the smallest batch."""
+
+
+class SliceError(MrtransError):
+    """Some slices could not be computed, and the others were; ``result`` holds those where somebody gathered them."""
+
+    result: object = None

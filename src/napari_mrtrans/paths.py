@@ -87,7 +87,10 @@ def check_folder(folder: Path, remedy: str = "Choose another folder with -o.") -
     Raises:
         MrtransError: the folder, or the one it would be made in, cannot be written.
     """
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    except OSError as error:  # a name that is too long
+        raise MrtransError(_cannot_write(folder, error, remedy)) from None
     if not nearest.is_dir():
         raise MrtransError(_cannot_write(folder, NotADirectoryError(0, f"'{nearest}' is no folder"), remedy))
     if not os.access(nearest, os.W_OK | os.X_OK):

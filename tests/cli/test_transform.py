@@ -19,7 +19,8 @@ from helpers import head, save_nifti, tiny_checkpoint
 from napari_mrtrans import transform
 from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
 from napari_mrtrans.checkpoints.checkpoint import CALIBRATION_SUFFIX, read_checkpoint, write_calibration
-from napari_mrtrans.scan.volume import Volume, read_mask
+from napari_mrtrans.scan.masks import read_mask
+from napari_mrtrans.scan.volume import Volume
 
 STEM = "sub-01_T1w_T2"
 MASK = np.zeros(SHAPE, np.uint8)

@@ -23,10 +23,13 @@ from napari_mrtrans.cohort.page import page
 from napari_mrtrans.cohort.plan import Order, find_scans
 from napari_mrtrans.cohort.summary import Ledger, Row
 from napari_mrtrans.cohort.work import work
+from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.transformation.request import Request
 
 SHAPE = (20, 24, 8)
+#: A head to processes that know no small ones.
+VOXELS = np.diag([1.0, 1.75, 5.5, 1.0])
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -37,7 +40,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bids_folder(tmp_path_factory.mktemp("data") / "bids", 3, SHAPE)
+    return bids_folder(tmp_path_factory.mktemp("data") / "bids", 3, SHAPE, VOXELS)
 
 
 def order(out: Path, checkpoint: Checkpoint, keep_samples: bool = False, **settings: object) -> Order:
@@ -146,7 +149,7 @@ def test_the_result_is_that_of_transform_and_is_made_once(data: Path, checkpoint
     assert told == sorted(told)
     assert told[-1] == 1
     alone = mt.transform(mt.Volume.load(scan.path), checkpoint, target="T2", n=2, steps=1, keep_samples=True)
-    files = alone.save(tmp_path / "alone")
+    files = alone.save(tmp_path / "alone", bids=True)
     there = tmp_path / "sub-00" / "anat"
     assert {path.name for path in there.iterdir()} == {path.name for path in files.values()}
     for path in files.values():
@@ -154,7 +157,9 @@ def test_the_result_is_that_of_transform_and_is_made_once(data: Path, checkpoint
             mine, theirs = nib.load(there / path.name), nib.load(path)
             np.testing.assert_array_equal(mine.get_fdata(), theirs.get_fdata())
             np.testing.assert_array_equal(mine.affine, theirs.affine)
-    written, expected = (json.loads((f / "sub-00_T1w_T2.json").read_text()) for f in (there, tmp_path / "alone"))
+    written, expected = (
+        json.loads((f / "sub-00_desc-synthetic_T2w.json").read_text()) for f in (there, tmp_path / "alone")
+    )
     assert written.keys() - expected.keys() == {"key", "files"}
     assert written["sigma_hat"] == expected["sigma_hat"]
     before = contents(tmp_path)
@@ -171,7 +176,7 @@ def test_other_settings_replace_all_of_a_result(data: Path, checkpoint: Checkpoi
     assert not other.is_done(scan)
     assert work(scan, other).reason is None
     assert other.is_done(scan)
-    assert not list(tmp_path.rglob("*_samples.nii.gz"))
+    assert not list(tmp_path.rglob("*Samples_T2w.nii.gz"))
     assert not order(tmp_path, checkpoint, seed=1, keep_samples=True).is_done(scan)
 
 
@@ -181,7 +186,7 @@ def test_a_result_counts_only_when_complete_and_of_this_scan(
     own = Path(shutil.copytree(data, tmp_path / "data"))
     what, scan = order(tmp_path / "out", checkpoint), scans(own)[0]
     work(scan, what)
-    std = what.record(scan).with_name("sub-00_T1w_T2_std.nii.gz")
+    std = what.record(scan).with_name("sub-00_desc-syntheticStd_T2w.nii.gz")
     std.rename(tmp_path / "elsewhere")
     assert not what.is_done(scan)
     (tmp_path / "elsewhere").rename(std)
@@ -339,7 +344,7 @@ def test_a_mistake_is_one_line(
     assert re.search(line, notices.splitlines()[-1])
     assert "Traceback" not in notices
     assert len(notices.splitlines()) <= 2  # "3 scans." may come first
-    assert not list(tmp_path.rglob("*_mean.nii.gz"))
+    assert not list(tmp_path.rglob("*_desc-synthetic_T2w.nii.gz"))
 
 
 def test_two_runs_into_one_folder_do_not_meet(run: Run, data: Path, tmp_path: Path) -> None:
@@ -367,3 +372,41 @@ def test_a_scheduler_that_runs_already_is_used(run: Run, data: Path, tmp_path: P
         code, said, notices = run(data, "--to", "T2", "-o", tmp_path, "-n", 2, "--steps", 1, "--scheduler", address)
     assert code == 0, notices
     assert "3 scans computed." in said
+
+
+def test_names_may_be_those_of_transform_and_other_scans_are_not_replaced(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    scan = scans(data)[0]
+    plain = Order.make(tmp_path, checkpoint, Request(Contrast.T2, Contrast.T1), bids=False)
+    assert plain.record(scan).name == "sub-00_T1w_T2.json"
+    what = order(tmp_path, checkpoint)
+    assert what.record(scan).name == "sub-00_desc-synthetic_T2w.json"
+    assert work(scan, what).reason is None
+    what.check_free([scan])
+    other = replace(scan, path=scan.path.with_name("sub-00_FLAIR.nii.gz"))
+    with pytest.raises(
+        MrtransError, match=r"is the result of another scan \(sub-00_T1w.nii.gz\); choose another folder"
+    ):
+        what.check_free([other])
+
+
+def test_a_slice_that_fails_keeps_the_others_and_is_tried_again(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mrtrans.transformation.engine import Engine
+
+    real, scan, what = Engine.transform, scans(data)[0], order(tmp_path, checkpoint)
+
+    def failing(self: Engine, group: list[int], size: int) -> object:
+        if self.job.order[1] in group:
+            raise IndexError("too small")
+        return real(self, group, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "transform", failing)
+        reason = work(scan, what).reason
+    assert reason is not None and "slices failed, the others were kept. IndexError: too small" in reason
+    assert not json.loads(what.record(scan).read_text())["complete"] and not what.is_done(scan)
+    assert work(scan, what).reason is None
+    assert json.loads(what.record(scan).read_text())["complete"] and what.is_done(scan)

@@ -19,15 +19,18 @@ import pytest
 
 import napari_mrtrans as mt
 from helpers import bids_folder, tiny_checkpoint
+from napari_mrtrans.transformation.names import file_name
 
 SUBJECTS = 8
 SHAPE = (20, 24, 8)
+#: A head to processes that know no small ones.
+VOXELS = np.diag([1.0, 1.75, 5.5, 1.0])
 N, STEPS = 4, 10
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bids_folder(tmp_path_factory.mktemp("bids"), SUBJECTS, SHAPE)
+    return bids_folder(tmp_path_factory.mktemp("bids"), SUBJECTS, SHAPE, VOXELS)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def workers(run: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def records(out: Path) -> set[Path]:
-    return set(out.glob("sub-*/anat/*_T2.json"))
+    return set(out.glob("sub-*/anat/*_desc-synthetic_T2w.json"))
 
 
 def stamps(paths: set[Path]) -> dict[Path, int]:
@@ -101,12 +104,12 @@ def test_killed_workers_and_a_killed_run_cost_nothing_but_what_they_were_at(
     for path in out.rglob("*.nii.gz"):
         gzip.decompress(path.read_bytes())
     for record in records(out):
-        stem, info = record.stem.removesuffix("_T2"), json.loads(record.read_text())
+        stem, info = record.name.split("_desc-")[0], json.loads(record.read_text())
         alone = mt.transform(
             mt.Volume.load(info["input"]), mt.load_checkpoint(checkpoint), target="T2", n=N, steps=STEPS
         )
         for kind, expected in alone.images().items():
-            found = np.asarray(nib.load(record.with_name(f"{stem}_T2_{kind}.nii.gz")).dataobj)
+            found = np.asarray(nib.load(record.with_name(file_name(f"{stem}_T1w", "T2", kind, bids=True))).dataobj)
             np.testing.assert_allclose(found, expected, atol=1e-5)
         assert info["sigma_hat"] == pytest.approx(alone.sigma_hat, abs=1e-5)
 

@@ -38,3 +38,10 @@ def test_the_likeliest_other_contrast_is_that_of_all_slices() -> None:
     assert LOOKS.likeliest_other(signs, Contrast.T1) is Contrast.FLAIR
     assert LOOKS.likeliest_other(signs, Contrast.FLAIR) is Contrast.T2
     assert LOOKS.likeliest_other([Signs(1.0)], Contrast.T1) is None
+
+
+def test_signs_survive_a_file() -> None:
+    signs = Signs(1.5, -2.0, 0.25, (-0.5, -1.0), (3.0, -4.0, 0.5))
+    assert Signs.from_array(signs.to_array()) == signs
+    unknown = Signs.from_array(Signs().to_array())
+    assert np.isnan(unknown[:3]).all() and unknown[3:] == ((), ())

@@ -206,7 +206,7 @@ def test_ctrl_c_leaves_nothing_half_written(session: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "save_picture", interrupt)
-    [found] = find_sessions([session / "raw"])
+    [found], _ = find_sessions([session / "raw"])
     options = Options(register=False, bias=False, strip=False)
     with pytest.raises(KeyboardInterrupt):
         prepare_session(found, session / "out", options, say=lambda _: None)
@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_line(session: Path, monkeypatch: pytest.MonkeyPatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pipeline, "save_picture", full)
-    [found] = find_sessions([session / "raw"])
+    [found], _ = find_sessions([session / "raw"])
     with pytest.raises(MrtransError, match="No space left on device"):
         prepare_session(found, session / "out", Options(False, False, False), say=lambda _: None)
     assert not list((session / "out" / "sub-07").rglob("*.*"))
@@ -229,7 +229,7 @@ def test_sessions_of_files_and_folders(tmp_path: Path) -> None:
     image = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
     for name in ("IXI002-Guys-0828-T1.nii.gz", "IXI002-Guys-0828-T2.nii.gz", "other_T1w.nii.gz"):
         save_nifti(tmp_path / name, image)
-    [found] = find_sessions([tmp_path / "IXI002-Guys-0828-T1.nii.gz", tmp_path / "IXI002-Guys-0828-T2.nii.gz"])
+    [found], _ = find_sessions([tmp_path / "IXI002-Guys-0828-T1.nii.gz", tmp_path / "IXI002-Guys-0828-T2.nii.gz"])
     assert found.subject == "sub-IXI002Guys0828"
     assert set(found.files) == {Contrast.T1, Contrast.T2}
     with pytest.raises(MrtransError, match="are both T1"):
@@ -237,6 +237,6 @@ def test_sessions_of_files_and_folders(tmp_path: Path) -> None:
     for name in ("sub-1/ses-a/anat/sub-1_ses-a_T1w", "sub-1/ses-b/anat/sub-1_ses-b_FLAIR", "sub-2/anat/sub-2_T2w"):
         save_nifti(tmp_path / "bids" / f"{name}.nii.gz", image)
     save_nifti(tmp_path / "bids" / "derivatives" / "x" / "sub-2" / "anat" / "sub-2_T1w.nii.gz", image)
-    assert [s.stem for s in find_sessions([tmp_path / "bids"])] == ["sub-1_ses-a", "sub-1_ses-b", "sub-2"]
-    assert [s.stem for s in find_sessions([tmp_path / "bids" / "sub-1"])] == ["sub-1_ses-a", "sub-1_ses-b"]
-    assert [s.stem for s in find_sessions([tmp_path / "bids" / "sub-1" / "ses-b"])] == ["sub-1_ses-b"]
+    assert [s.stem for s in find_sessions([tmp_path / "bids"])[0]] == ["sub-1_ses-a", "sub-1_ses-b", "sub-2"]
+    assert [s.stem for s in find_sessions([tmp_path / "bids" / "sub-1"])[0]] == ["sub-1_ses-a", "sub-1_ses-b"]
+    assert [s.stem for s in find_sessions([tmp_path / "bids" / "sub-1" / "ses-b"])[0]] == ["sub-1_ses-b"]

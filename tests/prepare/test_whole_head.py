@@ -130,7 +130,7 @@ def test_files_of_one_session_are_told_by_their_names(tmp_path: Path) -> None:
     names = ("sub-07_ses-2_T1w.nii.gz", "sub-07_ses-2_FLAIR.nii.gz")
     for name in names:
         (tmp_path / name).touch()
-    (session,) = find_sessions([tmp_path / name for name in names])
+    (session,), _ = find_sessions([tmp_path / name for name in names])
     assert (session.stem, len(session.files)) == ("sub-07_ses-2", 2)
 
 

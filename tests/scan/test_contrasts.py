@@ -198,3 +198,19 @@ def test_pair_as_people_write_it(text: str) -> None:
 def test_bad_pair(text: str, problem: str) -> None:
     with pytest.raises(MrtransError, match=problem):
         Pair.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("T2_reg_T1", Contrast.T2),
+        ("sub01_FLAIR_registered_to_T1w.nii.gz", Contrast.FLAIR),
+        ("T1_coreg_T2.nii", Contrast.T1),
+        ("P1_reg_T1.nii", Contrast.T1),
+        ("reg_T2.nii.gz", Contrast.T2),
+        ("sub-01_UNIT1.nii.gz", Contrast.T1),
+        ("sub-01_T2w.nii.bz2", Contrast.T2),
+    ],
+)
+def test_what_an_image_was_registered_to_is_not_what_it_shows(name: str, expected: Contrast) -> None:
+    assert guess_contrast(name) is expected

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from helpers import head
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
-from napari_mrtrans.scan.intensity import HEADROOM, clean, head_mask, normalise, white_level
+from napari_mrtrans.scan.intensity import HEADROOM, clean, head_mask, normalise, white_level, zero_level
 
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -102,3 +102,45 @@ def test_a_block_cut_out_of_the_middle_of_the_head_is_nearly_all_head() -> None:
 def test_nothing_stands_out() -> None:
     with pytest.raises(VolumeError, match="No head found"):
         head_mask(np.zeros((12, 12, 12), np.float32))
+
+
+def _air_and_tissue() -> np.ndarray:
+    """Head in the middle of air that is 0."""
+    return head((24, 26, 16))
+
+
+@pytest.mark.parametrize("air", [-1024.0, -1.0, -0.6, -5000.0])
+def test_a_background_below_0_becomes_0(air: float) -> None:
+    data = _air_and_tissue()
+    assert zero_level(data + np.float32(air)) == pytest.approx(air)
+    np.testing.assert_allclose(clean(data + np.float32(air)), data, atol=2e-3)
+    stretched = data / data.max() * 2 - 1  # [-1, 1]
+    np.testing.assert_allclose(clean(stretched) / 2 * data.max(), data, atol=1e-3)
+
+
+def test_a_noisy_background_below_0_becomes_0() -> None:
+    noise = np.abs(np.random.default_rng(0).normal(0, 5, (24, 26, 16))).astype(np.float32)
+    found = clean(_air_and_tissue() + noise - 1024)
+    assert np.abs(found - _air_and_tissue() - noise).max() < 1
+    assert (found >= 0).all()
+
+
+def test_ripples_and_noise_about_0_are_no_background() -> None:
+    from scipy import ndimage
+
+    rippled = ndimage.shift(_air_and_tissue(), (0.3, 0.4, 0.2), order=3)
+    assert rippled.min() < 0
+    np.testing.assert_array_equal(clean(rippled), np.clip(rippled, 0, None))
+    real = _air_and_tissue() + np.random.default_rng(0).normal(0, 8, (24, 26, 16)).astype(np.float32)
+    np.testing.assert_array_equal(clean(real), np.clip(real, 0, None))
+
+
+def test_scores_inside_a_mask_have_lost_their_zero() -> None:
+    data = _air_and_tissue()
+    inside = data > 0
+    scores = np.where(inside, (data - data[inside].mean()) / data[inside].std(), 0)
+    for known in (scores, -data, scores[8:16, 8:18, 5:11]):  # the last is cropped: no background at all
+        with pytest.raises(
+            VolumeError, match=r"% of the intensities are below the background \(0\), as after z-scoring"
+        ):
+            clean(known)

@@ -9,7 +9,8 @@ from helpers import RAS, head
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.intensity import HEADROOM
-from napari_mrtrans.scan.prepared import PreparedVolume, checked_mask
+from napari_mrtrans.scan.masks import checked_mask
+from napari_mrtrans.scan.prepared import PreparedVolume
 from napari_mrtrans.scan.volume import Volume
 
 SHAPE = (20, 22, 12)
@@ -100,3 +101,25 @@ def test_a_mask_is_inside_where_it_is_above_zero() -> None:
     for other in (np.ones((*SHAPE, 1)), np.ones(SHAPE[::-1]), np.ones(())):
         with pytest.raises(VolumeError, match=r"^The mask has shape \(.*\), 'scan' has \(20, 22, 12\); they must lie"):
             checked_mask(other, volume)
+
+
+def test_zeros_inside_a_known_mask_are_inside() -> None:
+    """Fluid that the scanner wrote as 0, also where it reaches the rim; it tells nothing of how bright the head is."""
+    data = lopsided()
+    mask = data > 0
+    plain = PreparedVolume.of(Volume(data, AFFINE), mask)
+    dark = data.copy()
+    dark[9:12, 9:12, :] = 0
+    prepared = PreparedVolume.of(Volume(dark, AFFINE), mask)
+    np.testing.assert_array_equal(prepared.head, mask)
+    kept = mask & (dark > 0)
+    level = HEADROOM[Contrast.T1] * np.median(dark[kept])
+    np.testing.assert_allclose(prepared.normalised(Contrast.T1)[kept], np.clip(dark[kept] / level, 0, 1), rtol=1e-6)
+    np.testing.assert_array_equal(plain.head, mask)
+
+
+def test_a_mask_over_air_is_kept_to_what_signal_surrounds() -> None:
+    data = lopsided()
+    data[10, 11, 5] = 0
+    prepared = PreparedVolume.of(Volume(data, AFFINE), np.ones(SHAPE, bool))
+    np.testing.assert_array_equal(prepared.head, lopsided() > 0)

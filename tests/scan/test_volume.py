@@ -16,7 +16,8 @@ from helpers import RAS, head, save_nifti
 from napari_mrtrans.errors import MrtransError, VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.grid import Orientation
-from napari_mrtrans.scan.volume import Volume, read_mask
+from napari_mrtrans.scan.masks import read_mask
+from napari_mrtrans.scan.volume import Volume
 
 SHAPE = (20, 22, 12)
 ORIENTATIONS = [
@@ -104,7 +105,9 @@ def test_nans_and_negative_values_are_read_as_they_are(tmp_path: Path) -> None:
 
 
 def test_trailing_singleton_is_dropped(tmp_path: Path) -> None:
-    volume = Volume.load(save_nifti(tmp_path / "a_T1w.nii.gz", head(SHAPE)[..., None]))
+    for shape in ((*SHAPE, 1), (*SHAPE, 1, 1)):
+        volume = Volume.load(save_nifti(tmp_path / "a_T1w.nii.gz", head(SHAPE).reshape(shape)))
+        np.testing.assert_array_equal(volume.data, head(SHAPE))
     np.testing.assert_array_equal(volume.data, head(SHAPE))
     assert volume.image_like(volume.data).shape == SHAPE
 
@@ -242,7 +245,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "2-D": (array(head(SHAPE)[..., 5]), "is 2-D; expected one 3-D volume"),
     "4-D": (array(np.stack([head(SHAPE)] * 3, -1)), "is 4-D; expected one 3-D volume"),
     "4-D of one slice": (array(head(SHAPE)[:, :, None, :]), "is 4-D; expected one 3-D volume"),
-    "5-D": (array(head(SHAPE)[..., None, None]), "is 5-D; expected one 3-D volume"),
+    "5-D": (array(np.stack([head(SHAPE)] * 2, -1)[..., None, :]), "is 5-D; expected one 3-D volume"),
     "RGB": (array(np.zeros(SHAPE, RGB)), "is RGB; expected one 3-D volume"),
     "RGBA": (array(np.zeros(SHAPE, RGBA)), "is RGB; expected one 3-D volume"),
     "RGB as a fourth axis": (array(np.zeros((*SHAPE, 3), np.uint8)), "is RGB; expected one 3-D volume"),
@@ -356,3 +359,44 @@ def test_mask_of_another_shape(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "m.nii", np.ones((20, 22, 11), np.uint8))
     with pytest.raises(VolumeError, match="does not lie on the grid"):
         read_mask(path, Volume(head(SHAPE), RAS))
+
+
+def test_a_link_that_leads_nowhere_and_a_name_that_is_too_long(tmp_path: Path) -> None:
+    link = tmp_path / "sub-01_T1w.nii.gz"
+    link.symlink_to("../.git/annex/objects/x.nii.gz")
+    with pytest.raises(VolumeError, match=r"is a link to '../.git/annex/objects/x.nii.gz', which is not there\. Fetch"):
+        Volume.load(link)
+    with pytest.raises(VolumeError, match=r"^'.{101}' cannot be opened \(File name too long\)\.$"):
+        Volume.load(Path("x" * 300 + "_T1w.nii.gz"))
+
+
+def test_bzip2(tmp_path: Path) -> None:
+    volume = Volume.load(save_nifti(tmp_path / "sub-01_T1w.nii.bz2", head(SHAPE)))
+    assert (volume.name, volume.contrast) == ("sub-01_T1w", Contrast.T1)
+    np.testing.assert_array_equal(volume.data, head(SHAPE))
+
+
+def test_what_is_masked_is_not_known() -> None:
+    masked = np.ma.masked_less(head(SHAPE) + 1000, 1001)
+    volume = Volume(masked, RAS)
+    assert np.isnan(volume.data[masked.mask]).all()
+    np.testing.assert_array_equal(volume.data[~masked.mask], masked.compressed())
+
+
+def test_results_take_the_grid_of_a_header_and_nothing_else(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(head(SHAPE), oblique())
+    image.set_sform(oblique(), code="mni")
+    image.header.set_intent("label", name="Doe^Jane")
+    image.header["descrip"], image.header["aux_file"] = b"Doe^Jane 1970", b"doe.json"
+    image.header["db_name"], image.header["cal_max"] = b"Doe", 7
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"PatientName Doe^Jane"))
+    image.to_filename(tmp_path / "a_T1w.nii")
+    volume = Volume.load(tmp_path / "a_T1w.nii")
+    volume.image_like(volume.data, "synthetic T2 from T1, m, n=2").to_filename(tmp_path / "b.nii")
+    assert b"Doe" in (tmp_path / "a_T1w.nii").read_bytes() and b"Doe" not in (tmp_path / "b.nii").read_bytes()
+    header = nib.load(tmp_path / "b.nii").header
+    assert header["descrip"].item() == b"synthetic T2 from T1, m, n=2"
+    assert header.get_intent() == ("none", (), "")
+    assert (len(header.extensions), float(header["cal_max"]), int(header["sform_code"])) == (0, 0.0, 4)
+    np.testing.assert_allclose(nib.load(tmp_path / "b.nii").affine, oblique(), atol=1e-6)
+    assert b"Doe" in volume.header.extensions[0].get_content()  # the volume's own is left alone

@@ -18,7 +18,8 @@ from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration
 from napari_mrtrans.errors import CheckpointError, MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
-from napari_mrtrans.scan.volume import Volume, read_mask
+from napari_mrtrans.scan.masks import read_mask
+from napari_mrtrans.scan.volume import Volume
 from napari_mrtrans.transformation.again import repeated
 from napari_mrtrans.transformation.gathered import Gathered
 from napari_mrtrans.transformation.request import Request

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import MrtransError
+from .closing import close
 from .options import (
     Antithetic,
     Batch,
@@ -23,6 +24,9 @@ from .options import (
     Slices,
     Steps,
 )
+
+if TYPE_CHECKING:
+    from ..cohort.run import Cohort
 
 
 def cohort(
@@ -50,6 +54,9 @@ def cohort(
     ] = None,
     thumbnails: Annotated[
         bool, typer.Option("--thumbnails/--no-thumbnails", help="Show slices of the scans in the page, too.")
+    ] = True,
+    bids: Annotated[
+        bool, typer.Option("--bids/--no-bids", help="Name results as BIDS derivatives: sub-01_desc-synthetic_T2w.")
     ] = True,
 ) -> None:
     """Transform every scan of a BIDS folder, many at a time: results, a table and a page, least usual scans first.
@@ -82,10 +89,24 @@ def cohort(
         bar.show(f"{bar.title} · {rate}", progress.done, progress.total, line)
 
     with bar as (_, say):
-        written = Output(output, save_samples, thumbnails)
+        written = Output(output, save_samples, thumbnails, bids)
         done = run(folder, written, checkpoint, request, workers=Workers(workers, scheduler), progress=show, say=say)
-    for path in done.files:
-        typer.echo(f"wrote {path}")
-    typer.echo(f"{done.computed} scans computed.")
+    notices = [f"{row.scan}: {row.reason}" for row in done.rows if row.status == "done" and row.reason]
+    close(
+        f"{done.computed} scans computed. {len(done.rows)} in all, in '{output}'.", done.files, notices, _judged(done)
+    )
     if failed := sum(row.status == "failed" for row in done.rows):
         raise MrtransError(f"{failed} of {len(done.rows)} scans failed; {done.files[0].name} says why.")
+
+
+def _judged(done: Cohort) -> str:
+    """How many scans are unusual, and which most."""
+    known = [row for row in done.rows if row.ood_probability is not None]
+    if not known:
+        return ""
+    worst = max(known, key=lambda row: row.ood_probability or 0.0)
+    unusual = sum(row.verdict == "out of distribution" for row in known)
+    return (
+        f"{unusual} of {len(known)} scans out of distribution; least usual is {Path(worst.scan).name}, P(OOD) "
+        f"{worst.ood_probability:.2f}"
+    )

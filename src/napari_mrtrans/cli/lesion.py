@@ -11,7 +11,9 @@ import typer
 
 def lesion(
     prediction: Annotated[Path, typer.Option(metavar="MEAN.nii.gz", help="What transform wrote as _mean.nii.gz.")],
-    roi: Annotated[Path, typer.Option(metavar="MASK.nii.gz", help="Lesions (above 0); any grid, by its affine.")],
+    roi: Annotated[
+        Path, typer.Option(metavar="MASK.nii.gz", help="Lesions (above 0, or half); any grid, by its affine.")
+    ],
     target: Annotated[
         Path | None,
         typer.Option(metavar="T2.nii.gz", help="The acquired image; any grid, by its affine. Without: no r."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -62,6 +63,10 @@ for command in (models, transform, prepare, ood, lesion, evaluate, cohort):
 
 def run_app(application: typer.Typer, name: str) -> None:
     """Run the command line ``name``; a user's mistake prints one plain line to stderr and exits 2, no traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A redirect on Windows is written in cp1252, which has no σ: a replaced character is better than no answer.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     with warnings.catch_warnings():
         # A damaged checkpoint among good ones is a remark to the user, not to a programmer.
         warnings.showwarning = lambda message, *_, **__: print(message, file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import MrtransError
+from .closing import close, judged, plural
 
 
 def ood(
@@ -50,12 +51,14 @@ def ood(
             continue
         rows.append(row)
         if not as_json:
-            p = row["ood_probability"]
-            said = row["verdict"] if p is None else f"P(OOD) {p:.2f}  {row['verdict']}"
-            said += f": {row['ood_reason']}" if row["ood_reason"] else ""
-            sigma = "" if row["sigma_hat"] is None else f"sigma-hat {row['sigma_hat']:.4f}  "
-            typer.echo(f"{image}  {sigma}{said}  ({row['checkpoint']}, {row['source']}→{row['target']})")
+            typer.echo(f"{image}  {judged(row)}  ({row['checkpoint']}, {row['source']}→{row['target']})")
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
+    else:
+        notices = [f"{Path(row['input']).name}: {line}" for row in rows for line in dict.fromkeys(row["notices"])]
+        unusual = sum(row["verdict"] == "out of distribution" for row in rows)
+        known = any(row["ood_probability"] is not None for row in rows)
+        last = f"{unusual} of {plural(len(rows), 'volume')} out of distribution" if known else ""
+        close(f"{len(rows)} of {plural(len(images), 'file')} assessed", (), notices, last)
     if failed:
         raise typer.Exit(2)

@@ -26,3 +26,5 @@ Prepare = Annotated[
 SaveSamples = Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")]
 Batch = Annotated[str, typer.Option(help="Images for each network call, or auto.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also replace what another input of that name gave.")]
+Bids = Annotated[bool, typer.Option("--bids", help="Name results as BIDS derivatives: sub-01_desc-synthetic_T2w.")]

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ..errors import MrtransError
+from .closing import close, plural
+from .options import Overwrite
 
 
 def prepare(
@@ -30,6 +32,7 @@ def prepare(
     normalise: Annotated[
         str, typer.Option(help="robust: as the models do, by the median; min-max: the paper's; none: scanner units.")
     ] = "robust",
+    overwrite: Overwrite = False,
 ) -> None:
     """Raw scans in: co-registration, bias field, brain extraction, [0, 1]; one folder for evaluate and training."""
     from ..datasets.raw import sessions_to_prepare
@@ -40,22 +43,24 @@ def prepare(
 
     check_tool(brain)
     chosen = None if reference is None else Contrast.parse(reference)
-    options = Options(register, bias, strip, chosen, brain, normalise)
-    sessions, skipped = sessions_to_prepare(scans, format_)
-    for line in skipped:
-        typer.echo(line, err=True)
+    options = Options(register, bias, strip, chosen, brain, normalise, overwrite)
+    sessions, notices = sessions_to_prepare(scans, format_)
     if mask is not None and len(sessions) > 1:
         raise MrtransError(f"--mask fits one session, and these are {len(sessions)}; prepare them one by one.")
     check_folder(output)
-    failed = []
+    failed: list[str] = []
     for session in sessions:
         try:
             for path in prepare_session(session, output, options, mask, typer.echo):
                 typer.echo(f"wrote {path}")
         except MrtransError as error:
             if len(sessions) == 1:
+                for line in notices:
+                    typer.echo(line, err=True)
                 raise
             failed.append(session.stem)
             typer.echo(f"{session.stem}: {error}", err=True)
+    done = f"{len(sessions) - len(failed)} of {plural(len(sessions), 'session')} prepared, in '{output}'"
+    close(done, (), notices, "Look at the pictures (*_qc.png) before you go on." if len(failed) < len(sessions) else "")
     if failed:
         raise MrtransError(f"{len(failed)} of {len(sessions)} sessions were not prepared: {', '.join(failed)}.")

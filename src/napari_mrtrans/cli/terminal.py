@@ -19,9 +19,19 @@ class ProgressBar:
         unit: What is counted; may be empty.
         console: Where it is; None = stderr.
         pause: Seconds at least between two lines where there is no terminal.
+        held: Takes notices, which then are part of the title only until the work is done; unless it fails, which
+            prints them.
     """
 
-    def __init__(self, title: str, unit: str = "slice", *, console: Console | None = None, pause: float = 60.0) -> None:
+    def __init__(
+        self,
+        title: str,
+        unit: str = "slice",
+        *,
+        console: Console | None = None,
+        pause: float = 60.0,
+        held: list[str] | None = None,
+    ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -32,6 +42,7 @@ class ProgressBar:
             TextColumn(f"{unit} {{task.completed:.0f}}/{{task.total}}".strip()),
             TimeRemainingColumn(),
         )
+        self._held = held
         self.visible = self.console.is_terminal
         self.bar = Progress(*columns, console=self.console, disable=not self.visible)
         self.task = self.bar.add_task(title, total=None)
@@ -40,7 +51,12 @@ class ProgressBar:
     def __enter__(self) -> tuple[Any, Any]:
         self.bar.start()
         tell = lambda update: self.show(self.title, update.done, update.total)  # noqa: E731
-        return tell, self.say
+        return tell, self.say if self._held is None else self._hold
+
+    def _hold(self, line: str) -> None:
+        assert self._held is not None
+        self._held.append(line)
+        self.bar.update(self.task, description=f"{self.title} · {line}".replace("[", r"\["))
 
     def show(self, title: str, done: float, total: int, line: str = "") -> None:
         """Set it: what is computed, how far it is, and the line that says so where there is no terminal."""
@@ -53,8 +69,11 @@ class ProgressBar:
         """Print a line as it is, above the bar."""
         self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.bar.stop()
+        if kind is not None:
+            for line in dict.fromkeys(self._held or ()):
+                self.say(line)
 
 
 def slice_range(text: str | None) -> tuple[int, int] | None:

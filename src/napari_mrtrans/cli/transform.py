@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ..errors import MrtransError
+from ..errors import MrtransError, SliceError
+from .closing import close, judged, plural
 from .options import (
     Antithetic,
     Batch,
+    Bids,
     Device,
     Model,
     Output,
+    Overwrite,
     Prepare,
     Repair,
     Sampler,
@@ -50,23 +54,30 @@ def transform(
     save_samples: SaveSamples = False,
     device: Device = "auto",
     batch: Batch = "auto",
+    bids: Bids = False,
+    overwrite: Overwrite = False,
     again: Annotated[
         Path | None,
         typer.Option(metavar="RESULT.json", help="Repeat this result with all its settings; IN where it has moved."),
     ] = None,
 ) -> None:
-    """Make a missing contrast: mean, standard deviation and a JSON report on the input's grid."""
+    """Make a missing contrast: mean, standard deviation and a JSON report on the input's grid.
+
+    Stopped or killed, it goes on where it was when called again.
+    """
+    notices: list[str] = []
     if again is not None:
         _check_alone(context)
         from ..transformation.again import repeated
 
-        asked = repeated(again, image, lambda line: typer.echo(line, err=True))
+        asked = repeated(again, image, notices.append)
     else:
         if image is None or to is None:
             raise MrtransError("Give a volume and its target: napari-mrtrans transform IN.nii.gz --to T2 -o OUT.")
         from ..checkpoints.library import choose_checkpoint
         from ..scan.contrasts import Contrast
-        from ..scan.volume import Volume, read_mask
+        from ..scan.masks import read_mask
+        from ..scan.volume import Volume
         from ..transformation.contrast_guess import unknown_contrast_line
         from ..transformation.request import Request
 
@@ -79,30 +90,71 @@ def transform(
         checkpoint = choose_checkpoint(model, volume.contrast, target)
         request = Request(
             target, volume.contrast, n=n, seed=seed, steps=steps, sampler=sampler, antithetic=antithetic,
-            slices=slice_range(slices), mask=None if mask is None else read_mask(mask, volume),
+            slices=slice_range(slices), mask=None if mask is None else read_mask(mask, volume, notices.append),
             mask_file=mask and mask.absolute(), repair=repair, prepare=prepare, device=device, batch=batch,
         )  # fmt: skip
         asked = volume, checkpoint, request, save_samples
-    _transform(asked, output)
+    _transform(asked, output, notices, Naming(bids, overwrite))
 
 
-def _transform(asked: tuple[Volume, Checkpoint, Request, bool], output: Path) -> None:
+class Naming(NamedTuple):
+    """How files are named, and whether they may replace those of another input."""
+
+    bids: bool
+    overwrite: bool
+
+
+def _transform(
+    asked: tuple[Volume, Checkpoint, Request, bool], output: Path, notices: list[str], naming: Naming
+) -> None:
     from ..paths import check_folder
+    from ..transformation.ensemble import Ensemble
+    from ..transformation.names import check_free, file_name
+    from ..transformation.unfinished import Unfinished, finished, work_key
     from ..transformation.whole_volume import transform_request
 
     volume, checkpoint, request, keep_samples = asked
     check_folder(output)
-    with ProgressBar(f"{request.pair} · {checkpoint.name}") as (tell, say):
-        ensemble = transform_request(volume, checkpoint, request, keep_samples=keep_samples, progress=tell, status=say)
-    for path in ensemble.save(output).values():
-        typer.echo(f"wrote {path}")
-    if not checkpoint.deterministic:
-        typer.echo(f"sigma-hat {ensemble.sigma_hat:.4f}")
+    key = work_key(volume, checkpoint, request, keep_samples)
+    record = output / file_name(volume.name, request.target.value, "json", bids=naming.bids)
+    if not naming.overwrite:
+        if (done := finished(record, key, volume, bids=naming.bids)) is not None:
+            info = json.loads(record.read_text(encoding="utf-8"))
+            notices += info["notices"]
+            close(f"{_what(info)}: done before, nothing to do", done, notices, judged(info), verb="is there:")
+            return
+        check_free(record, str(volume.path.absolute()) if volume.path else volume.name, volume.digest())
+    store = Unfinished(record, key, samples=keep_samples, say=notices.append)
+    failure: SliceError | None = None
+    with ProgressBar(f"{request.pair} · {checkpoint.name}", held=notices) as (tell, say):
+        try:
+            ensemble = transform_request(
+                volume, checkpoint, request, keep_samples=keep_samples, progress=tell, status=say, store=store
+            )
+        except SliceError as error:
+            assert isinstance(error.result, Ensemble)
+            ensemble, failure = error.result, error
+    ensemble.info["key"] = key
+    files = ensemble.save(output, overwrite=naming.overwrite, bids=naming.bids).values()
+    info = ensemble.info
+    if failure is None:
+        store.remove()
+    close(f"{_what(info)}, {info['seconds']:.0f} s", files, notices, judged(info))
+    if failure is not None:
+        raise failure
+
+
+def _what(info: dict[str, Any]) -> str:
+    """``T1→T2 of 'sub-01_T1w' by t1-t2-flair-flow: 120 slices, 20 samples``."""
+    samples = "" if info["sigma_hat"] is None else f", {plural(info['n'], 'sample')}"
+    name = Path(info["input"]).name
+    slices = plural(info["slices_done"], "slice")
+    return f"{info['source']}→{info['target']} of '{name}' by {info['checkpoint']}: {slices}{samples}"
 
 
 def _check_alone(context: typer.Context) -> None:
     """Beside --again nothing may be asked for that it would not heed."""
-    heeded = {"again", "image", "output"}
+    heeded = {"again", "image", "output", "bids", "overwrite"}
     given = [
         (parameter.secondary_opts if context.params[str(parameter.name)] is False else parameter.opts)[0]
         for parameter in context.command.params

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.volume import NIFTI_SUFFIXES
+from ..transformation.names import file_name
 from ..transformation.request import Request
 
 
@@ -48,6 +49,7 @@ class Order:
         calibration: Digest of its calibration then.
         request: What is wanted of each, resolved.
         keep_samples: Write the samples, too.
+        bids: Name results as BIDS derivatives.
         version: Of this package.
     """
 
@@ -57,10 +59,13 @@ class Order:
     calibration: str
     request: Request
     keep_samples: bool = False
+    bids: bool = True
     version: str = __version__
 
     @classmethod
-    def make(cls, out: Path, checkpoint: Checkpoint, request: Request, *, keep_samples: bool = False) -> Order:
+    def make(
+        cls, out: Path, checkpoint: Checkpoint, request: Request, *, keep_samples: bool = False, bids: bool = True
+    ) -> Order:
         """For a checkpoint that serves the pair of ``request``, whose source is known.
 
         Raises:
@@ -68,7 +73,7 @@ class Order:
         """
         digest = checkpoint.calibration_digest
         resolved = request.resolved(checkpoint)
-        return cls(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, digest, resolved, keep_samples)
+        return cls(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, digest, resolved, keep_samples, bids)
 
     @property
     def source(self) -> Contrast:
@@ -82,7 +87,27 @@ class Order:
 
     def record(self, scan: Scan) -> Path:
         """The JSON of the scan's result, written after all its other files."""
-        return self.out / scan.folder / f"{scan.stem}_{self.target}.json"
+        return self.out / scan.folder / self.file_name(scan, "json")
+
+    def file_name(self, scan: Scan, kind: str) -> str:
+        """Of one of the files of the scan's result (:data:`~..transformation.names.KINDS`)."""
+        return file_name(scan.stem, self.target.value, kind, bids=self.bids)
+
+    def check_free(self, scans: Iterable[Scan]) -> None:
+        """See that no result would replace that of another scan.
+
+        Raises:
+            MrtransError: one would.
+        """
+        for scan in scans:
+            try:
+                there = Path(json.loads(self.record(scan).read_text(encoding="utf-8"))["input"]).name
+            except (OSError, ValueError, LookupError, TypeError):
+                continue
+            if there != scan.path.name:
+                raise MrtransError(
+                    f"'{self.record(scan)}' is the result of another scan ({there}); choose another folder with -o."
+                )
 
     def thumbnail(self, scan: Scan) -> Path:
         """The small picture of the scan's result."""
@@ -110,7 +135,7 @@ class Order:
             files = finished_files(record, self.key(scan))
         except MrtransError:
             return False
-        wanted = f"{record.stem}_samples.nii.gz"
+        wanted = self.file_name(scan, "samples")
         return files is not None and (not self.keep_samples or wanted in [path.name for path in files])
 
 

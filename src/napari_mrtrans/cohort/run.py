@@ -90,11 +90,13 @@ class Output:
         folder: A BIDS derivative of the data set.
         keep_samples: Write every sample, too.
         thumbnails: Show slices of the scans in the page.
+        bids: Name results as BIDS derivatives.
     """
 
     folder: Path
     keep_samples: bool = False
     thumbnails: bool = True
+    bids: bool = True
 
 
 def run(
@@ -133,7 +135,7 @@ def run(
     count = workers.count
     if workers.scheduler is None and resolve_device(request.device)[0].type != "cpu":
         count = count or 1  # they would share the one accelerator
-    order = Order.make(output.folder, checkpoint, request, keep_samples=output.keep_samples)
+    order = Order.make(output.folder, checkpoint, request, keep_samples=output.keep_samples, bids=output.bids)
     check_kept(order.request, output.keep_samples)
     about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
     write_together(order.out, about)
@@ -141,6 +143,7 @@ def run(
         with FileLock(order.out / LOCK, timeout=0):
             shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)  # of a run that was killed
             ledger = Ledger.read(order, scans)
+            order.check_free(ledger.todo)
             before = ledger.count
             say(f"{len(scans)} scans, {before} of them done before." if before else f"{len(scans)} scans.")
             if replaced := sum(order.record(scan).is_file() for scan in ledger.todo):

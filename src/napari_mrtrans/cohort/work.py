@@ -13,10 +13,11 @@ from uuid import uuid4
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
-from ..errors import CheckpointError, MrtransError
+from ..errors import CheckpointError, MrtransError, SliceError
 from ..paths import write_together
 from ..scan.volume import Volume
 from ..transformation.ensemble import Ensemble
+from ..transformation.names import KINDS
 from ..transformation.streaming import SliceUpdate
 from ..transformation.whole_volume import transform_request
 from .plan import Order, Scan
@@ -98,7 +99,14 @@ def _make(scan: Scan, order: Order, tell: Callable[[float], None]) -> None:
         tell(update.done / update.total)
 
     volume = Volume.load(scan.path, order.source)
-    ensemble = transform_request(volume, checkpoint, order.request, keep_samples=order.keep_samples, progress=progress)
+    try:
+        ensemble = transform_request(
+            volume, checkpoint, order.request, keep_samples=order.keep_samples, progress=progress
+        )
+    except SliceError as error:
+        if isinstance(error.result, Ensemble):
+            _save(error.result, scan, order, "")  # without a key, so that it is tried again
+        raise
     _save(ensemble, scan, order, key)
 
 
@@ -117,14 +125,14 @@ def _save(ensemble: Ensemble, scan: Scan, order: Order, key: str) -> None:
     # A folder of its own, since a worker that is given up for dead may live on and write the same files.
     aside = order.out / UNFINISHED / uuid4().hex
     try:
-        ensemble.info |= {"key": key, "files": [f"{record.stem}_{kind}.nii.gz" for kind in ensemble.images()]}
-        written = ensemble.save(aside)
+        ensemble.info |= {"key": key, "files": [order.file_name(scan, kind) for kind in ensemble.images()]}
+        written = ensemble.save(aside, bids=order.bids)
         write_together(aside, {thumbnail.name: lambda path: save_thumbnail(path, ensemble)})
         for folder in (record.parent, thumbnail.parent):
             folder.mkdir(parents=True, exist_ok=True)
         record.unlink(missing_ok=True)
-        for old in record.parent.glob(f"{record.stem}_*.nii.gz"):
-            old.unlink(missing_ok=True)
+        for kind in KINDS:
+            record.with_name(order.file_name(scan, kind)).unlink(missing_ok=True)
         (aside / thumbnail.name).replace(thumbnail)
         for path in written.values():
             path.replace(record.with_name(path.name))

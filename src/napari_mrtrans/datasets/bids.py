@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from ..errors import RecipeError
 from ..scan.contrasts import Contrast
+from ..scan.grid import same_grid
 from ..scan.intensity import clean, head_mask
-from ..scan.volume import Volume, read_mask
+from ..scan.masks import read_mask
+from ..scan.volume import Volume
 from . import computed_pd
 from .layout import NIFTI, Place, Shares
 
@@ -86,7 +88,7 @@ class Session:
         volumes = {contrast: Volume.load(path, contrast) for contrast, path in self.files.items()}
         first = next(iter(volumes.values()))
         for volume in volumes.values():
-            if volume.data.shape != first.data.shape or not np.allclose(volume.affine, first.affine, atol=1e-3):
+            if not same_grid(volume.data.shape, volume.affine, first.data.shape, first.affine):
                 raise RecipeError(
                     f"{self.name}: '{volume.name}' and '{first.name}' lie on different grids; bring them onto one with "
                     "napari-mrtrans prepare."

@@ -24,12 +24,13 @@ def sessions_to_prepare(inputs: list[Path], name: str = AUTO) -> tuple[list[RawS
     if name not in (AUTO, *READERS):
         raise MrtransError(f"Unknown format '{name}'. Choose one of {', '.join((AUTO, *READERS))}.")
     if not all(path.is_dir() for path in inputs):
-        return find_sessions(inputs), []
+        return find_sessions(inputs)
     sessions: list[RawSession] = []
     skipped: list[str] = []
     for folder in inputs:
         if name == AUTO and _format(folder) in (None, "bids"):
-            sessions += find_sessions([folder])
+            there, left_out = find_sessions([folder])
+            sessions, skipped = sessions + there, skipped + left_out
             continue
         found = read_folder(folder, name)
         sessions += [RawSession(session.subject, session.session, session.files) for session in found.sessions]

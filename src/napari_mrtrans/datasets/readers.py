@@ -14,6 +14,7 @@ from ..scan.volume import NIFTI_SUFFIXES
 from . import bids, brats, ixi, mslesion, oasis
 from .bids import Session
 from .layout import Place, Shares
+from .sessions import left_out_lines
 
 AUTO = "auto"
 
@@ -95,6 +96,9 @@ def read_folder(base: Path, name: str = AUTO) -> Found:
     skipped = [
         f"{session.name}: none of its images is T1, T2, PD or FLAIR" for session in sessions if not session.files
     ]
+    for (subject, visit), group in sorted(files.items()):
+        for images in _by_contrast(group).values():
+            skipped += left_out_lines("/".join(filter(None, (subject, visit))), images)
     if foreign:
         skipped.append(f"{len(foreign)} files in '{base}' that are not named as {name} is, such as '{foreign[0]}'")
     return Found([session for session in sessions if session.files], skipped, reader.SHARES)
@@ -123,11 +127,15 @@ def _images(base: Path) -> list[str]:
 def _session(group: list[tuple[Place, Path]]) -> Session:
     """The session that these files are of; of several files for one thing the first by file name."""
     group = sorted(group, key=lambda entry: entry[1].name)
-    best = min((place.rank for place, _ in group if place.contrast), default=0)
-    files: dict[Contrast, Path] = {}
-    for contrast in Contrast:
-        if hits := [path for place, path in group if place.contrast is contrast and place.rank == best]:
-            files[contrast] = hits[0]
+    files = {contrast: images[0] for contrast, images in _by_contrast(group).items()}
     masks = [path for place, path in group if place.mask]
     first = group[0][0]
     return Session(first.subject, first.session, files, masks[0] if masks else None, first.site)
+
+
+def _by_contrast(group: list[tuple[Place, Path]]) -> dict[Contrast, list[Path]]:
+    """Images of the best version of each contrast, by file name."""
+    best = min((place.rank for place, _ in group if place.contrast), default=0)
+    ranked = sorted((entry for entry in group if entry[0].rank == best), key=lambda entry: entry[1].name)
+    found = {contrast: [path for place, path in ranked if place.contrast is contrast] for contrast in Contrast}
+    return {contrast: paths for contrast, paths in found.items() if paths}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
-from ..scan.volume import NIFTI_SUFFIXES
+from ..scan.nifti import NIFTI_SUFFIXES, missing_line, stem
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,6 @@ class RawSession:
         return Path(self.subject, self.session, "anat")
 
 
-def anat_files(anat: Path) -> dict[Contrast, Path]:
-    """The first file of each contrast in a BIDS ``anat`` folder."""
-    return {contrast: found[0] for contrast in BIDS_SUFFIX if (found := anat_images(anat, contrast))}
-
-
 def anat_images(anat: Path, contrast: Contrast) -> list[Path]:
     """All files of one contrast in a BIDS ``anat`` folder.
 
@@ -63,31 +58,48 @@ def anat_folders(folder: Path) -> list[tuple[Path, str, str]]:
     ]
 
 
-def find_sessions(inputs: list[Path]) -> list[RawSession]:
-    """Sessions in what the user named: NIfTI files of one session, or BIDS folders (whole, of a subject or a visit).
+def find_sessions(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
+    """Sessions in what the user named, and one line for what is left out of each.
+
+    Args:
+        inputs: NIfTI files of one session, or BIDS folders (whole, of a subject or a visit).
 
     Raises:
-        MrtransError: nothing is there, a contrast is unknown or there twice, or files and folders are mixed.
+        MrtransError: nothing is there, a contrast is unknown or there twice, files are of several people or visits, or
+            files and folders are mixed.
     """
     for path in inputs:
-        if not path.exists():
-            raise MrtransError(f"'{path}' does not exist.")
+        if line := missing_line(path):
+            raise MrtransError(line)
     folders = [path for path in inputs if path.is_dir()]
     if folders and len(folders) < len(inputs):
         raise MrtransError("Give either the files of one session or BIDS folders, not both.")
     if not folders:
-        return [_session_of_files(inputs)]
-    found = [session for folder in folders for session in _sessions_below(folder)]
-    if not found:
+        return [_session_of_files(inputs)], []
+    sessions: list[RawSession] = []
+    left_out: list[str] = []
+    for folder in folders:
+        for anat, subject, session in anat_folders(folder):
+            found = {contrast: anat_images(anat, contrast) for contrast in BIDS_SUFFIX}
+            files = {contrast: images[0] for contrast, images in found.items() if images}
+            if not files:
+                continue
+            sessions.append(RawSession(subject, session, files))
+            for images in found.values():
+                left_out += left_out_lines(sessions[-1].stem, images)
+    if not sessions:
         raise MrtransError(f"'{folders[0]}' holds no BIDS scans (sub-*/anat/*_T1w.nii.gz …).")
-    return found
+    return sessions, left_out
 
 
-def _sessions_below(folder: Path) -> list[RawSession]:
+def left_out_lines(session: str, images: list[Path]) -> list[str]:
+    """What is said of several images of one contrast in one session, of which the first is taken."""
+    if len(images) < 2:
+        return []
+    others = ", ".join(path.name for path in images[1:])
     return [
-        RawSession(subject, session, files)
-        for anat, subject, session in anat_folders(folder)
-        if (files := anat_files(anat))
+        f"{session}: {others} left out, because '{images[0].name}' is of the same contrast and comes first by name; to "
+        "take another, give the files themselves."
     ]
 
 
@@ -104,15 +116,34 @@ def _session_of_files(paths: list[Path]) -> RawSession:
                 f"'{files[contrast].name}' and '{path.name}' are both {contrast}; give one of each contrast."
             )
         files[contrast] = path
-    first = paths[0].name
-    stem = re.sub(r"\.nii(\.gz)?$", "", first, flags=re.IGNORECASE)
-    subject = _entity("sub", first) or "sub-" + re.sub(r"[^A-Za-z0-9]", "", _without_contrast(stem) or stem)
-    return RawSession(subject, _entity("ses", first), files)
+    subject, session = (_one(key, paths) for key in ("sub", "ses"))
+    name = stem(paths[0])
+    subject = subject or "sub-" + re.sub(r"[^A-Za-z0-9]", "", _without_contrast(name) or name)
+    return RawSession(subject, session, files)
 
 
-def _without_contrast(stem: str) -> str:
+def _one(key: str, paths: list[Path]) -> str:
+    """The entity that files have in their names, else in their folders'; empty where none has one.
+
+    Raises:
+        MrtransError: they have different ones.
+    """
+    known: dict[str, Path] = {}
+    for path in paths:
+        in_folder = next((part for part in reversed(path.absolute().parent.parts) if _entity(key, part) == part), "")
+        if found := _entity(key, path.name) or in_folder:
+            known.setdefault(found, path)
+    if len(known) > 1:
+        (one, first), (other, second), *_ = known.items()
+        raise MrtransError(
+            f"'{first.name}' is of {one} and '{second.name}' of {other}; give the files of one person and one visit."
+        )
+    return next(iter(known), "")
+
+
+def _without_contrast(name: str) -> str:
     """A file's stem without the part, last as a rule, that tells its contrast."""
-    parts = re.split(r"[_-]", stem)
+    parts = re.split(r"[_-]", name)
     return "".join(part for part in parts if guess_contrast(part) is None)
 
 

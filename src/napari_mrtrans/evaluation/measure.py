@@ -15,7 +15,7 @@ from .. import metrics
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..scan.contrasts import Pair
-from ..scan.volume import read_mask
+from ..scan.masks import read_mask
 from ..transformation.streaming import SliceUpdate
 from ..transformation.whole_volume import transform
 from .ensemble_figures import Answer, of_errors, of_samples

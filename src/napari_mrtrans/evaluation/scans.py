@@ -14,8 +14,9 @@ from ..datasets.bids import Session
 from ..ood.score import FEWEST
 from ..ood.slice_quality import NAMES
 from ..scan.contrasts import Contrast
+from ..scan.masks import read_mask
 from ..scan.prepared import PreparedVolume
-from ..scan.volume import Volume, read_mask
+from ..scan.volume import Volume
 from ..training.finished import Finished
 from ..transformation.job import Job, evenly_spread, make_job
 from ..transformation.request import Request

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
+from ..scan.grid import turned_onto
+from ..scan.masks import load_mask
 from ..scan.resample import resample
-from ..scan.volume import Volume, load_mask, read_samples
+from ..scan.volume import Volume, read_samples
 from .measure import LesionReport, box_around, lesion_report
 
 
@@ -67,24 +69,27 @@ def roi_from_file(
     name: str,
     say: Callable[[str], None] = lambda line: None,
 ) -> NDArray[np.bool_]:
-    """A mask file (above 0 = inside) on the grid of an image, by their affines; empty where the file is.
+    """A mask file (:func:`~..scan.masks.inside`) on the grid of an image, by their affines; empty where the file is.
 
     Args:
         path: NIfTI.
         affine: 4x4, voxel index of the image to RAS millimetres.
         shape: Of the image.
         name: Of the image, for what is told.
-        say: Told where the mask had to be resampled, to the nearest voxel.
+        say: Told where the mask had to be resampled, to the nearest voxel, or has fractional values.
 
     Raises:
         MrtransError: the file cannot be used, or nothing that it marks lies in the image.
     """
-    mask, own = load_mask(path)
+    mask, own = load_mask(path, say)
+    turned = turned_onto(mask, own, shape, affine)
+    if turned is not None:
+        return np.asarray(turned, dtype=bool)
     to_mask = np.linalg.inv(own) @ affine
     found = np.asarray(resample(mask.astype(np.uint8), to_mask, shape, order=0) > 0)
     if mask.any() and not found.any():
         raise MrtransError(f"The ROI '{path.name}' does not overlap '{name}'.")
-    # Turned or flipped axes on the same voxels are the same grid.
+    # A box cut out of the same voxels, turned or not, is the same grid.
     if not np.allclose(to_mask, np.round(to_mask), atol=1e-3) or not np.isclose(abs(np.linalg.det(to_mask)), 1):
         say(f"'{path.name}' lies on another grid than '{name}'; it was resampled to the nearest voxel.")
     return found

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
+from ..scan.masks import inside as inside_of
 
 #: Fewer voxels always correlate by ±1.
 MIN_VOXELS = 3
@@ -164,7 +165,7 @@ def lesion_report(
     Args:
         prediction: Any shape and unit: the ensemble's mean.
         target: The acquired image, any unit; None = there is none.
-        roi: Above 0 = inside.
+        roi: See :func:`~..scan.masks.inside`.
         std: The ensemble's standard deviation.
         samples: Single samples, each shaped as ``prediction``; looked at one by one.
         source: The image that was transformed.
@@ -175,7 +176,7 @@ def lesion_report(
     """
     from scipy.ndimage import distance_transform_edt, label
 
-    drawn = np.asarray(roi) > 0
+    drawn = inside_of(np.asarray(roi))
     images = {"source": source, "prediction": prediction, "target": target, "std": std}
     given = {name: np.asarray(image) for name, image in images.items() if image is not None}
     for name, image in given.items():

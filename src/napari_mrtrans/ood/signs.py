@@ -37,6 +37,16 @@ class Signs(NamedTuple):
     contrasts: tuple[float, ...] = ()
     kinds: tuple[float, ...] = ()
 
+    def to_array(self) -> NDArray[np.float64]:
+        """All of it in one row, for a file."""
+        return np.array([*self[:3], len(self.contrasts), *self.contrasts, *self.kinds])
+
+    @classmethod
+    def from_array(cls, row: NDArray[np.floating]) -> Signs:
+        """Undoes :meth:`to_array`."""
+        novelty, artefact, contrast, count, *told = map(float, row)
+        return cls(novelty, artefact, contrast, tuple(told[: int(count)]), tuple(told[int(count) :]))
+
 
 #: Of a slice of which nothing is known.
 UNKNOWN = Signs()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from ..datasets.sessions import RawSession
 from ..errors import MrtransError
 from ..paths import write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
-from ..scan.intensity import clean, head_mask, min_max, white_level
-from ..scan.volume import Volume, read_mask
+from ..scan.intensity import clean, head_mask, min_max, white_level, zero_level
+from ..scan.masks import read_mask
+from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
 from .images import resample
 from .qc import save_picture
 from .register import Registration, register
-from .whole_head import FORMAT, prepare_volume
+from .whole_head import FORMAT, prepare_volume, shifted_line
 
 Say = Callable[[str], None]
 
@@ -50,6 +51,7 @@ class Options:
         reference: The contrast whose grid all come onto; None = T1, else the one with the smallest voxels.
         tool: Brain extraction: ``auto``, ``built-in``, or one of :data:`.tools.TOOLS`.
         normalise: One of :data:`NORMALISATIONS`.
+        overwrite: Also replace what other scans of the same name gave.
 
     Raises:
         MrtransError: no such normalisation.
@@ -61,6 +63,7 @@ class Options:
     reference: Contrast | None = None
     tool: str = "auto"
     normalise: str = "robust"
+    overwrite: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS:
@@ -96,7 +99,14 @@ def prepare_session(
     if (done := finished_files(record, key)) is not None:
         say(f"{stem}: done before, nothing to do")
         return done
+    if not options.overwrite:
+        _check_free(record, session)
     volumes = {contrast: Volume.load(path, contrast) for contrast, path in session.files.items()}
+    for volume in volumes.values():
+        for line in volume.notices:
+            say(f"{stem}: {line}")
+        if zero := zero_level(volume.data):
+            say(f"{stem}: {shifted_line(volume.name, zero)}")
     chosen = _reference(volumes, options.reference, session)
     reference = volumes.pop(chosen)
     say(f"{stem}: {', '.join(session.files)} onto the grid of {chosen}")
@@ -114,7 +124,7 @@ def prepare_session(
             raise MrtransError(
                 f"{session.stem}: {contrast} and {chosen} do not overlap by their headers; leave out --no-register."
             )
-    brain, method = _brain(reference, mask, options)
+    brain, method = _brain(reference, mask, options, say)
     if options.strip:
         say(f"{stem}: brain mask ({method}), {brain.sum() * np.prod(reference.voxel_sizes) / 1000.0:.0f} ml")
     images = {}
@@ -129,7 +139,7 @@ def prepare_session(
         "SimpleITK": version("SimpleITK"),
         "key": key,
         "options": asdict(options),
-        "sources": {contrast: str(path) for contrast, path in session.files.items()},
+        "sources": {contrast: str(path.absolute()) for contrast, path in session.files.items()},
         "reference": chosen,
         "registration": {
             contrast: {
@@ -163,6 +173,21 @@ def prepare_session(
     return write_together(folder, {**names, record.name: json.dumps(info, indent=2) + "\n"})
 
 
+def _check_free(record: Path, session: RawSession) -> None:
+    """Refuse to replace what other scans gave under this name."""
+    try:
+        before = set(json.loads(record.read_text(encoding="utf-8"))["sources"].values())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        before = {"something else"}
+    if before.isdisjoint(str(path.absolute()) for path in session.files.values()):
+        raise MrtransError(
+            f"'{record}' was made of other scans of that name ({sorted(before)[0]}); choose another folder, or "
+            "--overwrite."
+        )
+
+
 def _reference(volumes: dict[Contrast, Volume], wanted: Contrast | None, session: RawSession) -> Contrast:
     if wanted is not None and wanted not in volumes:
         raise MrtransError(f"{session.stem} has no {wanted} to serve as reference, only {', '.join(volumes)}.")
@@ -171,11 +196,11 @@ def _reference(volumes: dict[Contrast, Volume], wanted: Contrast | None, session
     return Contrast.T1 if Contrast.T1 in volumes else min(volumes, key=lambda c: volumes[c].voxel_sizes.prod())
 
 
-def _brain(reference: Volume, mask: Path | None, options: Options) -> tuple[NDArray[np.bool_], str]:
+def _brain(reference: Volume, mask: Path | None, options: Options, say: Say) -> tuple[NDArray[np.bool_], str]:
     """The brain, or, where it is not to be stripped, the head; and where the outline came from."""
     if not options.strip:
         return head_mask(clean(reference.data)), "head"
-    given = None if mask is None else read_mask(mask, reference)
+    given = None if mask is None else read_mask(mask, reference, say)
     if given is not None and not given.any():
         raise MrtransError(f"The mask '{mask}' is empty.")
     prepared = prepare_volume(reference, mask=given, bias=False, tool=options.tool)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scan.contrasts import Contrast
-from ..scan.volume import Volume, read_mask
+from ..scan.masks import read_mask
+from ..scan.volume import Volume
 from .brain import BrainError, brain_mask
 
 BUILT_IN = "built-in"

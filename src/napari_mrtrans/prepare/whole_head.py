@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from ..errors import MrtransError
 from ..paths import prepared_cache_dir
-from ..scan.intensity import clean, head_mask, is_whole_head
-from ..scan.prepared import PreparedVolume, checked_mask
+from ..scan.adult import is_adult_brain
+from ..scan.intensity import clean, head_mask, is_whole_head, zero_level
+from ..scan.masks import checked_mask
+from ..scan.prepared import PreparedVolume, without_air
 from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
 from .tools import choose_tool, extract
@@ -26,6 +28,11 @@ FORMAT = 1
 GIVEN, STRIPPED = "given", "already stripped"
 WHOLE_HEAD = (
     "'{}' looks like a whole head; the models know skull-stripped brains. Strip it first, or give a brain mask."
+)
+#: Air that is exactly 0 makes it look stripped.
+NOT_ADULT = (
+    "'{}' may be a whole head with its air set to 0, or that of a child; the models were trained on stripped brains of "
+    "adults. Do not trust the answer, or give a brain mask."
 )
 
 #: Volumes that are remembered; a source and the reference that it is compared with.
@@ -78,8 +85,7 @@ def prepare_volume(
     else:
         method = choose_tool(tool, volume.contrast)
     inside, corrected = _strip(volume, data, mask, method, bias=bias, cache=cache)
-    brain = Volume(corrected, volume.affine, volume.contrast, volume.name, volume.path, volume.header)
-    return Prepared(brain, inside, method)
+    return Prepared(replace(volume, data=corrected), inside, method)
 
 
 def _strip(
@@ -150,7 +156,11 @@ def fit_for_models(
 def _fit(
     volume: Volume, given: NDArray[np.bool_] | None, prepare: bool | None, say: Callable[[str], None]
 ) -> PreparedVolume:
+    for line in volume.notices:
+        say(line)
     plain = PreparedVolume.of(volume, given)
+    if zero := zero_level(volume.data):
+        say(shifted_line(volume.name, zero))
     whole = given is None and is_whole_head(plain.data, volume.voxel_sizes, plain.head)
     if whole and prepare is None:
         say(f"'{volume.name}' looks like a whole head; extracting its brain first.")
@@ -158,14 +168,21 @@ def _fit(
         try:
             method = GIVEN if given is not None else choose_tool("auto", volume.contrast) if whole else STRIPPED
             brain, data = _strip(volume, plain.data, None if whole else plain.head if given is None else given, method)
-            return PreparedVolume(volume, data, brain & (data > 0))
+            return PreparedVolume(volume, data, without_air(brain, data), known=True)
         except MrtransError as error:
             if prepare:
                 raise
             say(str(error))
     if whole:
         say(WHOLE_HEAD.format(volume.name))
+    elif given is None and not is_adult_brain(plain.data, volume.voxel_sizes, plain.head):
+        say(NOT_ADULT.format(volume.name))
     return plain
+
+
+def shifted_line(name: str, zero: float) -> str:
+    """What is said where the background is below 0."""
+    return f"'{name}' has its background at {zero:.4g}; that was taken for 0."
 
 
 def _key(volume: Volume, method: str, mask: NDArray[np.bool_] | None, bias: bool) -> str:

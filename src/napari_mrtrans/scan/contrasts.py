@@ -81,7 +81,7 @@ _T1_FLAIR = re.compile(
 _NAMED: tuple[tuple[Contrast, re.Pattern[str]], ...] = (
     (Contrast.PD, _whole(r"pd(w|weighted)?|proton[ _-]?density|dp")),
     (Contrast.T2, _whole(r"t2(w|weighted)?(tse|fse)?(?!\*)")),
-    (Contrast.T1, _whole(r"t1(w|n|weighted)?")),
+    (Contrast.T1, _whole(r"t1(w|n|weighted)?|unit1")),
 )
 _T1_SEQUENCE = _whole(r"(t1)?mp[ _-]?rage|mp2?rage|f?spgr|bravo|tfl|oas1_\d+_mr\d+_mpr|adni_\w*_mpr")
 _POST_CONTRAST = _whole(r"t1w?(ce|c|gd)")
@@ -92,6 +92,12 @@ _T2_STAR_OR_MAP = _whole(r"t2[ _-]?star|fl2d|hemo|swi|swan|t[12][ _-]?map(ping|s
 # What an image was brought onto is not what it shows.
 _REFERENCE = re.compile(r"[ _-](to|in|on|space)[ _-](t1|t2|pd|flair)w?(?![a-z0-9])", re.IGNORECASE)
 
+#: The same in words that also stand before a contrast that is shown (``reg_T1.nii``).
+_REGISTERED = re.compile(
+    r"[ _-](?:(?:co)?reg(?:istered)?|aligned|warped|resampled|2)[ _-](?:to[ _-])?(t1|t2|pd|flair)w?(?![a-z0-9])",
+    re.IGNORECASE,
+)
+
 
 def guess_contrast(name: str) -> Contrast | None:
     """Guess the contrast from a file or layer name; ``None`` when nothing or only a contrast-enhanced T1 is named.
@@ -100,11 +106,14 @@ def guess_contrast(name: str) -> Contrast | None:
     contrast named last counts, because subjects and visits, which may be called T1 or PD too, come first. In BIDS
     names, ``key-value`` parts are ignored.
     """
-    stem = re.sub(r"\.(nii|nii\.gz|gz|img|hdr)$", "", re.split(r"[\\/]", str(name))[-1], flags=re.IGNORECASE)
+    stem = re.sub(r"\.(nii|nii\.gz|nii\.bz2|gz|img|hdr)$", "", re.split(r"[\\/]", str(name))[-1], flags=re.IGNORECASE)
     agent = bool(_AGENT.search(stem))
     if stem.lower().startswith("sub-"):
         stem = "_".join(part for part in stem.split("_") if not re.fullmatch(r"[a-zA-Z]+-[a-zA-Z0-9+]+", part))
     stem = _REFERENCE.sub("", stem)
+    alone = _REGISTERED.sub("", stem)
+    if _FLAIR.search(alone) or any(pattern.search(alone) for _, pattern in _NAMED):
+        stem = alone
     if _POST_CONTRAST.search(stem):
         return None
     if (found := _T1_FLAIR.search(stem)) and not found["subject"]:

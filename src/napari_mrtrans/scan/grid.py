@@ -8,6 +8,7 @@ array axes (exact) and, where the voxel size differs from the model's, one small
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import nibabel as nib
 import numpy as np
@@ -15,6 +16,37 @@ from numpy.typing import NDArray
 
 #: In-plane voxel sizes within this fraction of the model's spacing are used as they are, without interpolation.
 SNAP = 0.02
+#: Two grids are one where no corner lies farther from its twin, in mm: headers round to 0.01, and a twentieth of a
+#: voxel changes nothing; half a voxel at the far end would.
+SAME_MM = 0.05
+
+
+def same_grid(
+    shape: tuple[int, ...], affine: NDArray[np.float64], other_shape: tuple[int, ...], other: NDArray[np.float64]
+) -> bool:
+    """Whether two grids of 3 axes have the same voxels, by how far apart their eight corners are."""
+    if tuple(shape) != tuple(other_shape):
+        return False
+    corners = np.array(list(product(*((0, size - 1) for size in shape))), dtype=np.float64)
+    apart = nib.affines.apply_affine(affine, corners) - nib.affines.apply_affine(other, corners)
+    return bool(np.linalg.norm(apart, axis=1).max() <= SAME_MM)
+
+
+def turned_onto(
+    data: NDArray, affine: NDArray[np.float64], shape: tuple[int, ...], other: NDArray[np.float64]
+) -> NDArray | None:
+    """``data`` in the axis order and directions of another grid with the same voxels; None where it has others.
+
+    Args:
+        data: 3-D, its voxel index taken to millimetres by ``affine``.
+        affine: 4x4.
+        shape: Of the other grid.
+        other: 4x4 of the other grid.
+    """
+    turn = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.io_orientation(other))
+    turned = affine @ nib.orientations.inv_ornt_aff(turn, data.shape)
+    there = nib.apply_orientation(data, turn)
+    return there if same_grid(there.shape, turned, shape, other) else None
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,72 @@ _PLANES = ((1, 2), (0, 2), (0, 1))
 HEADROOM: dict[Contrast, float] = {Contrast.T1: 2.0, Contrast.T2: 3.5, Contrast.PD: 2.0, Contrast.FLAIR: 3.0}
 
 
+#: Of the corners' voxels, the share that must have one value, and by how much of the tissue's intensity the corners may
+#: vary, to be a background that tells where 0 is.
+_CONSTANT, _NARROW = 0.3, 0.25
+#: What is below the background by this share of the tissue's intensity is no ripple, and more of such voxels than this
+#: share of the tissue's, or than these, are no outliers.
+_DEEP, _FEW, _FEWEST = 0.5, 0.02, 8
+
+
 def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Finite and non-negative: NaN and negative values (interpolation ripples) become 0, +inf the largest value."""
+    """Finite and non-negative, the background at 0 (:func:`zero_level`).
+
+    NaN and what is below the background (interpolation ripples) become 0, +inf the largest value.
+
+    Raises:
+        VolumeError: much is negative and no background tells where 0 is.
+    """
     out = np.asarray(data, dtype=np.float32)
     finite = np.isfinite(out)
-    top = float(out[finite].max()) if finite.any() else 0.0
-    return np.clip(np.nan_to_num(out, nan=0.0, posinf=top, neginf=0.0), 0.0, None)
+    top, zero = float(out[finite].max()) if finite.any() else 0.0, zero_level(out)
+    out = np.nan_to_num(out, nan=zero, posinf=top, neginf=zero)
+    return np.clip(out - np.float32(zero) if zero else out, 0.0, None)
+
+
+def zero_level(data: NDArray[np.floating]) -> float:
+    """The intensity that stands for no signal: 0, or the background's where that is clearly below 0.
+
+    Scores (z, [-1, 1]) and stored numbers without their intercept (-1024) have lost their zero; the air, or what was
+    set to one value around a stripped brain, tells it.
+
+    Raises:
+        VolumeError: much is negative, and there is no background, or much is below it as well.
+    """
+    finite = data[np.isfinite(data)]
+    if not finite.size or finite.min() >= 0:
+        return 0.0
+    level = background(data)
+    zero = level if level is not None and level < 0 else 0.0
+    above = finite[finite > zero] - zero
+    tissue = above[above > 0.1 * np.percentile(above, 98)] if above.size else above
+    typical = float(np.median(tissue)) if tissue.size else 0.0
+    if (finite < zero - _DEEP * typical).sum() > max(_FEW * tissue.size, _FEWEST):
+        share = 100 * float((finite < zero).sum()) / max(int((finite != zero).sum()), 1)
+        raise VolumeError(
+            f"{share:.0f} % of the intensities are below the background ({zero:.3g}), as after z-scoring inside a "
+            "mask, so that nothing tells where 0 is. Give the image as it was before that."
+        )
+    return zero
+
+
+def background(data: NDArray[np.floating]) -> float | None:
+    """The intensity around the head, from the volume's corners; None where they do not agree on one."""
+    corners = _corners(np.asarray(data))
+    corners = corners[np.isfinite(corners)]
+    if not corners.size:
+        return None
+    values, counts = np.unique(corners, return_counts=True)
+    if counts.max() >= _CONSTANT * corners.size:
+        return float(values[counts.argmax()])
+    low, middle, high = np.percentile(corners, (1, 50, 99))
+    finite = data[np.isfinite(data)]
+    above = finite[finite > high]
+    tissue = float(np.median(above)) - middle if above.size else 0.0
+    if high - low > _NARROW * tissue:
+        return None
+    # Noise about 0, as of real parts, has its zero already.
+    return 0.0 if abs(middle) <= 0.1 * tissue else float(low)
 
 
 def white_level(data: NDArray[np.float32], mask: NDArray[np.bool_], contrast: Contrast) -> float:
@@ -124,7 +184,7 @@ def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(outside != outside[0, 0, 0])[1:-1, 1:-1, 1:-1]
 
 
-def _corners(data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _corners(data: NDArray) -> NDArray:
     """The eight corners of a volume, a tenth of each axis wide: air, which is exactly 0 only after stripping."""
     ends = [np.r_[0 : -(-n // 10), n - -(-n // 10) : n] for n in data.shape]
     return data[np.ix_(*ends)]

@@ -8,11 +8,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import VolumeError
 from .contrasts import Contrast
 from .grid import Orientation
-from .intensity import clean, head_mask, normalise
+from .intensity import clean, fill_holes, head_mask, normalise, white_level
 from .volume import Volume
+
+#: A given mask with more zeros than this share holds air, not dark fluid.
+AIR = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +25,13 @@ class PreparedVolume:
         volume: As it was given, with its grid, name and header.
         data: Its intensities, float32, finite, at least 0; of a whole head that was stripped, without its bias field.
         head: Where the head is, same shape; the brain, where it is known.
+        known: The head was not found by being above 0, so that zeros in it tell nothing of how bright it is.
     """
 
     volume: Volume
     data: NDArray[np.float32]
     head: NDArray[np.bool_]
+    known: bool = False
 
     @classmethod
     def of(cls, volume: Volume, mask: NDArray[np.bool_] | None = None) -> PreparedVolume:
@@ -35,13 +39,15 @@ class PreparedVolume:
 
         Args:
             volume: Any.
-            mask: Its head, as :func:`checked_mask` gives it; None = found (:func:`~.intensity.head_mask`).
+            mask: Its head, as :func:`~.masks.checked_mask` gives it; None = found (:func:`~.intensity.head_mask`).
 
         Raises:
             VolumeError: there is no head.
         """
         data = clean(volume.data)
-        return cls(volume, data, head_mask(data) if mask is None else mask & (data > 0))
+        if mask is None:
+            return cls(volume, data, head_mask(data))
+        return cls(volume, data, without_air(mask, data), known=True)
 
     @cached_property
     def orientation(self) -> Orientation:
@@ -66,21 +72,15 @@ class PreparedVolume:
 
     def normalised(self, contrast: Contrast) -> NDArray[np.float32]:
         """Intensities in [0, 1] as models see them, 0 outside the head, in the array's own order."""
-        return normalise(self.data, self.head, contrast)
+        if not self.known:
+            return normalise(self.data, self.head, contrast)
+        white = white_level(self.data, self.head & (self.data > 0), contrast)
+        return np.where(self.head, np.clip(self.data / white, 0.0, 1.0), 0.0).astype(np.float32)
 
 
-def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]:
-    """``mask`` as booleans: above 0 is inside.
-
-    Raises:
-        VolumeError: it is not on the grid of ``volume``, or empty.
-    """
-    array = np.asarray(mask)
-    if array.shape != volume.data.shape:
-        raise VolumeError(
-            f"The mask has shape {array.shape}, '{volume.name}' has {volume.data.shape}; they must lie on one grid."
-        )
-    inside = np.nan_to_num(array) > 0
-    if not inside.any():
-        raise VolumeError("The mask is empty.")
-    return np.asarray(inside, dtype=bool)
+def without_air(mask: NDArray[np.bool_], data: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """A given mask. Zeros in it are dark fluid; but of one that is mostly air, only what signal surrounds is kept."""
+    signal = mask & (data > 0)
+    if not signal.any() or signal.sum() >= (1 - AIR) * mask.sum():
+        return mask
+    return fill_holes(signal) & mask

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import logging
-import re
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -18,8 +13,11 @@ from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from .contrasts import Contrast, guess_contrast
-
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
+from .field_of_view import UNITS, check_field_of_view, millimetres, stated_unit
+from .grid import same_grid
+from .intensity import background
+from .nifti import NIFTI_SUFFIXES as NIFTI_SUFFIXES
+from .nifti import open_nifti, raw_zooms, read_voxels, stem, without_trailing_ones
 
 
 @dataclass
@@ -33,9 +31,11 @@ class Volume:
         name: Used for layer and file names.
         path: The file it came from, if any.
         header: The NIfTI header it came with (its qform/sform codes and units are kept on writing).
+        unit_mm: Millimetres of which the affine of its file counts one; 1 as a rule.
+        notices: What the user should know of how it was read, a line each.
 
     Raises:
-        VolumeError: not one real, non-constant 3-D volume with a regular affine.
+        VolumeError: not one real, non-constant 3-D volume with a regular affine and the size of a head.
     """
 
     data: NDArray[np.float32]
@@ -44,10 +44,13 @@ class Volume:
     name: str = "volume"
     path: Path | None = None
     header: nib.Nifti1Header | None = field(default=None, repr=False)
+    unit_mm: float = 1.0
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.data = _check_data(np.asarray(self.data), self.name)
-        self.affine = _check_affine(self.affine, self.name)
+        self.data = _check_data(_unmasked(self.data), self.name)
+        self.affine = check_affine(self.affine, self.name)
+        check_field_of_view(self.affine, self.data.shape, self.name, stated_unit(self.header))
         if self.contrast is not None:
             self.contrast = Contrast.parse(self.contrast)
 
@@ -59,16 +62,40 @@ class Volume:
             VolumeError: missing, unreadable, truncated, not NIfTI, or not one 3-D volume.
         """
         path = Path(path)
-        image = _open_nifti(path)
-        name = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+        image = open_nifti(path)
+        name = stem(path)
         if image.get_data_dtype().names:
             raise VolumeError(f"'{name}' is RGB; expected one 3-D volume of scalar intensities.")
-        data = _read_voxels(image, path)
-        zooms = np.abs(_raw_zooms(path, image))[: min(3, data.ndim)]
+        data = read_voxels(image, path)
+        zooms = np.abs(raw_zooms(path, image))[: min(3, data.ndim)]
         if not (np.isfinite(zooms) & (zooms > 0)).all():
             raise VolumeError(f"'{name}' has a voxel size of 0; repair its header before use.")
         guess = Contrast.parse(contrast) if contrast is not None else guess_contrast(name)
-        return cls(np.asarray(data), image.affine, guess, name, path, image.header)
+        return cls.from_file(data, image.affine, image.header, contrast=guess, name=name, path=path)
+
+    @classmethod
+    def from_file(
+        cls,
+        data: NDArray[np.generic],
+        affine: NDArray[np.generic],
+        header: nib.Nifti1Header | None,
+        *,
+        contrast: Contrast | None,
+        name: str,
+        path: Path | None = None,
+    ) -> Volume:
+        """What a file holds, its affine still in the unit that its header states (:mod:`.field_of_view`).
+
+        Raises:
+            VolumeError: see the class.
+        """
+        data, grid, unit = without_trailing_ones(_unmasked(data)), check_affine(affine, name), stated_unit(header)
+        factor = millimetres(grid, data.shape, unit) if data.ndim == 3 else 1.0
+        grid[:3] *= factor
+        said: tuple[str, ...] = ()
+        if factor != UNITS.get(unit, 1.0):
+            said = (f"'{name}' states its unit as {unit}, in which no head is that large; it was taken as mm.",)
+        return cls(data, grid, contrast, name, path, header, factor, said)
 
     @property
     def axial_axis(self) -> int:
@@ -92,43 +119,32 @@ class Volume:
         digest.update(np.ascontiguousarray(self.data).data)
         return digest.hexdigest()
 
-    def image_like(self, data: NDArray[np.generic]) -> nib.Nifti1Image:
-        """A float32 NIfTI image of ``data`` on this volume's grid (extra leading sample axes go last on disk)."""
+    def image_like(self, data: NDArray[np.generic], descrip: str = "") -> nib.Nifti1Image:
+        """A float32 NIfTI image of ``data`` on the grid of this volume's file (extra sample axes go last on disk).
+
+        Of the header that is what tells of the grid; ``descrip`` (79 bytes) says what the image is.
+        """
         array = np.asarray(data, dtype=np.float32)
         header = None if self.header is None else self.header.as_byteswapped(nib.volumeutils.native_code)
         # A NIfTI-1 header has no room for a NIfTI-2 affine in double precision.
         kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-        image = kind(array, self.affine, header)
+        affine = self.affine.copy()
+        affine[:3] /= self.unit_mm
+        image = kind(array, affine, header)
         image.set_data_dtype(np.float32)
-        image.header["cal_min"], image.header["cal_max"] = 0.0, 0.0
+        describe(image.header, descrip)
         return image
 
 
-def read_mask(path: str | Path, like: Volume) -> NDArray[np.bool_]:
-    """A mask file (above 0 = inside) on the grid of ``like``; may be empty.
-
-    Raises:
-        VolumeError: unreadable, or on another grid.
-    """
-    mask, affine = load_mask(path)
-    if not _same_grid(mask.shape, affine, like):
-        raise VolumeError(f"The mask '{Path(path).name}' does not lie on the grid of '{like.name}'.")
-    return mask
-
-
-def load_mask(path: str | Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """A mask file (above 0 = inside), 3-D, may be empty, and its affine (voxel index to RAS millimetres).
-
-    Raises:
-        VolumeError: unreadable, not 3-D, or its affine is of no use.
-    """
-    path = Path(path)
-    image = _open_nifti(path)
-    data = np.nan_to_num(_read_voxels(image, path))
-    data = data[..., 0] if data.ndim == 4 and data.shape[-1] == 1 else data
-    if data.ndim != 3:
-        raise VolumeError(f"The mask '{path.name}' is {data.ndim}-D; expected one 3-D volume.")
-    return np.asarray(data > 0, dtype=bool), _check_affine(image.affine, path.name)
+def describe(header: nib.Nifti1Header, descrip: str) -> None:
+    """Take out of a header all that tells of the scan rather than of its grid: names, remarks, intent, extensions."""
+    header["cal_min"], header["cal_max"] = 0.0, 0.0
+    header.set_intent("none")
+    header["descrip"], header["aux_file"] = descrip.encode("ascii", "replace")[:79], b""
+    for name in ("db_name", "data_type"):
+        if name in header:  # NIfTI-2 has neither
+            header[name] = b""
+    header.extensions.clear()
 
 
 def read_samples(path: str | Path, like: Volume) -> NDArray[np.generic]:
@@ -137,83 +153,18 @@ def read_samples(path: str | Path, like: Volume) -> NDArray[np.generic]:
     Raises:
         VolumeError: unreadable, not 4-D, or on another grid.
     """
-    image = _open_nifti(Path(path))
-    if image.ndim != 4 or not _same_grid(image.shape[:3], image.affine, like):
+    image = open_nifti(Path(path))
+    affine = check_affine(image.affine, Path(path).name)
+    affine[:3] *= millimetres(affine, image.shape, stated_unit(image.header))
+    if image.ndim != 4 or not same_grid(image.shape[:3], affine, like.data.shape, like.affine):
         raise VolumeError(f"The samples '{Path(path).name}' are no 4-D volume on the grid of '{like.name}'.")
-    return np.moveaxis(_read_voxels(image, Path(path)), -1, 0)
-
-
-def _same_grid(shape: tuple[int, ...], affine: NDArray[np.floating], like: Volume) -> bool:
-    return shape == like.data.shape and np.allclose(affine, like.affine, atol=1e-3)
-
-
-def _read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
-    try:
-        data = np.asanyarray(image.dataobj)
-        if path.name.lower().endswith(".gz"):
-            # nibabel stops at the last voxel, before the checksum that tells whether all of them are right.
-            with gzip.open(path) as file:
-                while file.read(1 << 20):
-                    pass
-        return data
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
-        raise VolumeError(
-            f"'{path}' is truncated or damaged ({_first_line(error)}). Copy or convert it again."
-        ) from None
-
-
-def _raw_zooms(path: Path, image: nib.Nifti1Image) -> NDArray[np.floating]:
-    """Voxel sizes as the file states them: nibabel silently makes 1 of a 0."""
-    with nib.openers.ImageOpener(str(path)) as file:
-        return np.asarray(type(image.header).from_fileobj(file, check=False)["pixdim"][1:4])
-
-
-def _open_nifti(path: Path) -> nib.Nifti1Image:
-    if not path.exists():
-        raise VolumeError(f"'{path}' does not exist.")
-    if path.is_dir():
-        raise VolumeError(f"'{path}' is a folder; expected a NIfTI file (.nii or .nii.gz).")
-    try:
-        with _quiet_nibabel():
-            image = nib.load(path)
-    except (
-        nib.filebasedimages.ImageFileError,
-        nib.spatialimages.HeaderDataError,
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-    ) as error:
-        if path.name.lower().endswith(NIFTI_SUFFIXES):
-            raise VolumeError(f"'{path}' cannot be read as NIfTI ({_first_line(error)}).") from None
-        raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.") from None
-    if not isinstance(image, nib.Nifti1Image):
-        raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.")
-    return image
-
-
-@contextmanager
-def _quiet_nibabel() -> Iterator[None]:
-    """Keep nibabel's remarks on a header off stderr: what a user must know is in our own line."""
-    logger = nib.imageglobals.logger
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return np.moveaxis(read_voxels(image, Path(path)), -1, 0)
 
 
 def _check_data(data: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     if data.dtype.names or (data.ndim == 4 and data.shape[-1] in (3, 4) and data.dtype == np.uint8):
         raise VolumeError(f"'{name}' is RGB; expected one 3-D volume of scalar intensities.")
-    if data.ndim == 4 and data.shape[-1] == 1:
-        data = data[..., 0]
+    data = without_trailing_ones(data)
     if data.ndim != 3:
         raise VolumeError(f"'{name}' is {data.ndim}-D; expected one 3-D volume.")
     if data.size == 0:
@@ -228,13 +179,26 @@ def _check_data(data: NDArray[np.generic], name: str) -> NDArray[np.float32]:
         raise VolumeError(f"'{name}' has no finite voxel (all NaN or infinite).")
     if finite.min() == finite.max():
         raise VolumeError(f"'{name}' is constant; there is nothing to transform.")
-    if finite.max() <= 0:
+    if finite.max() <= 0 and not (background(out) or 0.0) < finite.max():
         raise VolumeError(f"'{name}' has no positive voxel; MR magnitudes are positive.")
     return out
 
 
-def _check_affine(affine: NDArray[np.generic], name: str) -> NDArray[np.float64]:
-    matrix = np.asarray(affine, dtype=np.float64)
+def _unmasked(data: NDArray[Any]) -> NDArray[Any]:
+    """What is masked is not known."""
+    if not isinstance(data, np.ma.MaskedArray):
+        return np.asarray(data)
+    known: Any = data.astype(np.float32) if data.dtype.kind in "buif" else data
+    return np.asarray(known.filled(np.nan) if known is not data else known.filled())
+
+
+def check_affine(affine: NDArray[np.generic], name: str) -> NDArray[np.float64]:
+    """A copy of a regular 4x4.
+
+    Raises:
+        VolumeError: it is not finite, or no voxel has a volume.
+    """
+    matrix = np.array(affine, dtype=np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise VolumeError(f"'{name}' has no valid 4x4 affine.")
     sizes = np.sqrt((matrix[:3, :3] ** 2).sum(axis=0))

@@ -14,7 +14,8 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.library import list_checkpoints
 from ..errors import CheckpointError, MrtransError
-from ..scan.volume import Volume, read_mask
+from ..scan.masks import read_mask
+from ..scan.volume import Volume
 from .request import Request
 
 #: What a report must hold, and of which kind.

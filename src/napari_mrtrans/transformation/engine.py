@@ -30,6 +30,10 @@ class Cancelled(Exception):
     """Raised inside a sampler when the user cancels."""
 
 
+class BadNumbers(MrtransError):
+    """A network's answer is no image."""
+
+
 class Moments:
     """Running sums when there are too many samples to hold."""
 
@@ -61,7 +65,7 @@ class Engine:
         self.device, self.cancel, self.on_step = device, cancel, on_step
         self.model: Model = to_channels_last(checkpoint.build(device))
         self.bf16 = bf16_is_fast(device.type)
-        self.defaults = checkpoint.card.sampler
+        self.defaults, self.name = checkpoint.card.sampler, checkpoint.name
         self.framing, self.step = checkpoint.card.framing, max(STEP, self.model.multiple)
         self.job = self._in_steps(job)
         self.rows, self.columns = self.job.grid.rows.backward(), self.job.grid.columns.backward()
@@ -173,7 +177,16 @@ class Engine:
                 torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in job.request.pair
             )
             out = self.model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve)
-            return np.asarray(out.float().clamp(0, 1).cpu())
+            out = out.float()
+            broken = (~torch.isfinite(out)).flatten(2).any(2).cpu().numpy()
+            if broken.any():  # NaN would be black and infinity white: both look plausible
+                one, sample_ = np.argwhere(broken)[0]
+                index = job.orientation.slice_index(group[one], len(job.mask))
+                raise BadNumbers(
+                    f"'{self.name}' gave NaN or infinity for slice {index}, sample {numbers[sample_] + 1}: the file is "
+                    "damaged or was trained badly. Choose another model."
+                )
+            return np.asarray(out.clamp(0, 1).cpu())
 
     def _to_source(self, index: int, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Samples on model pixels of the slice's box to the source's pixels, canonical, 0 outside the head."""

@@ -16,15 +16,7 @@ from numpy.typing import NDArray
 
 from ..paths import write_together
 from ..scan.volume import Volume
-
-#: What may be written of a result: images by the last part of their names, and the report.
-KINDS = ("mean", "std", "std-calibrated", "samples", "json")
-
-
-def file_name(name: str, target: str, kind: str) -> str:
-    """What the file of one of :data:`KINDS` is called for the volume ``name``."""
-    stem = f"{name.replace('/', '_')}_{target}"
-    return f"{stem}.json" if kind == "json" else f"{stem}_{kind}.nii.gz"
+from .names import check_free, file_name, synthetic
 
 
 def sigma_hat(std: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
@@ -67,17 +59,36 @@ class Ensemble:
             images["samples"] = np.moveaxis(self.samples, 0, -1)
         return images
 
-    def save(self, folder: str | Path, remedy: str = "Choose another folder with -o.") -> dict[str, Path]:
+    def save(
+        self,
+        folder: str | Path,
+        remedy: str = "Choose another folder with -o.",
+        *,
+        overwrite: bool = False,
+        bids: bool = False,
+    ) -> dict[str, Path]:
         """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, what else there is, and the JSON; names to paths.
 
-        Files appear under their final names only when all are complete. ``remedy`` ends the line of an error.
+        Files appear under their final names only when all are complete; each says in its header that it is synthetic.
+
+        Args:
+            folder: Made if need be.
+            remedy: Ends the line of an error.
+            overwrite: Also where the result of another input has the same name.
+            bids: Name the files as BIDS derivatives (:func:`~.names.file_name`).
 
         Raises:
-            MrtransError: the folder cannot be written.
+            MrtransError: the folder cannot be written, or holds the result of another input under this name.
         """
+        target = self.info["target"]
         images = self.images()
-        names = {kind: file_name(self.volume.name, self.info["target"], kind) for kind in (*images, "json")}
-        writers = {names[kind]: self.volume.image_like(data).to_filename for kind, data in images.items()}
+        names = {kind: file_name(self.volume.name, target, kind, bids=bids) for kind in (*images, "json")}
+        if not overwrite:
+            check_free(Path(folder) / names["json"], self.info["input"], self.info["input_digest"])
+        writers = {
+            names[kind]: self.volume.image_like(data, synthetic(self.info, kind)).to_filename
+            for kind, data in images.items()
+        }
         self.info["samples_kept"] = self.samples is not None  # a window keeps them elsewhere
         document = json.dumps(self.info, indent=2) + "\n"
         paths = write_together(Path(folder), {**writers, names["json"]: document}, remedy)

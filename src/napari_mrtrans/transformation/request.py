@@ -16,6 +16,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import does_not_serve_line
 from ..errors import CheckpointError, MrtransError
 from ..scan.contrasts import Contrast, Pair
+from ..scan.masks import inside
 from ..scan.volume import Volume
 
 Range = range | tuple[int, int] | None
@@ -60,7 +61,7 @@ class Request:
         slices: Restrict to ``range`` or (first, past-last) along the volume's axial axis; slices without head are
             skipped.
         start_slice: Index along that axis; slices are computed outwards from it. None = middle of the head.
-        mask: Head mask, shape of the volume, above 0 = inside; None = found.
+        mask: Head mask, shape of the volume (:func:`~..scan.masks.inside`); None = found.
         mask_file: Where the mask was read from, for the report.
         repair: Replace outliers of the mean by the median (:func:`~.statistics.repair_outliers`); None = as the model's
             family needs it, that is for ddpm. Not above 64 samples, of which no median is held.
@@ -183,9 +184,8 @@ class Request:
 
 
 def mask_digest(mask: NDArray[Any]) -> str:
-    """Digest of where a mask is above 0."""
-    inside = np.packbits(np.nan_to_num(np.asarray(mask)) > 0)
-    return hashlib.sha256(repr(np.shape(mask)).encode() + inside.tobytes()).hexdigest()
+    """Digest of where a mask is inside."""
+    return hashlib.sha256(repr(np.shape(mask)).encode() + np.packbits(inside(mask)).tobytes()).hexdigest()
 
 
 def _unrepeatable(why: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Unpack
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
-from ..errors import OutOfMemory
+from ..errors import MrtransError, OutOfMemory, SliceError
 from ..ood.image_quality import MIN_AREA
 from ..ood.signs import UNKNOWN, Signs
 from ..scan.volume import Volume
@@ -21,64 +22,17 @@ from .ensemble import sigma_hat
 from .job import Job, open_job
 from .request import Asked, Request
 from .slice_signs import slice_features
+from .slice_update import Hooks, SliceStore, SliceUpdate
 from .statistics import repair_outliers
 
+logger = logging.getLogger(__name__)
+
+#: So many slices that fail before one succeeds are the fault of what they have in common.
+GIVE_UP = 3
 #: Network images at once when the user says "auto". A CPU gains nothing from several slices at once, so it takes one,
 #: and the slice on screen is there sooner.
 AUTO_BATCH = {"mps": 40, "cuda": 160}
 CPU_BATCH = 32
-
-
-@dataclass(frozen=True)
-class SliceUpdate:
-    """One finished axial slice, in the orientation of ``np.take(volume.data, index, axis=volume.axial_axis)``.
-
-    Attributes:
-        index: Along the volume's axial array axis.
-        mean: Mean of the samples, (H, W) float32, target's normalised units [0, 1], 0 outside the head.
-        std: Population standard deviation, same units; 0 for deterministic models.
-        median: Median, or None above 64 samples.
-        samples: (n, H, W), or None above 64 samples.
-        sigma_hat: Mean std over the slice's head, a robust one where the mean was repaired; NaN for deterministic
-            models.
-        voxels: Head voxels in the slice.
-        done: Slices finished so far, this one included.
-        total: Slices with head in the requested range.
-        calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
-        signs: What speaks against the source slice; all unknown where the slice is small or the checkpoint has no
-            calibration.
-        repaired: Pixels whose mean was replaced by the median.
-        preview: Only the mean means anything yet, and the finished slice may follow; never so in :func:`stream`.
-    """
-
-    index: int
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-    median: NDArray[np.float32] | None
-    samples: NDArray[np.float32] | None
-    sigma_hat: float
-    voxels: int
-    done: int
-    total: int
-    calibrated_std: NDArray[np.float32] | None = None
-    signs: Signs = UNKNOWN
-    repaired: int = 0
-    preview: bool = False
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """How a run and its caller tell each other things.
-
-    Attributes:
-        cancel: Polled before every network call; when true, the run ends.
-        on_step: Told (done, total) network calls of the current batch.
-        status: Told one-line notices for the user.
-    """
-
-    cancel: Callable[[], bool] | None = None
-    on_step: Callable[[int, int], None] | None = None
-    status: Callable[[str], None] = lambda line: None
 
 
 def stream(
@@ -112,6 +66,7 @@ def stream(
     Raises:
         MrtransError: the request cannot be served; nothing has been computed then.
         OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
+        SliceError: after the last slice, that others failed.
     """
     hooks = Hooks(cancel, on_step, status or (lambda line: None))
     yield from run(volume, checkpoint, Request(**asked), hooks)  # type: ignore[arg-type]
@@ -122,20 +77,67 @@ def run(volume: Volume, checkpoint: Checkpoint, request: Request, hooks: Hooks) 
     yield from run_job(open_job(volume, checkpoint, request, hooks.status), checkpoint, hooks)
 
 
-def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks) -> Iterator[SliceUpdate]:
-    """The slices of a job, in its order."""
+def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks, store: SliceStore | None = None) -> Iterator[SliceUpdate]:
+    """The slices of a job, in its order.
+
+    Args:
+        job: What to compute.
+        checkpoint: With what.
+        hooks: Of the run.
+        store: Has slices of an earlier run, which are not computed again, and takes each new one.
+
+    Raises:
+        SliceError: after the last one, that some failed; the first error itself where it is not one slice's alone.
+    """
     runner = SliceRunner(job, checkpoint, hooks)
-    pending = list(job.order)
+    pending, kept = list(job.order), store.read() if store else {}
     done, total = 0, len(pending)
+    failures: list[Exception] = []
     while pending:
-        try:
-            computed = runner.compute(pending)
-        except Cancelled:
-            return
-        del pending[: len(computed)]
-        for index, samples in computed:
+        group = runner.group(pending)
+        del pending[: len(group)]
+        # A group is computed as a whole or not at all: in another one, rounding would be another.
+        known = [kept.get(runner.array_index(index)) for index in group]
+        updates: list[SliceUpdate] = [update for update in known if update is not None]
+        if len(updates) < len(group):
+            try:
+                updates, failed = _computed(runner, group)
+            except Cancelled:
+                return
+            failures += failed
+            if failures and not done and not updates and (len(failures) >= GIVE_UP or not pending):
+                raise failures[0]
+            for update in updates if store else ():
+                store.write(update)  # type: ignore[union-attr]
+        for update in updates:
             done += 1
-            yield runner.update(index, samples, done, total)
+            yield replace(update, done=done, total=total)
+    if failures:
+        first = str(failures[0]) if isinstance(failures[0], MrtransError) else _plain(failures[0])
+        raise SliceError(f"{len(failures)} of {total} slices failed, the others were kept. {first}")
+
+
+def _computed(runner: SliceRunner, group: list[int]) -> tuple[list[SliceUpdate], list[Exception]]:
+    """A group's slices, and what went wrong; where something did, each slice is tried alone."""
+    try:
+        return [runner.update(index, result, 0, 0) for index, result in runner.compute(group)], []
+    except (Cancelled, OutOfMemory):
+        raise
+    except Exception as error:
+        logger.debug("Slices %s failed", group, exc_info=error)
+        if len(group) == 1:
+            return [], [error]
+    updates: list[SliceUpdate] = []
+    failed: list[Exception] = []
+    for index in group:
+        one, errors = _computed(runner, [index])
+        updates += one
+        failed += errors
+    return updates, failed
+
+
+def _plain(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
 class SliceRunner:
@@ -173,6 +175,15 @@ class SliceRunner:
         twin = copy(self)
         twin._engine = self._engine.with_job(job)
         return twin
+
+    def group(self, pending: Sequence[int]) -> list[int]:
+        """What :meth:`compute` takes next of ``pending``, memory permitting."""
+        return self._engine.next_group(pending, self._size)
+
+    def array_index(self, index: int) -> int:
+        """Of a canonical one: along the volume's axial axis."""
+        job = self._engine.job
+        return job.orientation.slice_index(index, len(job.mask))
 
     def compute(self, pending: Sequence[int]) -> list[tuple[int, Moments | NDArray[np.float32]]]:
         """The first of ``pending`` (canonical indices), as many as fit one batch, each with its samples or moments.

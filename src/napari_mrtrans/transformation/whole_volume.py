@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..errors import MrtransError
+from ..errors import MrtransError, SliceError
 from ..scan.volume import Volume
 from .engine import MAX_HELD
 from .ensemble import Ensemble
 from .gathered import Gathered
 from .job import Job, evenly_spread, make_job, open_job
 from .request import Asked, Request
-from .streaming import Hooks, SliceUpdate, run_job
+from .streaming import Hooks, SliceStore, SliceUpdate, run_job
 
 
 def transform(
@@ -39,6 +39,7 @@ def transform(
 
     Raises:
         MrtransError: the request cannot be served.
+        SliceError: some slices failed; its ``result`` is the Ensemble of the others.
     """
     request = Request(**asked)  # type: ignore[arg-type]
     return transform_request(volume, checkpoint, request, keep_samples=keep_samples, progress=progress, status=status)
@@ -52,8 +53,9 @@ def transform_request(
     keep_samples: bool = False,
     progress: Callable[[SliceUpdate], None] | None = None,
     status: Callable[[str], None] | None = None,
+    store: SliceStore | None = None,
 ) -> Ensemble:
-    """:func:`transform` of a request that is made already."""
+    """The same of a request that is made already; ``store`` has slices of an earlier run and takes new ones."""
     began = time.perf_counter()
     notices: list[str] = []
 
@@ -64,8 +66,22 @@ def transform_request(
 
     check_kept(request.resolved(checkpoint, volume), keep_samples)
     job = open_job(volume, checkpoint, request, note)
-    gathered = _gather(job, checkpoint, Hooks(status=note), keep_samples, progress)
-    return gathered.ensemble(volume, checkpoint, job.request, round(time.perf_counter() - began, 3), notices)
+    gathered = _empty(job, keep_samples)
+    failure: SliceError | None = None
+    try:
+        for update in run_job(job, checkpoint, Hooks(status=note), store):
+            gathered.add(update)
+            if progress is not None:
+                progress(update)
+    except SliceError as error:
+        failure = error
+        notices.append(str(error))
+    seconds = round(time.perf_counter() - began, 3)
+    result = gathered.ensemble(volume, checkpoint, job.request, seconds, list(dict.fromkeys(notices)))
+    if failure is not None:
+        failure.result = result
+        raise failure
+    return result
 
 
 def check_kept(request: Request, keep_samples: bool) -> None:
@@ -78,21 +94,10 @@ def check_kept(request: Request, keep_samples: bool) -> None:
         raise MrtransError(f"At most {MAX_HELD} samples can be kept; lower n or drop --save-samples.")
 
 
-def _gather(
-    job: Job,
-    checkpoint: Checkpoint,
-    hooks: Hooks,
-    keep_samples: bool,
-    progress: Callable[[SliceUpdate], None] | None,
-) -> Gathered:
+def _empty(job: Job, keep_samples: bool = False) -> Gathered:
     volume = job.prepared.volume
     samples = job.n if keep_samples else 0
-    gathered = Gathered(volume.data.shape, volume.axial_axis, median=job.n <= MAX_HELD, samples=samples)
-    for update in run_job(job, checkpoint, hooks):
-        gathered.add(update)
-        if progress is not None:
-            progress(update)
-    return gathered
+    return Gathered(volume.data.shape, volume.axial_axis, median=job.n <= MAX_HELD, samples=samples)
 
 
 def assess(volume: Volume, checkpoint: Checkpoint, request: Request, *, count: int = 5) -> dict[str, Any]:
@@ -107,7 +112,9 @@ def assess(volume: Volume, checkpoint: Checkpoint, request: Request, *, count: i
     notices: list[str] = []
     prepared = open_job(volume, checkpoint, request, notices.append).prepared
     job = make_job(prepared, checkpoint, replace(request, slices=evenly_spread(prepared, count)))
-    gathered = _gather(job, checkpoint, Hooks(status=notices.append), False, None)
+    gathered = _empty(job)
+    for update in run_job(job, checkpoint, Hooks(status=notices.append)):
+        gathered.add(update)
     info = gathered.ensemble(volume, checkpoint, job.request, 0.0).info
     names = ("input", "source", "target", "checkpoint", "sha256", "n", "seed", "slices_done", "sigma_hat")
     return {

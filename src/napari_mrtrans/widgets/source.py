@@ -39,6 +39,7 @@ class LayerSource:
     affine: NDArray[np.float64]
     name: str
     contrast: Contrast | None
+    header: nib.Nifti1Header | None = None
 
     def volume(self) -> Volume:
         """Read and check the voxels (takes its time; not for the GUI thread).
@@ -48,7 +49,9 @@ class LayerSource:
         """
         from ..scan.volume import Volume
 
-        return Volume(np.asarray(self.data), self.affine, contrast=self.contrast, name=self.name)
+        return Volume.from_file(
+            np.asanyarray(self.data), self.affine, self.header, contrast=self.contrast, name=self.name
+        )
 
 
 def check_layer(layer: Layer) -> None:
@@ -84,6 +87,23 @@ def layer_affine(layer: Layer) -> NDArray[np.float64]:
     """Array index to RAS millimetres for ``layer.data`` as it lies in memory; without a record, what is assumed."""
     recorded = nifti_affine(layer)
     return assumed_affine(layer.scale) if recorded is None else recorded
+
+
+def layer_header(layer: Layer) -> nib.Nifti1Header | None:
+    """The header that the reader left with an affine; what unit that counts in is written there."""
+    header = layer.metadata.get("header")
+    return header if isinstance(header, nib.Nifti1Header) and nifti_affine(layer) is not None else None
+
+
+def scanner_affine(layer: Layer) -> NDArray[np.float64] | None:
+    """:func:`nifti_affine` in millimetres, whatever unit the file counts in."""
+    from ..scan.field_of_view import millimetres, stated_unit
+
+    affine = nifti_affine(layer)
+    if affine is not None and layer.ndim >= 3:
+        shape = tuple(int(size) for size in layer.data.shape[-3:])
+        affine[:3] *= millimetres(affine, shape, stated_unit(layer_header(layer)))
+    return affine
 
 
 def assumed_affine(scale: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:

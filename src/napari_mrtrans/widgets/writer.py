@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from ..paths import write_together
+from ..scan.volume import describe
+from ..transformation.names import synthetic
 from .file_grid import FileGrid
 from .source import RESULT_KEY, assumed_affine, recorded_affine
 
@@ -53,17 +55,19 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         metadata = _neighbour(attributes, array.shape)
         affine = recorded_affine(metadata)
     grid = FileGrid.of(shape, assumed_affine(scale[:3]) if affine is None else affine, metadata)
-    image = _image(grid, _storable(array))
+    record = metadata.get(RESULT_KEY, {})
+    descrip = synthetic(record) if "checkpoint" in record and "target" in record else ""
+    image = _image(grid, _storable(array), descrip)
     target = Path(path)
     write_together(target.parent, {target.name: image.to_filename}, "Choose another place.")
     return [path]
 
 
-def _image(grid: FileGrid, array: NDArray[Any]) -> nib.Nifti1Image:
+def _image(grid: FileGrid, array: NDArray[Any], descrip: str) -> nib.Nifti1Image:
     kind = nib.Nifti2Image if isinstance(grid.header, nib.Nifti2Header) else nib.Nifti1Image
     header = None if grid.header is None else grid.header.as_byteswapped(nib.volumeutils.native_code)
     image = kind(grid.array(array), grid.affine, header, dtype=array.dtype)
-    image.header["cal_min"], image.header["cal_max"] = 0.0, 0.0
+    describe(image.header, descrip)
     return image
 
 

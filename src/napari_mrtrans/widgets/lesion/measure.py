@@ -17,7 +17,7 @@ from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped
 from ...scan.resample import resample
 from ..layers import inherited
-from ..source import check_layer, is_acquired, layer_stem, nifti_affine, result_record
+from ..source import check_layer, is_acquired, layer_stem, result_record, scanner_affine
 from .roi import image_on, image_to_image, roi_on
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def labels_from_file(path: Path, like: Image) -> tuple[Labels, list[str]]:
     Raises:
         MrtransError: the file cannot be used or lies elsewhere, or ``like`` has no NIfTI affine to place it by.
     """
-    affine = nifti_affine(like)
+    affine = scanner_affine(like)
     if affine is None:
         raise MrtransError(
             f"'{like.name}' has no NIfTI affine, so a file cannot be placed on it. Open the mask in napari, as labels."

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...errors import MrtransError
 from ...lesion.measure import box_around
 from ...scan.resample import resample
-from ..source import check_layer, nifti_affine
+from ..source import check_layer, scanner_affine
 
 #: Vertices are rounded to this part of a voxel: one that was set on a voxel's centre must not miss it by 1e-15.
 DECIMALS = 3
@@ -46,7 +46,7 @@ def image_on(layer: Image, like: Image, box: tuple[slice, ...] | None) -> NDArra
 
 def image_to_image(like: Image, layer: Image) -> NDArray[np.float64]:
     """4x4, voxel index of ``like`` to voxel index of ``layer``, by their NIfTI affines where both have one."""
-    affine, own = nifti_affine(like), nifti_affine(layer)
+    affine, own = scanner_affine(like), scanner_affine(layer)
     return between(like, layer) if affine is None or own is None else np.linalg.inv(own) @ affine
 
 

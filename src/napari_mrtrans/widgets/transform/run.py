@@ -20,7 +20,7 @@ from ...transformation.request import Request
 from ..file_grid import FileGrid
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
-from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
+from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_header, layer_stem, slice_on_screen
 from .progress import Countdown, ProgressLine
 from .worker import Monitor, TransformWorker, Work, transform_worker
 
@@ -92,7 +92,7 @@ class Run:
         self._began, self._seconds = perf_counter(), 0.0
         on_screen = slice_on_screen(viewer, layer, self.axis)
         self.work = Work(
-            LayerSource(layer.data, affine, layer_stem(layer), pair.source),
+            LayerSource(layer.data, affine, layer_stem(layer), pair.source, layer_header(layer)),
             checkpoint,
             replace(
                 asked,
@@ -154,7 +154,7 @@ class Run:
         work = self.work
         voxels = self._grid.array(np.asarray(work.source.data))
         name, affine, header = work.source.name, self._grid.affine, self._grid.header
-        volume = Volume(voxels, affine, self.pair.source, name, self.path, header)
+        volume = Volume.from_file(voxels, affine, header, contrast=self.pair.source, name=name, path=self.path)
         turned = self.gathered.turned(self._grid.turn)
         ensemble = turned.ensemble(volume, work.checkpoint, work.request, self._seconds, self.notices)
         samples = self.layers.samples

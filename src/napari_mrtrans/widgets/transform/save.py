@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
 from ...errors import MrtransError
 from ...paths import check_folder
-from ...transformation.ensemble import KINDS, file_name
+from ...transformation.names import KINDS, file_name
 
 if TYPE_CHECKING:
     from .run import Run
@@ -102,7 +102,7 @@ class SaveButton(QPushButton):
 def _save(run: Run, folder: Path) -> tuple[list[Path], str]:
     """The files, or why there are none: a worker's own errors would become a traceback in a notification."""
     try:
-        return list(run.ensemble().save(folder, _REMEDY).values()), ""
+        return list(run.ensemble().save(folder, _REMEDY, overwrite=True).values()), ""
     except MrtransError as error:
         return [], str(error)
     except Exception as error:

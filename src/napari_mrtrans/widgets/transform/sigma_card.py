@@ -80,7 +80,7 @@ class SigmaCard(QFrame):
         tally = self._tally
         if not tally.count:
             return
-        spread = bool(np.isfinite(tally.overall))
+        spread, reason = bool(np.isfinite(tally.overall)), ""
         parts = [f"σ̂ = {tally.overall:.4f}"] if spread else []
         if ood is not None:
             scores = tally.scores(n, pair, ood)
@@ -88,9 +88,9 @@ class SigmaCard(QFrame):
             self.bar.show_value(scores["sigma_hat"], ood.ranges.get(pair.key))
             said = verdict(probability, scores)
             if probability is not None:
-                reason = ood.reason(scores, tally.signs, pair.source)
-                said = f"P(OOD) = {probability:.2f}: {said}" + (f" ({reason})" if reason else "")
+                said = f"P(OOD) = {probability:.2f}: {said}"
             parts.append(said)
+            reason = ood.reason(scores, tally.signs, pair.source)
         self._headline.setText(" · ".join(parts))
         slices = "1 slice" if tally.count == 1 else f"{tally.count} slices"
         if spread:
@@ -101,4 +101,6 @@ class SigmaCard(QFrame):
             self.plot.set_values(tally.sigma)
         else:
             self._sentence.setText(f"Over {slices}; this model gives one answer and no spread.")
+        if reason:
+            self._sentence.setText(f"{self._sentence.text()} Unusual: {reason}.")
         self.plot.setVisible(spread)

@@ -1,0 +1,44 @@
+"""What the terminal says at the end of a command: what was done, where it is, what to know, and how usual it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def close(
+    done: str, files: Iterable[Path] = (), notices: Iterable[str] = (), last: str = "", *, verb: str = "wrote"
+) -> None:
+    """Print the closing block: results on stdout, notices (each once) on stderr.
+
+    Args:
+        done: What was done.
+        files: What was written.
+        notices: What the user should know.
+        last: The last line.
+        verb: Before each file.
+    """
+    typer.echo(done)
+    for path in files:
+        typer.echo(f"{verb} {path}")
+    for line in dict.fromkeys(notices):
+        typer.echo(line, err=True)
+    if last:
+        typer.echo(last)
+
+
+def judged(info: Mapping[str, Any]) -> str:
+    """σ̂, P(OOD), its verdict and the reason of a report or a row of ``ood``; what is unknown is left out."""
+    sigma = "" if info["sigma_hat"] is None else f"sigma-hat {info['sigma_hat']:.4f}  "
+    if info["ood_probability"] is None:
+        return f"{sigma}{info['verdict']}"
+    because = f": {info['ood_reason']}" if info.get("ood_reason") else ""
+    return f"{sigma}P(OOD) {info['ood_probability']:.2f}  {info['verdict']}{because}"
+
+
+def plural(count: int, what: str) -> str:
+    """``1 slice``, ``2 slices``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,119 @@
+"""Masks: which voxels are inside, and on whose grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import VolumeError
+from .field_of_view import millimetres, stated_unit
+from .grid import turned_onto
+from .nifti import open_nifti, read_voxels, without_trailing_ones
+from .volume import Volume, check_affine
+
+#: Values within this of whole numbers are labels that went through a scale factor.
+_ROUNDING = 1e-3
+
+
+def inside(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Where a mask is inside: above 0, or, where it has fractional values, above half of its maximum.
+
+    A mask that was resampled has ripples and a soft rim, of which half is the border. NaN is outside.
+    """
+    return np.asarray(_finite(values) > border(values))
+
+
+def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]:
+    """``mask`` as booleans (:func:`inside`).
+
+    Raises:
+        VolumeError: it is not on the grid of ``volume``, or empty.
+    """
+    array = np.asarray(mask)
+    if array.shape != volume.data.shape:
+        raise VolumeError(
+            f"The mask has shape {array.shape}, '{volume.name}' has {volume.data.shape}; they must lie on one grid."
+        )
+    if array.dtype.kind not in "buif":
+        raise VolumeError(f"The mask holds {array.dtype}, not labels.")
+    found = inside(array)
+    if not found.any():
+        raise VolumeError("The mask is empty.")
+    return found
+
+
+def border(values: NDArray[np.generic]) -> float:
+    """The value above which a mask is inside: 0 for labels, half of the maximum for fractions."""
+    array = np.asarray(values)
+    if array.dtype.kind in "bui":
+        return 0.0
+    array = _finite(array)
+    top = float(array.max(initial=0.0))
+    fractional = bool((np.abs(array - np.round(array)) > _ROUNDING * max(top, 1.0)).any())
+    return top / 2 if fractional and top > 0 else 0.5 if top >= 1 else 0.0
+
+
+def read_mask(path: str | Path, like: Volume, say: Callable[[str], None] = lambda line: None) -> NDArray[np.bool_]:
+    """A mask file on the grid of ``like``, also with its axes turned or flipped; may be empty.
+
+    Args:
+        path: NIfTI; see :func:`inside`.
+        like: A volume whose voxels are those of the mask.
+        say: Told where the border was drawn through fractional values.
+
+    Raises:
+        VolumeError: unreadable, or on another grid.
+    """
+    mask, affine = load_mask(path, say)
+    turned = turned_onto(mask, affine, like.data.shape, like.affine)
+    if turned is None:
+        raise VolumeError(
+            f"The mask '{Path(path).name}' does not lie on the grid of '{like.name}' ({_size(mask)} voxels there, "
+            f"{_size(like.data)} here, or in another place); resample it onto that grid."
+        )
+    return np.asarray(turned, dtype=bool)
+
+
+def load_mask(
+    path: str | Path, say: Callable[[str], None] = lambda line: None
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """A mask file, 3-D, may be empty, and its affine (voxel index to RAS millimetres).
+
+    Raises:
+        VolumeError: unreadable, not one 3-D volume of real numbers, or its affine is of no use.
+    """
+    path = Path(path)
+    image = open_nifti(path)
+    if image.get_data_dtype().names:
+        raise VolumeError(f"The mask '{path.name}' is RGB; expected one 3-D volume of labels.")
+    data = without_trailing_ones(read_voxels(image, path))
+    if data.ndim != 3:
+        raise VolumeError(f"The mask '{path.name}' is {data.ndim}-D; expected one 3-D volume.")
+    if data.dtype.kind not in "buif":
+        kind = "complex" if np.iscomplexobj(data) else str(data.dtype)
+        raise VolumeError(f"The mask '{path.name}' is {kind}; expected one 3-D volume of labels.")
+    affine = check_affine(image.affine, path.name)
+    affine[:3] *= millimetres(affine, data.shape, stated_unit(image.header))
+    mask = inside(data)
+    if (count := int((_finite(data) > 0).sum())) != mask.sum():
+        say(
+            f"'{path.name}' has fractional values: voxels above half of its maximum ({border(data):.3g}) are inside, "
+            f"{int(mask.sum())} of {count} above 0."
+        )
+    return mask, affine
+
+
+def _finite(values: NDArray[np.generic]) -> NDArray[Any]:
+    array: NDArray[Any] = np.asarray(values)
+    if array.dtype.kind != "f":
+        return array
+    known = np.where(np.isfinite(array), array, 0)
+    return np.nan_to_num(array, nan=0.0, posinf=float(known.max(initial=0.0)), neginf=0.0)
+
+
+def _size(data: NDArray[np.generic]) -> str:
+    return " x ".join(map(str, data.shape))

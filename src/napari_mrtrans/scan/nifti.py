@@ -1,0 +1,123 @@
+"""NIfTI files opened, and whatever is wrong with one said in a line."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import VolumeError
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+#: nibabel reads these as well.
+_ENDING = re.compile(r"\.nii(\.gz|\.bz2)?$", re.IGNORECASE)
+
+
+def stem(path: Path) -> str:
+    """A file's name without its ending."""
+    return _ENDING.sub("", path.name)
+
+
+def missing_line(path: Path) -> str | None:
+    """Why there is nothing at ``path``; None where there is something."""
+    try:
+        if path.exists():
+            return None
+        if path.is_symlink():
+            return f"'{path}' is a link to '{path.readlink()}', which is not there. Fetch that file first."
+    except OSError as error:
+        return f"'{_short(path)}' cannot be opened ({error.strerror or error})."
+    return f"'{path}' does not exist."
+
+
+def open_nifti(path: Path) -> nib.Nifti1Image:
+    """A NIfTI image, its voxels not read yet.
+
+    Raises:
+        VolumeError: missing, unreadable, or not NIfTI.
+    """
+    if line := missing_line(path):
+        raise VolumeError(line)
+    if path.is_dir():
+        raise VolumeError(f"'{path}' is a folder; expected a NIfTI file (.nii or .nii.gz).")
+    try:
+        with _quiet_nibabel():
+            image = nib.load(path)
+    except (
+        nib.filebasedimages.ImageFileError,
+        nib.spatialimages.HeaderDataError,
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+    ) as error:
+        if _ENDING.search(path.name):
+            raise VolumeError(f"'{path}' cannot be read as NIfTI ({_first_line(error)}).") from None
+        raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.") from None
+    if not isinstance(image, nib.Nifti1Image):
+        raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.")
+    return image
+
+
+def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
+    """All voxels of ``image``, which is that of ``path``.
+
+    Raises:
+        VolumeError: truncated or damaged.
+    """
+    try:
+        data = np.asanyarray(image.dataobj)
+        if path.name.lower().endswith(".gz"):
+            # nibabel stops at the last voxel, before the checksum that tells whether all of them are right.
+            with gzip.open(path) as file:
+                while file.read(1 << 20):
+                    pass
+        return data
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+        raise VolumeError(
+            f"'{path}' is truncated or damaged ({_first_line(error)}). Copy or convert it again."
+        ) from None
+
+
+def without_trailing_ones(data: NDArray[Any]) -> NDArray[Any]:
+    """(i, j, k, 1, …) as (i, j, k)."""
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    return data
+
+
+def raw_zooms(path: Path, image: nib.Nifti1Image) -> NDArray[np.floating]:
+    """Voxel sizes as the file states them: nibabel silently makes 1 of a 0."""
+    with nib.openers.ImageOpener(str(path)) as file:
+        return np.asarray(type(image.header).from_fileobj(file, check=False)["pixdim"][1:4])
+
+
+@contextmanager
+def _quiet_nibabel() -> Iterator[None]:
+    """Keep nibabel's remarks on a header off stderr: what a user must know is in our own line."""
+    logger = nib.imageglobals.logger
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _short(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 120 else f"{text[:60]}…{text[-40:]}"

@@ -1,0 +1,84 @@
+"""What the files of a result are called, and what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import MrtransError
+from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
+
+#: What may be written of a result: images by the last part of their names, and the report.
+KINDS = ("mean", "std", "std-calibrated", "samples", "json")
+#: In ``desc-``, which takes letters and digits only; the mean is the image itself, and the JSON its sidecar.
+_BIDS = {"mean": "", "json": "", "std": "Std", "std-calibrated": "StdCalibrated", "samples": "Samples"}
+#: Bytes that file systems allow a name, less those of a file that is not complete.
+_LONGEST = 255 - len(".part-")
+
+
+def file_name(name: str, target: str, kind: str, *, bids: bool = False) -> str:
+    """What the file of one of :data:`KINDS` is called for the volume ``name``.
+
+    As a BIDS derivative, ``sub-01_ses-2_T1w`` becomes ``sub-01_ses-2_desc-synthetic_T2w.nii.gz``, and its standard
+    deviation ``…_desc-syntheticStd_T2w.nii.gz``.
+    """
+    plain = re.sub(r"[\\/\n\r]", "_", name)
+    if not bids:
+        stem = f"{plain}_{target}"
+        return f"{stem}.json" if kind == "json" else f"{stem}_{kind}.nii.gz"
+    start, described = _entities(plain)
+    desc = f"{described}Synthetic" if described else "synthetic"
+    suffix = BIDS_SUFFIX[Contrast.parse(target)]
+    return f"{start}_desc-{desc}{_BIDS[kind]}_{suffix}{'.json' if kind == 'json' else '.nii.gz'}"
+
+
+def _entities(stem: str) -> tuple[str, str]:
+    """What a BIDS name starts with, without suffix and description, and the description."""
+    parts = stem.split("_")
+    if not re.fullmatch(r"sub-[A-Za-z0-9+]+", parts[0]):
+        label = re.sub(r"[^A-Za-z0-9]", "", "".join(p for p in re.split(r"[_-]", stem) if guess_contrast(p) is None))
+        return f"sub-{label or re.sub(r'[^A-Za-z0-9]', '', stem) or 'volume'}", ""
+    kept = [part for part in parts if re.fullmatch(r"[A-Za-z]+-[A-Za-z0-9+]+", part)]
+    described = "".join(part.removeprefix("desc-") for part in kept if part.startswith("desc-"))
+    return "_".join(part for part in kept if not part.startswith("desc-")), described
+
+
+def synthetic(info: Mapping[str, Any], kind: str = "mean") -> str:
+    """For the header of a result, at most 79 bytes: ``synthetic T2 from T1, t1-t2-flair-flow, n=20``."""
+    what = "" if kind == "mean" else f" {kind}"
+    text = f"synthetic {info['target']}{what} from {info['source']}, {info['checkpoint']}"
+    end = f", n={info['n']}"
+    return text.encode("ascii", "replace").decode()[: 79 - len(end)] + end
+
+
+def check_free(record: Path, source: str, digest: str) -> None:
+    """See that no result of another input has the name of this one.
+
+    Args:
+        record: The JSON that is to be written.
+        source: The input's path.
+        digest: Of its voxels.
+
+    Raises:
+        MrtransError: there is one, or the name is too long for a file.
+    """
+    if (size := len(os.fsencode(record.name)) + len("_std-calibrated.nii.gz")) > _LONGEST:
+        raise MrtransError(
+            f"The results' names would have {size} bytes, and {_LONGEST} are possible; rename the input."
+        )
+    if not record.exists():
+        return
+    try:
+        info: Any = json.loads(record.read_text(encoding="utf-8"))
+        same = digest == info["input_digest"] or source == info["input"]
+        other = str(info["input"])
+    except (OSError, ValueError, LookupError, TypeError):
+        same, other = False, "something else"
+    if not same:
+        raise MrtransError(
+            f"'{record}' is the result of another input of that name ({other}); choose another folder, or --overwrite."
+        )

@@ -1,0 +1,118 @@
+"""Finished slices of a volume on disk until all are there, so that a run that ends early goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..checkpoints.checkpoint import Checkpoint
+from ..ood.signs import Signs
+from ..scan.volume import Volume
+from .names import file_name
+from .request import Request
+from .streaming import SliceUpdate
+
+#: Raise when slices are kept in another form.
+FORMAT = 2
+
+
+def work_key(volume: Volume, checkpoint: Checkpoint, request: Request, keep_samples: bool) -> str:
+    """Digest of all that a result depends on."""
+    resolved = request.resolved(checkpoint, volume)
+    parts = (
+        FORMAT, __version__, volume.digest(), checkpoint.sha256, checkpoint.calibration_digest, resolved.result_key(),
+        keep_samples,
+    )  # fmt: skip
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def finished(record: Path, key: str, volume: Volume, *, bids: bool = False) -> list[Path] | None:
+    """The files of a result that is there already, ``record`` last; None unless it is of the work ``key`` and whole."""
+    try:
+        info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        if info["key"] != key or not info["complete"]:
+            return None
+        kinds = ["mean", "std", *(["std-calibrated"] if info["sigma_hat_calibrated"] is not None else [])]
+        kinds += ["samples"] if info["samples_kept"] else []
+        names = [file_name(volume.name, info["target"], kind, bids=bids) for kind in (*kinds, "json")]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    files = [record.with_name(name) for name in names]
+    return files if all(path.is_file() for path in files) else None
+
+
+class Unfinished:
+    """Slices of one result, in a hidden folder beside it, each complete under its name.
+
+    Args:
+        record: The JSON that the result will have.
+        key: Of the work; slices of other work are dropped.
+        samples: Keep the samples, too.
+        say: Told when nothing can be kept.
+    """
+
+    def __init__(
+        self, record: Path, key: str, *, samples: bool = False, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.folder = record.with_name(f".unfinished-{hashlib.sha256(record.stem.encode()).hexdigest()[:16]}")
+        self._key, self._samples, self._say = key, samples, say
+        self._broken = False
+
+    def read(self) -> dict[int, SliceUpdate]:
+        """Slices by their index; what is damaged is left out."""
+        try:
+            known = (self.folder / "key").read_text(encoding="utf-8") == self._key
+        except (OSError, ValueError):
+            known = False
+        if not known:
+            self.remove()
+            return {}
+        found = (_read(path) for path in sorted(self.folder.glob("slice-*.npz")))
+        return {update.index: update for update in found if update is not None}
+
+    def write(self, update: SliceUpdate) -> None:
+        """Keep a slice; a disk that takes none costs time later, not the result."""
+        if self._broken:
+            return
+        values = {field.name: getattr(update, field.name) for field in fields(SliceUpdate)}
+        values["signs"] = update.signs.to_array()
+        if not self._samples:
+            values["samples"] = None
+        path = self.folder / f"slice-{update.index:05}.npz"
+        part = path.with_suffix(".part")
+        try:
+            if not self.folder.is_dir():
+                self.folder.mkdir(parents=True)
+                (self.folder / "key").write_text(self._key, encoding="utf-8")
+            with part.open("wb") as file:
+                arrays: dict[str, Any] = {k: np.asarray(value) for k, value in values.items() if value is not None}
+                np.savez(file, **arrays)
+            part.replace(path)
+        except OSError as error:
+            self._broken = True
+            self._say(f"Finished slices cannot be kept in '{self.folder.parent}' ({error.strerror or error}).")
+
+    def remove(self) -> None:
+        """The result is complete, or of no use."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read(path: Path) -> SliceUpdate | None:
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            values: dict[str, Any] = {name: kept[name] for name in kept.files}
+        signs = Signs.from_array(values.pop("signs"))
+        return SliceUpdate(**{
+            "median": None, "samples": None,
+            **{name: value if value.ndim else value.item() for name, value in values.items()}, "signs": signs,
+        })  # fmt: skip
+    except Exception:  # whatever a damaged archive brings up: that slice is computed again
+        return None

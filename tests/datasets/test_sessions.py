@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_mrtrans.datasets.raw import sessions_to_prepare
+from napari_mrtrans.datasets.sessions import find_sessions
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.scan.contrasts import Contrast
+
+
+def touch(root: Path, *names: str) -> list[Path]:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return [root / name for name in names]
+
+
+RUNS = [f"sub-01_{part}_T1w.nii.gz" for part in ("acq-lowres", "run-01", "run-02")]
+
+
+def test_further_images_of_a_contrast_are_left_out_by_name(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"sub-01/anat/{name}" for name in (*RUNS, "sub-01_T2w.nii.gz")))
+    for sessions, left_out in (find_sessions([tmp_path]), sessions_to_prepare([tmp_path])):
+        (session,) = sessions
+        assert session.files[Contrast.T1].name == RUNS[0]
+        assert left_out == [
+            f"sub-01: {RUNS[1]}, {RUNS[2]} left out, because '{RUNS[0]}' is of the same contrast and comes first by "
+            "name; to take another, give the files themselves."
+        ]
+
+
+def test_a_file_beside_its_compressed_twin_is_left_out_by_name(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-01/anat/sub-01_T1w.nii", "sub-01/anat/sub-01_T1w.nii.gz")
+    _, (line,) = sessions_to_prepare([tmp_path])
+    assert line.startswith("sub-01: sub-01_T1w.nii.gz left out, because 'sub-01_T1w.nii' is of the same contrast")
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (("sub-01_T1w.nii", "sub-02_T2w.nii"), "'sub-01_T1w.nii' is of sub-01 and 'sub-02_T2w.nii' of sub-02; give"),
+        (("sub-01_ses-1_T1w.nii", "sub-01_ses-2_T2w.nii"), "'sub-01_ses-1_T1w.nii' is of ses-1 and "),
+        (("sub-01/T1.nii", "sub-02/T2.nii"), "'T1.nii' is of sub-01 and 'T2.nii' of sub-02; give"),
+        (("sub-01/ses-a/T1.nii", "sub-01/ses-b/T2.nii"), "'T1.nii' is of ses-a and 'T2.nii' of ses-b; give"),
+    ],
+)
+def test_two_people_or_visits_are_no_session(names: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    with pytest.raises(MrtransError, match=f"^{line}"):
+        find_sessions(touch(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    ("names", "stem"),
+    [
+        (("sub-01_ses-1_T1w.nii", "sub-01_ses-1_T2w.nii"), "sub-01_ses-1"),
+        (("sub-01/ses-a/T1.nii", "sub-01/ses-a/T2.nii"), "sub-01_ses-a"),
+        (("sub-project/sub-07_T1w.nii", "sub-project/other/sub-07_T2w.nii"), "sub-07"),
+        (("P1-T1.nii", "P1-T2.nii"), "sub-P1"),
+    ],
+)
+def test_one_person_at_one_visit(names: tuple[str, ...], stem: str, tmp_path: Path) -> None:
+    (session,), left_out = find_sessions(touch(tmp_path, *names))
+    assert (session.stem, left_out) == (stem, [])
+
+
+def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "sub-01_T1w.nii").symlink_to("gone.nii")
+    with pytest.raises(MrtransError, match=r"is a link to 'gone.nii', which is not there"):
+        find_sessions([tmp_path / "sub-01_T1w.nii"])

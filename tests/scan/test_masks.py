@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from helpers import head, save_nifti
+from napari_mrtrans.errors import VolumeError
+from napari_mrtrans.scan.masks import border, inside, load_mask, read_mask
+from napari_mrtrans.scan.volume import Volume
+
+SHAPE = (20, 22, 12)
+AFFINE = np.array([[0.9, 0, 0, -9], [0, 1.1, 0, -14], [0, 0, 3, 20], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture
+def block() -> NDArray[np.bool_]:
+    """No turn and no flip maps it onto itself."""
+    out = np.zeros(SHAPE, dtype=bool)
+    out[4:12, 5:15, 3:8] = True
+    out[12:15, 5:7, 3:5] = True
+    return out
+
+
+@pytest.fixture
+def volume() -> Volume:
+    return Volume(head(SHAPE), AFFINE, name="scan")
+
+
+def test_ripples_of_a_moved_mask_are_outside_and_it_is_said(block: NDArray, tmp_path: Path) -> None:
+    moved = ndimage.shift(block.astype(float), (0.3, 0.4, 0.2), order=3).astype(np.float32)
+    assert (moved > 0).sum() > 2 * block.sum()
+    said: list[str] = []
+    mask, _ = load_mask(save_nifti(tmp_path / "m.nii.gz", moved, AFFINE), said.append)
+    np.testing.assert_array_equal(mask, moved > moved.max() / 2)
+    assert abs(int(mask.sum()) - int(block.sum())) < 0.2 * block.sum()
+    assert said == [
+        f"'m.nii.gz' has fractional values: voxels above half of its maximum ({moved.max() / 2:.3g}) are inside, "
+        f"{mask.sum()} of {(moved > 0).sum()} above 0."
+    ]
+
+
+@pytest.mark.parametrize("top", [1, 4, 255, 0.4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, bool])
+def test_labels_are_inside_whatever_their_number(top: float, dtype: type, block: NDArray, tmp_path: Path) -> None:
+    values = (block * top).astype(dtype) if dtype is not np.uint8 or top >= 1 else block.astype(np.uint8)
+    if not values.any():
+        values = block.astype(dtype)
+    np.testing.assert_array_equal(inside(values), block)
+    said: list[str] = []
+    if dtype is not bool:
+        mask, _ = load_mask(save_nifti(tmp_path / "m.nii", values, AFFINE), said.append)
+        np.testing.assert_array_equal(mask, block)
+    assert said == []
+
+
+def test_several_labels_and_what_is_no_number() -> None:
+    assert inside(np.array([0.0, 1, 2, 40])).tolist() == [False, True, True, True]
+    assert inside(np.array([0.0, np.nan, 0.2, 0.6, 1, np.inf, -np.inf])).tolist() == [
+        False, False, False, True, True, True, False,
+    ]  # fmt: skip
+    assert border(np.zeros(3)) == 0
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR", "ILP", "PIR"])
+def test_a_mask_with_turned_axes_is_turned_back(codes: str, block: NDArray, volume: Volume, tmp_path: Path) -> None:
+    turn = nib.orientations.ornt_transform(nib.io_orientation(AFFINE), nib.orientations.axcodes2ornt(codes))
+    nib.Nifti1Image(block.astype(np.uint8), AFFINE).as_reoriented(turn).to_filename(tmp_path / "m.nii.gz")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.nii.gz", volume), block)
+
+
+@pytest.mark.parametrize(("beside", "fits"), [(0.01, True), (0.02, True), (0.1, False), (1.0, False)])
+def test_a_mask_may_be_a_rounding_beside(
+    beside: float, fits: bool, block: NDArray, volume: Volume, tmp_path: Path
+) -> None:
+    affine = AFFINE.copy()
+    affine[:3, 3] += beside
+    path = save_nifti(tmp_path / "m.nii.gz", block.astype(np.uint8), affine)
+    if fits:
+        np.testing.assert_array_equal(read_mask(path, volume), block)
+    else:
+        with pytest.raises(
+            VolumeError, match=r"^The mask 'm.nii.gz' does not lie on the grid of 'scan' \(20 x 22 x 12"
+        ):
+            read_mask(path, volume)
+
+
+def test_voxels_that_are_a_little_larger_are_off_at_the_far_end(block: NDArray, volume: Volume, tmp_path: Path) -> None:
+    """Element for element the affines are within 0.005 of one another."""
+    affine = AFFINE.copy()
+    affine[1, 1] += 0.005
+    with pytest.raises(VolumeError, match="does not lie on the grid"):
+        read_mask(save_nifti(tmp_path / "m.nii.gz", block.astype(np.uint8), affine), volume)
+
+
+def test_colours_complex_numbers_and_several_volumes_are_refused(block: NDArray, tmp_path: Path) -> None:
+    colour = np.zeros(SHAPE, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    colour["R"] = block
+    kinds = {"RGB": colour, "complex": block.astype(np.complex64), "4-D": np.stack([block.astype(np.uint8)] * 2, -1)}
+    for kind, values in kinds.items():
+        with pytest.raises(VolumeError, match=rf"^The mask 'm.nii' is {kind}; expected one 3-D volume"):
+            load_mask(save_nifti(tmp_path / "m.nii", values, AFFINE))
+    mask, _ = load_mask(save_nifti(tmp_path / "m.nii", block.astype(np.uint8)[..., None, None], AFFINE))
+    np.testing.assert_array_equal(mask, block)
