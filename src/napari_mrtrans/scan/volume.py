@@ -76,7 +76,7 @@ class Volume:
     @classmethod
     def from_file(
         cls,
-        data: NDArray[np.generic],
+        data: NDArray[Any],
         affine: NDArray[np.generic],
         header: nib.Nifti1Header | None,
         *,
