@@ -55,7 +55,7 @@ def scanned(data: Path) -> Iterator[tuple[str, mt.Volume, NDArray[np.bool_]]]:
 
 def in_shells(data: Path, rng: np.random.Generator) -> Iterator[tuple[str, mt.Volume, NDArray[np.bool_]]]:
     """Stripped subjects on 2 mm, each in one contrast, put into a synthetic head."""
-    sessions = find_sessions([data / "glioma", data / "ms-mni"])
+    sessions = find_sessions([data / "glioma", data / "ms-mni"])[0]
     for session, contrast in zip(sessions, itertools.cycle(SHELL), strict=False):
         skull, scalp = rng.uniform(5, 9), rng.uniform(4, 9)
         full = mt.Volume.load(session.files[contrast], contrast)

@@ -58,7 +58,7 @@ def main() -> None:
         raise SystemExit(f"'{options.data}' is not there; nothing measured.")
     pairs = []
     for folder in ("ms-raw", "glioma"):
-        sessions = find_sessions([options.data / folder])
+        sessions = find_sessions([options.data / folder])[0]
         found = [(folder, session, c) for session in sessions for c in session.files if c is not Contrast.T1]
         pairs.append(found)
     rng = np.random.default_rng(options.seed)

@@ -197,7 +197,7 @@ CHANGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "mask gone": (lambda root: (root / "m.nii.gz").unlink(), "/m.nii.gz' does not exist."),
     "mask on another grid": (
         lambda root: save_nifti(root / "m.nii.gz", np.ones(SHAPE, np.uint8)),
-        "The mask 'm.nii.gz' does not lie on the grid of 'sub-01_T1w'.",
+        "The mask 'm.nii.gz' does not lie on the grid of 'sub-01_T1w': its corners are up to ",
     ),
     "mask of no file": (in_report(request__mask_file=None), "The mask of this result came from no file; it cannot be "),
     "checkpoint retrained": (retrained, "The checkpoint 'tiny-flow' has changed (it was sha256 "),

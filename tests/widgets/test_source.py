@@ -181,3 +181,34 @@ def test_sample_lies_as_napari_nifti_would_lay_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(our_keywords["translate"], keywords["translate"])
     np.testing.assert_allclose(our_keywords["metadata"]["affine"], keywords["metadata"]["affine"])
     assert our_keywords["metadata"]["coordinate_system"] == keywords["metadata"]["coordinate_system"]
+
+
+def test_a_layer_counts_in_the_unit_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from the command line: the unit of the header where that makes a head, one line where nothing does."""
+    from napari_mrtrans.scan import field_of_view
+    from napari_mrtrans.scan.volume import Volume
+    from napari_mrtrans.widgets.source import layer_header, scanner_affine
+
+    monkeypatch.setattr(field_of_view, "HEAD_MM", (40.0, 500.0))
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    for size, unit, refused in ((8000.0, "micron", False), (8.0, "micron", False), (8000.0, "mm", True)):
+        image = nib.Nifti1Image(RNG.random((15, 16, 7)).astype(np.float32), np.diag([size, size, size, 1]))
+        image.header.set_xyzt_units(unit)
+        image.to_filename(path)
+        voxels, keywords = open_nifti(path)
+        layer = Image(voxels, **keywords)
+        source = LayerSource(layer.data, layer_affine(layer), layer.name, Contrast.T1, layer_header(layer))
+        if refused:
+            with pytest.raises(VolumeError, match="which no head is: 40 to 500 mm are expected"):
+                source.volume()
+            continue
+        np.testing.assert_allclose(source.volume().voxel_sizes, 8.0, rtol=1e-6)
+        np.testing.assert_allclose(source.volume().affine, scanner_affine(layer), rtol=1e-6)
+        assert len(source.volume().notices) == len(Volume.load(path).notices) == (size == 8.0)
+
+
+def test_a_fourth_axis_with_one_entry_is_refused_with_a_remedy() -> None:
+    with pytest.raises(
+        VolumeError, match=r"is 4-D; expected one 3-D volume\. Its fourth axis holds just one: drop it, or"
+    ):
+        check_layer(Image(np.zeros((4, 5, 6, 1))))

@@ -135,3 +135,15 @@ def test_saved_from_napari_as_a_person_would(bench, engine, tmp_path):
 
     expected = nib.affines.apply_affine(layer_affine(bench.viewer.layers[0]), in_layer)
     assert {tuple(point) for point in there.round(2)} == {tuple(point) for point in expected.round(2)}
+
+
+def test_what_is_written_of_a_result_says_so_and_tells_no_names(tmp_path):
+    file, layer = opened(tmp_path, AFFINES["oblique"])
+    layer.metadata["header"]["descrip"] = b"Doe^Jane 1970"
+    layer.metadata["header"].set_intent("label", name="Doe")
+    record = {"kind": "mean", "source": "T1", "target": "T2", "checkpoint": "t1-t2-flair-flow", "n": 20}
+    layer.metadata[RESULT_KEY] = record
+    image = written(tmp_path, layer)
+    assert image.header["descrip"].item() == b"synthetic T2 from T1, t1-t2-flair-flow, n=20"
+    assert image.header.get_intent() == ("none", (), "")
+    np.testing.assert_array_equal(image.affine, file.affine)

@@ -25,11 +25,14 @@ def same_grid(
     shape: tuple[int, ...], affine: NDArray[np.float64], other_shape: tuple[int, ...], other: NDArray[np.float64]
 ) -> bool:
     """Whether two grids of 3 axes have the same voxels, by how far apart their eight corners are."""
-    if tuple(shape) != tuple(other_shape):
-        return False
+    return tuple(shape) == tuple(other_shape) and corners_apart(shape, affine, other) <= SAME_MM
+
+
+def corners_apart(shape: tuple[int, ...], affine: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """How far, at most, the corners of a box of voxels lie apart under two affines, in mm."""
     corners = np.array(list(product(*((0, size - 1) for size in shape))), dtype=np.float64)
     apart = nib.affines.apply_affine(affine, corners) - nib.affines.apply_affine(other, corners)
-    return bool(np.linalg.norm(apart, axis=1).max() <= SAME_MM)
+    return float(np.linalg.norm(apart, axis=1).max())
 
 
 def turned_onto(
@@ -43,10 +46,16 @@ def turned_onto(
         shape: Of the other grid.
         other: 4x4 of the other grid.
     """
-    turn = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.io_orientation(other))
-    turned = affine @ nib.orientations.inv_ornt_aff(turn, data.shape)
-    there = nib.apply_orientation(data, turn)
+    there, turned = turned_towards(data, affine, other)
     return there if same_grid(there.shape, turned, shape, other) else None
+
+
+def turned_towards(
+    data: NDArray, affine: NDArray[np.float64], other: NDArray[np.float64]
+) -> tuple[NDArray, NDArray[np.float64]]:
+    """The same image with its axes in the order and directions of another affine, and its own affine then."""
+    turn = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.io_orientation(other))
+    return nib.apply_orientation(data, turn), affine @ nib.orientations.inv_ornt_aff(turn, data.shape)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from .field_of_view import millimetres, stated_unit
-from .grid import turned_onto
+from .grid import corners_apart, same_grid, turned_towards
 from .nifti import open_nifti, read_voxels, without_trailing_ones
 from .volume import Volume, check_affine
 
@@ -69,11 +69,13 @@ def read_mask(path: str | Path, like: Volume, say: Callable[[str], None] = lambd
         VolumeError: unreadable, or on another grid.
     """
     mask, affine = load_mask(path, say)
-    turned = turned_onto(mask, affine, like.data.shape, like.affine)
-    if turned is None:
+    turned, grid = turned_towards(mask, affine, like.affine)
+    if not same_grid(turned.shape, grid, like.data.shape, like.affine):
+        why = f"it has {_size(turned)} voxels, and that {_size(like.data)}"
+        if turned.shape == like.data.shape:
+            why = f"its corners are up to {corners_apart(turned.shape, grid, like.affine):.2g} mm away"
         raise VolumeError(
-            f"The mask '{Path(path).name}' does not lie on the grid of '{like.name}' ({_size(mask)} voxels there, "
-            f"{_size(like.data)} here, or in another place); resample it onto that grid."
+            f"The mask '{Path(path).name}' does not lie on the grid of '{like.name}': {why}. Resample it onto it."
         )
     return np.asarray(turned, dtype=bool)
 

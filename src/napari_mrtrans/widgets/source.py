@@ -66,7 +66,9 @@ def check_layer(layer: Layer) -> None:
     elif layer.ndim != 3:
         kind = f"{layer.ndim}-D"
     if kind is not None:
-        raise VolumeError(f"'{layer.name}' is {kind}; expected one 3-D volume.")
+        single = " Its fourth axis holds just one: drop it, or use napari-mrtrans transform."
+        remedy = single if isinstance(layer, Image) and layer.ndim == 4 and layer.data.shape[-1] == 1 else ""
+        raise VolumeError(f"'{layer.name}' is {kind}; expected one 3-D volume.{remedy}")
 
 
 def recorded_affine(metadata: Mapping[str, Any]) -> NDArray[np.float64] | None:
@@ -100,8 +102,8 @@ def scanner_affine(layer: Layer) -> NDArray[np.float64] | None:
     from ..scan.field_of_view import millimetres, stated_unit
 
     affine = nifti_affine(layer)
-    if affine is not None and layer.ndim >= 3:
-        shape = tuple(int(size) for size in layer.data.shape[-3:])
+    if affine is not None and layer.ndim == 3:
+        shape = tuple(int(size) for size in layer.data.shape)
         affine[:3] *= millimetres(affine, shape, stated_unit(layer_header(layer)))
     return affine
 
