@@ -1,7 +1,7 @@
 # Short names for developers; everything here is one command that can be typed by hand.
 PY := .venv/bin/python
 
-.PHONY: setup demo test lint format types build check-install clean
+.PHONY: setup demo test nightly lint format types build check-install clean
 
 setup:
 	bash scripts/setup.sh all,test,dev
@@ -11,6 +11,10 @@ demo:
 
 test:
 	bash scripts/test.sh
+
+# What takes too long for every change: thirty times as many damaged files.
+nightly:
+	NAPARI_MRTRANS_FUZZ=10000 bash scripts/test.sh tests/fuzz
 
 lint:
 	$(PY) -m ruff check .

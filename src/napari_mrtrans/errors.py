@@ -5,9 +5,14 @@ None derives from ``RuntimeError``: a generator-based Qt worker swallows those s
 
 from __future__ import annotations
 
+import re
+
 
 class MrtransError(Exception):
-    """Base class; its text is shown to the user verbatim (dock, command line)."""
+    """Base class; its text is shown to the user verbatim (dock, command line), in one line whatever names hold."""
+
+    def __str__(self) -> str:
+        return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]+", " ", super().__str__())
 
 
 class VolumeError(MrtransError):

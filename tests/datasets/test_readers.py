@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import head, save_nifti, tiny_checkpoint
+from helpers import bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.datasets import ixi
-from napari_mrtrans.datasets.readers import AUTO, READERS, Found, read_folder, recognise
+from napari_mrtrans.datasets.readers import AUTO, READERS, Found, read_folder, read_folders, recognise
 from napari_mrtrans.datasets.splits import read_splits, write_splits
 from napari_mrtrans.errors import MrtransError, RecipeError
 from napari_mrtrans.evaluation.held_out import PairedVolumes, known_sessions, session_names
@@ -361,3 +361,13 @@ def test_real_scans_as_they_come_need_preparing(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"lie on different grids; .* napari-mrtrans prepare"):
         splits["train"][sessions["ms-raw/sub-01/ses-1"]]
     assert splits["train"][sessions["ms-mni/sub-07"]].marked.any()
+
+
+def test_links_that_lead_back_up_are_passed_by(tmp_path: Path) -> None:
+    bids_folder(tmp_path / "data", subjects=2, shape=(6, 6, 6))
+    for place in ("loop", "sub-00/loop", "sub-00/anat/loop"):
+        (tmp_path / "data" / place).symlink_to(tmp_path / "data", target_is_directory=True)
+    elsewhere = bids_folder(tmp_path / "elsewhere", subjects=1, shape=(6, 6, 6)) / "sub-00"
+    (tmp_path / "data" / "sub-07").symlink_to(elsewhere, target_is_directory=True)
+    found = list(read_folders(tmp_path / "data", (".",)))
+    assert sum(len(one.sessions) for one in found) == 3

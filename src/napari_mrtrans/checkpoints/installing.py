@@ -42,8 +42,8 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     expected = None if sha256 is None else check_digest(sha256)
     checkpoint = read_checkpoint(path)
     name, family = checkpoint.name, checkpoint.card.model
-    if not re.fullmatch(r"\w[\w.+-]*", name):
-        raise CheckpointError(f"'{path.name}' calls itself '{name}', which is no file name; change its card.")
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+        raise CheckpointError(f"'{path.name}' calls itself '{name[:100]}', which is no file name; change its card.")
     if family not in FAMILIES:
         raise CheckpointError(f"'{name}' holds a '{family}' model; this version knows {', '.join(FAMILIES)}.")
     folder = user_checkpoint_dir()

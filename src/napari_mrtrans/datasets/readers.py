@@ -117,8 +117,13 @@ def _images(base: Path) -> list[str]:
     if not base.is_dir():
         raise RecipeError(f"Data folder '{base}' does not exist; give the right one with --data.")
     paths = []
+    above = {str(base): {os.path.realpath(base)}}  # real folders from the base down to each: a link back up is a loop
     for folder, inner, names in os.walk(base, followlinks=True):
+        known = above.pop(folder)
         inner[:] = [name for name in inner if name != "sourcedata" and not name.startswith(".")]
+        real = {name: os.path.realpath(Path(folder, name)) for name in inner}
+        inner[:] = [name for name in inner if real[name] not in known]
+        above |= {str(Path(folder, name)): known | {real[name]} for name in inner}
         names = [name for name in names if name.endswith(NIFTI_SUFFIXES) and not name.startswith(".")]
         paths += [Path(folder, name).relative_to(base).as_posix() for name in names]
     return sorted(paths)

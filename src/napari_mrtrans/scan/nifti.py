@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from ..errors import VolumeError
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+#: No file holds more than so many times its own bytes (gzip packs 1032 zeros into one).
+MOST_PACKED = 1100
 #: nibabel reads these as well.
 _ENDING = re.compile(r"\.nii(\.gz|\.bz2)?$", re.IGNORECASE)
 
@@ -74,6 +76,12 @@ def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
     Raises:
         VolumeError: truncated or damaged.
     """
+    stated, there = _stated_bytes(image), path.stat().st_size
+    if stated > MOST_PACKED * there:
+        raise VolumeError(
+            f"'{path}' states {stated:.3g} bytes of voxels, which its {there} bytes cannot hold: its header is "
+            "damaged. Copy or convert it again."
+        )
     try:
         data = np.asanyarray(image.dataobj)
         if path.name.lower().endswith(".gz"):
@@ -82,10 +90,15 @@ def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
                 while file.read(1 << 20):
                     pass
         return data
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, TypeError, ArithmeticError, LookupError, MemoryError, zlib.error) as error:
         raise VolumeError(
             f"'{path}' is truncated or damaged ({_first_line(error)}). Copy or convert it again."
         ) from None
+
+
+def _stated_bytes(image: nib.Nifti1Image) -> float:
+    """Of all voxels, as the header has it."""
+    return float(np.prod([float(n) for n in image.shape])) * image.get_data_dtype().itemsize
 
 
 def without_trailing_ones(data: NDArray[Any]) -> NDArray[Any]:
