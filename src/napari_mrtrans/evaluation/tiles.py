@@ -91,7 +91,7 @@ def draw(
         strip(drawn.picture, {titles.get(name, name): image for name, image in cut.items()}, cutter.aspect)
     if drawn.tile is None:
         return
-    tile = {**cut, "aspect": np.float64(cutter.aspect)}
+    tile: dict[str, NDArray | np.float64] = {**cut, "aspect": np.float64(cutter.aspect)}
     if lesion is not None and lesion.any():
         across = tuple(a for a in range(3) if a != cutter.volume.axial_axis)
         most = int(lesion.sum(axis=across).argmax())

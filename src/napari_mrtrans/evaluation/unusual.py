@@ -40,7 +40,7 @@ def draw_unusual(view: View, checkpoint: Checkpoint, path: Path) -> None:
         )  # fmt: skip
         cutter = Cutter(opened.volume, opened.head)
         shown = np.where(opened.head, volume.data / np.percentile(volume.data[opened.head], 99.5), 0)
-        images = {"source": 0.8 * np.clip(shown, 0, 1), "mean": ensemble.mean, "std": ensemble.std}
+        images: dict[str, NDArray] = {"source": 0.8 * np.clip(shown, 0, 1), "mean": ensemble.mean, "std": ensemble.std}
         tile |= {f"{kind}_{name}": image for name, image in cutter.cut(images, middle).items()}
         tile["aspect"] = np.float64(cutter.aspect)
     write_tile(path, tile)
