@@ -99,7 +99,9 @@ def test_samples_like_the_target_are_calibrated_and_normal(one: Session) -> None
     # What is fair of the samples does not depend on their number: E|X - y| - E|X - X'| / 2 = σ / sqrt(π).
     assert row.crps == pytest.approx(0.03 / np.sqrt(np.pi), rel=0.02)
     assert row.mae == pytest.approx(0.03 * np.sqrt(1 + 1 / 20) * np.sqrt(2 / np.pi), rel=0.02)
-    assert row.band_ratios == pytest.approx([1, 1, 1], abs=0.15)
+    # Few coarse waves fit into so small a head: their power in a single truth varies.
+    assert row.band_ratios[0] == pytest.approx(1, abs=0.35)
+    assert row.band_ratios[1:] == pytest.approx([1, 1], abs=0.15)
     # The spread is the same everywhere: it says nothing of where the errors are.
     assert abs(row.rank_std) < 0.05
     assert row.sparsification == pytest.approx(1, abs=0.05)

@@ -82,7 +82,8 @@ def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere(written: Path)
     page = Page(text)
     assert page.headings == [
         "What was measured", "Pictures", "Similarity to the acquired target", "Averages and other data",
-        "Consistency of neighbouring slices", "Uncertainty", "Detection of unusual inputs", "The paper's figures",
+        "Consistency of neighbouring slices", "Uncertainty", "Where the errors are", "Detection of unusual inputs",
+        "The paper's figures",
     ]  # fmt: skip
     assert len(page.links) == 6
     assert all(link.startswith("data:image/") for link in page.links)
