@@ -18,6 +18,19 @@ from numpy.typing import NDArray
 from ..errors import VolumeError
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+#: What libraries raise at files that are no NIfTI, or damaged.
+_DAMAGE = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    zlib.error,
+)
 #: No file holds more than so many times its own bytes (gzip packs 1032 zeros into one).
 MOST_PACKED = 1100
 #: nibabel reads these as well.
@@ -54,14 +67,7 @@ def open_nifti(path: Path) -> nib.Nifti1Image:
     try:
         with _quiet_nibabel():
             image = nib.load(path)
-    except (
-        nib.filebasedimages.ImageFileError,
-        nib.spatialimages.HeaderDataError,
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-    ) as error:
+    except _DAMAGE as error:
         if _ENDING.search(path.name):
             raise VolumeError(f"'{path}' cannot be read as NIfTI ({_first_line(error)}).") from None
         raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.") from None
@@ -90,7 +96,7 @@ def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
                 while file.read(1 << 20):
                     pass
         return data
-    except (OSError, EOFError, ValueError, TypeError, ArithmeticError, LookupError, MemoryError, zlib.error) as error:
+    except _DAMAGE as error:
         raise VolumeError(
             f"'{path}' is truncated or damaged ({_first_line(error)}). Copy or convert it again."
         ) from None
