@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,12 @@ from .volume import Volume, check_affine
 _ROUNDING = 1e-3
 
 
-def inside(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+def inside(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Where a mask is inside: above 0, or, where it has fractional values, above half of its maximum.
 
     A mask that was resampled has ripples and a soft rim, of which half is the border. NaN is outside.
     """
-    return np.asarray(_finite(values) > border(values), dtype=bool)
+    return np.asarray(_finite(values) > border(values), dtype=np.bool_)
 
 
 def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]:
@@ -45,7 +46,7 @@ def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]
     return found
 
 
-def border(values: NDArray[np.generic]) -> float:
+def border(values: NDArray[Any]) -> float:
     """The value above which a mask is inside: 0 for labels, half of the maximum for fractions."""
     array = np.asarray(values)
     if array.dtype.kind in "bui":
@@ -108,7 +109,7 @@ def load_mask(
     return mask, affine
 
 
-def _finite(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype.kind != "f":
         return array
