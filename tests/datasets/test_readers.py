@@ -92,7 +92,14 @@ def test_oasis(folder: str, tmp_path: Path) -> None:
         },
         "sub-OAS30001/ses-d2430": {"FLAIR": "sub-OAS30001/ses-d2430/anat/sub-OAS30001_sess-d2430_FLAIR.nii.gz"},
     }
-    assert found.skipped == ["sub-OAS30001/ses-d3000: none of its images is T1, T2, PD or FLAIR"]
+    nothing, *left_out = found.skipped
+    assert nothing == "sub-OAS30001/ses-d3000: none of its images is T1, T2, PD or FLAIR"
+    start = "sub-OAS30001/ses-d0129: sub-OAS30001_ses-d0129_"
+    first = "left out, because 'sub-OAS30001_ses-d0129_"
+    assert [line.partition(" is of the same contrast")[0] for line in left_out] == [
+        f"{start}run-02_T1w.nii.gz {first}run-01_T1w.nii.gz'",
+        f"{start}acq-TSE_T2w.nii.gz {first}T2w.nii.gz'",
+    ]
 
 
 @pytest.mark.parametrize("subject", ["sub-OAS30001", "sub-01"])

@@ -34,6 +34,7 @@ def test_a_result_says_that_it_is_synthetic() -> None:
     info = {"source": "T1", "target": "T2", "checkpoint": "t1-t2-flair-flow", "n": 20}
     assert synthetic(info) == "synthetic T2 from T1, t1-t2-flair-flow, n=20"
     assert synthetic(info, "std") == "synthetic T2 std from T1, t1-t2-flair-flow, n=20"
+    assert synthetic({"target": "T2"}) == "synthetic T2"
     long = synthetic({**info, "checkpoint": "σ" * 200}, "std-calibrated")
     assert len(long.encode()) == 79 and long.endswith(", n=20")
 

@@ -19,12 +19,12 @@ from .volume import Volume, check_affine
 _ROUNDING = 1e-3
 
 
-def inside(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+def inside(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Where a mask is inside: above 0, or, where it has fractional values, above half of its maximum.
 
     A mask that was resampled has ripples and a soft rim, of which half is the border. NaN is outside.
     """
-    return np.asarray(_finite(values) > border(values))
+    return np.asarray(_finite(values) > border(values), dtype=np.bool_)
 
 
 def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]:
@@ -46,7 +46,7 @@ def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]
     return found
 
 
-def border(values: NDArray[np.generic]) -> float:
+def border(values: NDArray[Any]) -> float:
     """The value above which a mask is inside: 0 for labels, half of the maximum for fractions."""
     array = np.asarray(values)
     if array.dtype.kind in "bui":
@@ -109,8 +109,8 @@ def load_mask(
     return mask, affine
 
 
-def _finite(values: NDArray[np.generic]) -> NDArray[Any]:
-    array: NDArray[Any] = np.asarray(values)
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    array = np.asarray(values)
     if array.dtype.kind != "f":
         return array
     known = np.where(np.isfinite(array), array, 0)

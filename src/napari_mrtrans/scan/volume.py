@@ -95,7 +95,7 @@ class Volume:
         said: tuple[str, ...] = ()
         if factor != UNITS.get(unit, 1.0):
             said = (f"'{name}' states its unit as {unit}, in which no head is that large; it was taken as mm.",)
-        return cls(data, grid, contrast, name, path, header, factor, said)
+        return cls(np.asarray(data), grid, contrast, name, path, header, factor, said)
 
     @property
     def axial_axis(self) -> int:
@@ -188,8 +188,9 @@ def _unmasked(data: NDArray[Any]) -> NDArray[Any]:
     """What is masked is not known."""
     if not isinstance(data, np.ma.MaskedArray):
         return np.asarray(data)
-    known: Any = data.astype(np.float32) if data.dtype.kind in "buif" else data
-    return np.asarray(known.filled(np.nan) if known is not data else known.filled())
+    if data.dtype.kind not in "buif":
+        return np.asarray(data.filled())
+    return np.where(np.ma.getmaskarray(data), np.float32(np.nan), np.asarray(data.data, dtype=np.float32))
 
 
 def check_affine(affine: NDArray[np.generic], name: str) -> NDArray[np.float64]:

@@ -83,7 +83,7 @@ class Ensemble:
         target = self.info["target"]
         images = self.images()
         names = {kind: file_name(self.volume.name, target, kind, bids=bids) for kind in (*images, "json")}
-        if not overwrite:
+        if not overwrite and "input" in self.info:  # one made by hand has no report
             check_free(Path(folder) / names["json"], self.info["input"], self.info["input_digest"])
         writers = {
             names[kind]: self.volume.image_like(data, synthetic(self.info, kind)).to_filename

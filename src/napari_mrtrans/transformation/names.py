@@ -50,8 +50,9 @@ def _entities(stem: str) -> tuple[str, str]:
 def synthetic(info: Mapping[str, Any], kind: str = "mean") -> str:
     """For the header of a result, at most 79 bytes: ``synthetic T2 from T1, t1-t2-flair-flow, n=20``."""
     what = "" if kind == "mean" else f" {kind}"
-    text = f"synthetic {info['target']}{what} from {info['source']}, {info['checkpoint']}"
-    end = f", n={info['n']}"
+    known = {"source", "checkpoint", "n"} <= info.keys()
+    text = f"synthetic {info['target']}{what}" + (f" from {info['source']}, {info['checkpoint']}" if known else "")
+    end = f", n={info['n']}" if known else ""
     return text.encode("ascii", "replace").decode()[: 79 - len(end)] + end
 
 

@@ -92,9 +92,9 @@ class Unfinished:
             if not self.folder.is_dir():
                 self.folder.mkdir(parents=True)
                 (self.folder / "key").write_text(self._key, encoding="utf-8")
+            kept: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
             with part.open("wb") as file:
-                arrays: dict[str, Any] = {k: np.asarray(value) for k, value in values.items() if value is not None}
-                np.savez(file, **arrays)
+                np.savez(file, **kept)
             part.replace(path)
         except OSError as error:
             self._broken = True
