@@ -16,6 +16,7 @@ import pytest
 from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans import paths
 from napari_mrtrans.checkpoints import library
+from napari_mrtrans.checkpoints.card_text import essence
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.cli import main as cli
 from napari_mrtrans.scan.contrasts import Contrast, Pair
@@ -142,7 +143,8 @@ def test_models(run: Run) -> None:
     lines = out.splitlines()
     assert lines[0].startswith("tiny-flow  (flow, ")
     assert "3 steps x 4 samples" in lines[0]
-    assert f"pairs: {', '.join(map(str, PAIRS))}" in lines[1]
+    assert lines[1].strip().startswith("is: Flow matching")
+    assert f"pairs: {', '.join(map(str, PAIRS))}" in lines[2]
     assert "note: only a test" in out
     assert "tiny-direct  (direct, " in out
     assert "1 pass" in out
@@ -158,6 +160,7 @@ def test_models_as_json(run: Run, installed: Path) -> None:
         assert row == {
             "name": checkpoint.name,
             "model": checkpoint.card.model,
+            "is": essence(checkpoint),
             "pairs": [str(pair) for pair in checkpoint.pairs],
             "size_bytes": checkpoint.path.stat().st_size,
             "parameters": checkpoint.n_parameters,
