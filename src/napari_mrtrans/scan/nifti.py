@@ -85,8 +85,8 @@ def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
     stated, there = _stated_bytes(image), path.stat().st_size
     if stated > MOST_PACKED * there:
         raise VolumeError(
-            f"'{path}' states {stated:.3g} bytes of voxels, which its {there} bytes cannot hold: its header is "
-            "damaged. Copy or convert it again."
+            f"'{path}' is truncated or damaged (its header states {stated:.3g} bytes of voxels, more than its {there} "
+            "bytes can hold). Copy or convert it again."
         )
     try:
         data = np.asanyarray(image.dataobj)
