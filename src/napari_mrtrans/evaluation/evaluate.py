@@ -22,6 +22,7 @@ from ..paths import check_folder
 from ..scan.contrasts import Pair
 from ..scan.intensity import HEADROOM
 from ..training.finished import Finished, digest
+from ..transformation.engine import BadNumbers
 from ..transformation.streaming import SliceUpdate
 from .held_out import NotMeasured, check_held_out, data_set, describe_machine, known_sessions, session_names
 from .lookup import Lookup
@@ -127,7 +128,7 @@ def evaluate(
             try:
                 make = partial(task.make, partial(_tell, progress, title, done, total))
                 rows.append(finished.row(task.key, make, again=task.drawn.missing))
-            except (NotMeasured, VolumeError) as error:
+            except (NotMeasured, VolumeError, BadNumbers) as error:
                 left_out.append(f"{title}: {error}")
                 say(f"Left out: {left_out[-1]}")
             else:

@@ -20,34 +20,33 @@ from ..scan.volume import Volume
 Image = NDArray[np.float32]
 
 
-def _torchio(name: str, **options: Any) -> Callable[[Volume, np.random.Generator], Image]:
-    """A random transform of TorchIO, its random numbers drawn from ours."""
+def _torchio(name: str, *, boxed: bool = False, **options: Any) -> Callable[[Volume, np.random.Generator], Image]:
+    """A random transform of TorchIO, its random numbers drawn from ours.
+
+    ``boxed``: of the head's box alone; what lies beside it is 0 before, and masked away after, at a price.
+    """
 
     def apply(volume: Volume, rng: np.random.Generator) -> Image:
         import torch
         import torchio
 
+        box = tuple(_extent(volume.data, axis) if boxed else slice(None) for axis in range(3))
+        part = torch.from_numpy(volume.data[box][None].copy())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**31)))
-            image = torchio.ScalarImage(tensor=torch.from_numpy(volume.data[None].copy()), affine=volume.affine)
-            return getattr(torchio, name)(**options)(image).data[0].numpy()
-
-    return apply
-
-
-def _in_box(make: Callable[[Volume, np.random.Generator], Image]) -> Callable[[Volume, np.random.Generator], Image]:
-    """Of the head's box alone: what lies beside it is 0 before, and masked away after, at a price."""
-
-    def apply(volume: Volume, rng: np.random.Generator) -> Image:
-        box = []
-        for axis in range(3):
-            filled = np.flatnonzero((volume.data > 0).any(axis=tuple(a for a in range(3) if a != axis)))
-            box.append(slice(filled[0], filled[-1] + 1))
+            image = torchio.ScalarImage(tensor=part, affine=volume.affine)
+            made = getattr(torchio, name)(**options)(image).data[0].numpy()
         out = volume.data.copy()
-        out[tuple(box)] = make(replace(volume, data=volume.data[tuple(box)]), rng)
+        out[box] = made
         return out
 
     return apply
+
+
+def _extent(data: Image, axis: int) -> slice:
+    """From the first to the last voxel along an axis that are not 0."""
+    filled = np.flatnonzero((data > 0).any(axis=tuple(a for a in range(3) if a != axis)))
+    return slice(int(filled[0]), int(filled[-1]) + 1)
 
 
 def _noise(volume: Volume, rng: np.random.Generator) -> Image:
@@ -87,9 +86,9 @@ def _thick(volume: Volume, rng: np.random.Generator) -> Image:
 
 #: Name to what makes it. All but ``rotation`` keep the head's outline, or (``cropped``) a part of it.
 ARTEFACTS: dict[str, Callable[[Volume, np.random.Generator], Image]] = {
-    "motion": _in_box(_torchio("RandomMotion", degrees=(5, 12), translation=(5, 12), num_transforms=6)),
-    "ghosting": _in_box(_torchio("RandomGhosting", num_ghosts=(4, 9), axes=(0, 1), intensity=(1.0, 2.0))),
-    "spike": _in_box(_torchio("RandomSpike", num_spikes=(1, 1), intensity=(0.3, 0.8))),
+    "motion": _torchio("RandomMotion", boxed=True, degrees=(5, 12), translation=(5, 12), num_transforms=6),
+    "ghosting": _torchio("RandomGhosting", boxed=True, num_ghosts=(4, 9), axes=(0, 1), intensity=(1.0, 2.0)),
+    "spike": _torchio("RandomSpike", boxed=True, num_spikes=(1, 1), intensity=(0.3, 0.8)),
     "bias field": _torchio("RandomBiasField", coefficients=(0.4, 0.7)),
     "noise": _noise,
     "rotation": _rotated,
@@ -108,6 +107,7 @@ def corrupted(volume: Volume, kind: str, seed: int) -> Volume:
         raise MrtransError(f"Unknown artefact '{kind}'; choose from {', '.join(ARTEFACTS)}.")
     digest = hashlib.sha256(f"{volume.name} {kind}".encode()).digest()
     source = replace(volume, data=clean(volume.data))
-    made = clean(ARTEFACTS[kind](source, np.random.default_rng([seed, *digest[:8]])))
+    made = ARTEFACTS[kind](source, np.random.default_rng([seed, *digest[:8]]))
+    made = np.maximum(np.nan_to_num(made), 0)  # transforms in k-space leave real parts below 0
     keeps_outline = kind != "rotation"
     return replace(volume, data=np.where(source.data > 0, made, 0).astype(np.float32) if keeps_outline else made)
