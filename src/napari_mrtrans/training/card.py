@@ -57,6 +57,10 @@ def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[
         scanned = {c for session in scans for c in session.contrasts if not (computed and c is Contrast.PD)}
         served = {contrast for pair in recipe.pairs for contrast in pair}
         if simulated := [contrast for contrast in Contrast if contrast in served - scanned]:
-            how = "computed from real T1, T2 and FLAIR, and on phantoms" if computed and scans else "simulated contrast"
+            how = (
+                "contrast computed from real T1, T2 and FLAIR, and on phantoms"
+                if computed and scans
+                else "simulated contrast"
+            )
             notes.append(f"{', '.join(simulated)}: trained on {how}")
     return sources, notes
