@@ -235,7 +235,8 @@ def test_the_card_says_p_ood_and_places_sigma_hat_in_the_usual_range(loaded, eng
     engine.novelty = 1.0
     loaded.run()
     card = loaded.dock.card
-    assert "P(OOD) = 0.90: out of distribution (unlike the training scans)" in card.text
+    assert "P(OOD) = 0.90: out of distribution" in card.text
+    assert card.text.endswith("Unusual: unlike the training scans.")
     assert card.bar.isVisible()
     assert card.bar.position(0.01) > card.bar.position(card.overall) or card.overall > 0.01
     assert "90 % of the training scans lie between 0.0100 and 0.0300" in card.bar.toolTip()
