@@ -158,7 +158,9 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     if not is_stripped(data):
         from skimage.filters import threshold_otsu
 
-        positive = data > np.expm1(threshold_otsu(np.log1p(data / max(float(data.mean()), 1e-12)))) * data.mean()
+        mean = float(data.mean(dtype=np.float64)) or 1.0
+        relative = np.log1p(data.astype(np.float64) / mean)  # of any unit, tiny ones included
+        positive = data > np.expm1(threshold_otsu(relative)) * mean
     boxes = ndimage.find_objects(positive.view(np.int8))
     if not boxes:
         raise VolumeError("No head found in this volume: all voxels are background.")
