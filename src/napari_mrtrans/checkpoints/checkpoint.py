@@ -9,6 +9,7 @@ import hashlib
 import json
 import struct
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +79,7 @@ class Checkpoint:
     @cached_property
     def card_digest(self) -> str:
         """Digest of the card as it stands in the file."""
-        return hashlib.sha256(_read_header(self.path)[1][CARD_KEY].encode()).hexdigest()
+        return hashlib.sha256(read_header(self.path)[1][CARD_KEY].encode()).hexdigest()
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -110,7 +111,7 @@ class Checkpoint:
     def n_parameters(self) -> int:
         """Number of weights."""
         total = 0
-        for entry in _read_header(self.path)[0].values():
+        for entry in read_header(self.path)[0].values():
             count = 1
             for size in entry["shape"]:
                 count *= size
@@ -174,7 +175,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"No checkpoint file at '{path}'.")
-    tensors, metadata = _read_header(path)
+    tensors, metadata = read_header(path)
     if CARD_KEY not in metadata:
         raise CheckpointError(f"'{path.name}' has no napari-mrtrans card; it was not made by napari-mrtrans-train.")
     try:
@@ -193,27 +194,30 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except (ValidationError, KeyError, TypeError, MrtransError) as error:
         raise CheckpointError(f"'{path.name}' has an invalid card ({first_problem(error)}).") from None
     end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-    if not tensors or path.stat().st_size < _header_size(path) + end:
+    if not tensors or path.stat().st_size < header_size(path) + end:
         raise CheckpointError(f"'{path.name}' is truncated; install it again.")
     return Checkpoint(path, card)
 
 
 def write_checkpoint(path: str | Path, model: Model, card: Card) -> Path:
     """Write ``model``'s weights as float16 with its card; the file appears under its name only when complete."""
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     document = card.model_dump(mode="json")
     document["pairs"] = [pair.key for pair in card.pairs]
+    metadata = {CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)}
+    return write_weights(Path(path), model.state_dict(), metadata)
+
+
+def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Path:
+    """Write tensors, floating ones as float16, with metadata; the file appears under its name only when complete."""
+    from safetensors.torch import save_file
 
     def stored(value: torch.Tensor) -> torch.Tensor:
         value = value.detach().cpu().contiguous()
         return value.half() if value.is_floating_point() else value  # a count of batches may exceed float16
 
-    weights = {name: stored(value) for name, value in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    save_file(weights, str(part), metadata={CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)})
+    save_file({name: stored(value) for name, value in weights.items()}, str(part), metadata=metadata)
     part.replace(path)
     return path
 
@@ -224,13 +228,18 @@ def write_calibration(checkpoint: Checkpoint, calibration: Calibration, folder: 
     return write_together(folder, {checkpoint.path.with_suffix(CALIBRATION_SUFFIX).name: text})[0]
 
 
-def _header_size(path: Path) -> int:
+def header_size(path: Path) -> int:
+    """Bytes before the tensors of a safetensors file."""
     with path.open("rb") as file:
         return 8 + int(struct.unpack("<Q", file.read(8))[0])
 
 
-def _read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Tensor entries and metadata of a safetensors file (format: 8-byte little-endian length, then JSON)."""
+def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Tensor entries and metadata of a safetensors file (format: 8-byte little-endian length, then JSON).
+
+    Raises:
+        CheckpointError: it is none, or truncated.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -17,6 +17,7 @@ from ..errors import CheckpointError
 from ..paths import judge_file
 from ..scan.contrasts import Contrast
 from .card import DataSource, first_problem
+from .checkpoint import write_weights
 
 if TYPE_CHECKING:
     from ..networks.judge import SliceJudge
@@ -87,17 +88,12 @@ class Judge:
 
 def write_judge(path: Path, judge: Judge) -> None:
     """Write networks and card; the file appears under its name only when complete."""
-    import torch
-    from safetensors.torch import save_file
-
-    tensors: dict[str, torch.Tensor] = {}
-    for number, network in enumerate(judge.networks):
-        for name, value in network.state_dict().items():
-            tensors[f"{number}.{name}"] = (value.half() if value.is_floating_point() else value).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, str(part), {CARD_KEY: json.dumps(judge.card.model_dump(mode="json"), sort_keys=True)})
-    part.replace(path)
+    weights = {
+        f"{number}.{name}": value
+        for number, network in enumerate(judge.networks)
+        for name, value in network.state_dict().items()
+    }
+    write_weights(path, weights, {CARD_KEY: json.dumps(judge.card.model_dump(mode="json"), sort_keys=True)})
 
 
 def load_judge(path: Path | None = None) -> Judge:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, header_size, read_header
 
 #: Bytes from which a tensor counts: vectors that all start at 0 or 1 are alike by chance.
 LARGE = 1024
@@ -46,9 +44,7 @@ def tensor_digests(checkpoint: Checkpoint) -> frozenset[str]:
 
 @cache
 def _digests(path: Path, changed: int) -> frozenset[str]:
-    data = memoryview(path.read_bytes())
-    start = 8 + struct.unpack("<Q", data[:8])[0]
-    header = json.loads(bytes(data[8:start]))
-    spans = [entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"]
-    large = [bytes(data[start + low : start + high]) for low, high in spans if high - low >= LARGE]
+    data, start = path.read_bytes(), header_size(path)
+    spans = [entry["data_offsets"] for entry in read_header(path)[0].values()]
+    large = [data[start + low : start + high] for low, high in spans if high - low >= LARGE]
     return frozenset(hashlib.sha256(tensor).hexdigest() for tensor in large if tensor.strip(tensor[:2]))

@@ -241,7 +241,7 @@ def main() -> None:
     """Entry point; a user's mistake prints one line and exits 2."""
     from .main import run_app
 
-    own = {VALIDATE_SAMPLER, CALIBRATE, SHIPPED, PACK, JUDGE}
+    own = {command.name for command in checks.registered_commands}
     run_app(checks if {*sys.argv[1:2]} & own else app, "napari-mrtrans-train")
 
 

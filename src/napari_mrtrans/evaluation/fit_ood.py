@@ -166,8 +166,8 @@ def fit_ood(
     own = [known.mean() for image, score in zip(images, scores, strict=True)
            if image.usual and len(known := score[:, 1][np.isfinite(score[:, 1])])]  # fmt: skip
     standard = Standard.of(own) if len(own) > 1 else Standard()
-    if detector is not None:
-        detector = detector.model_copy(update={"centre": standard.centre, "spread": standard.spread})
+    if detector is not None and len(own) > 1:
+        detector = detector.standardised_to(own)
     finite = [sigma for sigma in sigmas if np.isfinite(sigma.sigma_hat)]
     draft = OodCalibration(
         n=n,

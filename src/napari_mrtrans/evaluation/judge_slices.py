@@ -14,7 +14,7 @@ from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
 from ..training.augment import random_crop, smooth_field
 from ..training.recipe import Augmentation, Stage
-from ..transformation.slice_signs import REACH_MM, judged
+from ..transformation.slice_signs import REACH_MM, judged, neighbours, reach
 from .slice_artefacts import CHANGES, NONE, change
 
 #: Of the contrasts and kinds that there are to tell, in the order of the network's outputs.
@@ -71,17 +71,18 @@ def _drawn(decoded: Decoded, number: int, thick: bool, rng: np.random.Generator)
     """A slice of one contrast between its neighbours (or between all that a thick slice takes in), turned and cut."""
     usable = np.flatnonzero(decoded.area >= MIN_AREA * decoded.area.max())
     z = int(rng.choice(usable))
-    step = max(1, round(REACH_MM / decoded.spacing))
-    reach = max(step, round(_FAR / decoded.spacing)) if thick else 1
-    numbers = z + np.arange(-reach, reach + 1) * (1 if thick else step)
-    numbers = np.clip(numbers, 0, len(decoded.area) - 1)
+    if thick:
+        far = max(reach(decoded.spacing), round(_FAR / decoded.spacing))
+        numbers = np.clip(np.arange(z - far, z + far + 1), 0, len(decoded.area) - 1)
+    else:
+        numbers = np.array(neighbours(z, len(decoded.area), decoded.spacing))
     images = np.asarray(decoded.images[number, numbers], dtype=np.float32)
     options = Augmentation(warp=0.4, rotate_deg=12.0, scale=0.08)
     return random_crop(images, Stage(steps=1, crop=FRAME), options, rng)
 
 
 def _steps(decoded: Decoded, slab: NDArray[np.float32]) -> list[int]:
-    step = min(max(1, round(REACH_MM / decoded.spacing)), len(slab) // 2)
+    step = min(reach(decoded.spacing), len(slab) // 2)
     middle = len(slab) // 2
     return [middle - step, middle, middle + step]
 

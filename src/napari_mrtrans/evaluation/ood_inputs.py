@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
+from ..lesion.measure import box_around
 from ..scan.intensity import clean
 from ..scan.volume import Volume
 
@@ -30,7 +31,7 @@ def _torchio(name: str, *, boxed: bool = False, **options: Any) -> Callable[[Vol
         import torch
         import torchio
 
-        box = tuple(_extent(volume.data, axis) if boxed else slice(None) for axis in range(3))
+        box = (box_around(volume.data > 0, 0) if boxed else None) or ...
         part = torch.from_numpy(volume.data[box][None].copy())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**31)))
@@ -41,12 +42,6 @@ def _torchio(name: str, *, boxed: bool = False, **options: Any) -> Callable[[Vol
         return out
 
     return apply
-
-
-def _extent(data: Image, axis: int) -> slice:
-    """From the first to the last voxel along an axis that are not 0."""
-    filled = np.flatnonzero((data > 0).any(axis=tuple(a for a in range(3) if a != axis)))
-    return slice(int(filled[0]), int(filled[-1]) + 1)
 
 
 def _noise(volume: Volume, rng: np.random.Generator) -> Image:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..scan.contrasts import Contrast
+from .signs import Standard
 
 #: Standardised features are kept within this many standard deviations: a scan may lie far from all that was learned.
 _LIMIT = 8.0
@@ -95,15 +96,17 @@ class Detector(BaseModel):
 
     def slice_scores(self, features: NDArray[np.floating], contrast: Contrast) -> NDArray[np.float64]:
         """(slices, features) to one score a slice: standard deviations above usual scans; NaN as :meth:`log_odds`."""
-        odds = self.log_odds(features, contrast)
+        return self.scores_of(self.log_odds(features, contrast))
+
+    def scores_of(self, odds: NDArray[np.floating]) -> NDArray[np.float64]:
+        """What :meth:`slice_scores` makes of :meth:`log_odds`."""
         with np.errstate(invalid="ignore"):
             total = np.logaddexp.reduce(odds, axis=1)
         return np.asarray((total - self.centre) / self.spread)
 
     def standardised_to(self, usual: Sequence[float]) -> Detector:
         """The same, with ``centre`` and ``spread`` of these scores of usual scans."""
-        values = np.asarray(usual, dtype=np.float64)
-        return self.model_copy(update={"centre": float(values.mean()), "spread": max(float(values.std(ddof=1)), 1e-6)})
+        return self.model_copy(update=Standard.of(usual).model_dump())
 
 
 def _standardised(

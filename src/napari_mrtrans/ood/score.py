@@ -165,7 +165,8 @@ class OodCalibration(_Strict):
         strange = novelty.slice_scores(x) if novelty else np.full(count, np.nan)
         artefact, kinds = np.full(count, np.nan), np.empty((count, 0))
         if self.detector is not None:
-            artefact, kinds = self.detector.slice_scores(x, contrast), self.detector.log_odds(x, contrast)
+            kinds = self.detector.log_odds(x, contrast)
+            artefact = self.detector.scores_of(kinds)
         wrong, told = np.full(count, np.nan), np.empty((count, 0))
         if self.looks is not None:
             seen = x[:, x.shape[1] - self.looks.size :]

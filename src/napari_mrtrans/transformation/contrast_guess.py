@@ -13,7 +13,7 @@ from ..scan.grid import SliceGrid
 from ..scan.intensity import is_whole_head
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
-from .slice_signs import REACH_MM, judged, padded
+from .slice_signs import judged, neighbours, padded
 
 #: Slices that are looked at.
 SLICES = 5
@@ -37,8 +37,7 @@ def look_at_contrast(volume: Volume) -> tuple[Contrast, float] | None:
     grid = SliceGrid.fit(prepared.mask, prepared.spacing[1:], 1.0, STEP)
     usable = np.flatnonzero(prepared.area >= MIN_AREA * prepared.area.max())
     middles = usable[np.linspace(0, len(usable) - 1, SLICES + 2).round().astype(int)[1:-1]]
-    step = max(1, round(REACH_MM / prepared.spacing[0]))
-    slabs = [images[np.clip([z - step, z, z + step], 0, len(images) - 1)] for z in middles]
+    slabs = [images[neighbours(int(z), len(images), prepared.spacing[0])] for z in middles]
     judge = load_judge()
     told = judge(padded(judged(grid.to_model(np.stack(slabs)))))[:, : len(judge.card.contrasts)].mean(axis=0)
     chances = np.exp(told - np.logaddexp.reduce(told))

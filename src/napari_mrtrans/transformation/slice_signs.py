@@ -22,6 +22,17 @@ MULTIPLE = 16
 Read = Callable[[int], NDArray[np.float32]]
 
 
+def reach(spacing: float) -> int:
+    """How many slices ``spacing`` mm apart it is to the neighbours that a slice is judged with."""
+    return max(1, round(REACH_MM / spacing))
+
+
+def neighbours(index: int, count: int, spacing: float) -> list[int]:
+    """A slice between these two; beyond the ends of ``count`` slices, the last one stands in."""
+    step = reach(spacing)
+    return [min(max(number, 0), count - 1) for number in (index - step, index, index + step)]
+
+
 def judged(slices: NDArray[np.float32]) -> NDArray[np.float32]:
     """Three neighbouring slices as the network sees them: (3, rows, columns), in [0, 1], 0 outside the head.
 
@@ -45,8 +56,7 @@ def slice_features(
         person: Whose: networks that were trained on this person are not asked.
     """
     quality = slice_quality(read, index, count, spacing)
-    step = max(1, round(REACH_MM / spacing))
-    slab = np.stack([read(min(max(number, 0), count - 1)) for number in (index - step, index, index + step)])
+    slab = np.stack([read(number) for number in neighbours(index, count, spacing)])
     told = load_judge()(padded(judged(slab * HEADROOM[contrast]))[None], person)[0]
     return np.concatenate([quality, told])
 

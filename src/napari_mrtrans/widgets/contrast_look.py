@@ -9,7 +9,7 @@ from napari.layers import Image
 from napari.qt.threading import thread_worker
 
 from ..scan.contrasts import Contrast
-from .source import LayerSource, layer_affine, layer_stem
+from .source import LayerSource
 
 #: What was seen of layers that are still there; None where nothing is sure.
 _seen: WeakKeyDictionary[Image, Contrast | None] = WeakKeyDictionary()
@@ -20,7 +20,7 @@ def look_later(layer: Image, tell: Callable[[Image, Contrast | None], None]) -> 
     if layer in _seen:
         tell(layer, _seen[layer])
         return
-    worker = thread_worker(_look)(LayerSource(layer.data, layer_affine(layer), layer_stem(layer), None))
+    worker = thread_worker(_look)(LayerSource.of(layer, None))
 
     def on_seen(contrast: Contrast | None) -> None:
         _seen[layer] = contrast

@@ -41,6 +41,11 @@ class LayerSource:
     contrast: Contrast | None
     header: nib.Nifti1Header | None = None
 
+    @classmethod
+    def of(cls, layer: Layer, contrast: Contrast | None) -> LayerSource:
+        """Of a 3-D image layer that is said to show ``contrast``."""
+        return cls(layer.data, layer_affine(layer), layer_stem(layer), contrast, layer_header(layer))
+
     def volume(self) -> Volume:
         """Read and check the voxels (takes its time; not for the GUI thread).
 

@@ -111,10 +111,7 @@ def effect_of_n(results: Results) -> Figure | None:
             if means := [factor * value for value in results.curve(attribute, method)]:
                 axes.plot(COUNTS[: len(means)], means, "o-", color=colour[method], label=method, markersize=4)
         axes.set(xlabel="samples averaged", ylabel=heading, xscale="log")
-        used = [count for count in COUNTS if count <= axes.dataLim.xmax]
-        axes.set_xticks(used, [str(count) for count in used])
-        axes.minorticks_off()
-        axes.grid(color="#eeeeee")
+        _mark_counts(axes)
     if not panels[0].lines:
         return None
     legend_below(figure, panels)
@@ -134,14 +131,19 @@ def cumulants(results: Results) -> Figure | None:
             if curve:
                 axes.plot(COUNTS[: len(curve)], curve, "o-", color=colour[method], label=method, markersize=4)
         axes.set(title=f"κ{order}", xlabel="samples", xscale="log")
-        used = [count for count in COUNTS if count <= axes.dataLim.xmax]
-        axes.set_xticks(used, [str(count) for count in used])
-        axes.minorticks_off()
-        axes.grid(color="#eeeeee")
+        _mark_counts(axes)
     if not panels[0].lines:
         return None
     legend_below(figure, panels)
     return figure
+
+
+def _mark_counts(axes: Axes) -> None:
+    """Ticks where samples were counted."""
+    used = [count for count in COUNTS if count <= axes.dataLim.xmax]
+    axes.set_xticks(used, [str(count) for count in used])
+    axes.minorticks_off()
+    axes.grid(color="#eeeeee")
 
 
 def legend_below(figure: Figure, panels: Iterable[Axes]) -> None:

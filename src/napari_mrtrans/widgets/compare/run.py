@@ -9,7 +9,7 @@ from napari.layers import Image, Layer
 from ...errors import MrtransError
 from ...metrics.comparison import ModelRow, table
 from ..lesion.roi import image_to_image
-from ..source import LayerSource, check_layer, layer_affine, layer_header, layer_stem
+from ..source import LayerSource, check_layer
 from ..tally import SigmaTally
 from ..transform.progress import ProgressLine
 from ..transform.run import Run
@@ -160,7 +160,4 @@ class Comparison:
 
 def _reference_request(layer: Image, reference: Image, run: Run) -> ReferenceRequest:
     check_layer(reference)
-    source = LayerSource(
-        reference.data, layer_affine(reference), layer_stem(reference), run.pair.target, layer_header(reference)
-    )
-    return ReferenceRequest(source, image_to_image(layer, reference))
+    return ReferenceRequest(LayerSource.of(reference, run.pair.target), image_to_image(layer, reference))

@@ -20,7 +20,7 @@ from ...transformation.request import Request
 from ..file_grid import FileGrid
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
-from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_header, layer_stem, slice_on_screen
+from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
 from .progress import Countdown, ProgressLine
 from .worker import Monitor, TransformWorker, Work, transform_worker
 
@@ -92,7 +92,7 @@ class Run:
         self._began, self._seconds = perf_counter(), 0.0
         on_screen = slice_on_screen(viewer, layer, self.axis)
         self.work = Work(
-            LayerSource(layer.data, affine, layer_stem(layer), pair.source, layer_header(layer)),
+            LayerSource.of(layer, pair.source),
             checkpoint,
             replace(
                 asked,
