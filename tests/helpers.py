@@ -48,14 +48,14 @@ def head(shape: tuple[int, int, int] = (40, 48, 20), seed: int = 0) -> NDArray[n
     return np.where(inside, tissue, 0).astype(np.float32)
 
 
-def tiny_model(family: str = "flow", seed: int = 0):
+def tiny_model(family: str = "flow", seed: int = 0, **more: object):
     """An untrained model whose output layers are random rather than zero, so that it depends on its input."""
     import torch
 
     from napari_mrtrans.models import build
 
     torch.manual_seed(seed)
-    options: dict[str, object] = {"network": TINY, "conditional": True, **OPTIONS.get(family, {})}
+    options: dict[str, object] = {"network": TINY, "conditional": True, **OPTIONS.get(family, {}), **more}
     model = build(family, options)
     for parameter in model.parameters():
         if parameter.dim() == 4 and not parameter.any():
@@ -70,12 +70,14 @@ def tiny_checkpoint(
     pairs: list[Pair] | None = None,
     name: str | None = None,
     seed: int = 0,
+    neighbours_mm: float = 0.0,
     **card: object,
 ) -> Checkpoint:
     """Write an untrained checkpoint that serves ``pairs`` (default: all six of T1, T2, FLAIR)."""
     from napari_mrtrans.checkpoints.checkpoint import write_checkpoint
 
-    model, options = tiny_model(family, seed)
+    more = {"neighbours_mm": neighbours_mm} if neighbours_mm else {}
+    model, options = tiny_model(family, seed, **more)
     document = {
         "name": name or path.stem,
         "model": family,

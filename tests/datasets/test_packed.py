@@ -35,8 +35,7 @@ def splits(chosen: Recipe, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 @pytest.fixture(scope="module")
 def file(splits: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kept = {part: splits[part] for part in ("train", "validation")}
-    return pack(kept, tmp_path_factory.mktemp("packed") / "data.mrpack", every_mm=2, say=lambda _: None)
+    return pack(splits, tmp_path_factory.mktemp("packed") / "data.mrpack", every_mm=2, say=lambda _: None)
 
 
 def test_who_is_in_which_part_and_has_what_is_kept(
@@ -44,10 +43,11 @@ def test_who_is_in_which_part_and_has_what_is_kept(
 ) -> None:
     again, skipped = open_splits(chosen, file, tmp_path)
     assert not skipped
-    for part in ("train", "validation"):
+    for part in ("train", "validation", "test"):
         assert [s.name for s in again[part].sessions] == [s.name for s in splits[part].sessions]
         assert [s.contrasts for s in again[part].sessions] == [s.contrasts for s in splits[part].sessions]
-    assert again["test"].sessions == ()
+    with pytest.raises(RecipeError, match="holds its name only"):
+        again["test"][0]
     assert not again["train"].sessions[0].simulated
 
 
@@ -66,7 +66,7 @@ def test_training_draws_from_it(file: Path, chosen: Recipe, tmp_path: Path) -> N
     source = open_splits(chosen, file, tmp_path)[0]["train"]
     first, again = (TrainingSlices(source, chosen, chosen.stages[0], 0)[3] for _ in range(2))
     np.testing.assert_array_equal(first[0], again[0])
-    assert first[0].shape == (32, 32) and first[0].any()
+    assert first[0].shape == (1, 32, 32) and first[0].any()
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])

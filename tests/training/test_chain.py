@@ -58,31 +58,33 @@ def test_every_recipe_starts_from_what_came_before_it(chain: str) -> None:
         made.append(recipe.checkpoint_name)
 
 
-def test_the_full_chain_writes_the_six_files_with_a_budget_of_250_000_slices_each() -> None:
-    recipes = [load_recipe(name) for name in chain_recipes("full")]
+def test_six_files_have_recipes_on_whole_slices_with_a_budget_of_190_000_or_more() -> None:
+    """On 18 people direct's validation error stops falling at 100,000: docs/decisions.md."""
+    recipes = [r for chain in ("shipped", "full") for r in map(load_recipe, chain_recipes(chain))]
+    recipes = [r for r in recipes if r.data.framing.rows == 176]
     by_file: dict[str, int] = {}
     for recipe in recipes:
         parent = next((by_file[r.checkpoint_name] for r in recipes if r.name == recipe.start_from), 0)
         by_file[recipe.checkpoint_name] = parent + recipe.slices
     wanted = {f"t1-t2-flair-{model}" for model in ("direct", "flow", "ddpm", "ncsn", "cgan", "resvit")}
     assert wanted <= by_file.keys()
-    assert all(by_file[name] >= 250_000 for name in wanted)
+    assert all(by_file[name] >= 190_000 for name in wanted)
 
 
 def test_what_is_done_is_not_done_again_and_later_recipes_see_it(tmp_path: Path) -> None:
-    chain = links("full", tmp_path)
+    chain = links("shipped", tmp_path)
     trainer = Trainer()
     made = run_chain(chain, tmp_path, trainer, lambda _: None)
     assert [name for name, _ in trainer.trained] == names(chain) and len(made) == len(chain)
-    assert "t1-t2-flair-direct" in trainer.known[1] and trainer.known[0] == []
+    assert trainer.known[1] == [made[0].stem] and trainer.known[0] == []
     assert {path.parent for path in made} == {tmp_path / FINISHED}
     assert library.list_checkpoints() == []
-    run_chain(links("full", tmp_path), tmp_path, trainer, lambda _: None)
+    run_chain(links("shipped", tmp_path), tmp_path, trainer, lambda _: None)
     assert len(trainer.trained) == len(chain)
 
 
 def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
-    chain = links("full", tmp_path)
+    chain = links("shipped", tmp_path)
     second = names(chain)[1]
     said: list[str] = []
     assert len(run_chain(chain, tmp_path, Trainer(stop_at=second), said.append)) == 1
@@ -93,27 +95,27 @@ def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None:
-    run_chain(links("full", tmp_path, "full-direct"), tmp_path, Trainer(), lambda _: None)
-    (link,) = links("full", tmp_path, "full-direct", ["optimiser.lr=0.5"])
+    run_chain(links("shipped", tmp_path, "t1-t2-flair-direct"), tmp_path, Trainer(), lambda _: None)
+    (link,) = links("shipped", tmp_path, "t1-t2-flair-direct", ["optimiser.lr=0.5"])
     assert not link.done
 
 
 @pytest.mark.parametrize(
     ("only", "expected"),
     [
-        ("t1-t2-flair-flow", ["full-direct", "full-flow"]),
-        ("full-ddpm", ["full-ddpm"]),
-        ("t1-t2-flair-resvit", ["full-resvit-phase1", "full-resvit"]),
+        ("t1-t2-flair-flow", ["t1-t2-flair-direct", "t1-t2-flair-flow"]),
+        ("t1-t2-flair-ddpm", ["t1-t2-flair-ddpm"]),
+        ("t1-t2-flair-resvit", ["t1-t2-flair-resvit-phase1", "t1-t2-flair-resvit"]),
     ],
 )
 def test_one_checkpoint_and_what_it_starts_from(only: str, expected: list[str], tmp_path: Path) -> None:
-    assert names(links("full", tmp_path, only)) == expected
+    assert names(links("shipped", tmp_path, only)) == expected
 
 
 def test_of_two_recipes_that_write_one_file_the_last_before_is_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     def recipe(name: str, checkpoint: str, start_from: str | None = None) -> Recipe:
         changes = {"name": name, "checkpoint": checkpoint, "start_from": start_from}
-        return load_recipe("full-direct").model_copy(update=changes)
+        return load_recipe("t1-t2-flair-direct").model_copy(update=changes)
 
     recipes = [recipe("first", "a"), recipe("child", "b", "a"), recipe("second", "a", "a"), recipe("last", "c", "a")]
     monkeypatch.setattr(chain, "chain_recipes", lambda _: [r.name for r in recipes])
@@ -123,7 +125,7 @@ def test_of_two_recipes_that_write_one_file_the_last_before_is_the_parent(monkey
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="No recipe 'nothing' in 'full'"):
-        links("full", tmp_path, "nothing")
+    with pytest.raises(RecipeError, match="No recipe 'nothing' in 'shipped'"):
+        links("shipped", tmp_path, "nothing")
     with pytest.raises(RecipeError, match="No chain of recipes 'other'"):
         links("other", tmp_path)

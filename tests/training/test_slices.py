@@ -72,6 +72,8 @@ def test_source_and_target_are_the_same_place(source: Source) -> None:
     )
     for i in range(4):
         x, y, first, second, _ = dataset[i]
+        assert x.shape == (1, 32, 32)
+        x = x[0]
         deep = ndimage.minimum_filter(x, 7, mode="constant") > 0.1
         assert deep.sum() > 50
         assert np.corrcoef(x[deep], y[deep])[0, 1] < -0.99
@@ -140,9 +142,9 @@ def test_fixed_slices_are_framed_and_not_augmented(source: Source) -> None:
     chosen = fixed_slices(source, recipe().pairs, 5, (framing, 8))
     assert len(chosen) == 5
     for one in chosen:
-        assert one.source.shape == one.target.shape == (64, 48)
+        assert one.source.shape == (1, 64, 48) and one.target.shape == (64, 48)
         assert one.pair in recipe().pairs
-        (low, high), _ = extent(one.source)
+        (low, high), _ = extent(one.source[0])
         assert abs(low - (64 - high)) <= 1
     # The noise depends on where a slice lies.
     assert len({one.position for one in chosen}) > 1
@@ -173,7 +175,7 @@ def test_thick_sources_are_means_of_their_neighbours(source: Source) -> None:
     dataset = TrainingSlices(source, chosen, chosen.stages[0], 0)
     decoded = source[0]
     rng = np.random.default_rng(1)
-    seen = [dataset._source(decoded, 0, 10, rng) for _ in range(30)]
+    seen = [dataset._source(decoded, 0, [10], rng)[0] for _ in range(30)]
     plain = np.asarray(decoded.images[0, 10], dtype=np.float32)
     differing = [image for image in seen if not np.array_equal(image, plain)]
     assert 3 <= len(differing) <= 20

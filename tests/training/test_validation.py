@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,10 +42,10 @@ def test_the_engine_gives_what_validation_computes(family: str, framing: Framing
     n = 1 if checkpoint.deterministic else 3
     (update,) = stream(Volume(data, RAS), checkpoint, source="T1", target="T2", n=n, seed=SEED, slices=(12, 13))
     model = checkpoint.build()
-    one = framed(PAIR, as_decoded(data, 12), as_decoded(data, 12), framing, model.multiple, 12.0)
+    one = framed(PAIR, as_decoded(data, 12)[None], as_decoded(data, 12), framing, model.multiple, 12.0)
     samples = draw(model, one, range(n), torch.device("cpu"), checkpoint.card.sampler)[:, 0].numpy()
     theirs = update.samples.transpose(0, 2, 1)[:, (data[:, :, 12] > 0).T]  # canonical: rows run along the second axis
-    np.testing.assert_allclose(samples[:, one.source > 0], theirs, atol=1e-4)
+    np.testing.assert_allclose(samples[:, one.source[0] > 0], theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -56,3 +57,24 @@ def test_a_slice_with_one_head_pixel_works(family: str, tmp_path: Path) -> None:
     (update,) = stream(Volume(data, RAS), checkpoint, source="T1", target="T2", n=2, slices=(17, 18))
     assert update.voxels == 1
     assert np.isfinite(update.mean).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("spacing", "beside"), [(1.0, (9, 15)), (2.9, (11, 13)), (6.0, (12, 12))])
+def test_a_model_that_sees_neighbours_gets_those_about_3_mm_away(
+    family: str, spacing: float, beside: tuple[int, int], tmp_path: Path
+) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", family, neighbours_mm=3.0)
+    data = head((40, 62, 20))
+    n = 1 if checkpoint.deterministic else 2
+    asked: Any = {"source": "T1", "target": "T2", "n": n, "seed": SEED, "slices": (12, 13)}
+    (update,) = stream(Volume(data, np.diag([1, 1, spacing, 1])), checkpoint, **asked)
+    model = checkpoint.build()
+    slab = np.stack([as_decoded(data, z) for z in (12, *beside)])
+    one = framed(PAIR, slab, slab[0], SMALL_FRAME, model.multiple, 12 * spacing)
+    samples = draw(model, one, range(n), torch.device("cpu"), checkpoint.card.sampler)[:, 0].numpy()
+    theirs = update.samples.transpose(0, 2, 1)[:, (data[:, :, 12] > 0).T]
+    np.testing.assert_allclose(samples[:, one.source[0] > 0], theirs, atol=1e-4)
+    alone = framed(PAIR, slab[[0, 0, 0]], slab[0], SMALL_FRAME, model.multiple, 12 * spacing)
+    others = draw(model, alone, range(n), torch.device("cpu"), checkpoint.card.sampler)[:, 0].numpy()
+    assert np.array_equal(others, samples) == (beside == (12, 12))

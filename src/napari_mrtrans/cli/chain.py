@@ -71,7 +71,7 @@ def shipped(
 def pack(
     data: Annotated[Path, typer.Option(help="Folder with the data sets that the recipe names.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.mrpack", help="What to write.")],
-    recipe: Annotated[str, typer.Option(help="Whose data, splits and phantoms.")] = "full-direct",
+    recipe: Annotated[str, typer.Option(help="Whose data, splits and phantoms.")] = "t1-t2-flair-direct",
     every_mm: Annotated[float, typer.Option(min=0.5, help="Distance of the slices that are kept.")] = 4.0,
     cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
 ) -> None:
@@ -88,8 +88,7 @@ def pack(
     splits, skipped = open_splits(load_recipe(recipe), root, cache)
     for line in skipped:
         typer.echo(f"skipped {line}", err=True)
-    kept = {part: source for part, source in splits.items() if part != "test"}
-    path = write(kept, output, every_mm=every_mm, say=typer.echo)
+    path = write(splits, output, every_mm=every_mm, say=typer.echo)
     typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -11,7 +11,7 @@ import typer
 def judge(
     data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write, such as judge.safetensors.")],
-    recipe: Annotated[str, typer.Option(help="Whose data options say who is trained on.")] = "full-direct",
+    recipe: Annotated[str, typer.Option(help="Whose data options say who is trained on.")] = "t1-t2-flair-direct",
     slices: Annotated[int, typer.Option(min=64, help="Slices to learn from.")] = 24_000,
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Background processes that draw slices.")] = 1,

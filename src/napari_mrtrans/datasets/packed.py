@@ -28,7 +28,7 @@ SUFFIX = ".mrpack"
 FORMAT = 1
 TABLE = "sessions.json"
 #: Slices with less head than this share of the session's largest are left out.
-LEAST_AREA = 0.1
+LEAST_AREA = 0.03
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class PackedSession:
     def decoded(self) -> Decoded:
         """The slices, as they would come of the scans but for 8 bits and those left out."""
         about = _table(self.file)[self.number]
+        if self.part == "test":
+            raise RecipeError(f"'{self.name}' is for testing: '{self.file}' holds its name only.")
         with zipfile.ZipFile(self.file) as archive:
             images = np.load(io.BytesIO(archive.read(f"{self.number}.npy")))
         whole = np.zeros((*images.shape[:2], *about["grid"]), dtype=np.float16)
@@ -62,7 +64,7 @@ def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Ca
     """Write the sessions of ``splits`` into one file.
 
     Args:
-        splits: Sessions by the part they are in (train, validation; those of test had better stay at home).
+        splits: Sessions by the part they are in; those of test stay at home, and only their names are kept.
         out: The file, ending in :data:`SUFFIX`.
         every_mm: Distance of the slices that are kept.
         say: Told each session.
@@ -73,8 +75,12 @@ def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Ca
     with zipfile.ZipFile(part_file, "w", zipfile.ZIP_LZMA) as archive:
         for part, source in splits.items():
             for index, session in enumerate(source.sessions):
-                about, images = _packed(source[index], every_mm)
-                about |= {"name": session.name, "part": part, "simulated": session.simulated}
+                about = {"name": session.name, "part": part, "simulated": session.simulated}
+                if part == "test":
+                    table.append(about | {"contrasts": [contrast.value for contrast in session.contrasts]})
+                    continue
+                more, images = _packed(source[index], every_mm)
+                about |= more
                 held = io.BytesIO()
                 np.save(held, images)
                 archive.writestr(f"{len(table)}.npy", held.getvalue())

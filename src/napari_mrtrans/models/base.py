@@ -37,6 +37,18 @@ def normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return _own(torch.randn, shape, generator)
 
 
+def noise_like(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise for a batch's images (batch, …), on their device.
+
+    A GPU draws it itself, from a seed of the ``generator``: drawing for a GPU takes a processor longer than the step.
+    """
+    if image.device.type == "cpu" or (isinstance(generator, SharedGenerator) and generator.world > 1):
+        return normal(image.shape, generator).to(image.device)
+    there = torch.Generator(image.device)
+    there.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    return torch.randn(image.shape, generator=there, device=image.device)
+
+
 def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Uniform in [0, 1), as :func:`normal`."""
     return _own(torch.rand, shape, generator)
@@ -57,8 +69,8 @@ class Batch:
     """Paired slices in normalised units [0, 1].
 
     Attributes:
-        source: (batch, 1, H, W).
-        target: As ``source``.
+        source: (batch, planes, H, W): the slice itself first, then its neighbours if the model sees them.
+        target: (batch, 1, H, W).
         source_contrast: (batch,) int64, index into :data:`VOCABULARY`.
         target_contrast: As ``source_contrast``.
         session: (batch,) int64, number of the training session; None where nobody asks.
@@ -86,6 +98,8 @@ class Model(nn.Module, ABC):
     deterministic: bool = False
     #: Contrast pairs are told to the network.
     conditional: bool
+    #: Distance in mm of the two slices that the network sees beside each slice; 0 = it sees the slice alone.
+    neighbours_mm: float = 0.0
     #: Length of the latent vector of each sample; 0 = samples start from noise images.
     latent: int = 0
     #: Updates of the critic for each update of the model.
@@ -142,7 +156,7 @@ class Model(nn.Module, ABC):
         """Draw targets for each slice; what depends on the slice alone is computed once for all its samples.
 
         Args:
-            source: (slices, 1, H, W) in [0, 1].
+            source: (slices, planes, H, W) in [0, 1], as :class:`Batch`'s.
             source_contrast: (slices,) int64.
             target_contrast: As ``source_contrast``.
             noise: Standard normal: (slices, n, H, W), or (slices, n, :attr:`latent`) where that is not 0. Deterministic

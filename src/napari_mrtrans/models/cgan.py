@@ -112,7 +112,7 @@ class CGAN(ResidualModel):
         """Source and ``critic_samples`` generated targets (channels) for each slice, in [-1, 1]."""
         condition = self.condition(batch.source, *_pair(batch))
         z = torch.randn((len(batch.source), self.critic_samples, self.latent), generator=generator)
-        return condition.source, to_signed(self._samples(condition, z.to(batch.source.device)))
+        return condition.source[:, :1], to_signed(self._samples(condition, z.to(batch.source.device)))
 
     def _real(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
         """What the critic is to tell from ``fake``: the target, in place of one of the samples (either, by chance)."""

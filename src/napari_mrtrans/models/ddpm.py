@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .base import Batch, integers, normal
+from .base import Batch, integers, noise_like
 from .residual import Condition
 from .sigma import Denoiser, Prediction, SigmaModel, Weighting, wide
 
@@ -103,7 +103,7 @@ class DDPM(SigmaModel):
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
         condition, clean = self.conditioned(batch)
         t = integers(self.steps, len(clean), generator)
-        noise = normal(clean.shape, generator).to(clean.device)
+        noise = noise_like(clean, generator)
         cumulative = self._at(self.alphas_cumprod, t, clean)
         noisy = cumulative.sqrt() * clean + (1 - cumulative).sqrt() * noise
         sigma = self._at(self.sigmas, t, clean)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
+from ..scan.neighbours import planes
 from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit, unet
 
 #: What session effects leave where it is: the brain's median, or (files made before 2026-11-26) black.
@@ -59,6 +60,7 @@ class Direct(Model):
         sessions: Training sessions that get a gain and an offset of their own; 0 = the plain loss.
         averaged: By contrast, the numbers of the sessions whose effects average to nothing; default: all.
         pivot: See :data:`Pivot`.
+        neighbours_mm: Distance of the slices that the network sees beside each slice; 0 = it sees the slice alone.
         conditional: Tell the network the contrast pair.
     """
 
@@ -71,11 +73,13 @@ class Direct(Model):
         sessions: int = 0,
         averaged: dict[str, list[int]] | None = None,
         pivot: Pivot = "zero",
+        neighbours_mm: float = 0.0,
         conditional: bool = True,
     ) -> None:
         super().__init__()
         self.conditional = conditional
-        self.net = unet(network, conditional=conditional, in_channels=1, out_channels=1, time=False)
+        self.neighbours_mm = neighbours_mm
+        self.net = unet(network, conditional=conditional, in_channels=planes(neighbours_mm), out_channels=1, time=False)
         self.effects = nn.Parameter(torch.zeros(sessions, len(VOCABULARY), 2)) if sessions else None
         self.averaged = averaged or {}
         self.pivots = [1 / HEADROOM[contrast] if pivot == "median" else 0.0 for contrast in VOCABULARY]
@@ -113,7 +117,7 @@ class Direct(Model):
         effects = self.centred_effects()[batch.session, batch.target_contrast]
         pivot = torch.tensor(self.pivots, device=predicted.device)[batch.target_contrast]
         styled = with_effects(to_unit(predicted), effects, pivot)
-        return torch.where(batch.source > 0, to_signed(styled), predicted)
+        return torch.where(batch.source[:, :1] > 0, to_signed(styled), predicted)
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         given = {name: value for name, value in state.items() if name != "effects"}
@@ -122,7 +126,7 @@ class Direct(Model):
         super().start_from({**own, **given})
 
     def predict(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Tensor:
-        """(batch, 1, H, W) in [0, 1] to the predicted target, same shape and unit, not clamped."""
+        """(batch, planes, H, W) in [0, 1] to the predicted target (batch, 1, H, W), same unit, not clamped."""
         return to_unit(self.net(to_signed(source), None, source_contrast, target_contrast))
 
     def sample(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .base import Batch, normal, uniform
+from .base import Batch, noise_like, normal, uniform
 from .residual import Condition
 from .sigma import SigmaModel, wide
 
@@ -56,7 +56,7 @@ class Flow(SigmaModel):
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
         condition, clean = self.conditioned(batch)
         sigma = self._draw_sigma(len(clean), generator).to(clean.device)
-        noise = normal(clean.shape, generator).to(clean.device)
+        noise = noise_like(clean, generator)
         noisy = clean + wide(sigma) * noise
         raw, s, root = self.preconditioned(noisy, sigma, condition)
         wanted = (clean - noisy * (self.sigma_data / root).square()) * root / (s * self.sigma_data)

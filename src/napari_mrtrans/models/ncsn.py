@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import Batch, integers, normal
+from .base import Batch, integers, noise_like
 from .residual import Condition
 from .samplers import log_sigmas
 from .sigma import Prediction, SigmaModel, Weighting, wide
@@ -71,7 +71,7 @@ class NCSN(SigmaModel):
         condition, clean = self.conditioned(batch)
         levels = torch.tensor(self.own_levels(self.levels))
         sigma = levels[integers(self.levels, len(clean), generator)].to(clean.device)
-        noise = normal(clean.shape, generator).to(clean.device)
+        noise = noise_like(clean, generator)
         error = self._noise(clean + wide(sigma) * noise, sigma, condition) - noise
         return 0.5 * self.weighted(error, sigma, self.weighting)
 

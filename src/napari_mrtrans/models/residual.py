@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..networks.unet import UNet
+from ..scan.neighbours import planes
 from .base import Batch, Model, to_signed, to_unit, unet
 
 
@@ -59,6 +60,7 @@ class ResidualModel(Model, ABC):
         network: Options of the U-Net, or the name of a preset.
         mean_network: U-Net options of the frozen Direct network; None = the image itself.
         residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
+        neighbours_mm: Distance of the slices that the networks see beside each slice; 0 = they see the slice alone.
         conditional: Tell the network the contrast pair.
         spread: Standard deviation of the residual variable; the family fixes this and what follows.
         noisy: Image channels that the U-Net sees besides those of the condition.
@@ -71,6 +73,7 @@ class ResidualModel(Model, ABC):
         network: dict[str, Any] | str,
         mean_network: dict[str, Any] | str | None = None,
         residual_std: float = 0.1,
+        neighbours_mm: float = 0.0,
         conditional: bool = True,
         spread: float,
         noisy: int,
@@ -78,14 +81,16 @@ class ResidualModel(Model, ABC):
     ) -> None:
         super().__init__()
         self.conditional = conditional
+        self.neighbours_mm = neighbours_mm
+        seen = planes(neighbours_mm)
         self.scale = residual_std / spread if mean_network else 1.0
         self.mean_net: UNet | None = None
         context = 0
         if mean_network:
-            self.mean_net = unet(mean_network, conditional=conditional, in_channels=1, out_channels=1, time=False)
+            self.mean_net = unet(mean_network, conditional=conditional, in_channels=seen, out_channels=1, time=False)
             self.mean_net.requires_grad_(False)
             context = self.mean_net.feature_channels
-        images = noisy + (2 if mean_network else 1)
+        images = noisy + seen + (1 if mean_network else 0)
         self.net = unet(network, conditional=conditional, in_channels=images, context_channels=context, **fixed)
 
     @property
@@ -98,7 +103,7 @@ class ResidualModel(Model, ABC):
         super().start_from({**state, **own})
 
     def condition(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Condition:
-        """Everything a network is told about slices ``source`` (batch, 1, H, W) in [0, 1]."""
+        """Everything a network is told about slices ``source`` (batch, planes, H, W) in [0, 1]."""
         x = to_signed(source)
         if self.mean_net is None:
             return Condition(x, None, None, source_contrast, target_contrast)

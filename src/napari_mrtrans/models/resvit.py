@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from ..errors import RecipeError
 from ..networks.art import ResViTGenerator, TransformerLayer
 from ..networks.patch import PatchCritic
+from ..scan.neighbours import planes
 from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit
 
 
@@ -45,7 +46,8 @@ class ResViT(Model):
         adversarial_weight: λ_adv; 0 = no critic.
         critic_width: Channels of the critic's first layer.
         pretrained_vit: File of ViT weights that :meth:`initialise` reads; see :func:`load_vit_npz`.
-        conditional: Serve several pairs, a channel for each contrast.
+        neighbours_mm: Distance of the slices that the generator sees beside each slice; 0 = it sees the slice alone.
+        conditional: Serve several pairs, a channel (of each of these slices) for each contrast.
     """
 
     deterministic = True
@@ -60,26 +62,29 @@ class ResViT(Model):
         adversarial_weight: float = 1.0,
         critic_width: int = 64,
         pretrained_vit: str | None = None,
+        neighbours_mm: float = 0.0,
         conditional: bool = True,
     ) -> None:
         super().__init__()
         if pretrained_vit is not None and not transformers:
             raise ValueError("pretrained_vit needs transformers: true")
         self.conditional = conditional
+        self.neighbours_mm = neighbours_mm
         self.l1_weight = l1_weight
         self.adversarial_weight = adversarial_weight
         self.critic_width = critic_width
         self.smallest_crop = 32 if adversarial_weight else 1  # what the critic's strides leave a pixel of
         self.pretrained_vit = pretrained_vit
         channels = len(VOCABULARY) if conditional else 1
-        self.net = ResViTGenerator(in_channels=channels, out_channels=channels, transformers=transformers, **network)
+        seen = channels * planes(neighbours_mm)
+        self.net = ResViTGenerator(in_channels=seen, out_channels=channels, transformers=transformers, **network)
 
     @property
     def multiple(self) -> int:
         return self.net.multiple
 
     def generate(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Tensor:
-        """g(x): source (batch, 1, H, W) in [0, 1] to the target in [-1, 1], same shape."""
+        """g(x): source (batch, planes, H, W) in [0, 1] to the target (batch, 1, H, W) in [-1, 1]."""
         if not self.conditional:
             return self.net(to_signed(source)).float()
         out: Tensor = self.net(to_signed(_placed(source, source_contrast))).float()
@@ -117,10 +122,11 @@ class ResViT(Model):
         return 0.5 * self.adversarial_weight * ((on_real - 1).square().mean() + on_fake.square().mean())
 
     def _shown(self, batch: Batch, image: Tensor) -> Tensor:
-        """What the critic sees of the source and ``image`` (batch, 1, H, W), both in [0, 1]."""
+        """What the critic sees of the source slice and ``image`` (batch, 1, H, W), both in [0, 1]."""
+        source = batch.source[:, :1]
         if not self.conditional:
-            return to_signed(torch.cat([batch.source, image], dim=1))
-        return to_signed(_placed(batch.source, batch.source_contrast) + _placed(image, batch.target_contrast))
+            return to_signed(torch.cat([source, image], dim=1))
+        return to_signed(_placed(source, batch.source_contrast) + _placed(image, batch.target_contrast))
 
     def initialise(self) -> str | None:
         """Read ``pretrained_vit`` into a new network; the answer is a notice for the user, if any.
@@ -162,8 +168,8 @@ class ResViT(Model):
 
 
 def _placed(image: Tensor, contrast: Tensor) -> Tensor:
-    """(batch, 1, H, W) into channel ``contrast`` (batch,) of (batch, contrasts, H, W), the others 0."""
-    return F.one_hot(contrast, len(VOCABULARY)).to(image.dtype)[:, :, None, None] * image
+    """(batch, planes, H, W) to (batch, contrasts * planes, H, W), all but ``contrast`` (batch,) 0."""
+    return (F.one_hot(contrast, len(VOCABULARY)).to(image.dtype)[:, :, None, None, None] * image[:, None]).flatten(1, 2)
 
 
 @torch.no_grad()

@@ -18,9 +18,12 @@ JITTER = 4
 def random_crop(
     images: NDArray[np.float32], stage: Stage, options: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Rotate, zoom, flip and crop (channel, row, column) images together, linearly interpolated, averaged down last."""
+    """Rotate, zoom, flip and crop (image, row, column) together, linearly interpolated, averaged down last.
+
+    The first two, the target and the source slice itself, say where the head is.
+    """
     size = np.asarray(stage.crop) * stage.downsample
-    low, high = np.transpose(extent(images.max(axis=0)))
+    low, high = np.transpose(extent(images[:2].max(axis=0)))
     slack = np.maximum(high - low - size, 0) / 2 + JITTER
     centre = (low + high - 1) / 2 + rng.uniform(-1, 1, 2) * slack
     warped = options.warp == 1 or rng.random() < options.warp
@@ -55,8 +58,8 @@ def change_gamma(
     image: NDArray[np.float32], contrast: Contrast, gamma: float, gain: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Random gamma about the brain's median (which stays where normalisation put it), random gain, clipped."""
-    middle = 1.0 / HEADROOM[contrast]
-    power, factor = np.exp(rng.normal(0, gamma)), np.exp(rng.normal(0, gain))
+    middle = np.float32(1.0 / HEADROOM[contrast])
+    power, factor = (np.float32(np.exp(rng.normal(0, size))) for size in (gamma, gain))
     return np.clip(factor * middle * (image / middle) ** power, 0, 1).astype(np.float32)
 
 
@@ -86,14 +89,15 @@ def slab_weights(thickness: float, spacing: float) -> NDArray[np.float64]:
 def change_source(
     image: NDArray[np.float32], contrast: Contrast, options: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Another scanner's look: blur, bias field, gamma, gain and noise, inside the head only."""
+    """Another scanner's look: blur, bias field, gamma, gain and noise, inside the head only; (plane, row, column)."""
     head = image > 0
     if rng.random() < 0.3:
-        image = ndimage.gaussian_filter(image, rng.uniform(0, options.source_blur, 2) * (rng.random(2) < 0.7))
+        widths = rng.uniform(0, options.source_blur, 2) * (rng.random(2) < 0.7)
+        image = ndimage.gaussian_filter(image, (0, *widths))
     if options.source_curve and rng.random() < 0.3:
         image = change_curve(image, contrast, options.source_curve, rng)
     if rng.random() < 0.5:
-        image = image * np.exp(options.source_bias * smooth_field(image.shape, rng))
+        image = image * np.exp(options.source_bias * smooth_field(image.shape[1:], rng)).astype(np.float32)
     image = change_gamma(image, contrast, options.source_gamma, options.source_gain, rng)
     if rng.random() < 0.3:
         image = np.abs(image + rng.normal(0, rng.uniform(0, options.source_noise), image.shape))

@@ -23,12 +23,12 @@ def list_recipes() -> dict[str, Path]:
 
 
 def chain_recipes(chain: str) -> list[str]:
-    """The recipes of one of the package's files, in their order.
+    """The recipes of a chain, in their order: of one of the package's folders, apart from those that name another.
 
     Raises:
-        RecipeError: there is no such file.
+        RecipeError: there is no such chain.
     """
-    names = [name for name, (path, _) in _catalogue().items() if path.stem == chain]
+    names = [name for name, (path, recipe) in _catalogue().items() if recipe.get("chain", path.parent.name) == chain]
     if not names:
         raise RecipeError(f"No chain of recipes '{chain}'; there are shipped and full.")
     return names
@@ -112,7 +112,7 @@ def _shipped(name: str) -> dict[str, Any]:
             f"No recipe '{name}'. Shipped recipes: {', '.join(own)}, and paper-DATASET-SOURCE-TARGET-MODEL "
             "(see --list); or give a .yaml file."
         )
-    return copy.deepcopy(_catalogue()[name][1])
+    return {key: copy.deepcopy(value) for key, value in _catalogue()[name][1].items() if key != "chain"}
 
 
 def _override(document: dict[str, Any], text: str) -> None:

@@ -54,6 +54,11 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     if mean is not None and direct is not None:
         if not isinstance(direct, Direct) or direct.conditional != recipe.conditional:
             raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
+        if direct.neighbours_mm != recipe.neighbours_mm:
+            raise RecipeError(
+                f"mean_checkpoint: '{mean.name}' sees neighbours at {direct.neighbours_mm:g} mm, the recipe at "
+                f"{recipe.neighbours_mm:g}; set options.neighbours_mm to its value."
+            )
         restyle = _restyle(direct, mean, source) if recipe.restyle else None
         options |= _residual_options(recipe, direct, mean.card, source, restyle)
     model = build(recipe.model, options)
@@ -106,7 +111,7 @@ def _residual_options(
         batch = batch if restyle is None else restyle(batch, generator)
         with torch.no_grad():
             error = direct.predict(batch.source, batch.source_contrast, batch.target_contrast) - batch.target
-        inside = batch.source > 0
+        inside = batch.source[:, :1] > 0
         total += float((2 * error[inside]).square().sum())
         count += float(inside.sum())
     return {"mean_network": card.options["network"], "residual_std": round(math.sqrt(total / count), 4)}

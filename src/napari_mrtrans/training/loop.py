@@ -91,6 +91,8 @@ def train(
     if any(stage.batch % fabric.world_size for stage in recipe.stages):
         raise RecipeError(f"Every stage's batch must be a multiple of the number of devices ({fabric.world_size}).")
     torch.manual_seed(recipe.seed)
+    if fabric.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # Muon's products need no more
     start = prepare_start(recipe, splits["train"], say)
     raw = start.model
     to_channels_last(raw)
@@ -114,7 +116,13 @@ def train(
         files = {part: [s for s in source.sessions if isinstance(s, Session)] for part, source in splits.items()}
         write_splits(out, files)
     held, seen = (
-        fixed_slices(source, recipe.pairs, recipe.validation_slices, (recipe.data.framing, raw.multiple))
+        fixed_slices(
+            source,
+            recipe.pairs,
+            recipe.validation_slices,
+            (recipe.data.framing, raw.multiple),
+            neighbours_mm=recipe.neighbours_mm,
+        )
         for source in (splits["validation"], _scans(splits["train"]))
     )
     board = _board(out) if fabric.is_global_zero else None

@@ -32,25 +32,36 @@ class Muon(torch.optim.AdamW):
         """One step. The gradients of matrices are gone after it."""
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
+            matrices: dict[tuple[int, ...], list[Tensor]] = {}
             for weight in group["params"]:
                 if weight.grad is not None and is_matrix(weight):
-                    self._step_matrix(weight, group["lr"], group["weight_decay"])
-                    weight.grad = None
+                    matrices.setdefault(tuple(weight.shape), []).append(weight)
+            for alike in matrices.values():
+                self._step_matrices(alike, group["lr"], group["weight_decay"])
         super().step()
         return loss
 
-    def _step_matrix(self, weight: Tensor, lr: float, weight_decay: float) -> None:
-        state = self.state[weight]
-        if not state:
-            state["step"] = torch.zeros(())  # AdamW expects one
-            state["momentum"] = torch.zeros_like(weight)
-        state["step"] += 1
-        assert weight.grad is not None
-        momentum = state["momentum"].mul_(MOMENTUM).add_(weight.grad)
-        wanted = weight.grad.add(momentum, alpha=MOMENTUM)
-        direction = orthogonalised(wanted.flatten(1)).view_as(weight)
-        weight.mul_(1 - lr * weight_decay)
-        weight.add_(direction, alpha=-0.2 * lr * math.sqrt(max(len(weight), weight[0].numel())))
+    def _step_matrices(self, weights: list[Tensor], lr: float, weight_decay: float) -> None:
+        """Weights of one shape, together: a GPU's time goes into starting the many small products."""
+        gradients, momenta = [], []
+        for weight in weights:
+            state = self.state[weight]
+            if not state:
+                state["step"] = torch.zeros(())  # AdamW expects one
+                state["momentum"] = torch.zeros_like(weight)
+            state["step"] += 1
+            momenta.append(state["momentum"])
+            assert weight.grad is not None
+            gradients.append(weight.grad)
+            weight.grad = None
+        torch._foreach_mul_(momenta, MOMENTUM)
+        torch._foreach_add_(momenta, gradients)
+        wanted = torch.stack(gradients).add(torch.stack(momenta), alpha=MOMENTUM)
+        directions = orthogonalised(wanted.flatten(2)).view_as(wanted)
+        first = weights[0]
+        directions.mul_(-0.2 * lr * math.sqrt(max(len(first), first[0].numel())))
+        torch._foreach_mul_(weights, 1 - lr * weight_decay)
+        torch._foreach_add_(weights, list(directions))
 
 
 def is_matrix(weight: Tensor) -> bool:
@@ -58,12 +69,12 @@ def is_matrix(weight: Tensor) -> bool:
     return weight.dim() in (2, 4) and min(weight.shape[:2]) >= SMALLEST
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U Vᵀ of a matrix U S Vᵀ, its singular values between 0.5 and 1.5 rather than 1."""
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """About U Vᵀ of matrices U S Vᵀ (n, rows, columns), their singular values between 0.5 and 1.5 rather than 1."""
     a, b, c = QUINTIC
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / x.norm().clamp(min=1e-7)
+    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
     for _ in range(ROUNDS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if matrices.shape[1] > matrices.shape[2] else x

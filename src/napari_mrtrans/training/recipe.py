@@ -189,6 +189,11 @@ class Recipe(_Strict):
         return self.checkpoint or self.name
 
     @property
+    def neighbours_mm(self) -> float:
+        """Distance of the slices that the model sees beside each slice; 0 = it sees the slice alone."""
+        return float(self.options.get("neighbours_mm", 0.0))
+
+    @property
     def conditional(self) -> bool:
         """Several pairs: the network is told which."""
         return len(self.pairs) > 1

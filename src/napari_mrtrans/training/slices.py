@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 from ..datasets.store import Decoded, Source
 from ..errors import MrtransError, RecipeError
 from ..models.base import Batch, contrast_index
+from ..scan.neighbours import beside
 from .augment import change_gamma, change_source, random_crop, slab_weights
 from .recipe import Recipe, Stage
+
+#: How often a network that sees neighbours is trained as if there were none.
+ALONE = 0.1
 
 Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
 
@@ -50,11 +54,15 @@ class TrainingSlices(Dataset[Item]):
         allowed = slice_weights(decoded, self.recipe)
         z = int(rng.choice(len(allowed), p=allowed))
         first, second = (decoded.contrasts.index(contrast) for contrast in pair)
-        images = np.stack([self._source(decoded, first, z, rng), np.asarray(decoded.images[second, z], np.float32)])
-        cropped = random_crop(images, self.stage, self.recipe.augmentation, rng)
-        source = change_source(cropped[0], pair.source, self.recipe.augmentation, rng)
+        numbers = [z]
+        if distance := self.recipe.neighbours_mm:
+            alone = rng.random() < ALONE
+            numbers += [z, z] if alone else beside(z, len(decoded.area), decoded.spacing, distance)
+        images = [np.asarray(decoded.images[second, z], np.float32), *self._source(decoded, first, numbers, rng)]
+        cropped = random_crop(np.stack(images), self.stage, self.recipe.augmentation, rng)
+        source = change_source(cropped[1:], pair.source, self.recipe.augmentation, rng)
         target = change_gamma(
-            cropped[1],
+            cropped[0],
             pair.target,
             self.recipe.augmentation.target_gamma,
             self.recipe.augmentation.target_gain,
@@ -62,17 +70,24 @@ class TrainingSlices(Dataset[Item]):
         )
         return source, target, contrast_index(pair.source), contrast_index(pair.target), index
 
-    def _source(self, decoded: Decoded, contrast: int, z: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """The source slice; sometimes as thick slices would show it."""
-        image = np.asarray(decoded.images[contrast, z], dtype=np.float32)
+    def _source(
+        self, decoded: Decoded, contrast: int, numbers: Sequence[int], rng: np.random.Generator
+    ) -> list[NDArray[np.float32]]:
+        """Slices of the source; sometimes as thick slices would show them."""
         thickest = self.recipe.augmentation.source_slab_mm
-        if not thickest or rng.random() > 0.3:
-            return image
-        weights = slab_weights(rng.uniform(0, thickest), decoded.spacing)
-        reach = len(weights) // 2
-        near = np.clip(np.arange(z - reach, z + reach + 1), 0, decoded.images.shape[1] - 1)
-        slab = np.tensordot(weights, np.asarray(decoded.images[contrast, near], dtype=np.float32), 1)
-        return np.where(image > 0, slab, 0).astype(np.float32)
+        weights = np.ones(1)
+        if thickest and rng.random() <= 0.3:
+            weights = slab_weights(rng.uniform(0, thickest), decoded.spacing)
+        reach, slices = len(weights) // 2, decoded.images[contrast]
+        out = []
+        for z in numbers:
+            image = np.asarray(slices[z], dtype=np.float32)
+            if reach:
+                near = np.clip(np.arange(z - reach, z + reach + 1), 0, len(slices) - 1)
+                slab = np.tensordot(weights.astype(np.float32), np.asarray(slices[near], dtype=np.float32), 1)
+                image = np.where(image > 0, slab, np.float32(0))
+            out.append(image)
+        return out
 
 
 def slice_weights(decoded: Decoded, recipe: Recipe) -> NDArray[np.float64]:
@@ -90,7 +105,7 @@ def collate(items: list[Item]) -> Batch:
     """Stack items into a :class:`Batch` of CPU tensors."""
     source, target, first, second, session = zip(*items, strict=True)
     return Batch(
-        torch.from_numpy(np.stack(source))[:, None],
+        torch.from_numpy(np.stack(source)),
         torch.from_numpy(np.stack(target))[:, None],
         torch.tensor(first, dtype=torch.int64),
         torch.tensor(second, dtype=torch.int64),

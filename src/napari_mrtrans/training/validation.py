@@ -19,6 +19,7 @@ from ..models.sampler_plan import plan
 from ..models.samplers import Predict
 from ..scan.contrasts import Pair
 from ..scan.framing import STEP, Box, Framing
+from ..scan.neighbours import beside
 
 SAMPLES = 4
 SEED = 0
@@ -30,8 +31,8 @@ class FixedSlice:
 
     Attributes:
         pair: What it shows and what is to be made of it.
-        source: (row, column) in [0, 1].
-        target: Likewise.
+        source: (plane, row, column) in [0, 1]: the slice itself, then its neighbours if the model sees them.
+        target: (row, column) in [0, 1].
         grid: Size of the model's grid.
         box: Where in it the frame lies.
         position: Of the slice, in mm from the first one.
@@ -46,7 +47,13 @@ class FixedSlice:
 
 
 def fixed_slices(
-    source: Source, pairs: tuple[Pair, ...], count: int, frame: tuple[Framing, int], *, least: float = 0.4
+    source: Source,
+    pairs: tuple[Pair, ...],
+    count: int,
+    frame: tuple[Framing, int],
+    *,
+    least: float = 0.4,
+    neighbours_mm: float = 0.0,
 ) -> list[FixedSlice]:
     """``count`` evenly spread, unaugmented slice pairs.
 
@@ -55,6 +62,7 @@ def fixed_slices(
         pairs: Which; sessions take turns, and so do their pairs.
         count: How many.
         frame: What a network sees of them: the framing and the network's own multiple.
+        neighbours_mm: Of the network.
         least: Of the head's area in the session's largest slice, below which slices are left out.
     """
     out: list[FixedSlice] = []
@@ -67,8 +75,10 @@ def fixed_slices(
         thick = np.flatnonzero(decoded.area > least * decoded.area.max())
         z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
         pair = usable[i % len(usable)]
-        images = [np.asarray(decoded.images[decoded.contrasts.index(c), z], dtype=np.float32) for c in pair]
-        out.append(framed(pair, images[0], images[1], *frame, position=z * decoded.spacing))
+        first, second = (decoded.images[decoded.contrasts.index(contrast)] for contrast in pair)
+        seen = [z, *(beside(z, len(first), decoded.spacing, neighbours_mm) if neighbours_mm else ())]
+        source_, target = (np.asarray(part, dtype=np.float32) for part in (first[seen], second[z]))
+        out.append(framed(pair, source_, target, *frame, position=z * decoded.spacing))
     return out
 
 
@@ -80,11 +90,11 @@ def framed(
     multiple: int,
     position: float = 0.0,
 ) -> FixedSlice:
-    """A slice of the model's grid, cut to its frame; ``position`` in mm from the first slice."""
+    """A slice (plane, row, column) of the model's grid, cut to its frame; ``position`` in mm from the first slice."""
     step = max(STEP, multiple)
     first, second = framing.pad(source, step), framing.pad(target, step)
-    box = framing.box(first, step)
-    return FixedSlice(pair, first[box], second[box], (first.shape[0], first.shape[1]), box, position)
+    box = framing.box(first[0], step)
+    return FixedSlice(pair, first[:, *box], second[box], (second.shape[0], second.shape[1]), box, position)
 
 
 @torch.no_grad()
@@ -104,7 +114,7 @@ def draw(model: Model, one: FixedSlice, samples: range, device: torch.device, sa
         noise = np.stack([[drawn.of((model.latent,), sample, one.position) for sample in samples]])
     else:
         noise = drawn.framed(one.grid, samples, [one.box], [one.position])
-    x = torch.from_numpy(one.source)[None, None].to(device)
+    x = torch.from_numpy(one.source)[None].to(device)
     first, second = (torch.tensor([contrast_index(contrast)], device=device) for contrast in one.pair)
     return model.sample(x, first, second, torch.from_numpy(noise).to(device), solve)[0, :, None].clamp(0, 1)
 
@@ -127,7 +137,7 @@ def validate(
     psnrs, stds, squares, rows = [], [], [], []
     for one in held:
         samples = draw(model, one, range(1 if model.deterministic else SAMPLES), device, sampler)
-        x, y = (torch.from_numpy(image)[None, None].to(device) for image in (one.source, one.target))
+        x, y = (torch.from_numpy(image)[None, None].to(device) for image in (one.source[0], one.target))
         mean, std = samples.mean(0, keepdim=True), samples.std(0, correction=0, keepdim=True)
         inside = x > 0
         square = (mean - y)[inside].square()

@@ -15,6 +15,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..errors import MrtransError
 from ..scan.framing import STEP, Box
 from ..scan.grid import AxisMap, SliceGrid
+from ..scan.neighbours import beside
 from .job import Job
 
 if TYPE_CHECKING:
@@ -79,6 +80,13 @@ class Engine:
     def _read_slice(self, index: int) -> tuple[NDArray[np.float32], Box]:
         image = self.job.grid.to_model(self.job.images[index])
         return image, self.framing.box(image, self.step)
+
+    def _seen(self, index: int, box: Box) -> NDArray[np.float32]:
+        """A slice's frame and, where the network sees them, those of its neighbours: (plane, row, column)."""
+        numbers, distance = [index], self.model.neighbours_mm
+        if distance:
+            numbers += beside(index, len(self.job.images), self.job.prepared.spacing[0], distance)
+        return np.stack([self.source_slice(number)[box] for number in numbers])
 
     def with_job(self, job: Job) -> Engine:
         """The same model on a job with the same slices and grid; what has been read of them is shared."""
@@ -148,7 +156,7 @@ class Engine:
         job, drawn = self.job, Noise(self.job.request.seed, self.job.request.antithetic)
         positions = [index * job.prepared.spacing[0] for index in group]
         boxes = [self._slice(index)[1] for index in group]
-        images = np.stack([self._slice(index)[0][box] for index, box in zip(group, boxes, strict=True)])
+        images = np.stack([self._seen(index, box) for index, box in zip(group, boxes, strict=True)])
         if self.model.latent:
             noise = np.stack([[drawn.of((self.model.latent,), i, where) for i in numbers] for where in positions])
         else:
@@ -172,7 +180,7 @@ class Engine:
 
         callback(0, 1)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            source = torch.from_numpy(images)[:, None].to(self.device).contiguous(memory_format=torch.channels_last)
+            source = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
             first, second = (
                 torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in job.request.pair
             )
