@@ -1,46 +1,61 @@
 #!/usr/bin/env bash
-# The full budget of the six models on one GPU, from one small file of packed slices.
+# The checkpoints on one GPU, from one small file of packed slices: in half an hour of an H100 or H200.
 #
 #   bash scripts/train_on_gpu.sh pack DATA data.mrpack     where the scans are
 #   bash scripts/train_on_gpu.sh train data.mrpack RUNS    where the GPU is; RUNS/checkpoints has what is finished
 #
-# Stopped or killed, the second command goes on where it was. Two lanes share the GPU: small networks alone leave it idle.
+# Stopped or killed, the second command goes on where it was. Several trainings share the GPU through NVIDIA's multi-process
+# service, where there is one: small networks alone leave it idle, and without the service they wait for one another.
 #   PYTHON=python3     an interpreter with the packages of pyproject.toml's extra "train" (the package itself need not be
 #                      installed)
 #   MINUTES=25         stop after this long, resumable
-#   BATCH=32           slices of each step, instead of the recipes' 8: a GPU takes many at once
-#   STEPS=             of every stage, for a trial or another budget; default: as many slices as the recipes'
-#   ACCELERATOR=cuda WORKERS=6 COMPILE=1
+#   ONLY=              names of checkpoints, such as "t1-t2-flair-cgan"; default: all whose recipes are on whole slices
+#   STEPS=             of every stage, for a trial; default: the recipes'
+#   ACCELERATOR=cuda WORKERS=4 COMPILE=0
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-python3}
 train() { PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c 'from napari_mrtrans.cli.train import main; main()' "$@"; }
 
+share_the_gpu() { # or not, where that cannot be had
+  [[ ${ACCELERATOR:-cuda} == cuda ]] || return 0
+  export CUDA_MPS_PIPE_DIRECTORY=${CUDA_MPS_PIPE_DIRECTORY:-$1/mps} CUDA_MPS_LOG_DIRECTORY=${CUDA_MPS_LOG_DIRECTORY:-$1/mps}
+  mkdir -p "$CUDA_MPS_PIPE_DIRECTORY"
+  nvidia-cuda-mps-control -d && timeout 60 "$python" -c 'import torch; torch.rand(9, device="cuda").sum().item()' && return
+  echo "no multi-process service: the trainings will wait for one another"
+  echo quit | nvidia-cuda-mps-control || true
+  unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+}
+
 case ${1:-} in
   pack)
     [[ $# == 3 ]] || { echo "usage: $0 pack DATA data.mrpack" >&2; exit 2; }
-    train pack --data "$2" -o "$3"
+    train pack --data "$2" -o "$3" --every-mm 3
     ;;
   train)
     [[ $# == 3 ]] || { echo "usage: $0 train data.mrpack RUNS" >&2; exit 2; }
     end=$((SECONDS + 60 * ${MINUTES:-25}))
-    options=(--full --no-calibrate --data "$2" -o "$3" --accelerator "${ACCELERATOR:-cuda}" --workers "${WORKERS:-6}")
-    [[ ${COMPILE:-1} == 1 ]] && options+=(--compile)
-    batch=${BATCH:-32}
+    options=(--no-calibrate --data "$2" -o "$3" --accelerator "${ACCELERATOR:-cuda}" --workers "${WORKERS:-4}")
+    [[ ${COMPILE:-0} == 1 ]] && options+=(--compile)
+    [[ -n ${STEPS:-} ]] && options+=(--set "stages.0.steps=$STEPS")
     mkdir -p "$3"
+    share_the_gpu "$3" >"$3/sharing.log" 2>&1
+    wanted=${ONLY:-t1-t2-flair-direct t1-t2-flair-flow t1-t2-flair-ddpm t1-t2-flair-ncsn t1-t2-flair-resvit t1-t2-flair-cgan}
     lane() { # NAMES...: one after the other
-      local name left slices
+      local name left full
       for name in "$@"; do
+        [[ " $wanted " == *" $name "* ]] || continue
         left=$((end - SECONDS))
         ((left > 30)) || { echo "$name: no time left"; return; }
-        slices=262144
-        [[ $name == *resvit* ]] && slices=131072 # in each of its two phases
-        train shipped --only "$name" --max-minutes "$((left / 60))" --set "stages.0.batch=$batch" \
-          --set "stages.0.steps=${STEPS:-$((slices / batch))}" "${options[@]}" || echo "$name: failed"
+        full=()
+        [[ $name == *-resvit || $name == *-cgan ]] && full=(--full) # as long as older files of these are shipped
+        train shipped --only "$name" "${full[@]}" --max-minutes "$((left / 60))" "${options[@]}" || echo "$name: failed"
       done
     }
-    lane full-direct full-flow full-resvit >"$3/lane-1.log" 2>&1 &
-    lane full-ddpm full-ncsn full-cgan >"$3/lane-2.log" 2>&1 &
+    lane t1-t2-flair-direct t1-t2-flair-flow >"$3/lane-1.log" 2>&1 &
+    lane t1-t2-flair-ddpm t1-t2-flair-resvit >"$3/lane-2.log" 2>&1 &
+    lane t1-t2-flair-ncsn >"$3/lane-3.log" 2>&1 &
+    lane t1-t2-flair-cgan >"$3/lane-4.log" 2>&1 &
     wait
     tail -n 3 "$3"/lane-*.log
     ls -l "$3/checkpoints"
