@@ -41,11 +41,18 @@ def main() -> None:
 
     def psnr(one: FixedSlice) -> float:
         mean = draw(model, one, range(count), torch.device("cpu"), checkpoint.card.sampler).mean(0)[0].numpy()
-        return float(-10 * np.log10(np.square(mean - one.target)[one.source > 0].mean()))
+        return float(-10 * np.log10(np.square(mean - one.target)[one.source[0] > 0].mean()))
 
     for framing in FRAMES:
-        chosen = fixed_slices(source, tuple(checkpoint.pairs), arguments.slices, (framing, model.multiple), least=0.02)
-        areas = np.array([(one.source > 0).sum() for one in chosen])
+        chosen = fixed_slices(
+            source,
+            tuple(checkpoint.pairs),
+            arguments.slices,
+            (framing, model.multiple),
+            least=0.02,
+            neighbours_mm=model.neighbours_mm,
+        )
+        areas = np.array([(one.source[0] > 0).sum() for one in chosen])
         values = np.array([psnr(one) for one in chosen])
         small = areas < SMALL * areas.max()
         print(

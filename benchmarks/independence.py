@@ -48,7 +48,7 @@ def main() -> None:
         count = 1 if model.deterministic else arguments.n
         for one in chosen:
             samples = draw(model, one, range(count), torch.device("cpu"), checkpoint.card.sampler)[:, 0].numpy()
-            inside, mean = one.source > 0, samples.mean(axis=0)
+            inside, mean = one.source[0] > 0, samples.mean(axis=0)
             square = np.square(mean - one.target)[inside].mean()
             psnr.append(-10 * np.log10(square))
             squares.append(square)

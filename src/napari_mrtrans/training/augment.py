@@ -16,14 +16,18 @@ JITTER = 4
 
 
 def random_crop(
-    images: NDArray[np.float32], stage: Stage, options: Augmentation, rng: np.random.Generator
+    images: NDArray[np.float32],
+    stage: Stage,
+    options: Augmentation,
+    rng: np.random.Generator,
+    leading: int | None = None,
 ) -> NDArray[np.float32]:
     """Rotate, zoom, flip and crop (image, row, column) together, linearly interpolated, averaged down last.
 
-    The first two, the target and the source slice itself, say where the head is.
+    The ``leading`` ones of them say where the head is; None = all.
     """
     size = np.asarray(stage.crop) * stage.downsample
-    low, high = np.transpose(extent(images[:2].max(axis=0)))
+    low, high = np.transpose(extent(images[:leading].max(axis=0)))
     slack = np.maximum(high - low - size, 0) / 2 + JITTER
     centre = (low + high - 1) / 2 + rng.uniform(-1, 1, 2) * slack
     warped = options.warp == 1 or rng.random() < options.warp

@@ -59,7 +59,7 @@ class TrainingSlices(Dataset[Item]):
             alone = rng.random() < ALONE
             numbers += [z, z] if alone else beside(z, len(decoded.area), decoded.spacing, distance)
         images = [np.asarray(decoded.images[second, z], np.float32), *self._source(decoded, first, numbers, rng)]
-        cropped = random_crop(np.stack(images), self.stage, self.recipe.augmentation, rng)
+        cropped = random_crop(np.stack(images), self.stage, self.recipe.augmentation, rng, leading=2)
         source = change_source(cropped[1:], pair.source, self.recipe.augmentation, rng)
         target = change_gamma(
             cropped[0],
