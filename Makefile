@@ -15,6 +15,7 @@ test:
 # What takes too long for every change: thirty times as many damaged files.
 nightly:
 	NAPARI_MRTRANS_FUZZ=10000 bash scripts/test.sh tests/fuzz
+	NAPARI_MRTRANS_NIGHTLY=1 bash scripts/test.sh -m nightly
 
 lint:
 	$(PY) -m ruff check .
