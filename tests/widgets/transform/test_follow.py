@@ -112,7 +112,7 @@ def wait_for_slice(bench, index: int, wanted: Stage = Stage.FINISHED) -> None:
         return value > 0 and (level == 0.5) == (value > 0.3 * whole)
 
     whole = normalised_peak(bench, index)
-    bench.qtbot.waitUntil(reached, timeout=10_000)
+    bench.qtbot.waitUntil(reached, timeout=30_000)
 
 
 def normalised_peak(bench, index: int) -> float:
