@@ -78,3 +78,22 @@ def test_a_state_can_be_put_into_a_new_optimiser() -> None:
     go(resumed, 2)
     for parameter, value in zip(parameters, straight, strict=True):
         assert torch.equal(parameter, value)
+
+
+def test_weights_of_one_shape_are_stepped_together_as_they_would_be_alone() -> None:
+    torch.manual_seed(0)
+    start = [torch.randn(32, 16, 3, 3) for _ in range(3)]
+    slopes = [torch.randn_like(value) for value in start]
+
+    def stepped(members: list[int]) -> list[torch.Tensor]:
+        weights = [nn.Parameter(start[i].clone()) for i in members]
+        optimiser = Muon(weights, **OPTIONS)
+        for _ in range(2):
+            for i, weight in zip(members, weights, strict=True):
+                weight.grad = slopes[i].clone()
+            optimiser.step()
+        return [weight.detach() for weight in weights]
+
+    together = stepped([0, 1, 2])
+    for i in range(3):
+        torch.testing.assert_close(together[i], stepped([i])[0], atol=1e-6, rtol=1e-5)

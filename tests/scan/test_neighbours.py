@@ -1,0 +1,28 @@
+"""Slices beside a slice."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_mrtrans.scan.neighbours import beside, planes
+
+
+@pytest.mark.parametrize(
+    ("index", "spacing", "expected"),
+    [
+        (50, 1.0, (47, 53)),
+        (50, 1.2, (48, 52)),
+        (50, 3.3, (49, 51)),
+        (50, 4.5, (49, 51)),
+        (50, 4.6, (50, 50)),
+        (1, 1.0, (0, 4)),
+        (99, 1.0, (96, 99)),
+    ],
+)
+def test_they_are_about_3_mm_away_or_the_slice_itself(index: int, spacing: float, expected: tuple[int, int]) -> None:
+    assert beside(index, 100, spacing, 3.0) == expected
+
+
+def test_without_a_distance_a_network_sees_one_slice() -> None:
+    assert (planes(0.0), planes(3.0)) == (1, 3)
+    assert beside(5, 10, 1.0, 0.0) == (5, 5)
