@@ -182,7 +182,7 @@ def test_residual_models_carry_the_direct_network_they_refine(
         train(recipe(model, mean_checkpoint=str(path)), splits, tmp_path / "again", hardware=Hardware(workers=0))
     seeing = recipe(model, mean_checkpoint="tiny-mean")
     seeing = seeing.model_copy(update={"options": {**seeing.options, "neighbours_mm": 3.0}})
-    with pytest.raises(RecipeError, match="sees neighbours at 0 mm, the recipe at 3; set options.neighbours_mm"):
+    with pytest.raises(RecipeError, match=r"sees neighbours at 0 mm, the recipe at 3; set options\.neighbours_mm"):
         train(seeing, splits, tmp_path / "seeing", hardware=Hardware(workers=0))
 
 
