@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mrtrans.scan.neighbours import beside, planes
+from napari_mrtrans.scan.neighbours import planes, seen
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,9 @@ from napari_mrtrans.scan.neighbours import beside, planes
     ],
 )
 def test_they_are_about_3_mm_away_or_the_slice_itself(index: int, spacing: float, expected: tuple[int, int]) -> None:
-    assert beside(index, 100, spacing, 3.0) == expected
+    assert seen(index, 100, spacing, 3.0) == [index, *expected]
 
 
 def test_without_a_distance_a_network_sees_one_slice() -> None:
     assert (planes(0.0), planes(3.0)) == (1, 3)
-    assert beside(5, 10, 1.0, 0.0) == (5, 5)
+    assert seen(5, 10, 1.0, 0.0) == [5]

@@ -12,9 +12,10 @@ from ..datasets.store import Decoded, Source
 from ..ood.image_quality import MIN_AREA
 from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
+from ..scan.neighbours import reach
 from ..training.augment import random_crop, smooth_field
 from ..training.recipe import Augmentation, Stage
-from ..transformation.slice_signs import REACH_MM, judged, neighbours, reach
+from ..transformation.slice_signs import REACH_MM, judged, neighbours
 from .slice_artefacts import CHANGES, NONE, change
 
 #: Of the contrasts and kinds that there are to tell, in the order of the network's outputs.
@@ -72,7 +73,7 @@ def _drawn(decoded: Decoded, number: int, thick: bool, rng: np.random.Generator)
     usable = np.flatnonzero(decoded.area >= MIN_AREA * decoded.area.max())
     z = int(rng.choice(usable))
     if thick:
-        far = max(reach(decoded.spacing), round(_FAR / decoded.spacing))
+        far = max(reach(decoded.spacing, REACH_MM), round(_FAR / decoded.spacing))
         numbers = np.clip(np.arange(z - far, z + far + 1), 0, len(decoded.area) - 1)
     else:
         numbers = np.array(neighbours(z, len(decoded.area), decoded.spacing))
@@ -82,7 +83,7 @@ def _drawn(decoded: Decoded, number: int, thick: bool, rng: np.random.Generator)
 
 
 def _steps(decoded: Decoded, slab: NDArray[np.float32]) -> list[int]:
-    step = min(reach(decoded.spacing), len(slab) // 2)
+    step = min(reach(decoded.spacing, REACH_MM), len(slab) // 2)
     middle = len(slab) // 2
     return [middle - step, middle, middle + step]
 

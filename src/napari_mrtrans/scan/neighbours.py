@@ -6,19 +6,29 @@ from __future__ import annotations
 FARTHEST = 1.5
 
 
-def beside(index: int, count: int, spacing: float, distance: float) -> tuple[int, int]:
-    """The slices about ``distance`` mm below and above a slice; beyond the ends of ``count`` slices, the last one.
+def reach(spacing: float, distance: float) -> int:
+    """How many slices ``spacing`` mm apart come nearest to ``distance`` mm; at least one."""
+    return max(1, round(distance / spacing))
+
+
+def beside(index: int, count: int, step: int) -> tuple[int, int]:
+    """The slices ``step`` below and above a slice; beyond the ends of ``count`` slices, the last one."""
+    return max(index - step, 0), min(index + step, count - 1)
+
+
+def seen(index: int, count: int, spacing: float, distance: float) -> list[int]:
+    """What a network sees for a slice: the slice itself, then those about ``distance`` mm below and above it.
 
     Args:
         index: Of the slice.
         count: Of the volume.
         spacing: Of its slices in mm.
-        distance: Wanted, in mm; at least one slice away. 0, and slices too far apart: the slice itself, twice.
+        distance: Wanted, in mm; 0 = the network sees the slice alone. Of slices too far apart it sees itself thrice.
     """
-    step = max(1, round(distance / spacing))
-    if step * spacing > FARTHEST * distance:
-        step = 0
-    return max(index - step, 0), min(index + step, count - 1)
+    if not distance:
+        return [index]
+    step = reach(spacing, distance)
+    return [index, *beside(index, count, step if step * spacing <= FARTHEST * distance else 0)]
 
 
 def planes(distance: float) -> int:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..datasets.store import Decoded, Source
 from ..errors import MrtransError, RecipeError
 from ..models.base import Batch, contrast_index
-from ..scan.neighbours import beside
+from ..scan.neighbours import seen
 from .augment import change_gamma, change_source, random_crop, slab_weights
 from .recipe import Recipe, Stage
 
@@ -54,10 +54,9 @@ class TrainingSlices(Dataset[Item]):
         allowed = slice_weights(decoded, self.recipe)
         z = int(rng.choice(len(allowed), p=allowed))
         first, second = (decoded.contrasts.index(contrast) for contrast in pair)
-        numbers = [z]
-        if distance := self.recipe.neighbours_mm:
-            alone = rng.random() < ALONE
-            numbers += [z, z] if alone else beside(z, len(decoded.area), decoded.spacing, distance)
+        numbers = seen(z, len(decoded.area), decoded.spacing, self.recipe.neighbours_mm)
+        if len(numbers) > 1 and rng.random() < ALONE:
+            numbers = [z] * len(numbers)
         images = [np.asarray(decoded.images[second, z], np.float32), *self._source(decoded, first, numbers, rng)]
         cropped = random_crop(np.stack(images), self.stage, self.recipe.augmentation, rng, leading=2)
         source = change_source(cropped[1:], pair.source, self.recipe.augmentation, rng)

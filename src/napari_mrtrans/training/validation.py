@@ -19,7 +19,7 @@ from ..models.sampler_plan import plan
 from ..models.samplers import Predict
 from ..scan.contrasts import Pair
 from ..scan.framing import STEP, Box, Framing
-from ..scan.neighbours import beside
+from ..scan.neighbours import seen
 
 SAMPLES = 4
 SEED = 0
@@ -76,8 +76,8 @@ def fixed_slices(
         z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
         pair = usable[i % len(usable)]
         first, second = (decoded.images[decoded.contrasts.index(contrast)] for contrast in pair)
-        seen = [z, *(beside(z, len(first), decoded.spacing, neighbours_mm) if neighbours_mm else ())]
-        source_, target = (np.asarray(part, dtype=np.float32) for part in (first[seen], second[z]))
+        slab = first[seen(z, len(first), decoded.spacing, neighbours_mm)]
+        source_, target = (np.asarray(part, dtype=np.float32) for part in (slab, second[z]))
         out.append(framed(pair, source_, target, *frame, position=z * decoded.spacing))
     return out
 

@@ -15,7 +15,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..errors import MrtransError
 from ..scan.framing import STEP, Box
 from ..scan.grid import AxisMap, SliceGrid
-from ..scan.neighbours import beside
+from ..scan.neighbours import seen
 from .job import Job
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ class Engine:
 
     def _seen(self, index: int, box: Box) -> NDArray[np.float32]:
         """A slice's frame and, where the network sees them, those of its neighbours: (plane, row, column)."""
-        numbers, distance = [index], self.model.neighbours_mm
-        if distance:
-            numbers += beside(index, len(self.job.images), self.job.prepared.spacing[0], distance)
+        numbers = seen(index, len(self.job.images), self.job.prepared.spacing[0], self.model.neighbours_mm)
         return np.stack([self.source_slice(number)[box] for number in numbers])
 
     def with_job(self, job: Job) -> Engine:

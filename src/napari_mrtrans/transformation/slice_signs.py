@@ -11,6 +11,7 @@ from ..checkpoints.judge_file import load_judge
 from ..ood.slice_quality import slice_quality
 from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
+from ..scan.neighbours import beside, reach
 
 #: Distance in mm to the two neighbours that a slice is judged with; at least one slice away.
 REACH_MM = 3.0
@@ -22,15 +23,10 @@ MULTIPLE = 16
 Read = Callable[[int], NDArray[np.float32]]
 
 
-def reach(spacing: float) -> int:
-    """How many slices ``spacing`` mm apart it is to the neighbours that a slice is judged with."""
-    return max(1, round(REACH_MM / spacing))
-
-
 def neighbours(index: int, count: int, spacing: float) -> list[int]:
     """A slice between these two; beyond the ends of ``count`` slices, the last one stands in."""
-    step = reach(spacing)
-    return [min(max(number, 0), count - 1) for number in (index - step, index, index + step)]
+    below, above = beside(index, count, reach(spacing, REACH_MM))
+    return [below, index, above]
 
 
 def judged(slices: NDArray[np.float32]) -> NDArray[np.float32]:
