@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from helpers import TINY
 from napari_mrtrans.models import CGAN, Batch
-from napari_mrtrans.models.cgan import gradient_penalty
+from napari_mrtrans.models.cgan import gradient_penalty, two_sample_regulariser
 from napari_mrtrans.networks.blocks import ConditionalInstanceNorm
 from napari_mrtrans.networks.critic import Critic
 
@@ -126,6 +126,45 @@ def test_the_target_stands_in_either_place_beside_a_sample() -> None:
     torch.testing.assert_close(real[first, 0], 2 * b.target[first, 0] - 1)
     torch.testing.assert_close(real[~first, 1], 2 * b.target[~first, 0] - 1)
     assert (real[~first, 0] == 7).all()
+
+
+def test_regulariser_is_least_at_the_mean_and_the_deviation_of_a_gaussian_target() -> None:
+    """Samples N(m, s) against targets N(0.3, 0.2)."""
+    torch.manual_seed(0)
+    target = 0.3 + 0.2 * torch.randn(1, 1, 400, 500)
+    noise = torch.randn(1, 2, 400, 500)
+
+    def at(mean: float, std: float) -> float:
+        return float(two_sample_regulariser(target, mean + std * noise))
+
+    best = at(0.3, 0.2)
+    assert best < min(at(0.3, 0.14), at(0.3, 0.28), at(0.3, 0.0), at(0.2, 0.2), at(0.4, 0.2))
+
+
+def test_regularisation_alone_needs_no_critic() -> None:
+    model, b = cgan(critic_samples=2, regularisation=10.0, adversarial=False), batch()
+    assert model.make_critic() is None
+    alone = model.loss(b, torch.Generator().manual_seed(0))
+    alone.backward()
+    assert bool(model.net.head.weight.grad.any())
+    both = cgan(critic_samples=2, regularisation=10.0).loss(b, torch.Generator().manual_seed(0), Difference())
+    critic = cgan(critic_samples=2).loss(b, torch.Generator().manual_seed(0), Difference())
+    assert float(both.detach()) == pytest.approx(float((alone + critic).detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"regularisation": 1.0}, {"critic_samples": 2, "adversarial": False}])
+def test_a_regularisation_that_cannot_be_is_refused(options: dict) -> None:
+    with pytest.raises(ValueError, match="regularisation"):
+        cgan(**options)
+
+
+@pytest.mark.parametrize("unshuffle", [1, 2, 4])
+def test_critic_pools_to_a_sixteenth(unshuffle: int) -> None:
+    critic = Critic(width=8, grid=2, images=2, unshuffle=unshuffle)
+    maps = []
+    critic.body[-2].register_forward_hook(lambda module, given, out: maps.append(given[0].shape))
+    assert critic(torch.randn(3, 1, 64, 32), torch.randn(3, 2, 64, 32), *PAIR).shape == (3,)
+    assert maps == [(3, 32, 4, 2)]
 
 
 def test_generator_and_critic_are_as_big_as_meant() -> None:

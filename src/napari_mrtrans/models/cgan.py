@@ -13,10 +13,18 @@ With ``critic_samples`` of 2 (Adler & Öktem 2018, arXiv 1811.05910) the critic 
 a sample, so samples that are too alike give themselves away:
 
     L = E [ ½ d(x, y, g(x, z)) + ½ d(x, g(x, z), y) - d(x, g(x, z), g(x, z')) ]
+
+A critic teaches slowly where the mean of the samples is and how far they spread. ``regularisation`` (Bendel et al.
+2023, arXiv 2210.13389, of two samples) tells both directly: g also minimises, per pixel in [-1, 1],
+
+    |y - (g + g')/2| - |g - g'| / √12
+
+whose minimum over Gaussian samples has the mean and the standard deviation of a Gaussian target.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -39,7 +47,11 @@ class CGAN(ResidualModel):
         critic_width: Channels of the critic at full resolution.
         critic_grid: Side of the critic's last feature map; 1/16 of the training crop.
         critic_steps: Critic updates for each generator update.
+        critic_unshuffle: Side of the blocks of pixels that the critic takes as channels.
         critic_samples: Images that the critic judges together: 1 (the paper), or 2 against collapse.
+        regularisation: Weight of the mean over pixels of what is said above; 0 (the paper) = none. Needs two samples.
+            The gradients of critic and regularisation are about as long at the root of the number of pixels.
+        adversarial: Without a critic, the regularisation is all of the loss: a start for the adversarial training.
         penalty_weight: λ.
         penalty: ``partial`` or ``full``.
         conditional: Tell the networks the contrast pair.
@@ -53,18 +65,32 @@ class CGAN(ResidualModel):
         critic_width: int = 32,
         critic_grid: int = 8,
         critic_steps: int = 4,
+        critic_unshuffle: Literal[1, 2, 4] = 1,
         critic_samples: Literal[1, 2] = 1,
+        regularisation: float = 0.0,
+        adversarial: bool = True,
         penalty_weight: float = 10.0,
         penalty: Literal["partial", "full"] = "partial",
         **shared: Any,
     ) -> None:
         fixed = {"out_channels": 1, "time": False, "latent": latent, "latent_form": latent_form}
         super().__init__(spread=1.0, noisy=0, fixed=fixed, **shared)
+        if regularisation and critic_samples == 1:
+            raise ValueError("regularisation compares two samples: set critic_samples: 2.")
+        if not (adversarial or regularisation):
+            raise ValueError("adversarial: false leaves the regularisation alone: give it a weight.")
+        self.adversarial = adversarial
         self.latent = latent
         self.smallest_crop = 16  # the critic pools to a sixteenth
-        self.critic_options = {"width": critic_width, "grid": critic_grid, "images": critic_samples}
+        self.critic_options = {
+            "width": critic_width,
+            "grid": critic_grid,
+            "images": critic_samples,
+            "unshuffle": critic_unshuffle,
+        }
         self.critic_steps = critic_steps
         self.critic_samples = critic_samples
+        self.regularisation = regularisation
         self.penalty_weight = penalty_weight
         self.full = penalty == "full"
 
@@ -85,17 +111,21 @@ class CGAN(ResidualModel):
         images = self.generate(condition.repeat(z.shape[1]), z.flatten(0, 1))
         return images.reshape(*z.shape[:2], *images.shape[-2:])
 
-    def make_critic(self) -> Critic:
-        return Critic(**self.critic_options, contrasts=len(VOCABULARY) if self.conditional else 0)
+    def make_critic(self) -> Critic | None:
+        contrasts = len(VOCABULARY) if self.conditional else 0
+        return Critic(**self.critic_options, contrasts=contrasts) if self.adversarial else None
 
     def loss(self, batch: Batch, generator: torch.Generator, critic: nn.Module | None = None) -> Tensor:
-        """What of L depends on g."""
-        assert critic is not None
+        """What of L depends on g, and the regularisation."""
         x, fake = self._fake(batch, generator)
-        score: Tensor = -critic(x, fake, *_pair(batch)).mean()
-        if self.critic_samples > 1:
-            score = score + critic(x, self._real(batch, fake, generator), *_pair(batch)).mean()
-        return score
+        loss = fake.new_zeros(())
+        if self.regularisation:
+            loss = self.regularisation * two_sample_regulariser(to_signed(batch.target), fake)
+        if critic is not None:
+            loss = loss - critic(x, fake, *_pair(batch)).mean()
+        if critic is not None and self.critic_samples > 1:
+            loss = loss + critic(x, self._real(batch, fake, generator), *_pair(batch)).mean()
+        return loss
 
     def critic_loss(self, critic: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """-L + λ · penalty."""
@@ -125,6 +155,12 @@ class CGAN(ResidualModel):
 
 def _pair(batch: Batch) -> tuple[Tensor, Tensor]:
     return batch.source_contrast, batch.target_contrast
+
+
+def two_sample_regulariser(target: Tensor, fake: Tensor) -> Tensor:
+    """|y - mean| - |g - g'| / √12, mean over pixels; target (batch, 1, H, W) and fake (batch, 2, H, W) in [-1, 1]."""
+    error = (target - fake.mean(dim=1, keepdim=True)).abs().mean()
+    return error - (fake[:, 0] - fake[:, 1]).abs().mean() / math.sqrt(12)
 
 
 def gradient_penalty(

@@ -35,17 +35,22 @@ class Critic(nn.Module):
         contrasts: Size of the contrast vocabulary; 0 = one pair.
         grid: Side of the feature map that the dense head sees, 1/16 of the training crop (larger ones are averaged).
         images: How many images it judges together.
+        unshuffle: Side of the blocks of pixels that become channels first (1, 2 or 4), the first pooling as much
+            smaller: with 2 a third of the time.
     """
 
-    def __init__(self, *, width: int = 32, contrasts: int = 4, grid: int = 8, images: int = 1) -> None:
+    def __init__(
+        self, *, width: int = 32, contrasts: int = 4, grid: int = 8, images: int = 1, unshuffle: int = 1
+    ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(1 + images, width, 3, padding=1)
+        self.unshuffle = nn.PixelUnshuffle(unshuffle)
+        self.stem = nn.Conv2d((1 + images) * unshuffle**2, width, 3, padding=1)
         self.source = nn.Embedding(contrasts, width) if contrasts else None
         self.target = nn.Embedding(contrasts, width) if contrasts else None
         self.body = nn.Sequential(
             _Block(width, norm=False),
             nn.Conv2d(width, 2 * width, 3, padding=1),
-            nn.AvgPool2d(4),
+            nn.AvgPool2d(4 // unshuffle),
             _Block(2 * width, norm=True),
             nn.Conv2d(2 * width, 4 * width, 3, padding=1),
             nn.AvgPool2d(4),
@@ -66,7 +71,7 @@ class Critic(nn.Module):
     ) -> Tensor:
         """Source (batch, 1, H, W) and image (batch, images, H, W) in [-1, 1], sides multiples of 16; contrasts (batch,)
         int64. Returns (batch,)."""
-        h = self.stem(torch.cat([source, image], dim=1))
+        h = self.stem(self.unshuffle(torch.cat([source, image], dim=1)))
         if self.source is not None and self.target is not None:
             h = h + (self.source(source_contrast) + self.target(target_contrast))[:, :, None, None]
         score: Tensor = self.head(self.body(h))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -79,11 +78,12 @@ def train(
         TrainingError: the loss stopped being finite.
     """
     out.mkdir(parents=True, exist_ok=True)
+    bf16 = bf16_is_fast(hardware.accelerator) if recipe.precision == "auto" else recipe.precision == "bf16"
     fabric = Fabric(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
-        precision=_precision(recipe, hardware.accelerator),
+        precision="bf16-mixed" if bf16 else "32-true",
     )
     fabric.launch()
     if not fabric.is_global_zero:
@@ -95,7 +95,8 @@ def train(
         torch.set_float32_matmul_precision("high")  # Muon's products need no more
     start = prepare_start(recipe, splits["train"], say)
     raw = start.model
-    to_channels_last(raw)
+    if fabric.device.type != "cpu" or bf16:
+        to_channels_last(raw)  # slower to train in float32 on a CPU
     options = recipe.optimiser
     trainable = [p for p in raw.parameters() if p.requires_grad]
     optimiser = (Muon if options.name == "muon" else torch.optim.AdamW)(
@@ -258,12 +259,6 @@ def _averaged(ema: AveragedModel) -> Model:
     module = ema.module
     assert isinstance(module, Model)
     return module
-
-
-def _precision(recipe: Recipe, accelerator: str) -> Literal["bf16-mixed", "32-true"]:
-    if recipe.precision == "auto":
-        return "bf16-mixed" if bf16_is_fast(accelerator) else "32-true"
-    return "bf16-mixed" if recipe.precision == "bf16" else "32-true"
 
 
 def _board(out: Path) -> SummaryWriter:
