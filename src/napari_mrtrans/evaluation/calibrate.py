@@ -134,8 +134,9 @@ def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
     """A correction for each pair that a validation subject has.
 
     Pairs with fewer than :data:`FEW_PEOPLE` share one, for what a contrast of one or two people needed says less of the
-    next person than what all their contrasts needed does. It only ever widens. All are widened further by how much
-    people differ (:func:`person_variation`), so that the interval holds for the next one.
+    next person than what all their contrasts needed does; where it needed more, it gets more. It only ever widens. All
+    are widened further by how much people differ (:func:`person_variation`), so that the interval holds for the next
+    one.
     """
     rows = [row for row in rows if row.std]
     gathered: dict[str, list[Measurement]] = {}
@@ -146,7 +147,8 @@ def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
     few = [pair for pair in gathered if people[pair] < FEW_PEOPLE]
     fitted = {pair: SpreadCorrection.fit(*_voxels(mine)) for pair, mine in gathered.items() if pair not in few}
     if few:
-        fitted |= dict.fromkeys(few, SpreadCorrection.fit(*_voxels([row for pair in few for row in gathered[pair]])))
+        shared = SpreadCorrection.fit(*_voxels([row for pair in few for row in gathered[pair]]))
+        fitted |= {pair: shared.scaled(max(1.0, _needed(gathered[pair], shared) / Z90)) for pair in few}
     variation = person_variation(rows, fitted)
     out = {}
     for pair, correction in fitted.items():
@@ -156,20 +158,26 @@ def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
 
 
 def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCorrection]) -> float:
-    """How much people differ in the width of their errors: the standard deviation, over training and validation people,
-    of the log of the factor by which a person's corrected spread would still have to be scaled to cover 90 %.
+    """How much people differ in the width of their errors: the standard deviation, over the pairs of training and
+    validation people, of the log of the factor by which the corrected spread would still have to be scaled to cover
+    90 %.
 
     The network knows the training people, so their errors are too small; that they differ less than those of others is
     not to be expected. 0 with fewer than :data:`FEW_PEOPLE`.
     """
-    ratios: dict[str, list[NDArray[np.float64]]] = {}
+    of: dict[tuple[str, str], list[Measurement]] = {}
     for row in rows:
         if row.role != "test" and row.pair in fitted:
-            std, error = _voxels([row])
-            ratios.setdefault(person(row.subject), []).append(np.abs(error) / fitted[row.pair](std))
-    if len(ratios) < FEW_PEOPLE:
+            of.setdefault((person(row.subject), row.pair), []).append(row)
+    if len({who for who, _ in of}) < FEW_PEOPLE:
         return 0.0
-    return float(np.std([np.log(np.quantile(np.concatenate(mine), 0.9)) for mine in ratios.values()], ddof=1))
+    return float(np.std([np.log(_needed(mine, fitted[pair])) for (_, pair), mine in of.items()], ddof=1))
+
+
+def _needed(rows: Iterable[Measurement], correction: SpreadCorrection) -> float:
+    """How many corrected standard deviations hold 90 % of their errors; :data:`Z90` were it right."""
+    std, error = _voxels(rows)
+    return float(np.quantile(np.abs(error) / correction(std), 0.9))
 
 
 def widening(variation: float, people: int) -> float:
