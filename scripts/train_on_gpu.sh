@@ -18,12 +18,16 @@ python=${PYTHON:-python3}
 train() { PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c 'from napari_mrtrans.cli.train import main; main()' "$@"; }
 
 share_the_gpu() { # or not, where that cannot be had
-  [[ ${ACCELERATOR:-cuda} == cuda ]] || return 0
-  export CUDA_MPS_PIPE_DIRECTORY=${CUDA_MPS_PIPE_DIRECTORY:-$1/mps} CUDA_MPS_LOG_DIRECTORY=${CUDA_MPS_LOG_DIRECTORY:-$1/mps}
+  [[ ${ACCELERATOR:-cuda} == cuda && -z ${CUDA_MPS_PIPE_DIRECTORY:-} ]] || return 0 # a service that is there stays as it is
+  export CUDA_MPS_PIPE_DIRECTORY=$1/mps CUDA_MPS_LOG_DIRECTORY=$1/mps
   mkdir -p "$CUDA_MPS_PIPE_DIRECTORY"
-  nvidia-cuda-mps-control -d && timeout 60 "$python" -c 'import torch; torch.rand(9, device="cuda").sum().item()' && return
+  if nvidia-cuda-mps-control -d; then
+    trap 'echo quit | nvidia-cuda-mps-control >/dev/null' EXIT
+    timeout 60 "$python" -c 'import torch; torch.rand(9, device="cuda").sum().item()' && return
+    echo quit | nvidia-cuda-mps-control || true
+    trap - EXIT
+  fi
   echo "no multi-process service: the trainings will wait for one another"
-  echo quit | nvidia-cuda-mps-control || true
   unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
 }
 
