@@ -32,6 +32,13 @@ def test_every_family_says_what_it_is(tmp_path: Path, family: str) -> None:
     assert ("as published" in line) == (family != "flow")
 
 
+def test_a_regularised_gan_is_not_as_published(tmp_path: Path) -> None:
+    options = tiny_checkpoint(tmp_path / "a.safetensors", "cgan").card.options
+    options |= {"critic_samples": 2, "regularisation": 100.0}
+    line = essence(tiny_checkpoint(tmp_path / "b.safetensors", "cgan", options=options))
+    assert "as published" not in line and "mean and spread (Bendel 2023)" in line
+
+
 def test_a_file_that_does_not_tell_the_whole_budget_says_so(tmp_path: Path) -> None:
     for number, training in enumerate((None, Training(slices=None, hours=1))):
         line = essence(tiny_checkpoint(tmp_path / f"{number}.safetensors", "direct", training=training, images=1600))

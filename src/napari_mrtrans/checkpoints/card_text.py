@@ -23,6 +23,8 @@ def essence(checkpoint: Checkpoint) -> str:
         what += " of what a frozen Direct network leaves open"
     elif card.options.get("prediction") == "preconditioned":
         what += " in preconditioned form"
+    elif card.options.get("regularisation"):
+        what += " whose two samples are also held to the target's mean and spread (Bendel 2023)"
     elif not what.endswith(")"):
         what += " as published"
     weights = checkpoint.n_parameters / 1e6
