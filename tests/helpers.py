@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +15,9 @@ from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.framing import Framing
 from napari_mrtrans.scan.intensity import HEADROOM
+
+if TYPE_CHECKING:
+    import pytest
 
 PAIRS = [
     Pair(a, b)
@@ -127,3 +132,23 @@ def planted_about(*checkpoints: tuple[str, str, list[str]], **other: object) -> 
     settings = {"n": 4, "steps": None, "slab": 11, "seed": 0, "left_out": []}
     made = {"date": "2026-11-24", "machine": "a machine", "torch": "2"}
     return {**settings, **made, "checkpoints": cards, **other}
+
+
+def spoil(patch: pytest.MonkeyPatch, *calls: int) -> None:
+    """Whatever network is loaded from now on gives NaN in its last sample, in these of its calls (from 0)."""
+    build = Checkpoint.build
+
+    def spoiled(self: Checkpoint, device: Any = "cpu") -> Any:
+        model, count = build(self, device), itertools.count()
+        sample = model.sample
+
+        def answer(*arguments: Any) -> Any:
+            out = sample(*arguments)
+            if next(count) in calls:
+                out[-1, -1, out.shape[2] // 2, out.shape[3] // 2] = float("nan")
+            return out
+
+        model.sample = answer
+        return model
+
+    patch.setattr(Checkpoint, "build", spoiled)

@@ -7,12 +7,13 @@ import os
 import platform
 import re
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import DeviceError
-from .paths import trial_file
+from .paths import trial_file, write_shared
 
 if TYPE_CHECKING:
     import torch
@@ -94,13 +95,8 @@ def _remembered_trial() -> bool:
     if isinstance(known.get(machine), bool):
         return bool(known[machine])
     found = bf16_trial() < WORTH_IT
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({**known, machine: found}), encoding="utf-8")
-        part.replace(file)
-    except OSError:
-        pass  # the next start tries again
+    with suppress(OSError):  # the next start tries again
+        write_shared(file, lambda part: part.write(json.dumps({**known, machine: found}).encode()))
     return found
 
 

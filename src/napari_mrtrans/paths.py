@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -104,7 +109,9 @@ def write_together(
 ) -> list[Path]:
     """Write files, each given as its text or as what writes it to a path, into a folder that is made if need be.
 
-    They appear under their names only when all are complete. ``remedy`` ends the line of an error.
+    They appear under their names only when all are complete. Where they replace earlier ones, the last of these, which
+    says what the others are, is the first to go: whoever is killed leaves no report beside the images of another run.
+    ``remedy`` ends the line of an error.
 
     Raises:
         MrtransError: the folder cannot be written.
@@ -118,6 +125,8 @@ def write_together(
                     part.write_text(content, encoding="utf-8")
                 else:
                     content(part)
+            if len(parts) > 1:
+                [*parts.values()][-1].unlink(missing_ok=True)
             for part, path in parts.items():
                 part.replace(path)
         finally:
@@ -129,4 +138,59 @@ def write_together(
 
 
 def _cannot_write(folder: Path, error: OSError, remedy: str) -> str:
-    return f"Cannot write to '{folder}' ({error.strerror or error}). {remedy}"
+    return f"Cannot write to '{folder}' ({reason(error)}). {remedy}"
+
+
+def write_shared(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that several processes may be writing, each the same; it appears under its name when complete.
+
+    What runs that were killed have left of it is removed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            write(file)
+        part.replace(path)
+    except FileNotFoundError:
+        if not path.exists():  # or else another process, which was quicker, has removed the part
+            raise
+    finally:
+        part.unlink(missing_ok=True)
+    for left in path.parent.glob(f".part-*-{glob.escape(path.name)}"):
+        with suppress(OSError):  # Windows keeps what is open
+            left.unlink()
+
+
+def in_memory(save: Callable[[BinaryIO], object]) -> Callable[[Path], None]:
+    """What writes a picture to a stream as what writes it to a path.
+
+    Pillow takes a short write for a whole one: on a full disk it would cut a picture off and say nothing.
+    """
+
+    def write(path: Path) -> None:
+        held = BytesIO()
+        save(held)
+        path.write_bytes(held.getvalue())
+
+    return write
+
+
+def reason(error: OSError) -> str:
+    """Why a file cannot be written, in the system's words."""
+    if error.strerror is None and "requested and" in str(error):  # numpy's words for a short write
+        return os.strerror(errno.ENOSPC)
+    return error.strerror or str(error) or type(error).__name__
+
+
+def plain_line(error: OSError) -> str:
+    """What the system refused, in a line with its remedy, where nobody nearer to it has said it."""
+    where = f" ('{error.filename}')" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or reason(error) == os.strerror(errno.ENOSPC):
+        return f"The disk is full{where}. Free some space and run it again; what was finished is kept."
+    if isinstance(error, FileNotFoundError):
+        return f"A file has gone{where}. Put it back and run it again; what was finished is kept."
+    return f"The system refused: {reason(error)}{where}. Mend that and run it again; what was finished is kept."

@@ -37,7 +37,7 @@ class Trainer:
         state.unlink(missing_ok=True)
         tiny_checkpoint(
             folder / f"{recipe.checkpoint_name}.safetensors", "direct", name=recipe.checkpoint_name,
-            recipe_sha256=recipe.sha256,
+            recipe_sha256=recipe.sha256, steps=recipe.total_steps,
         )  # fmt: skip
         if recipe.name == self.stop_at:
             state.touch()
@@ -92,6 +92,15 @@ def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
     trainer = Trainer()
     run_chain(chain, tmp_path, trainer, said.append)
     assert trainer.trained[0] == (second, True)
+
+
+def test_a_checkpoint_of_a_run_that_was_cut_short_is_not_done(tmp_path: Path) -> None:
+    """By a loss that was not finite before the first state, or a kill between checkpoint and state."""
+    (link, *_) = links("shipped", tmp_path)
+    for steps, done in ((link.recipe.total_steps - 1, False), (link.recipe.total_steps, True)):
+        link.folder.mkdir(exist_ok=True)
+        tiny_checkpoint(link.made, "direct", recipe_sha256=link.recipe.sha256, steps=steps)
+        assert link.done == done
 
 
 def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None:

@@ -134,8 +134,12 @@ def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, S
     assert read_checkpoint(path).card.steps == 1
     assert (tmp_path / STATE).exists()
     assert said[-1] == "Stopped after 1 of 8 steps; --resume continues."
+    (tmp_path / f".part-{STATE}").touch()  # a kill while a state was being written
     train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
-    assert not (tmp_path / STATE).exists()
+    assert not [*tmp_path.glob(f"*{STATE}")]
+    stamp = path.stat().st_mtime_ns
+    assert train(recipe(), splits, tmp_path, resume=True, say=said.append) == path
+    assert said[-1] == "Trained to its end before, nothing to do." and path.stat().st_mtime_ns == stamp
 
 
 def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(splits: dict[str, Source], tmp_path: Path) -> None:

@@ -208,18 +208,31 @@ def write_checkpoint(path: str | Path, model: Model, card: Card) -> Path:
 
 
 def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Path:
-    """Write tensors, floating ones as float16, with metadata; the file appears under its name only when complete."""
-    from safetensors.torch import save_file
+    """:func:`write_tensors` of tensors on any device, floating ones as float16."""
 
     def stored(value: torch.Tensor) -> torch.Tensor:
         value = value.detach().cpu().contiguous()
         return value.half() if value.is_floating_point() else value  # a count of batches may exceed float16
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file({name: stored(value) for name, value in weights.items()}, str(part), metadata=metadata)
-    part.replace(path)
-    return path
+    return write_tensors(path, {name: stored(value) for name, value in weights.items()}, metadata)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Path:
+    """Write contiguous tensors as they are; the file appears under its name only when complete.
+
+    Raises:
+        MrtransError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    def save(part: Path) -> None:
+        try:
+            save_file({**tensors}, str(part), metadata=metadata)
+        except SafetensorError as error:  # its word for a full disk
+            raise OSError(str(error).strip()) from None
+
+    return write_together(path.parent, {path.name: save}, "Free some space, or choose another folder.")[0]
 
 
 def write_calibration(checkpoint: Checkpoint, calibration: Calibration, folder: Path) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..checkpoints.library import choose_checkpoint
+from ..paths import in_memory
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
 from ..scan.intensity import clean, head_mask, normalise
@@ -73,5 +75,5 @@ def save_panel(ensemble: Ensemble, path: Path, index: int) -> Path:
             bar.ax.tick_params(colors="white", labelsize=8)
     note = f"{ensemble.info['checkpoint']} · seed {ensemble.info['seed']} · normalised units [0, 1] · research use only"
     figure.text(0.5, 0.01, note, color="#bbbbbb", ha="center", fontsize=8)
-    figure.savefig(path, dpi=110)
+    in_memory(partial(figure.savefig, dpi=110, format="png"))(path)
     return path

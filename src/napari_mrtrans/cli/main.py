@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import MrtransError
+from ..paths import plain_line
 from .cohort import cohort
 from .evaluate import evaluate
 from .lesion import lesion
@@ -79,6 +80,9 @@ def run_app(application: typer.Typer, name: str) -> None:
             if message := error.format_message().strip().rstrip("."):  # empty where the help was printed
                 where = error.ctx.command_path if error.ctx else name
                 print(f"{message}. See {where} --help.", file=sys.stderr)
+            status = 2
+        except OSError as error:
+            print(MrtransError(plain_line(error)), file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
             status = 130

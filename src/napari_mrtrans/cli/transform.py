@@ -117,14 +117,15 @@ def _transform(
     check_folder(output)
     key = work_key(volume, checkpoint, request, keep_samples)
     record = output / file_name(volume.name, request.target.value, "json", bids=naming.bids)
+    store = Unfinished(record, key, samples=keep_samples, say=notices.append)
     if not naming.overwrite:
         if (done := finished(record, key, volume, bids=naming.bids)) is not None:
             info = json.loads(record.read_text(encoding="utf-8"))
             notices += info["notices"]
+            store.remove()  # a kill may have come between the result and this
             close(f"{_what(info)}: done before, nothing to do", done, notices, judged(info), verb="is there:")
             return
         check_free(record, str(volume.path.absolute()) if volume.path else volume.name, volume.digest())
-    store = Unfinished(record, key, samples=keep_samples, say=notices.append)
     failure: SliceError | None = None
     with ProgressBar(f"{request.pair} · {checkpoint.name}", held=notices) as (tell, say):
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..paths import in_memory
 from ..scan.grid import Orientation
 from ..scan.intensity import clean, head_mask, normalise
 from ..transformation.ensemble import Ensemble
@@ -37,7 +38,8 @@ def save_thumbnail(path: Path, ensemble: Ensemble) -> None:
     )
     grey, magma = colormaps["gray"], colormaps["magma"]
     parts = [grey(source_image / WHITE), grey(mean_image / WHITE), magma(std_image / SPREAD)]
-    imsave(path, np.hstack([np.asarray(part)[..., :3] for part in parts]), format="jpg", pil_kwargs={"quality": 85})
+    picture = np.hstack([np.asarray(part)[..., :3] for part in parts])
+    in_memory(lambda file: imsave(file, picture, format="jpg", pil_kwargs={"quality": 85}))(path)
 
 
 def _scaled(plane: NDArray[np.float32], sizes: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..errors import CheckpointError, MrtransError, SliceError
-from ..paths import write_together
+from ..paths import reason, write_together
 from ..scan.volume import Volume
 from ..transformation.ensemble import Ensemble
 from ..transformation.names import KINDS
@@ -137,7 +137,7 @@ def _save(ensemble: Ensemble, scan: Scan, order: Order, key: str) -> None:
         for path in written.values():
             path.replace(record.with_name(path.name))
     except OSError as error:
-        raise MrtransError(f"Cannot write to '{record.parent}' ({error.strerror or error}).") from None
+        raise MrtransError(f"Cannot write to '{record.parent}' ({reason(error)}).") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

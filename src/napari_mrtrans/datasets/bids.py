@@ -73,9 +73,18 @@ class Session:
         return False
 
     def stamp(self) -> list[Any]:
-        """Path, size and time of each file."""
+        """Path, size and time of each file.
+
+        Raises:
+            RecipeError: one is not there any more.
+        """
         paths = [*self.files.values(), *([self.mask] if self.mask else [])]
-        files = [[str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in paths]
+        try:
+            files = [[str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in paths]
+        except OSError as error:
+            raise RecipeError(
+                f"'{error.filename}' of {self.name} cannot be read ({error.strerror}). Put it back and run it again."
+            ) from None
         return [*files, *([["PD", computed_pd.FORMAT, self.pd_seed]] if self._computes_pd else [])]
 
     def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MrtransError
+from ..paths import reason, write_shared
 from ..scan.contrasts import Contrast
 from ..scan.framing import STEP
 from ..scan.grid import Orientation, SliceGrid
@@ -83,18 +84,22 @@ def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
     Raises:
         RecipeError: its contrasts lie on different grids.
         VolumeError: a file cannot be used.
+        MrtransError: the cache cannot be written.
     """
     if isinstance(session, Decodable):
         return session.decoded()
     key = hashlib.sha256(json.dumps([FORMAT, spacing, HEADROOM, session.stamp()]).encode()).hexdigest()[:24]
     images_path, info_path = cache / f"{key}.npy", cache / f"{key}.json"
     if not info_path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         images, info = _decode(cast(Loadable, session), spacing)
-        _write_atomic(images_path, images)
-        part = info_path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(info), encoding="utf-8")
-        part.replace(info_path)
+        try:
+            write_shared(images_path, lambda part: np.save(part, images))
+            write_shared(info_path, lambda part: part.write(json.dumps(info).encode()))
+        except OSError as error:
+            raise MrtransError(
+                f"Decoded scans cannot be kept in '{cache}' ({reason(error)}). Free some space, or choose another "
+                "place with --cache."
+            ) from None
     info = json.loads(info_path.read_text(encoding="utf-8"))
     return Decoded(
         [Contrast(c) for c in info["contrasts"]],
@@ -142,10 +147,3 @@ def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dic
         "spacing": float(sizes[0]),
     }
     return np.clip(images, 0, 1).astype(np.float16), info
-
-
-def _write_atomic(path: Path, array: NDArray) -> None:
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("wb") as file:
-        np.save(file, array)
-    part.replace(path)

@@ -126,7 +126,8 @@ def evaluate(
             title = f"{task.method}, {case.pair}, {case.session.name}"
             progress(title, done, total)
             try:
-                make = partial(task.make, partial(_tell, progress, title, done, total))
+                tell = partial(_tell, progress, title, done, total)
+                make = partial(_noted, optional, task, tell)
                 rows.append(finished.row(task.key, make, again=task.drawn.missing))
             except (NotMeasured, VolumeError, BadNumbers) as error:
                 left_out.append(f"{title}: {error}")
@@ -140,7 +141,7 @@ def evaluate(
         raise MrtransError(f"Nothing could be measured. {left_out[0]}")
     if without := [str(pair) for pair in dict.fromkeys(case.pair for case in cases if not case.lookup.sessions)]:
         left_out.append(f"look-up table, {', '.join(without)}: no training subject is in '{root}'.")
-    left_out += optional.missing
+    left_out += dict.fromkeys([*(line for row in rows for line in row.lacks or ()), *optional.missing])
     about = _about(checkpoints, settings, left_out)
     pictures = _pictures(cases, settings, drawn, Results(rows, about), montages) if montages else {}
     return write_report(out, rows, about, ood, pictures)
@@ -238,6 +239,10 @@ def _cases(
                 data = data_set(name)
                 yield _Case(pair, sessions[name], lookup, training, serving, not seen, data not in seen)
                 seen.add(data)
+
+
+def _noted(optional: Optional, task: _Task, tell: Callable[[SliceUpdate], None]) -> Row:
+    return optional.noted(task.make(tell))
 
 
 def _tell(progress: Progress, title: str, done: int, total: int, update: SliceUpdate) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from numpy.typing import NDArray
 
@@ -12,6 +13,7 @@ from ..datasets.bids import Session
 from ..errors import MrtransError
 from ..scan.contrasts import Pair
 from .measure import Sampling, TwoSample
+from .row import Row
 from .two_sample import TwoSampleTest
 
 
@@ -28,12 +30,18 @@ class Optional:
         self._say, self._sessions, self._sampling = say, sessions, sampling
         self._tests: dict[tuple[str, Pair], TwoSampleTest] = {}
         self._no_lpips = False
+        self._noted = 0
         #: What was lacking, in lines.
         self.missing: list[str] = []
 
     def _lacks(self, line: str) -> None:
         self.missing.append(line)
         self._say(f"{line} All other figures are measured.")
+
+    def noted(self, row: Row) -> Row:
+        """The row with what has turned out to be lacking since the last one: a run that goes on finds it there."""
+        new, self._noted = self.missing[self._noted :], len(self.missing)
+        return replace(row, lacks=new) if new else row
 
     def lpips(self, prediction: NDArray, target: NDArray, axis: int) -> float | None:
         """LPIPS of whole slices."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..paths import write_together
+from ..paths import in_memory, write_together
 from . import slice_spread, spread
 
 STEM = "validate-sampler"
@@ -100,7 +100,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     for axes in (by_bin, by_slice, by_ring):
         axes.legend(fontsize="small")
     figure.suptitle(verdict(report)[len(report["criteria"])], fontsize=10)
-    figure.savefig(path, format="png", dpi=120)
+    in_memory(partial(figure.savefig, format="png", dpi=120))(path)
 
 
 def _text(value: float | None) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..paths import in_memory
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
 from ..scan.intensity import clean, head_mask
@@ -65,7 +67,7 @@ def save_picture(path: Path, images: Mapping[Contrast, Volume], brain: NDArray[n
         _show(row[-1], _chessboard(first[middle[0]], data[middle[0]], sizes[1:]), sizes[1:])
         row[-1].set_title(f"{next(iter(shown))} | {contrast}", color="white", fontsize=10)
     figure.suptitle(f"{title} · research use only", color="#bbbbbb", fontsize=9)
-    figure.savefig(path, dpi=100, format="png")
+    in_memory(partial(figure.savefig, dpi=100, format="png"))(path)
     return path
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from ..paths import prepared_cache_dir
+from ..paths import prepared_cache_dir, write_shared
 from ..scan.adult import is_adult_brain
 from ..scan.intensity import clean, head_mask, is_whole_head, zero_level
 from ..scan.masks import checked_mask
@@ -210,11 +210,5 @@ def _read(path: Path, volume: Volume) -> tuple[NDArray[np.bool_], NDArray[np.flo
 
 def _write(path: Path, mask: NDArray[np.bool_], field: NDArray[np.float32]) -> None:
     """A cache that cannot be written costs time, not the result."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez_compressed(file, mask=np.packbits(mask), field=field)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
+    with suppress(OSError):
+        write_shared(path, lambda part: np.savez_compressed(part, mask=np.packbits(mask), field=field))

@@ -82,7 +82,10 @@ def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
     Raises:
         VolumeError: truncated or damaged.
     """
-    stated, there = _stated_bytes(image), path.stat().st_size
+    try:
+        stated, there = _stated_bytes(image), path.stat().st_size
+    except OSError as error:  # gone since it was opened
+        raise VolumeError(f"'{path}' cannot be read ({error.strerror or error}).") from None
     if stated > MOST_PACKED * there:
         raise VolumeError(
             f"'{path}' is truncated or damaged (its header states {stated:.3g} bytes of voxels, more than its {there} "

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from ..checkpoints.checkpoint import read_checkpoint
 from ..checkpoints.library import searched_first
-from ..errors import CheckpointError, RecipeError
+from ..errors import RecipeError
+from ..paths import write_together
 from .catalogue import chain_recipes, load_recipe
 from .recipe import Recipe
-from .state import STATE
+from .state import STATE, is_trained
 
 #: Below the output folder: what is finished, by the names that later recipes know.
 FINISHED = "checkpoints"
@@ -43,12 +44,7 @@ class Link:
     @property
     def done(self) -> bool:
         """Whether it has been trained to its end, by this very recipe."""
-        if not self.made.is_file() or (self.folder / STATE).exists():
-            return False
-        try:
-            return read_checkpoint(self.made).card.recipe_sha256 == self.recipe.sha256
-        except CheckpointError:
-            return False
+        return is_trained(self.made, self.recipe)
 
 
 def links(chain: str, out: Path, only: str | None = None, overrides: list[str] | None = None) -> list[Link]:
@@ -102,10 +98,5 @@ def run_chain(chain: Sequence[Link], out: Path, train: Train, say: Callable[[str
                 if not link.done:
                     say(f"{link.recipe.name} is not finished; the same command goes on with it.")
                     return made
-            finished.mkdir(parents=True, exist_ok=True)
-            copy = finished / link.made.name
-            part = copy.with_name(copy.name + ".part")
-            shutil.copyfile(link.made, part)
-            part.replace(copy)
-            made.append(copy)
+            made += write_together(finished, {link.made.name: partial(shutil.copyfile, link.made)})
     return made

@@ -9,6 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from ..errors import MrtransError
+from ..paths import reason
+
 Row = TypeVar("Row")
 
 
@@ -23,7 +26,7 @@ class Finished(Generic[Row]):
     def __init__(self, path: Path, kind: Callable[..., Row]) -> None:
         self.path = path
         self.rows: dict[str, Row] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
             try:
                 document = json.loads(line)
                 self.rows[document["key"]] = kind(**document["row"])
@@ -31,14 +34,24 @@ class Finished(Generic[Row]):
                 continue
 
     def row(self, key: dict[str, Any], make: Callable[[], Row], *, again: bool = False) -> Row:
-        """The row of ``key`` if there is one and it is not wanted ``again``, else that of ``make``, which is kept."""
+        """The row of ``key`` if there is one and it is not wanted ``again``, else that of ``make``, which is kept.
+
+        Raises:
+            MrtransError: it cannot be kept.
+        """
         name = digest(key)
         if again or name not in self.rows:
             self.rows[name] = make()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                line = json.dumps({"key": name, "row": asdict(self.rows[name])})  # type: ignore[call-overload]
-                file.write("\n" * (file.tell() > 0) + line)
+            line = json.dumps({"key": name, "row": asdict(self.rows[name])})  # type: ignore[call-overload]
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write("\n" * (file.tell() > 0) + line)
+            except OSError as error:
+                raise MrtransError(
+                    f"Cannot write to '{self.path.parent}' ({reason(error)}). Free some space and run it "
+                    "again; what was finished is kept."
+                ) from None
         return self.rows[name]
 
 

@@ -34,7 +34,7 @@ from .muon import Muon
 from .opponent import Opponent
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
-from .state import STATE, Parts, load_state, save_state
+from .state import STATE, Parts, drop_state, is_trained, load_state, save_state
 from .validation import fixed_slices, validate
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
@@ -77,6 +77,10 @@ def train(
         RecipeError: the state belongs to another recipe, or there is none to resume.
         TrainingError: the loss stopped being finite.
     """
+    path = out / f"{recipe.checkpoint_name}.safetensors"
+    if resume and is_trained(path, recipe):
+        say("Trained to its end before, nothing to do.")
+        return path
     out.mkdir(parents=True, exist_ok=True)
     bf16 = bf16_is_fast(hardware.accelerator) if recipe.precision == "auto" else recipe.precision == "bf16"
     fabric = Fabric(
@@ -155,7 +159,6 @@ def train(
                 optimiser.zero_grad(set_to_none=True)
                 ema.update_parameters(raw)
         if not all(math.isfinite(value) for value in losses.values()):
-            path = out / f"{recipe.checkpoint_name}.safetensors"
             if fabric.is_global_zero:
                 write_checkpoint(path, _averaged(ema), make_card(recipe, start, splits, step, {}, took()))
             raise TrainingError(
@@ -182,15 +185,15 @@ def train(
         if max_minutes is not None and fabric.broadcast(now - began > 60 * max_minutes):
             finished = step >= recipe.total_steps
             break
-    path = out / f"{recipe.checkpoint_name}.safetensors"
     if fabric.is_global_zero:
+        if not finished:  # before all else: whoever is killed now loses nothing
+            parts.hours = took().hours
+            save_state(out / STATE, recipe, step, parts)
         metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
         write_checkpoint(path, _averaged(ema), make_card(recipe, start, splits, step, metrics, took()))
         if finished:
-            (out / STATE).unlink(missing_ok=True)
+            drop_state(out / STATE)
         else:
-            parts.hours = took().hours
-            save_state(out / STATE, recipe, step, parts)
             say(f"Stopped after {step} of {recipe.total_steps} steps; --resume continues.")
         if board is not None:
             board.close()

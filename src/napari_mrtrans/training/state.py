@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from ..errors import RecipeError
+from ..checkpoints.checkpoint import read_checkpoint, write_tensors
+from ..errors import CheckpointError, RecipeError
 from ..models import Model
 from .opponent import Opponent
 from .recipe import Recipe
@@ -41,19 +42,35 @@ class Parts:
 
 
 def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
-    """Write the state after ``step``; it appears under its name only when complete."""
+    """Write the state after ``step``; it appears under its name only when complete.
+
+    Raises:
+        MrtransError: it cannot be written; the one before it is kept.
+    """
     tensors = {f"{name}.{k}": v for name, module in parts.modules().items() for k, v in module.state_dict().items()}
     for name, optimiser in parts.optimisers().items():
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     header = {"recipe": recipe.sha256, "step": step, "hours": parts.hours}
-    part = path.with_suffix(".part")
-    save_file(
-        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-        str(part),
-        {"run": json.dumps(header)},
-    )
-    part.replace(path)
+    held = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    write_tensors(path, held, {"run": json.dumps(header)})
+
+
+def drop_state(path: Path) -> None:
+    """Remove the state, and what a killed run has left of one."""
+    path.unlink(missing_ok=True)
+    path.with_name(f".part-{path.name}").unlink(missing_ok=True)
+
+
+def is_trained(checkpoint: Path, recipe: Recipe) -> bool:
+    """Whether a run wrote ``checkpoint`` at the end of this very recipe, and nothing of it is left to resume."""
+    if not checkpoint.is_file() or (checkpoint.parent / STATE).exists():
+        return False
+    try:
+        card = read_checkpoint(checkpoint).card
+    except CheckpointError:
+        return False
+    return card.recipe_sha256 == recipe.sha256 and card.steps >= recipe.total_steps
 
 
 def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..ood.signs import Signs
+from ..paths import reason
 from ..scan.volume import Volume
 from .names import file_name
 from .request import Request
@@ -97,8 +99,10 @@ class Unfinished:
                 np.savez(file, **kept)
             part.replace(path)
         except OSError as error:
+            with suppress(OSError):
+                part.unlink()
             self._broken = True
-            self._say(f"Finished slices cannot be kept in '{self.folder.parent}' ({error.strerror or error}).")
+            self._say(f"Finished slices cannot be kept in '{self.folder.parent}' ({reason(error)}).")
 
     def remove(self) -> None:
         """The result is complete, or of no use."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from ...paths import write_together
+from ...paths import in_memory, write_together
 
 #: Grey up to here; above, white.
 WHITE = 0.8
@@ -74,7 +74,7 @@ def grid(path: Path, rows: Sequence[tuple[str, Sequence[Panel]]], aspect: float)
             axes.set_axis_off()
         place[0].set_ylabel(name, fontsize=7)
     save = partial(figure.savefig, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05)
-    write_together(path.parent, {path.name: save})
+    write_together(path.parent, {path.name: in_memory(save)})
 
 
 def strip(path: Path, images: Mapping[str, NDArray], aspect: float) -> None:
@@ -103,4 +103,4 @@ def strip(path: Path, images: Mapping[str, NDArray], aspect: float) -> None:
         if scale:
             figure.colorbar(drawn, ax=axes, shrink=0.8).ax.tick_params(labelsize=7)
     save = partial(figure.savefig, format="png", dpi=110, bbox_inches="tight", pad_inches=0.05)
-    write_together(path.parent, {path.name: save})
+    write_together(path.parent, {path.name: in_memory(save)})

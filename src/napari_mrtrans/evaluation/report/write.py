@@ -193,6 +193,7 @@ def _csv(rows: Sequence[Row]) -> str:
     flat = []
     for row in rows:
         plain = asdict(row)
+        del plain["lacks"]
         for name, of in _LISTS.items():
             values = plain.pop(name) or []
             plain |= {f"{name}_{item}": value for item, value in zip(of, values + [None] * len(of), strict=False)}
