@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def checkpoint(folder: Path, family: str = "flow", **card: object) -> Checkpoint
 def one_slice(checkpoint: Checkpoint, sampling: bool = True) -> Settings:
     """As many samples as the card says, of one slice of each scan."""
     return Settings(checkpoint.card.sampler.n, slices=1, sampling=sampling)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """Where a deterministic model was calibrated, with nothing there before."""
+    out = tmp_path_factory.mktemp("first")
+    made = checkpoint(out, "direct")
+    calibrate(data, made, out, one_slice(made), say=lambda line: None)
+    return out
 
 
 def measured(
@@ -87,9 +97,10 @@ def test_pairs_of_few_people_share_a_correction(people: int, expected: list[floa
 
 
 def test_from_the_command_line_to_a_probability(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, data: Path, first: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = checkpoint(tmp_path)
+    shutil.copy(first / FEATURES, tmp_path)
     other = save_nifti(tmp_path / "odd" / "sub-99_T1w.nii.gz", np.random.default_rng(0).random((40, 48, 12)) * 300)
     words = ["calibrate", str(made.path), "--data", str(data), "-o", str(tmp_path), "-n", "2", "--slices", "2",
              "--other", f"odd={other.parent}"]  # fmt: skip
@@ -119,14 +130,12 @@ def test_from_the_command_line_to_a_probability(
     assert len(lines) > 10
 
 
-def test_a_deterministic_model_is_calibrated_on_novelty_alone(tmp_path: Path, data: Path) -> None:
-    made = checkpoint(tmp_path, "direct")
-    calibrate(data, made, tmp_path, one_slice(made), say=lambda line: None)
-    found = read_checkpoint(made.path).calibration
+def test_a_deterministic_model_is_calibrated_on_novelty_alone(first: Path) -> None:
+    found = read_checkpoint(first / "tiny.safetensors").calibration
     assert found is not None and found.ood is not None
     assert not found.spread and not found.ood.ranges
     assert found.ood.score in IMAGE_SCORES
-    rows = read_rows(tmp_path / "tiny.ood.json")
+    rows = read_rows(first / "tiny.ood.json")
     assert rows and all(np.isnan(row.sigma_hat) and row.probability is not None for row in rows)
 
 
@@ -138,20 +147,21 @@ def test_a_file_without_scores_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_another_checkpoint_finds_the_features_of_the_first(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: Path, first: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = checkpoint(tmp_path / "a", "direct")
-    calibrate(data, first, tmp_path, one_slice(first), say=lambda line: None)
-    size = (tmp_path / FEATURES).stat().st_size
+    shutil.copy(first / FEATURES, tmp_path)
     second = tiny_checkpoint(tmp_path / "b" / "other.safetensors", "direct", pairs=[T1_T2], splits=SPLITS, seed=1)
     monkeypatch.setattr("napari_mrtrans.evaluation.scans.slice_features", None)
     calibrate(data, second, tmp_path, one_slice(second), say=lambda line: None)
-    assert (tmp_path / FEATURES).stat().st_size == size
+    assert (tmp_path / FEATURES).read_bytes() == (first / FEATURES).read_bytes()
     assert (tmp_path / "other.ood.md").exists()
 
 
-def test_the_image_alone_is_judged_without_samples(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_alone_is_judged_without_samples(
+    tmp_path: Path, data: Path, first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)
+    shutil.copy(first / FEATURES, tmp_path)
     made = checkpoint(tmp_path)
     calibrate(data, made, tmp_path, one_slice(made, sampling=False), say=lambda line: None)
     calibration = read_checkpoint(made.path).calibration

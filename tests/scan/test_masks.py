@@ -44,6 +44,32 @@ def test_ripples_of_a_moved_mask_are_outside_and_it_is_said(block: NDArray, tmp_
     ]
 
 
+@pytest.mark.parametrize("top", [100, 255])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("how", ["moved", "turned"])
+def test_percent_is_no_label(top: int, dtype: type, how: str, block: NDArray, tmp_path: Path) -> None:
+    truth = block.astype(float)
+    moved = ndimage.shift(truth, (0.3, 0.4, 0.2), order=1)
+    soft = moved if how == "moved" else ndimage.rotate(truth, 9, order=1, reshape=False)
+    soft = np.round(top * soft)
+    assert (soft > 0).sum() > 1.15 * block.sum()
+    said: list[str] = []
+    mask, _ = load_mask(save_nifti(tmp_path / "m.nii", soft.astype(dtype), AFFINE), said.append)
+    np.testing.assert_array_equal(mask, soft > soft.max() / 2)
+    assert abs(int(mask.sum()) - int(block.sum())) < 0.2 * block.sum()
+    (line,) = said
+    assert line.startswith(f"'m.nii' has a scale from 0 to {soft.max():.0f}, not labels: voxels above half of its ma")
+
+
+@pytest.mark.parametrize("count", [2, 20, 100, 400])
+def test_many_regions_are_labels(count: int, block: NDArray) -> None:
+    """As of an atlas: every number up to the last, each for about as many voxels."""
+    regions = np.zeros(SHAPE, np.int16)
+    regions[block] = 1 + np.arange(block.sum()) * count // int(block.sum())
+    assert border(regions) == 0
+    np.testing.assert_array_equal(inside(regions), block)
+
+
 @pytest.mark.parametrize("top", [1, 4, 255, 0.4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, bool])
 def test_labels_are_inside_whatever_their_number(top: float, dtype: type, block: NDArray, tmp_path: Path) -> None:

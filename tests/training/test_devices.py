@@ -25,20 +25,24 @@ STEPS = 6
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from napari_mrtrans.scan import field_of_view
 from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.loop import train
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.setup import open_splits
 
-document, data, cache, out, minutes, resume = json.loads(sys.argv[1])
-recipe, losses, said = Recipe.model_validate(document), [], []
-train(
-    recipe, open_splits(recipe, Path(data), Path(cache))[0], Path(out),
-    hardware=Hardware("cpu", devices=2, workers=0),
-    progress=lambda step: losses.append(step.loss), say=said.append, max_minutes=minutes, resume=resume,
-)
+field_of_view.HEAD_MM = (2.0, 500.0)  # as in conftest.py
+found = []
+for document, data, cache, out, minutes, resume in json.loads(sys.argv[1]):
+    recipe, losses, said = Recipe.model_validate(document), [], []
+    train(
+        recipe, open_splits(recipe, Path(data), Path(cache))[0], Path(out),
+        hardware=Hardware("cpu", devices=2, workers=0),
+        progress=lambda step: losses.append(step.loss), say=said.append, max_minutes=minutes, resume=resume,
+    )
+    found.append([losses, said])
 if losses:  # the first process alone
-    print(json.dumps([losses, said]))
+    print(json.dumps(found))
 """
 
 
@@ -63,11 +67,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def two_processes(folder: Path, out: Path, model: str, minutes: float | None = None, resume: bool = False):
-    """``torchrun`` on the script above: losses and notices of the first process, the only one to speak."""
+@pytest.fixture(scope="module")
+def two_processes(folder: Path) -> dict[str, tuple[list[float], list[str]]]:
+    """Losses and notices of the first process, the only one to speak; one torchrun for all runs."""
+    runs = {
+        "direct": ("direct", None, False),
+        "flow": ("flow", None, False),
+        "stopped": ("direct", 0, False),
+        "resumed": ("direct", None, True),
+    }
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    arguments = json.dumps([document(model), str(folder / "data"), str(folder / "cache"), str(out), minutes, resume])
+    arguments = [
+        [document(model), str(folder / "data"), str(folder / "cache"), str(together(folder, name)), minutes, resume]
+        for name, (model, minutes, resume) in runs.items()
+    ]
     command = [
         sys.executable,
         "-m",
@@ -75,12 +89,17 @@ def two_processes(folder: Path, out: Path, model: str, minutes: float | None = N
         "--standalone",
         "--nproc-per-node=2",
         str(script),
-        arguments,
+        json.dumps(arguments),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    return json.loads(line)
+    return dict(zip(runs, json.loads(line), strict=True))
+
+
+def together(folder: Path, name: str) -> Path:
+    """Where the two processes wrote; what was stopped goes on in its own folder."""
+    return folder / "two" / name.replace("resumed", "stopped")
 
 
 def one_process(folder: Path, out: Path, model: str) -> list[float]:
@@ -92,26 +111,26 @@ def one_process(folder: Path, out: Path, model: str) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["direct", "flow"])
-def test_two_processes_have_the_losses_of_one(folder: Path, tmp_path: Path, model: str) -> None:
-    alone = one_process(folder, tmp_path / "one", model)
-    together, said = two_processes(folder, tmp_path / "two", model)
+def test_two_processes_have_the_losses_of_one(folder: Path, two_processes, tmp_path: Path, model: str) -> None:
+    alone = one_process(folder, tmp_path, model)
+    losses, said = two_processes[model]
     assert len(alone) == STEPS
-    assert together == pytest.approx(alone, rel=TOLERANCE)
+    assert losses == pytest.approx(alone, rel=TOLERANCE)
     assert sum(line.startswith("step 5: psnr") for line in said) == 1
-    one, two = (read_checkpoint(tmp_path / name / f"tiny-{model}.safetensors") for name in ("one", "two"))
+    out = together(folder, model)
+    one, two = (read_checkpoint(path / f"tiny-{model}.safetensors") for path in (tmp_path, out))
     assert two.card.metrics["validation"]["psnr"] == pytest.approx(one.card.metrics["validation"]["psnr"], abs=0.01)
     for name, value in one.build().state_dict().items():
         torch.testing.assert_close(two.build().state_dict()[name], value, rtol=1e-2, atol=1e-3)  # stored as float16
-    assert len(list((tmp_path / "two" / "tensorboard").glob("events*"))) == 1
+    assert len(list((out / "tensorboard").glob("events*"))) == 1
 
 
-@pytest.mark.slow
-def test_two_processes_stop_and_resume_together(folder: Path, tmp_path: Path) -> None:
-    first, said = two_processes(folder, tmp_path / "halved", "direct", minutes=0)
+def test_two_processes_stop_and_resume_together(folder: Path, two_processes, tmp_path: Path) -> None:
+    first, said = two_processes["stopped"]
     assert len(first) == 1
     assert said[-1] == f"Stopped after 1 of {STEPS} steps; --resume continues."
-    rest, _ = two_processes(folder, tmp_path / "halved", "direct", resume=True)
-    assert first + rest == pytest.approx(one_process(folder, tmp_path / "one", "direct"), rel=TOLERANCE)
+    rest, _ = two_processes["resumed"]
+    assert first + rest == pytest.approx(one_process(folder, tmp_path, "direct"), rel=TOLERANCE)
 
 
 @pytest.mark.parametrize(

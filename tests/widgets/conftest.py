@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ import napari.settings
 import numpy as np
 import pytest
 from napari._vispy.layers.base import VispyBaseLayer
+from npe2.manifest import _bases as manifests
 from qtpy.QtCore import QObject, Qt, QThreadPool, QTimer
 from safetensors.numpy import save_file
 
@@ -50,6 +53,15 @@ def write_card(folder: Path, name: str, model: str, pairs: list[str], **more: ob
     path = folder / f"{name}.safetensors"
     save_file({"weight": np.zeros(8, np.float16)}, path, metadata={CARD_KEY: json.dumps(card)})
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def manifests_parsed_once() -> Iterator[None]:
+    """Every new viewer finds all plugins anew, and parsing their YAML is a tenth of the time of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        parsed = functools.cache(manifests._load_yaml_no_duplicates)
+        patch.setattr(manifests, "_load_yaml_no_duplicates", lambda stream: copy.deepcopy(parsed(stream.read())))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,13 @@ from .volume import Volume, check_affine
 
 #: Values within this of whole numbers are labels that went through a scale factor.
 _ROUNDING = 1e-3
+#: Whole numbers are a scale (percent, 0 to 255) rather than labels where more than so many differ and so large a share
+#: of those above 0 lies within a tenth of the maximum: the plateau of a resampled mask. An atlas has no such label.
+_LABELS, _PLATEAU = 20, 0.25
 
 
 def inside(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where a mask is inside: above 0, or, where it has fractional values, above half of its maximum.
+    """Where a mask is inside: above 0, or, where it has fractional values or a scale, above half of its maximum.
 
     A mask that was resampled has ripples and a soft rim, of which half is the border. NaN is outside.
     """
@@ -47,14 +50,24 @@ def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]
 
 
 def border(values: NDArray[Any]) -> float:
-    """The value above which a mask is inside: 0 for labels, half of the maximum for fractions."""
-    array = np.asarray(values)
-    if array.dtype.kind in "bui":
+    """The value above which a mask is inside: 0 for labels, half of the maximum for fractions and scales (percent)."""
+    array = _finite(values)
+    if array.dtype.kind == "b":
         return 0.0
-    array = _finite(array)
     top = float(array.max(initial=0.0))
-    fractional = bool((np.abs(array - np.round(array)) > _ROUNDING * max(top, 1.0)).any())
-    return top / 2 if fractional and top > 0 else 0.5 if top >= 1 else 0.0
+    if _fractional(array, top):
+        return top / 2 if top > 0 else 0.0
+    if top > _LABELS and _is_scale(array[array > 0], top):
+        return top / 2
+    return 0.5 if array.dtype.kind == "f" and top >= 1 else 0.0
+
+
+def _fractional(array: NDArray[Any], top: float) -> bool:
+    return array.dtype.kind == "f" and bool((np.abs(array - np.round(array)) > _ROUNDING * max(top, 1.0)).any())
+
+
+def _is_scale(above: NDArray[Any], top: float) -> bool:
+    return bool((above >= 0.9 * top).mean() >= _PLATEAU) and len(np.unique(np.round(above))) > _LABELS
 
 
 def read_mask(path: str | Path, like: Volume, say: Callable[[str], None] = lambda line: None) -> NDArray[np.bool_]:
@@ -63,7 +76,7 @@ def read_mask(path: str | Path, like: Volume, say: Callable[[str], None] = lambd
     Args:
         path: NIfTI; see :func:`inside`.
         like: A volume whose voxels are those of the mask.
-        say: Told where the border was drawn through fractional values.
+        say: Told where the border was drawn through fractional values or a scale.
 
     Raises:
         VolumeError: unreadable, or on another grid.
@@ -100,10 +113,13 @@ def load_mask(
         raise VolumeError(f"The mask '{path.name}' is {kind}; expected one 3-D volume of labels.")
     affine = check_affine(image.affine, path.name)
     affine[:3] *= millimetres(affine, data.shape, stated_unit(image.header))
-    mask = inside(data)
-    if (count := int((_finite(data) > 0).sum())) != mask.sum():
+    half = border(data)
+    known = _finite(data)
+    mask = np.asarray(known > half, dtype=np.bool_)
+    if (count := int((known > 0).sum())) != mask.sum():
+        what = "fractional values" if _fractional(known, 2 * half) else f"a scale from 0 to {2 * half:.0f}, not labels"
         say(
-            f"'{path.name}' has fractional values: voxels above half of its maximum ({border(data):.3g}) are inside, "
+            f"'{path.name}' has {what}: voxels above half of its maximum ({half:.3g}) are inside, "
             f"{int(mask.sum())} of {count} above 0."
         )
     return mask, affine
