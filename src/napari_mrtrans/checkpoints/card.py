@@ -78,7 +78,7 @@ class Training(_Strict):
 
 
 class Adapted(_Strict):
-    """How a checkpoint was made of another on scans of one site (:mod:`napari_mrtrans.adapt`). Nobody is named.
+    """How a checkpoint was made of another on scans of one site (:mod:`napari_mrtrans.adaptation`). Nobody is named.
 
     Attributes:
         parent: Name of the checkpoint that it was made of.

@@ -77,9 +77,7 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
         try:
             model.start_from(given)
         except ValueError as error:
-            raise RecipeError(
-                f"start_from: '{parent.name}' is another network than the recipe's ({error})."
-            ) from None
+            raise RecipeError(f"start_from: '{parent.name}' is another network than the recipe's ({error}).") from None
     if notice:
         say(notice)
     # A path on this machine is nothing to publish in a card.

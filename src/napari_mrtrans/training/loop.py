@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -24,12 +23,13 @@ from ..checkpoints.checkpoint import write_checkpoint
 from ..datasets.bids import Session
 from ..datasets.splits import write_splits
 from ..datasets.store import Source
-from ..devices import bf16_is_fast, to_channels_last
+from ..devices import to_channels_last
 from ..errors import RecipeError, TrainingError
-from ..models import Batch, Model
+from ..models import Batch
 from ..models.base import SharedGenerator
 from .card import make_card
-from .hardware import HERE, Hardware, what_it_took
+from .ema import averaged, ema_rule
+from .hardware import HERE, Hardware, precision, what_it_took
 from .initial import prepare_start
 from .muon import Muon
 from .opponent import Opponent
@@ -37,8 +37,6 @@ from .recipe import Recipe
 from .slices import TrainingSlices, batches
 from .state import STATE, Parts, load_state, save_state
 from .validation import fixed_slices, validate
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def train(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
-        precision=_precision(recipe, hardware.accelerator),
+        precision=precision(recipe.precision, hardware.accelerator),
     )
     fabric.launch()
     if not fabric.is_global_zero:
@@ -105,7 +103,7 @@ def train(
     model.mark_forward_method("loss")
     model.mark_forward_method("critic_loss")
     opponent = Opponent.make(raw, recipe, fabric)
-    ema = AveragedModel(raw, multi_avg_fn=_ema_rule(recipe.ema), use_buffers=True)
+    ema = AveragedModel(raw, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
     if hardware.compiled:
         torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
     parts = Parts(raw, ema, optimiser, opponent)
@@ -156,7 +154,7 @@ def train(
         if not all(math.isfinite(value) for value in losses.values()):
             path = out / f"{recipe.checkpoint_name}.safetensors"
             if fabric.is_global_zero:
-                write_checkpoint(path, _averaged(ema), make_card(recipe, start, splits, step, {}, took()))
+                write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, {}, took()))
             raise TrainingError(
                 f"The loss was no longer finite at step {step + 1}; the weights before it are in '{path}'. "
                 "Lower optimiser.lr, or choose precision: float32."
@@ -169,9 +167,9 @@ def train(
             for name, value in losses.items():
                 board.add_scalar(f"train/{name}", value, step)
         if step % recipe.validate_every == 0 and held and fabric.is_global_zero:
-            metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler)
+            metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler)
             if raw.deterministic and seen:  # where this stops rising, more of the same training is no use
-                on_seen = validate(_averaged(ema), seen, fabric.device, None, step, recipe.sampler)
+                on_seen = validate(averaged(ema), seen, fabric.device, None, step, recipe.sampler)
                 metrics["psnr_training"] = on_seen["psnr"]
             say(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
         if now - saved > 60 * recipe.checkpoint_minutes and fabric.is_global_zero:
@@ -183,8 +181,8 @@ def train(
             break
     path = out / f"{recipe.checkpoint_name}.safetensors"
     if fabric.is_global_zero:
-        metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
-        write_checkpoint(path, _averaged(ema), make_card(recipe, start, splits, step, metrics, took()))
+        metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
+        write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, metrics, took()))
         if finished:
             (out / STATE).unlink(missing_ok=True)
         else:
@@ -236,34 +234,6 @@ def _lr_factor(step: int, recipe: Recipe) -> float:
         "constant": 1.0,
     }[options.schedule]
     return warm * (options.final + (1 - options.final) * decay)
-
-
-def _ema_rule(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Exponential moving average with warm-up: decay min(d, (1 + i) / (10 + i)) at update i."""
-
-    @torch.no_grad()
-    def update(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
-        i = int(updates)
-        weight = 1 - min(decay, (1 + i) / (10 + i))
-        # AveragedModel passes tensors of one type at a time; counts of batches are whole numbers.
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, weight)
-        else:
-            torch._foreach_copy_(averaged, current)
-
-    return update
-
-
-def _averaged(ema: AveragedModel) -> Model:
-    module = ema.module
-    assert isinstance(module, Model)
-    return module
-
-
-def _precision(recipe: Recipe, accelerator: str) -> Literal["bf16-mixed", "32-true"]:
-    if recipe.precision == "auto":
-        return "bf16-mixed" if bf16_is_fast(accelerator) else "32-true"
-    return "bf16-mixed" if recipe.precision == "bf16" else "32-true"
 
 
 def _board(out: Path) -> SummaryWriter:
