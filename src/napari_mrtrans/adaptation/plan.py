@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +60,7 @@ class Clock:
     """How much of the plan is done."""
 
     def __init__(self, total: float) -> None:
-        self.total, self._before, self._began = total, 0.0, time.monotonic()
+        self.total, self._before = total, 0.0
 
     def at(self, seconds: float) -> tuple[float, float]:
         """Share that is done and seconds left, ``seconds`` into what is done now."""
