@@ -34,6 +34,7 @@ ROOMS = (
     "follow",
     "training",
     "evaluation",
+    "adaptation",
     "cohort",
     "widgets",
     "cli",

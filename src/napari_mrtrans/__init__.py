@@ -25,6 +25,7 @@ _HOMES = {
     "list_checkpoints": "checkpoints.library",
     "load_checkpoint": "checkpoints.library",
     "checkpoints_for": "checkpoints.library",
+    "adapt": "adaptation.run",
     "stream": "transformation.streaming",
     "transform": "transformation.whole_volume",
     "SliceUpdate": "transformation.streaming",
@@ -37,6 +38,7 @@ _MODULES = {"metrics": "metrics", "intensity": "scan.intensity"}
 
 if TYPE_CHECKING:
     from . import metrics
+    from .adaptation.run import adapt
     from .checkpoints.checkpoint import Checkpoint
     from .checkpoints.library import checkpoints_for, list_checkpoints, load_checkpoint
     from .errors import MrtransError
@@ -58,6 +60,7 @@ __all__ = [
     "Pair",
     "SliceUpdate",
     "Volume",
+    "adapt",
     "checkpoints_for",
     "guess_contrast",
     "intensity",

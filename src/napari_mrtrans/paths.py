@@ -64,6 +64,11 @@ def training_cache_dir() -> Path:
     return platformdirs.user_cache_path(_APP) / "training"
 
 
+def adaptation_dir() -> Path:
+    """Where adaptations go that were given no folder."""
+    return platformdirs.user_data_path(_APP) / "adaptations"
+
+
 def prepared_cache_dir() -> Path:
     """Brain masks and bias fields of whole heads that were prepared while they were transformed."""
     return platformdirs.user_cache_path(_APP) / "prepared"

@@ -10,7 +10,7 @@ from helpers import TINY, tiny_model
 from napari_mrtrans.models import CGAN, Batch, Direct, Flow, Model, build
 from napari_mrtrans.models.samplers import dpm_solver_pp_2m, log_sigmas
 from napari_mrtrans.networks.unet import PRESETS
-from napari_mrtrans.training.loop import _ema_rule
+from napari_mrtrans.training.ema import ema_rule
 
 
 def batch(n: int = 4, size: int = 16) -> Batch:
@@ -226,7 +226,7 @@ def train(
     critic = model.make_critic()
     optimiser = torch.optim.Adam(model.parameters(), lr, betas)
     opponent = torch.optim.Adam(critic.parameters(), lr, betas) if critic is not None else None
-    averaged = AveragedModel(model, multi_avg_fn=_ema_rule(ema))
+    averaged = AveragedModel(model, multi_avg_fn=ema_rule(ema))
     losses = []
     for step in range(steps):
         for group in (*optimiser.param_groups, *(opponent.param_groups if opponent else ())):

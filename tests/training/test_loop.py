@@ -190,6 +190,15 @@ def test_residual_models_carry_the_direct_network_they_refine(
         train(seeing, splits, tmp_path / "seeing", hardware=Hardware(workers=0))
 
 
+def test_one_pair_of_a_network_that_knows_several(splits: dict[str, Source], tmp_path: Path) -> None:
+    parent = tiny_checkpoint(tmp_path / "several.safetensors", "direct")
+    chosen = recipe(pairs=["T1->FLAIR"], start_from=str(parent.path), options={"network": TINY}, steps=(1, 1))
+    made = read_checkpoint(train(chosen, splits, tmp_path / "one", hardware=Hardware(workers=0)))
+    assert [str(pair) for pair in made.pairs] == ["T1→FLAIR"]
+    assert made.card.options["conditional"]
+    assert made.build().state_dict().keys() == parent.build().state_dict().keys()
+
+
 def test_restyled_targets_need_the_effects_of_the_same_sessions(
     splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

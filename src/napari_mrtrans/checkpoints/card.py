@@ -77,6 +77,32 @@ class Training(_Strict):
     device: str = ""
 
 
+class Adapted(_Strict):
+    """How a checkpoint was made of another on scans of one site (:mod:`napari_mrtrans.adaptation`). Nobody is named.
+
+    Attributes:
+        parent: Name of the checkpoint that it was made of.
+        parent_sha256: Of that file.
+        lineage: Names of all it descends from, the first one first, the parent last.
+        site: What the user calls the site.
+        people: Whose scans it saw.
+        sessions: Of theirs.
+        minutes: Of training, those for figures on people left out included.
+        gain_db: Mean over pairs of what PSNR gained where it was judged.
+        judged_on: On what, in words.
+    """
+
+    parent: str
+    parent_sha256: str
+    lineage: list[str]
+    site: str
+    people: int = Field(ge=1)
+    sessions: int = Field(ge=1)
+    minutes: float = Field(ge=0)
+    gain_db: float = 0.0
+    judged_on: str = ""
+
+
 class Card(_Strict):
     """Everything needed to use a checkpoint, and to know where it comes from.
 
@@ -100,6 +126,7 @@ class Card(_Strict):
         images: Slices seen in the last run, repeated ones as often as they were.
         training: What all of it took; None in files made before 2026-11-26.
         metrics: Figures of the validation.
+        adapted: What it was adapted to; None: nothing.
         notes: For the user; what is before a colon says which contrasts or pairs a note is about.
     """
 
@@ -122,6 +149,7 @@ class Card(_Strict):
     images: int = 0
     training: Training | None = None
     metrics: dict[str, Any] = {}
+    adapted: Adapted | None = None
     notes: list[str] = []
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..models.families import family_of
+from .card import Adapted
 from .checkpoint import Checkpoint
 
 
@@ -45,6 +46,7 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     lines = [
         ("is", essence(checkpoint)),
         ("pairs", ", ".join(map(str, checkpoint.pairs))),
+        *((("adapted", adaptation(card.adapted)),) if card.adapted else ()),
         ("trained on", "; ".join(f"{data.name} [{data.licence}]" for data in card.data) or "not stated"),
         *(("note", note) for note in card.notes),
     ]
@@ -52,6 +54,16 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         spread = f"std corrected for {len(fitted.spread)} pairs, " if fitted.spread else ""
         lines.append(("calibrated afterwards", f"{spread}P(OOD) from {fitted.ood.score}"))
     return lines
+
+
+def adaptation(adapted: Adapted) -> str:
+    """What a checkpoint was adapted from and to, and what came of it."""
+    people = "1 person" if adapted.people == 1 else f"{adapted.people} people"
+    old = " of " + " of ".join(adapted.lineage[-2::-1]) if len(adapted.lineage) > 1 else ""
+    return (
+        f"from {adapted.parent}{old}, to {people} of {adapted.site}, {adapted.minutes:.3g} min: "
+        f"PSNR {adapted.gain_db:+.2f} dB on {adapted.judged_on}"
+    )
 
 
 def provenance(checkpoint: Checkpoint) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import tempfile
@@ -168,6 +169,28 @@ def remove(name: str) -> list[Path]:
             raise CheckpointError(f"Cannot delete '{path}' ({error.strerror}). Delete it by hand.") from None
         deleted.append(path)
     return deleted
+
+
+def export(name: str, folder: Path) -> list[Path]:
+    """Copy an installed checkpoint, and its calibration if it has one, to where it can be passed on; the copies.
+
+    Raises:
+        CheckpointError: there is none of that name, or a file of that name is there already.
+        MrtransError: the folder cannot be written.
+    """
+    found = next((checkpoint for checkpoint in _listed() if checkpoint.name == name), None)
+    if found is None:
+        installed = ", ".join(checkpoint.name for checkpoint in _listed()) or "none"
+        raise CheckpointError(f"No checkpoint '{name}' is installed. Installed: {installed}.")
+    file = f"{name}.safetensors"
+    if (folder / file).exists():
+        raise CheckpointError(f"'{folder / file}' is there already; choose another folder with -o.")
+    original = found.path
+    files: dict[str, str | Callable[[Path], object]] = {file: lambda part: shutil.copyfile(original, part)}
+    if (fitted := found.calibration) is not None:
+        text = json.dumps(fitted.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        files[f"{name}{CALIBRATION_SUFFIX}"] = text
+    return write_together(folder, files)
 
 
 def check_digest(text: str) -> str:

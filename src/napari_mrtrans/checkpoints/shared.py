@@ -14,11 +14,14 @@ LARGE = 1024
 
 
 def sharing(checkpoints: Iterable[Checkpoint]) -> list[list[Checkpoint]]:
-    """The groups, of two or more, that have a large tensor in common, directly or by way of others of the group."""
+    """The groups, of two or more, that have a large tensor in common or were adapted from one another.
+
+    Directly, or by way of others of the group.
+    """
     given = list(checkpoints)
     groups: list[tuple[list[int], frozenset[str]]] = []
     for number, checkpoint in enumerate(given):
-        members, digests = [number], tensor_digests(checkpoint)
+        members, digests = [number], tensor_digests(checkpoint) | _family(checkpoint)
         apart = []
         for group in groups:
             if group[1] & digests:
@@ -27,6 +30,12 @@ def sharing(checkpoints: Iterable[Checkpoint]) -> list[list[Checkpoint]]:
                 apart.append(group)
         groups = [*apart, (members, digests)]
     return [[given[i] for i in sorted(members)] for members, _ in groups if len(members) > 1]
+
+
+def _family(checkpoint: Checkpoint) -> frozenset[str]:
+    """Its own name, and those of what it was adapted from."""
+    adapted = checkpoint.card.adapted
+    return frozenset([checkpoint.name, *(adapted.lineage if adapted else [])])
 
 
 def sharing_lines(checkpoints: Iterable[Checkpoint]) -> list[str]:

@@ -22,10 +22,16 @@ def models(
     ] = None,
     sha256: Annotated[str | None, typer.Option(metavar="DIGEST", help="What the file to install must have.")] = None,
     remove: Annotated[str | None, typer.Option(metavar="NAME", help="Delete one of your own checkpoints.")] = None,
+    export: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Copy one, with its calibration, to pass it on; needs -o.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where --export puts it.")] = None,
 ) -> None:
-    """Installed checkpoints; install one, or remove it."""
-    if install is not None and remove is not None:
-        raise MrtransError("Either --install or --remove, one at a time.")
+    """Installed checkpoints; install one, remove it, or copy it to pass it on."""
+    if sum(what is not None for what in (install, remove, export)) > 1:
+        raise MrtransError("Either --install, --remove or --export, one at a time.")
+    if (export is None) != (output is None):
+        raise MrtransError("--export NAME goes with -o FOLDER.")
     if sha256 is not None and install is None:
         raise MrtransError("--sha256 goes with --install.")
     if install is not None:
@@ -36,6 +42,11 @@ def models(
 
         for path in delete(remove):
             typer.echo(f"deleted {path}")
+    elif export is not None and output is not None:
+        from ..checkpoints.installing import export as copy
+
+        for path in copy(export, output):
+            typer.echo(f"wrote {path}")
     else:
         _list(as_json)
 
@@ -71,6 +82,7 @@ def _list(as_json: bool) -> None:
                 "sampler": c.card.sampler.model_dump(),
                 "steps": 1 if c.single_pass else c.card.sampler.steps,
                 "origin": "shipped" if is_shipped(c) else "user",
+                "parent": c.card.adapted.parent if c.card.adapted else None,
                 "path": str(c.path),
                 "sha256": c.sha256,
                 "card": c.card.model_dump(mode="json"),

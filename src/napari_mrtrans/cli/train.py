@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MrtransError, RecipeError
+from .adapt import adapt, phantom_site
 from .chain import pack, shipped
 from .judge import judge
 from .terminal import ProgressBar
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..training.recipe import Recipe
 
 VALIDATE_SAMPLER, CALIBRATE, SHIPPED, PACK = "validate-sampler", "calibrate", "shipped", "pack"
-JUDGE = "judge"
+JUDGE, ADAPT, PHANTOM_SITE = "judge", "adapt", "phantom-site"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 #: A second one, because typer cannot tell a RECIPE from a command.
@@ -27,6 +28,7 @@ checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptio
 
 @app.command(
     epilog=f"Is a fast sampler's spread right? See napari-mrtrans-train {VALIDATE_SAMPLER} --help. "
+    f"Your own scanner: napari-mrtrans-train {ADAPT} --help. "
     f"Calibrated uncertainty: napari-mrtrans-train {CALIBRATE} --help. "
     f"All of the package's checkpoints: napari-mrtrans-train {SHIPPED} --help."
 )
@@ -232,6 +234,8 @@ def calibrate(
         typer.echo(f"wrote {path}")
 
 
+checks.command(ADAPT)(adapt)
+checks.command(PHANTOM_SITE)(phantom_site)
 checks.command(SHIPPED)(shipped)
 checks.command(PACK)(pack)
 checks.command(JUDGE)(judge)

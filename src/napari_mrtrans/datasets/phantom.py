@@ -24,6 +24,8 @@ from .signals import draw_sequences, draw_tissues, vary
 FORMAT = 1
 #: Of the names of simulated people, who are in no data folder.
 PREFIX = "sub-phantom"
+#: Of the random numbers of a scanner that shows several phantoms.
+SCANNER = (1, 7)
 LESIONS = ("plaque", "oedema", "core")
 SOURCE = DataSource(
     name="simulated phantoms (ICBM 152 2009a tissue maps)",
@@ -51,9 +53,12 @@ class PhantomSubject:
     affine: NDArray[np.float64]
 
 
-def phantom_subject(seed: int, index: int, options: PhantomOptions) -> PhantomSubject:
-    """The phantom ``index`` of a seed."""
+def phantom_subject(seed: int, index: int, options: PhantomOptions, scanner: int | None = None) -> PhantomSubject:
+    """The phantom ``index`` of a seed, by a scanner and protocol of its own, or by the ``scanner`` of that number."""
     anatomy_rng, scanner_rng, tissue_rng, *scan_rngs = np.random.default_rng([seed, index]).spawn(7)
+    if scanner is not None:
+        scanner_rng = np.random.default_rng([*SCANNER, scanner])
+        slices_rng, noise_rng = scanner_rng.spawn(2)
     anatomy = draw_anatomy(options, anatomy_rng)
     shape, brain = anatomy.brain.shape, anatomy.brain
 
@@ -70,9 +75,10 @@ def phantom_subject(seed: int, index: int, options: PhantomOptions) -> PhantomSu
     for (contrast, sequence), rng in zip(sequences.items(), scan_rngs, strict=True):
         image = np.zeros(shape, dtype=np.float32)
         image[brain] = sum(part * sequence(tissues[name]) for name, part in anatomy.fractions.items())
-        image[brain] *= np.exp(rng.uniform(0, 0.18) * random_field(shape, 60 / options.resolution_mm, rng)[brain])
-        thickness = rng.uniform(1, options.max_slice_mm) / options.resolution_mm
-        noise = rng.uniform(0.01, 0.05) * float(np.median(image[brain]))
+        bias = rng.uniform(0, 0.18)
+        image[brain] *= np.exp(bias * random_field(shape, 60 / options.resolution_mm, rng)[brain])
+        thickness = (rng if scanner is None else slices_rng).uniform(1, options.max_slice_mm) / options.resolution_mm
+        noise = (rng if scanner is None else noise_rng).uniform(0.01, 0.05) * float(np.median(image[brain]))
         volumes[contrast] = acquire(image, brain, max(thickness, 1.0), noise, rng)
     lesion = np.zeros(shape, dtype=bool)
     lesion[brain] = sum(anatomy.fractions[name] for name in LESIONS if name in anatomy.fractions) > 0.5
@@ -107,6 +113,7 @@ class Phantom:
     seed: int
     index: int
     options: PhantomOptions
+    scanner: int | None = None
 
     @property
     def name(self) -> str:
@@ -126,10 +133,10 @@ class Phantom:
     def stamp(self) -> list[object]:
         """All that the images depend on."""
         options = self.options.model_dump(exclude={"subjects", "share"})
-        return ["phantom", FORMAT, self.seed, self.index, options]
+        return ["phantom", FORMAT, self.seed, self.index, options, *([] if self.scanner is None else [self.scanner])]
 
     def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_]]:
         """The images and the lesion mask."""
-        subject = phantom_subject(self.seed, self.index, self.options)
+        subject = phantom_subject(self.seed, self.index, self.options, self.scanner)
         volumes = {c: Volume(v, subject.affine, c, f"{self.name}_{c}") for c, v in subject.volumes.items()}
         return volumes, subject.lesion

@@ -103,6 +103,16 @@ def left_out_lines(session: str, images: list[Path]) -> list[str]:
     ]
 
 
+def check_one_person(paths: list[Path]) -> None:
+    """See by their names that files are of one person and one visit.
+
+    Raises:
+        MrtransError: they are of several.
+    """
+    for key in ("sub", "ses"):
+        _one(key, paths)
+
+
 def _session_of_files(paths: list[Path]) -> RawSession:
     files: dict[Contrast, Path] = {}
     for path in paths:

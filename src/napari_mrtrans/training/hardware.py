@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from ..checkpoints.card import Training
-from ..devices import cpu_name
+from ..devices import bf16_is_fast, cpu_name
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Hardware:
 
 #: One device, whichever there is.
 HERE = Hardware()
+
+
+def precision(asked: Literal["auto", "float32", "bf16"], accelerator: str) -> Literal["bf16-mixed", "32-true"]:
+    """Fabric's word for the number format of a recipe."""
+    if asked == "auto":
+        return "bf16-mixed" if bf16_is_fast(accelerator) else "32-true"
+    return "bf16-mixed" if asked == "bf16" else "32-true"
 
 
 def what_it_took(hours: float, device: torch.device) -> Training:

@@ -45,14 +45,17 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     Raises:
         RecipeError: a file or checkpoint that it starts from is missing or does not fit.
     """
-    options = {**recipe.options, "conditional": recipe.conditional}
+    parent = None if recipe.start_from is None else load_checkpoint(recipe.start_from)
+    mean = None if recipe.mean_checkpoint is None else load_checkpoint(recipe.mean_checkpoint)
+    # One pair of a network that knows several: it is told the pair as before.
+    told = any(start is not None and start.card.options.get("conditional", True) for start in (parent, mean))
+    options = {**recipe.options, "conditional": recipe.conditional or told}
     if recipe.session_effects:
         options |= {"sessions": len(source.sessions), "averaged": _averaged(source), "pivot": "median"}
-    mean = None if recipe.mean_checkpoint is None else load_checkpoint(recipe.mean_checkpoint)
     direct = None if mean is None else mean.build()
     restyle = None
     if mean is not None and direct is not None:
-        if not isinstance(direct, Direct) or direct.conditional != recipe.conditional:
+        if not isinstance(direct, Direct) or direct.conditional != options["conditional"]:
             raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
         if direct.neighbours_mm != recipe.neighbours_mm:
             raise RecipeError(
@@ -66,18 +69,15 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
         model.mean_net.load_state_dict(direct.net.state_dict())
     notice = model.initialise()
     seen: int | None = 0
-    if recipe.start_from is not None:
-        checkpoint = load_checkpoint(recipe.start_from)
-        seen = checkpoint.card.training.slices if checkpoint.card.training else None
-        given = checkpoint.build().state_dict()
+    if parent is not None:
+        seen = parent.card.training.slices if parent.card.training else None
+        given = parent.build().state_dict()
         if given.keys() == model.state_dict().keys():
             notice = None  # nothing of the random start is left
         try:
             model.start_from(given)
         except ValueError as error:
-            raise RecipeError(
-                f"start_from: '{checkpoint.name}' is another network than the recipe's ({error})."
-            ) from None
+            raise RecipeError(f"start_from: '{parent.name}' is another network than the recipe's ({error}).") from None
     if notice:
         say(notice)
     # A path on this machine is nothing to publish in a card.

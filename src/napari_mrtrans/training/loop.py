@@ -23,12 +23,13 @@ from ..checkpoints.checkpoint import write_checkpoint
 from ..datasets.bids import Session
 from ..datasets.splits import write_splits
 from ..datasets.store import Source
-from ..devices import bf16_is_fast, to_channels_last
+from ..devices import to_channels_last
 from ..errors import RecipeError, TrainingError
-from ..models import Batch, Model
+from ..models import Batch
 from ..models.base import SharedGenerator
 from .card import make_card
-from .hardware import HERE, Hardware, what_it_took
+from .ema import averaged, ema_rule
+from .hardware import HERE, Hardware, precision, what_it_took
 from .initial import prepare_start
 from .muon import Muon
 from .opponent import Opponent
@@ -36,8 +37,6 @@ from .recipe import Recipe
 from .slices import TrainingSlices, batches
 from .state import STATE, Parts, drop_state, is_trained, load_state, save_state
 from .validation import fixed_slices, validate
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,12 @@ def train(
         say("Trained to its end before, nothing to do.")
         return path
     out.mkdir(parents=True, exist_ok=True)
-    bf16 = bf16_is_fast(hardware.accelerator) if recipe.precision == "auto" else recipe.precision == "bf16"
+    number_format = precision(recipe.precision, hardware.accelerator)
     fabric = Fabric(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
-        precision="bf16-mixed" if bf16 else "32-true",
+        precision=number_format,
     )
     fabric.launch()
     if not fabric.is_global_zero:
@@ -99,7 +98,7 @@ def train(
         torch.set_float32_matmul_precision("high")  # Muon's products need no more
     start = prepare_start(recipe, splits["train"], say)
     raw = start.model
-    if fabric.device.type != "cpu" or bf16:
+    if fabric.device.type != "cpu" or number_format != "32-true":
         to_channels_last(raw)  # slower to train in float32 on a CPU
     options = recipe.optimiser
     trainable = [p for p in raw.parameters() if p.requires_grad]
@@ -110,7 +109,7 @@ def train(
     model.mark_forward_method("loss")
     model.mark_forward_method("critic_loss")
     opponent = Opponent.make(raw, recipe, fabric)
-    ema = AveragedModel(raw, multi_avg_fn=_ema_rule(recipe.ema), use_buffers=True)
+    ema = AveragedModel(raw, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
     if hardware.compiled:
         torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
     parts = Parts(raw, ema, optimiser, opponent)
@@ -160,7 +159,7 @@ def train(
                 ema.update_parameters(raw)
         if not all(math.isfinite(value) for value in losses.values()):
             if fabric.is_global_zero:
-                write_checkpoint(path, _averaged(ema), make_card(recipe, start, splits, step, {}, took()))
+                write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, {}, took()))
             raise TrainingError(
                 f"The loss was no longer finite at step {step + 1}; the weights before it are in '{path}'. "
                 "Lower optimiser.lr, or choose precision: float32."
@@ -173,9 +172,9 @@ def train(
             for name, value in losses.items():
                 board.add_scalar(f"train/{name}", value, step)
         if step % recipe.validate_every == 0 and held and fabric.is_global_zero:
-            metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler)
+            metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler)
             if raw.deterministic and seen:  # where this stops rising, more of the same training is no use
-                on_seen = validate(_averaged(ema), seen, fabric.device, None, step, recipe.sampler)
+                on_seen = validate(averaged(ema), seen, fabric.device, None, step, recipe.sampler)
                 metrics["psnr_training"] = on_seen["psnr"]
             say(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
         if now - saved > 60 * recipe.checkpoint_minutes and fabric.is_global_zero:
@@ -189,8 +188,8 @@ def train(
         if not finished:  # before all else: whoever is killed now loses nothing
             parts.hours = took().hours
             save_state(out / STATE, recipe, step, parts)
-        metrics = validate(_averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
-        write_checkpoint(path, _averaged(ema), make_card(recipe, start, splits, step, metrics, took()))
+        metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
+        write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, metrics, took()))
         if finished:
             drop_state(out / STATE)
         else:
@@ -240,28 +239,6 @@ def _lr_factor(step: int, recipe: Recipe) -> float:
         "constant": 1.0,
     }[options.schedule]
     return warm * (options.final + (1 - options.final) * decay)
-
-
-def _ema_rule(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Exponential moving average with warm-up: decay min(d, (1 + i) / (10 + i)) at update i."""
-
-    @torch.no_grad()
-    def update(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
-        i = int(updates)
-        weight = 1 - min(decay, (1 + i) / (10 + i))
-        # AveragedModel passes tensors of one type at a time; counts of batches are whole numbers.
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, weight)
-        else:
-            torch._foreach_copy_(averaged, current)
-
-    return update
-
-
-def _averaged(ema: AveragedModel) -> Model:
-    module = ema.module
-    assert isinstance(module, Model)
-    return module
 
 
 def _board(out: Path) -> SummaryWriter:

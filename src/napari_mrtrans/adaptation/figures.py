@@ -1,0 +1,204 @@
+"""How well a network does on slices that it was not trained on, before and after."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import metrics
+from ..checkpoints.calibration import Z90, SpreadCorrection
+from ..checkpoints.card import SamplerDefaults
+from ..metrics.coverage import coverage, pit
+from ..models import Model
+from ..scan.contrasts import Pair
+from ..training.validation import FixedSlice, draw
+from .held_error import autocast
+
+#: Samples of a slice, at most: twice as many cost twice the time and give a tenth of a dB to all models alike.
+SAMPLES = 10
+#: Voxels kept of each slice, to fit the spread to.
+VOXELS = 400
+#: Narrower than SSIM's window no slice is.
+SSIM_WINDOW = 11
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One held-out slice, answered.
+
+    Attributes:
+        pair: ``T1->T2``.
+        person: Number, from 1.
+        voxels: In the head of source and target.
+        square: Mean squared error there.
+        ssim: In plane, there.
+        mean_std: Standard deviation of the samples there; None for models with one answer.
+        covered: Share of voxels within the samples' central 90 % interval; None likewise.
+        std: Standard deviation in some voxels, and ``error``, truth minus mean, in the same ones.
+    """
+
+    pair: str
+    person: int
+    voxels: int
+    square: float
+    ssim: float
+    mean_std: float | None
+    covered: float | None
+    std: list[float]
+    error: list[float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a picture is made of; (row, column) in [0, 1]."""
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Asks networks about slices.
+
+    Attributes:
+        device: Where they are.
+        sampler: How they are sampled.
+        seed: Of the voxels that are kept.
+    """
+
+    device: torch.device
+    sampler: SamplerDefaults
+    seed: int = 0
+
+    def samples(self, model: Model) -> int:
+        """How many are drawn."""
+        return 1 if model.deterministic else min(SAMPLES, self.sampler.n)
+
+    @torch.no_grad()
+    def answer(self, model: Model, one: FixedSlice) -> NDArray[np.float32]:
+        """(sample, row, column)."""
+        model.eval()
+        with autocast(self.device):
+            drawn = draw(model, one, range(self.samples(model)), self.device, self.sampler)[:, 0]
+        return np.asarray(drawn.float().cpu())
+
+    def judge(self, model: Model, one: FixedSlice, person: int) -> tuple[Judged, Answer]:
+        """All figures of one slice."""
+        samples = self.answer(model, one)
+        mean, std = samples.mean(axis=0), samples.std(axis=0)
+        inside = (one.source[0] > 0) & (one.target > 0)
+        error = one.target - mean
+        rng = np.random.default_rng([self.seed, person])
+        places = np.flatnonzero(inside)
+        some = rng.permutation(places)[:VOXELS]
+        single = len(samples) == 1
+        # Of samples in pairs of opposite noise one each is independent.
+        ranks = None if single else pit(samples[::2][:, inside], one.target[inside], rng)
+        judged = Judged(
+            pair=one.pair.key,
+            person=person,
+            voxels=int(inside.sum()),
+            square=float(np.square(error[inside], dtype=np.float64).mean()),
+            ssim=_ssim(np.where(inside, mean, 0), np.where(inside, one.target, 0), inside),
+            mean_std=None if single else float(std[inside].mean(dtype=np.float64)),
+            covered=None if ranks is None else coverage(ranks, [0.9])[0],
+            std=[] if single else np.round(std.ravel()[some].astype(float), 4).tolist(),
+            error=[] if single else np.round(error.ravel()[some].astype(float), 4).tolist(),
+        )
+        return judged, Answer(mean, None if single else std)
+
+
+def _ssim(answer: NDArray[np.float32], target: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    if min(answer.shape) < SSIM_WINDOW:
+        return float("nan")
+    return metrics.ssim(answer, target, inside)
+
+
+def digest(model: Model) -> str:
+    """Of a network's weights."""
+    found = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One pair of the table, before and after.
+
+    Figures are means over people; those of people left out, where there were any.
+    """
+
+    pair: str
+    people: int
+    slices: int
+    psnr: tuple[float, float]
+    ssim: tuple[float, float]
+    std_over_rmse: tuple[float, float] | None
+    covered: tuple[float, float] | None
+    corrected: tuple[float, float] | None = None
+
+    @property
+    def gain(self) -> float:
+        """Of PSNR, in dB."""
+        return self.psnr[1] - self.psnr[0]
+
+
+def lines(before: Sequence[Judged], after: Sequence[Judged]) -> list[Line]:
+    """The table: both hold the same slices in the same order."""
+    out = []
+    for pair in dict.fromkeys(row.pair for row in before):
+        both = [[row for row in rows if row.pair == pair] for rows in (before, after)]
+        people = sorted({row.person for row in both[0]})
+        samples = both[0][0].mean_std is not None
+        out.append(
+            Line(
+                pair=pair,
+                people=len(people),
+                slices=len(both[0]),
+                psnr=_two(both, people, lambda rows: -10 * np.log10(_square(rows) + 1e-12)),
+                ssim=_two(both, people, lambda rows: np.nanmean([row.ssim for row in rows])),
+                std_over_rmse=_two(both, people, _std_over_rmse) if samples else None,
+                covered=_two(both, people, lambda rows: np.mean([row.covered for row in rows])) if samples else None,
+            )
+        )
+    return out
+
+
+def _two(both: list[list[Judged]], people: Sequence[int], figure: Callable[[list[Judged]], Any]) -> tuple[float, float]:
+    """A figure before and after, each the mean over people."""
+    first, second = (
+        float(np.mean([figure([row for row in rows if row.person == one]) for one in people])) for rows in both
+    )
+    return first, second
+
+
+def _square(rows: Sequence[Judged]) -> float:
+    """Mean squared error over all voxels."""
+    return float(np.average([row.square for row in rows], weights=[row.voxels for row in rows]))
+
+
+def _std_over_rmse(rows: Sequence[Judged]) -> float:
+    return float(np.mean([row.mean_std for row in rows if row.mean_std is not None])) / max(_square(rows) ** 0.5, 1e-9)
+
+
+def within(rows: Sequence[Judged], correction: SpreadCorrection) -> float:
+    """Share of voxels within 1.645 corrected standard deviations."""
+    std, error = (np.concatenate([getattr(row, name) for row in rows]) for name in ("std", "error"))
+    return float(np.mean(np.abs(error) <= Z90 * correction(std)))
+
+
+def gain(table: Sequence[Line]) -> float:
+    """Mean over the pairs, in dB."""
+    return float(np.mean([line.gain for line in table]))
+
+
+def pair_of(line: Line) -> Pair:
+    """The pair of a line."""
+    return Pair.parse(line.pair)

@@ -1,0 +1,83 @@
+"""The output folder of an adaptation: one at a time, of one kind, never half-written, and gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import MrtransError
+from ..paths import check_folder, write_together
+
+#: What is being done in the folder, and whether it is done.
+RECORD = "adaptation.json"
+#: What is only needed until it is.
+WORK = "work"
+_LOCK = ".adapt.lock"
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other adaptations out of a folder meanwhile; a lock that a killed process left does not count.
+
+    What cannot be written, above all because a disk is full, ends in one line.
+
+    Raises:
+        MrtransError: there is another one, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+    from safetensors import SafetensorError
+
+    check_folder(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(out / _LOCK), timeout=0):
+            yield
+    except Timeout:
+        raise MrtransError(
+            f"Another adaptation is at work in '{out}'; wait until it ends, or choose another folder with -o."
+        ) from None
+    except SafetensorError as error:
+        raise MrtransError(_full(out, str(error))) from None
+    except OSError as error:
+        raise MrtransError(_full(out, error.strerror or str(error))) from None
+
+
+def _full(out: Path, why: str) -> str:
+    return f"Cannot write to '{out}' ({why}). Make room; the same command then goes on where it was."
+
+
+def key_of(what: dict[str, Any]) -> str:
+    """Digest of all that an adaptation's result depends on, but for time."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def finished(out: Path, key: str) -> dict[str, Any] | None:
+    """The record of an adaptation that is done; None where there is none, or it is to be gone on with.
+
+    Raises:
+        MrtransError: the folder holds another adaptation.
+    """
+    try:
+        record: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if record.get("key") != key:
+        raise MrtransError(
+            f"'{out}' holds an adaptation of other scans or with other settings; choose another folder with -o."
+        )
+    return record if record.get("done") else None
+
+
+def write_record(out: Path, key: str, **more: Any) -> None:
+    """Say what is being done here."""
+    write_together(out, {RECORD: json.dumps({"key": key, **more}, indent=1) + "\n"})
+
+
+def clear(out: Path) -> None:
+    """Drop what was only needed meanwhile: decoded scans and the states of the networks."""
+    shutil.rmtree(out / WORK, ignore_errors=True)

@@ -1,0 +1,139 @@
+"""Adapt a checkpoint to a scanner: judged on people left out, trained on all, calibrated, installed if it is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
+from ..checkpoints.installing import install
+from ..checkpoints.library import load_checkpoint
+from ..errors import MrtransError
+from ..paths import adaptation_dir
+from .figures import Line, gain
+from .page import text_table
+from .place import alone, clear, finished, key_of, write_record
+from .result import write_result
+from .settings import WORTH_IT_DB, Asked, Hooks, Progress, Settings, check_free
+from .site import Images, Usable, find_sessions, given_sessions, open_site, wanted_pairs
+from .work import Work
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        checkpoint: The installed one, or the one in the output folder.
+        installed: Whether it is installed.
+        better: Whether it is better than its parent where it was judged.
+        table: Before and after, by pair; empty where it had been done before.
+        lines: For the user, the warnings last.
+    """
+
+    checkpoint: Checkpoint
+    installed: bool
+    better: bool
+    table: list[Line]
+    lines: list[str]
+
+
+def adapt(
+    checkpoint: Checkpoint | str | Path,
+    sessions: str | Path | Sequence[Images],
+    *,
+    out: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    **asked: Unpack[Asked],
+) -> Checkpoint:
+    """Adapt a checkpoint to one scanner, on one complete session of it or more.
+
+    Args:
+        checkpoint: What to start from: a checkpoint, an installed name, a family, or a file.
+        sessions: A data folder (see ``napari-mrtrans-train adapt``), or one mapping from contrast to file or
+            :class:`~napari_mrtrans.Volume` for each person.
+        out: Where the result goes; killed, the same call with the same folder goes on. Default: a folder of the user's.
+        progress: Told how far it is, and shown a held-out slice now and then.
+        say: Told one-line notices.
+        cancel: Polled; when true, the best so far is kept, judged and written.
+        **asked: ``minutes``, and whatever else of :class:`~napari_mrtrans.adaptation.settings.Settings` is wanted.
+
+    Returns:
+        The installed checkpoint; that in ``out`` if it is not better than its parent, and so was not installed.
+
+    Raises:
+        MrtransError: the scans or what is asked are of no use.
+    """
+    settings = Settings(**asked)
+    hooks = Hooks(progress or Hooks.progress, say or Hooks.say, cancel or Hooks.cancel)
+    parent = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+    given: Sequence[Usable]
+    if isinstance(sessions, str | Path):
+        given, skipped = find_sessions(Path(sessions))
+        for line in skipped:
+            hooks.say(f"skipped {line}")
+    else:
+        given = given_sessions(sessions)
+    where = adaptation_dir() / settings.checkpoint_name(parent) if out is None else Path(out)
+    return adapt_sessions(parent, given, where, settings, hooks).checkpoint
+
+
+def adapt_sessions(
+    parent: Checkpoint, sessions: Sequence[Usable], out: Path, settings: Settings, hooks: Hooks
+) -> Outcome:
+    """The same of sessions that are found already; everything that came of it.
+
+    Raises:
+        MrtransError: as :func:`adapt`; nothing half-done is left under its final name.
+    """
+    pairs = wanted_pairs(parent, settings.pairs, sessions)
+    name = settings.checkpoint_name(parent)
+    asked = {k: v for k, v in asdict(settings).items() if k not in ("device", "install", "keep")}
+    stamps = sorted(str([session.name, session.stamp()]) for session in sessions)
+    key = key_of({"parent": parent.sha256, "sessions": stamps, **asked, "pairs": [pair.key for pair in pairs]})
+    with alone(out):
+        if (record := finished(out, key)) is not None:
+            return _done_before(record, out, name, settings)
+        if settings.install:
+            check_free(name)
+        write_record(out, key, done=False)
+        site = open_site(sessions, pairs, parent.card.grid.spacing_mm, out, prepare=settings.prepare, say=hooks.say)
+        work = Work(parent, site, out, settings, hooks)
+        trained = work.run()
+        made = write_result(trained, parent, site, out, settings, hooks.say)
+        better = bool(trained.table) and gain(trained.table) >= WORTH_IT_DB
+        told = [*text_table(trained.table), *trained.warnings]
+        outcome = _installed(made, better, settings, told, trained.table)
+        write_record(out, key, done=True, name=name, better=better, installed=outcome.installed)
+        clear(out)
+    return outcome
+
+
+def _done_before(record: dict[str, Any], out: Path, name: str, settings: Settings) -> Outcome:
+    made = read_checkpoint(out / f"{name}.safetensors")
+    better, told = bool(record["better"]), [f"'{out}' holds this adaptation already; nothing to do."]
+    if record.get("installed"):
+        try:
+            return Outcome(load_checkpoint(name), True, better, [], told)
+        except MrtransError:
+            pass  # removed meanwhile
+    return _installed(made, better, settings, told, [])
+
+
+def _installed(made: Checkpoint, better: bool, settings: Settings, told: list[str], table: list[Line]) -> Outcome:
+    if not settings.install:
+        return Outcome(made, False, better, table, told)
+    if not better and not settings.keep:
+        told.append(
+            f"The adapted model is not better than '{made.card.adapted.parent if made.card.adapted else ''}' on "
+            "held-out slices, so it was not installed; --keep installs it all the same."
+        )
+        return Outcome(made, False, better, table, told)
+    try:
+        return Outcome(install(made.path), True, better, table, told)
+    except MrtransError as error:
+        return Outcome(made, False, better, table, [*told, f"Not installed: {error}"])

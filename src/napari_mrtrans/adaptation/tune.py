@@ -1,0 +1,276 @@
+"""One network trained on for some minutes of wall clock; the weights that do best on held-out slices are kept.
+
+The learning rate falls to 0 by the clock, so that a slow machine ends as well as a fast one, with fewer steps. What
+there is lies on disk every now and then: killed at any moment, the next call goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ..datasets.store import Source
+from ..devices import to_channels_last
+from ..errors import TrainingError
+from ..models import Model
+from ..training.ema import averaged, ema_rule
+from ..training.hardware import precision
+from ..training.muon import Muon
+from ..training.opponent import Opponent
+from ..training.recipe import Recipe
+from ..training.slices import TrainingSlices, batches
+from ..training.state import Parts, load_state, save_state
+from .held_error import HeldOut
+from .settings import Preview
+
+#: At most so many times the held-out slices are asked, and no larger a share of the time is spent on them.
+LOOKS, LOOKING = 12, 0.15
+#: Looks without a better one after which a network is left where it was best.
+PATIENCE = 5
+#: Share of the time in which a new critic learns alone: a random one has nothing to say.
+CRITIC_ALONE = 0.2
+#: Seconds between two states on disk, at least.
+SAVED_EVERY = 20.0
+BEST = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of it.
+
+    Attributes:
+        curve: Seconds and held-out error over that of the parent: 1 at 0 seconds.
+        seconds: That it took.
+        steps: Of the optimiser.
+        weights: The best network's.
+    """
+
+    curve: list[tuple[float, float]]
+    seconds: float
+    steps: int
+    weights: dict[str, Tensor]
+
+    @property
+    def best(self) -> tuple[float, float]:
+        """Where the curve is lowest."""
+        return min(self.curve, key=lambda point: point[1])
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told: (seconds so far, curve, new preview or None) after every step; and who may stop it."""
+
+    tell: Callable[[float, list[tuple[float, float]], Preview | None], None]
+    cancel: Callable[[], bool]
+
+
+def tune(
+    model: Model, recipe: Recipe, source: Source, held: HeldOut, folder: Path, seconds: float, watch: Watch
+) -> Tuned:
+    """Train the ``net`` of a model on.
+
+    Args:
+        model: With the weights of the parent, on the device; those of ``net`` are trained and end as the best ones.
+        recipe: Its pairs, augmentation, optimiser and only stage.
+        source: What is learned from.
+        held: What says which weights are best.
+        folder: Of this run; a state in it is continued.
+        seconds: Of wall clock, held-out slices included.
+        watch: Told how far it is.
+
+    Raises:
+        TrainingError: the loss stopped being finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (done := _finished(folder, model)) is not None:
+        return done
+    run = _Run(model, recipe, source, held, folder, seconds)
+    return run.go(watch)
+
+
+def _network(model: Model) -> nn.Module:
+    return model.get_submodule("net")
+
+
+def _finished(folder: Path, model: Model) -> Tuned | None:
+    """A run that ended earlier; its weights are in the model afterwards."""
+    record = folder / "done.json"
+    if not record.exists():
+        return None
+    document = json.loads(record.read_text(encoding="utf-8"))
+    weights = load_file(str(folder / BEST))
+    _network(model).load_state_dict(weights)
+    curve = [(float(a), float(b)) for a, b in document["curve"]]
+    return Tuned(curve, document["seconds"], document["steps"], weights)
+
+
+class _Run:
+    """The state of :func:`tune`."""
+
+    def __init__(
+        self, model: Model, recipe: Recipe, source: Source, held: HeldOut, folder: Path, seconds: float
+    ) -> None:
+        self.model, self.recipe, self.source, self.held = model, recipe, source, held
+        self.folder, self.budget = folder, seconds
+        self.fabric = Fabric(accelerator=held.device.type, devices=1, precision=precision("auto", held.device.type))
+        self.curve: list[tuple[float, float]] = []
+        self.before = self._copy()
+        _network(model).requires_grad_(True)
+        to_channels_last(model)
+        options = recipe.optimiser
+        kind = Muon if options.name == "muon" else torch.optim.AdamW
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        optimiser = kind(trainable, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True)
+        self.wrapped, self.optimiser = self.fabric.setup(model, optimiser)
+        self.wrapped.mark_forward_method("loss")
+        self.wrapped.mark_forward_method("critic_loss")
+        self.opponent = Opponent.make(model, recipe, self.fabric)
+        self.ema = AveragedModel(model, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
+        self.parts = Parts(model, self.ema, self.optimiser, self.opponent)
+        self.step, self.spent = 0, 0.0
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    def _copy(self) -> Model:
+        """The parent as it is, to show what has become of it."""
+        import copy
+
+        return copy.deepcopy(self.model).eval().requires_grad_(False)
+
+    def go(self, watch: Watch) -> Tuned:
+        self._resume()
+        began, self.saved = time.monotonic() - self.spent, time.monotonic()
+        first = self._look(0.0) if not self.curve else 0.0
+        looks = max(2, min(LOOKS, int(LOOKING * self.budget / max(first, 1e-3)))) if first else LOOKS
+        self.spent = time.monotonic() - began
+        following = self.spent + (self.budget - self.spent) / looks
+        watch.tell(self.spent, self.curve, self.held.preview(self.before, averaged(self.ema)))
+        stopped = False
+        for batch in batches(self._slices(), self.step, self._workers()):
+            if stopped := watch.cancel():
+                break
+            self._learn(batch.to(self.fabric.device))
+            self.step += 1
+            self.spent = time.monotonic() - began
+            preview = None
+            if self.spent >= following:
+                self._look(self.spent)
+                preview = self.held.preview(self.before, averaged(self.ema))
+                self.spent = time.monotonic() - began
+                following = self.spent + max(self.budget / looks, 1e-6)
+            self._save(began)
+            watch.tell(self.spent, self.curve, preview)
+            if self.spent >= self.budget or self._hopeless():
+                break
+        if self.curve[-1][0] < self.spent and not self._hopeless():
+            self._look(self.spent)
+        self.spent = time.monotonic() - began
+        return self._end(stopped)
+
+    def _slices(self) -> TrainingSlices:
+        return TrainingSlices(self.source, self.recipe, self.recipe.stages[0], 0)
+
+    def _workers(self) -> int:
+        """A processor learns as slowly as it reads; what feeds a GPU has to be fast."""
+        return 0 if self.fabric.device.type == "cpu" else 2
+
+    def _learn(self, batch: object) -> None:
+        torch.manual_seed((self.recipe.seed << 40) + self.step)
+        generator = torch.Generator().manual_seed((self.recipe.seed << 40) + self.step)
+        done = min(self.spent / self.budget, 1.0)
+        rate = self.recipe.optimiser.lr * min(1.0, (self.step + 1) / max(1, self.recipe.optimiser.warmup))
+        rate *= 0.5 * (1 + math.cos(math.pi * done))
+        for group in (*self.optimiser.param_groups, *(self.opponent.optimiser.param_groups if self.opponent else ())):
+            group["lr"] = rate
+        self.wrapped.train()
+        clip = self.recipe.optimiser.clip
+        if self.opponent is not None:
+            value = self.opponent.learn(self.wrapped, batch, generator, self.fabric, clip)  # type: ignore[arg-type]
+            self._check(value)
+            if done < CRITIC_ALONE:
+                return
+        loss = self.wrapped.loss(batch, generator, self.opponent.critic if self.opponent else None)
+        self._check(float(loss.detach()))
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.ema.update_parameters(self.model)
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss was no longer finite at step {self.step + 1}; look for odd intensities in the scans."
+            )
+
+    def _look(self, at: float) -> float:
+        """Ask the held-out slices; the best weights so far go to disk. Seconds it took."""
+        began = time.monotonic()
+        error = self.held.error(averaged(self.ema))
+        if not self.curve:
+            self.parent_error = max(error, 1e-12)
+        relative = error / self.parent_error if math.isfinite(error) else math.inf
+        if not self.curve or relative < min(value for _, value in self.curve):
+            self._write_best(relative)
+        self.curve.append((round(at, 2), round(relative, 6)))
+        return time.monotonic() - began
+
+    def _hopeless(self) -> bool:
+        """Whether it has become worse for good."""
+        values = [value for _, value in self.curve]
+        return len(values) - 1 - values.index(min(values)) >= PATIENCE
+
+    def _write_best(self, error: float) -> None:
+        net = _network(averaged(self.ema)).state_dict()
+        weights = {name: value.detach().cpu().contiguous().clone() for name, value in net.items()}
+        part = self.folder / f".part-{BEST}"
+        save_file(weights, str(part), {"error": str(error)})
+        part.replace(self.folder / BEST)
+
+    def _save(self, began: float) -> None:
+        if time.monotonic() - self.saved < SAVED_EVERY:
+            return
+        self.saved = time.monotonic()
+        self.parts.hours = (time.monotonic() - began) / 3600
+        record = {"curve": self.curve, "parent": self.parent_error}
+        _write(self.folder / "curve.json", json.dumps(record))
+        save_state(self._state, self.recipe, self.step, self.parts)
+
+    def _resume(self) -> None:
+        if not self._state.exists() or not (self.folder / "curve.json").exists():
+            return
+        self.step = load_state(self._state, self.recipe, self.parts)
+        self.spent = 3600 * self.parts.hours
+        record = json.loads((self.folder / "curve.json").read_text(encoding="utf-8"))
+        self.parent_error = record["parent"]
+        self.curve = [(a, b) for a, b in record["curve"] if a <= self.spent + 1]
+
+    def _end(self, stopped: bool) -> Tuned:
+        weights = load_file(str(self.folder / BEST))
+        network = _network(self.model)
+        network.load_state_dict(weights)
+        network.requires_grad_(False)
+        self.model.eval()
+        if not stopped:
+            record = {"curve": self.curve, "seconds": self.spent, "steps": self.step}
+            _write(self.folder / "done.json", json.dumps(record))
+            self._state.unlink(missing_ok=True)
+        return Tuned(self.curve, self.spent, self.step, weights)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".part-{path.name}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,202 @@
+"""What an adaptation does with its minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints.checkpoint import Checkpoint
+from ..devices import resolve_device
+from ..errors import MrtransError, RecipeError
+from ..models import Model
+from ..training.finished import Finished
+from ..training.validation import FixedSlice
+from .figures import Answer, Judge, Judged, Line, digest, lines
+from .held_error import HeldOut
+from .page import Shown
+from .parts import parent_model, parts, recipe_of
+from .place import WORK
+from .plan import LONGER, Clock, Plan
+from .result import Trained
+from .settings import Hooks, Progress, Settings
+from .site import Site
+from .slices import Division, View, divide, fixed, frame
+from .spread import corrected_coverage
+from .tune import Tuned, Watch, tune
+
+#: Held-out slices that a network is asked about while it is trained; of each pair, those that the figures are of.
+CHOSEN, FEWEST_JUDGED, MOST_JUDGED = 24, 2, 24
+
+
+class Work:
+    """One adaptation at work: trained without each of some people and judged on them, then trained on everybody."""
+
+    def __init__(self, parent: Checkpoint, site: Site, out: Path, settings: Settings, hooks: Hooks) -> None:
+        self.parent, self.site, self.work, self.settings, self.hooks = parent, site, out / WORK, settings, hooks
+        device, notice = resolve_device(settings.device)
+        if notice:
+            raise MrtransError(f"{notice.split(';')[0]}; choose --device cpu.")
+        self.device = device
+        self.people = list(site.people.values())
+        self.plan = Plan.of(settings.minutes, len(self.people), settings.seed)
+        self.clock = Clock(self.plan.total)
+        self.view = View(parent.card.framing, self.before.multiple, self.before.neighbours_mm)
+        self.judge = Judge(device, parent.card.sampler, settings.seed)
+        self.finished = Finished(self.work / "judged.jsonl", Judged)
+        self.rows: tuple[list[Judged], list[Judged]] = ([], [])
+        self.shown: dict[str, Shown] = {}
+        self.curves: dict[str, list[tuple[float, float]]] = {}
+        self.seconds, self.slices, self.steps = 0.0, 0, 0
+        self.per_slice: float | None = None
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """Of the networks, for the card."""
+        return parent_model(self.parent.card, self.parent.build())[1]
+
+    @cached_property
+    def before(self) -> Model:
+        """The parent."""
+        return self._fresh()
+
+    def _fresh(self) -> Model:
+        model, _ = parent_model(self.parent.card, self.parent.build())
+        return model.to(self.device)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the user has had enough."""
+        return self.hooks.cancel()
+
+    def run(self) -> Trained:
+        """Train and judge."""
+        people, count = self.people, len(self.people)
+        self.hooks.say(f"{_people(count)}, {len(self.site.sessions)} sessions; {self.plan.line(count)}")
+        longest, model = 1.0, self.before
+        for number in self.plan.left_out:
+            if self.cancelled and self.rows[0]:
+                break
+            phase = f"person {number + 1} of {count} left out"
+            model, tuned = self._train(divide(self.site.source, people[number]), phase, self.plan.each)
+            longest = min(longest, max((t.best[0] / max(t.seconds, 1e-6) for t in tuned), default=1.0))
+            self._judge(model, divide(self.site.source, people[number]), phase)
+        whole = divide(self.site.source)
+        if not (self.cancelled and self.rows[0]):
+            # Where the short runs were best long before their end, more of the same would be too much.
+            seconds = min(self.plan.whole, LONGER * longest * self.plan.each) if longest < 0.6 else self.plan.whole
+            model, _ = self._train(whole, "everybody" if count > 1 else "training", seconds)
+        self.clock.finish(self.plan.whole)
+        if not self.plan.left_out:
+            self._judge(model, whole, "figures")
+        table = self._table()
+        return Trained(
+            model=model, options=self.options, table=table, rows=self.rows, samples=self.judge.samples(model),
+            minutes=self.seconds / 60, slices=self.slices, steps=self.steps, curves=self.curves,
+            shown=list(self.shown.values()), judged_on=self._judged_on(), warnings=self._warnings(table),
+        )  # fmt: skip
+
+    def _train(self, division: Division, phase: str, seconds: float) -> tuple[Model, list[Tuned]]:
+        model, crop = self._fresh(), frame(division.learned, self.view)
+        places, source = division.choosing, self.site.source
+        each = max(1, CHOSEN // len(self.site.pairs))
+        chosen = [one for _, one in fixed(source, places, self.site.pairs, each, self.view)]
+        if not chosen:
+            raise RecipeError("Nobody has both contrasts of a pair to judge by; add a complete session.")
+        held = HeldOut(chosen, self.device, self.parent.card.sampler, self.settings.seed)
+        done: list[Tuned] = []
+        for part in parts(model, self.options):
+            name = f"{phase}: {part.name}" if part.name != "model" else phase
+            recipe = recipe_of(self.parent.card, part, self.site.pairs, crop, self.settings.seed)
+            folder = self.work / f"{phase.replace(' ', '-')}-{part.name}"
+            watch = Watch(self._teller(name, part.share * seconds), lambda: self.hooks.cancel())
+            tuned = tune(part.model, recipe, division.learned, held, folder, part.share * seconds, watch)
+            self.curves[name], self.seconds = tuned.curve, self.seconds + tuned.seconds
+            self.clock.finish(part.share * seconds)
+            self.slices += tuned.steps * recipe.stages[0].batch
+            self.steps += tuned.steps
+            done.append(tuned)
+        return model, done
+
+    def _teller(self, phase: str, seconds: float) -> Callable[..., None]:
+        def tell(spent: float, curve: list[tuple[float, float]], preview: Any) -> None:
+            done, left = self.clock.at(min(spent, seconds))
+            self.hooks.progress(Progress(phase, done, left, tuple(curve), preview))
+
+        return tell
+
+    def _judge(self, model: Model, division: Division, phase: str) -> None:
+        """Figures of the parent and of ``model`` on the slices kept out."""
+
+        numbers = {index: number for number, own in enumerate(self.people, 1) for index in own}
+        ids = digest(self.before), digest(model)
+        each, done = self._how_many(division), 0
+        chosen = fixed(self.site.source, division.judging, self.site.pairs, each, self.view)
+        title = "figures" if phase == "figures" else f"{phase}: figures"
+        for index, one in chosen:
+            answers: list[Answer] = []
+            for side, net in enumerate((self.before, model)):
+                key = {"net": ids[side], "pair": one.pair.key, "session": index, "at": one.position}
+                made = partial(self._judged, net, one, numbers[index], answers)
+                self.rows[side].append(self.finished.row(key, made))
+                done += 1
+                share, left = self.clock.at(self.plan.figures * done / (2 * len(chosen)))
+                self.hooks.progress(Progress(title, share, left))
+            if one.pair.key not in self.shown and len(answers) == 2:  # not those of an earlier, killed run
+                self.shown[one.pair.key] = Shown(one.pair.key, one, answers[0], answers[1])
+        self.clock.finish(self.plan.figures)
+
+    def _judged(self, model: Model, one: FixedSlice, person: int, answers: list[Answer]) -> Judged:
+        judged, answer = self.judge.judge(model, one, person)
+        answers.append(answer)
+        return judged
+
+    def _how_many(self, division: Division) -> int:
+        """Slices of each pair for which there is time."""
+        if self.cancelled:
+            return FEWEST_JUDGED
+        if self.per_slice is None:
+            one = fixed(self.site.source, division.judging, self.site.pairs, 1, self.view)[0][1]
+            began = time.monotonic()
+            self.judge.answer(self.before, one)
+            self.per_slice = max(time.monotonic() - began, 1e-3)
+        count = int(self.plan.figures / (2 * self.per_slice * len(self.site.pairs)))
+        return int(np.clip(count, FEWEST_JUDGED, MOST_JUDGED))
+
+    def _table(self) -> list[Line]:
+        table = lines(*self.rows)
+        if self.before.deterministic:
+            return table
+        known = self.parent.calibration
+        corrected = corrected_coverage(
+            *self.rows, known.spread if known else {}, self.judge.samples(self.before), self.parent.card.sampler.n
+        )
+        return [replace(line, corrected=corrected.get(line.pair)) for line in table]
+
+    def _judged_on(self) -> str:
+        people = len({row.person for row in self.rows[0]})
+        if self.plan.left_out:
+            return f"{_people(people)} left out in turn"
+        return f"slices kept out of {_people(people)}, which proves less than people left out"
+
+    def _warnings(self, table: Sequence[Line]) -> list[str]:
+        out = [
+            f"{line.pair.replace('->', '→')} became worse by {-line.gain:.2f} dB."
+            for line in table
+            if line.gain < -0.02
+        ]
+        if not self.plan.left_out:
+            out.append(
+                "Fewer than three people: judged on slices kept out of those it learned from, which flatters. With the "
+                "sessions of three, people are left out instead."
+            )
+        return out
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count} people"

@@ -1,0 +1,296 @@
+"""Adapting tiny networks to tiny heads: what comes of it, what is refused, and what survives being stopped."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+import napari_mrtrans as mt
+from helpers import PAIRS, RAS, SMALL_FRAME, TINY, bids_folder, head, save_nifti, tiny_checkpoint, tiny_model
+from napari_mrtrans.adaptation import run as adapting
+from napari_mrtrans.adaptation import settings as asked
+from napari_mrtrans.adaptation import tune, work
+from napari_mrtrans.adaptation.settings import Progress
+from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.scan.intensity import HEADROOM
+
+T1_T2 = (Pair.parse("T1->T2"),)
+#: Minutes in which a tiny network learns a little.
+SHORT = 0.03
+SHAPE = (40, 48, 30)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bids_folder(tmp_path_factory.mktemp("site"), 3, SHAPE)
+
+
+class Clock:
+    """Every look at it takes as long."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 0.05
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many steps and figures on a slow machine as on a fast one."""
+    monkeypatch.setattr(tune, "time", Clock())
+    monkeypatch.setattr(work, "MOST_JUDGED", work.FEWEST_JUDGED)
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path / "user"))
+    return tmp_path / "user"
+
+
+def parent_on_a_mean(path: Path) -> Checkpoint:
+    model, options = tiny_model("flow", mean_network=TINY)
+    card = Card(
+        name=path.stem, model="flow", options=options, pairs=PAIRS, grid=Grid(), framing=SMALL_FRAME,
+        intensity=Intensity(headroom=HEADROOM), sampler=SamplerDefaults(steps=2, n=4),
+        notes=["PD: trained on simulated contrast", "Trained on nobody."], splits={"train": ["sub-x"]},
+    )  # fmt: skip
+    return read_checkpoint(write_checkpoint(path, model, card))
+
+
+def alone(site: Path, tmp_path: Path) -> Path:
+    """One subject of a site."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "sub-00").symlink_to(site / "sub-00", target_is_directory=True)
+    return tmp_path / "one"
+
+
+def test_mean_and_sampler_are_adapted_and_installed(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = itertools.count(100, -1)
+    monkeypatch.setattr(tune.HeldOut, "error", lambda self, model: float(next(errors)))  # ever better
+    parent = parent_on_a_mean(tmp_path / "old.safetensors")
+    write_calibration(
+        parent, Calibration(card=parent.card_digest, spread={"T1->T2": SpreadCorrection(floor=0.1, factor=1)}), tmp_path
+    )
+    told: list[Progress] = []
+    said: list[str] = []
+    made = mt.adapt(
+        parent, site / "sub-00", minutes=SHORT, name="Lab", pairs=T1_T2, out=tmp_path / "out", keep=True,
+        progress=told.append, say=said.append,
+    )  # fmt: skip
+    assert made.path == user / "Lab-flow.safetensors"
+    assert mt.load_checkpoint("Lab-flow").pairs == [*T1_T2]
+    before, after = parent.build().state_dict(), made.build().state_dict()
+    assert before.keys() == after.keys()
+    for part in ("net.", "mean_net."):
+        assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith(part)), part
+    card = made.card
+    assert card.adapted is not None
+    assert (card.adapted.lineage, card.adapted.people, card.adapted.site) == (["old"], 1, "Lab")
+    assert "proves less" in card.adapted.judged_on
+    assert card.notes == ["Trained on nobody."]  # the other was about PD
+    assert "sub-00" not in card.model_dump_json()
+    assert made.calibration is not None
+    assert made.calibration.spread["T1->T2"].floor == 0.1  # two slices are too few to fit another
+    assert any("the parent's correction is kept" in line for line in said)
+    assert told[0].phase == "training: mean" and told[-1].phase == "figures"
+    shares = [p.done for p in told]
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
+    shown = next(p.preview for p in told if p.preview is not None)
+    assert shown.before.shape == shown.now.shape == shown.target.shape
+    assert next(p.curve for p in told if p.curve)[0] == (0.0, 1.0)
+    out = tmp_path / "out"
+    assert {"report.html", "figures.json", "pictures.png", "Lab-flow.safetensors"} <= {p.name for p in out.iterdir()}
+    assert not (out / "work").exists()
+    assert "before" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_people_are_left_out_where_there_are_three(site: Path, user: Path, tmp_path: Path) -> None:
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct", sampler=SamplerDefaults(steps=2, n=2))
+    names: list[str] = []
+    made = mt.adapt(
+        parent, site, minutes=SHORT, out=tmp_path / "out", pairs=T1_T2, install=False,
+        progress=lambda p: names.append(p.phase),
+    )  # fmt: skip
+    phases = list(dict.fromkeys(names))
+    assert phases[0].endswith("of 3 left out") and phases[1] == f"{phases[0]}: figures" and phases[2] == "everybody"
+    assert made.card.adapted is not None and made.card.adapted.judged_on == "1 person left out in turn"
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    (line,) = figures["pairs"]
+    assert line["people"] == 1
+    assert made.card.adapted.gain_db == pytest.approx(line["psnr"][1] - line["psnr"][0], abs=1e-3)
+    assert made.path.parent == tmp_path / "out"
+    # Another adaptation may start from this one.
+    again = mt.adapt(made, site, minutes=SHORT, out=tmp_path / "second", pairs=T1_T2, name="next", install=False)
+    assert again.card.adapted is not None and again.card.adapted.lineage == ["old", "my-scanner-direct"]
+
+
+@pytest.mark.parametrize("family", ["cgan", "ncsn"])
+def test_other_families_and_a_pair_the_parent_never_saw(family: str, site: Path, user: Path, tmp_path: Path) -> None:
+    parent = tiny_checkpoint(
+        tmp_path / "old.safetensors", family, pairs=[Pair.parse("T2->T1"), Pair.parse("T2->FLAIR")]
+    )
+    made = mt.adapt(parent, alone(site, tmp_path), minutes=0.01, pairs=T1_T2, out=tmp_path / "out", install=False)
+    assert made.pairs == [*T1_T2]
+    assert made.card.model == family
+    made.build()
+
+
+def test_the_parents_weights_are_kept_where_nothing_is_better(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter([1.0, *([2.0] * 100)])
+    monkeypatch.setattr(tune.HeldOut, "error", lambda self, model: next(values))
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    said: list[str] = []
+    found, _ = adapting.find_sessions(alone(site, tmp_path))
+    outcome = adapting.adapt_sessions(
+        parent, found, tmp_path / "out", asked.Settings(minutes=0.01, pairs=T1_T2), asked.Hooks(say=said.append)
+    )
+    assert (outcome.better, outcome.installed) == (False, False)
+    assert "not better than 'old'" in outcome.lines[-1] and "--keep" in outcome.lines[-1]
+    assert not list(user.glob("*")) if user.exists() else True
+    for name, value in parent.build().state_dict().items():
+        torch.testing.assert_close(outcome.checkpoint.build().state_dict()[name], value, rtol=0, atol=0)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_it_goes_on(site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "SAVED_EVERY", 0.0)
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    one, out = alone(site, tmp_path), tmp_path / "out"
+
+    def halt(progress: Progress) -> None:
+        if progress.done > 0.3:
+            raise Killed
+
+    common = {"minutes": SHORT, "pairs": T1_T2, "out": out, "name": "Lab", "install": False}
+    with pytest.raises(Killed):
+        mt.adapt(parent, one, progress=halt, **common)
+    assert (out / "work" / "training-model" / "state.safetensors").exists()
+    assert not (out / "Lab-direct.safetensors").exists()
+    first: list[Progress] = []
+    made = mt.adapt(parent, one, progress=first.append, **common)
+    assert first[0].done > 0.2  # not from the beginning
+    said: list[float] = []
+    assert mt.adapt(parent, one, progress=lambda p: said.append(p.done), **common).sha256 == made.sha256
+    assert not said  # done before
+    with pytest.raises(MrtransError, match="of other scans or with other settings; choose another folder"):
+        mt.adapt(parent, one, **{**common, "minutes": 1.0})
+
+
+def test_cancel_keeps_the_best_so_far(site: Path, user: Path, tmp_path: Path) -> None:
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    steps = 0
+
+    def count(progress: Progress) -> None:
+        nonlocal steps
+        steps += 1
+
+    made = mt.adapt(
+        parent, alone(site, tmp_path), minutes=60, pairs=T1_T2, out=tmp_path / "out", install=False,
+        progress=count, cancel=lambda: steps > 5,
+    )  # fmt: skip
+    assert made.card.adapted is not None and made.card.adapted.minutes < 1
+    assert made.card.steps <= 6
+
+
+def _mixed(root: Path) -> None:
+    anat = root / "sub-00" / "anat"
+    (anat / "sub-00_T2w.nii.gz").rename(anat / "sub-07_T2w.nii.gz")
+
+
+def _one_contrast(root: Path) -> None:
+    for name in ("T2w", "FLAIR"):
+        (root / "sub-00" / "anat" / f"sub-00_{name}.nii.gz").unlink()
+
+
+def _other_grid(root: Path) -> None:
+    save_nifti(root / "sub-00" / "anat" / "sub-00_T2w.nii.gz", head((40, 48, 30), 3), np.diag([1.0, 1.0, 1.2, 1.0]))
+
+
+def _three_slices(root: Path) -> None:
+    for name in ("T1w", "T2w"):
+        data = head(SHAPE, 4 if name == "T1w" else 5)
+        data[:, :, :13] = data[:, :, 16:] = 0
+        save_nifti(root / "sub-00" / "anat" / f"sub-00_{name}.nii.gz", data)
+
+
+def _same(root: Path) -> None:
+    save_nifti(root / "sub-00" / "anat" / "sub-00_T2w.nii.gz", 3 * head(SHAPE, 0), RAS)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (_mixed, r"is of sub-\d+ and '.*' of sub-\d+; give the files of one person"),
+        (_one_contrast, r"No session has both contrasts of T1→T2; there are T1\."),
+        (_other_grid, "lie on different grids; run napari-mrtrans prepare first"),
+        (_three_slices, "only 3 slices with enough brain; adapting needs 10 or more"),
+        (_same, "T1 and T2 are the same image; give the file of each contrast"),
+    ],
+)
+def test_bad_scans_are_refused_in_one_line(
+    spoil: Callable[[Path], None], line: str, user: Path, tmp_path: Path
+) -> None:
+    spoil(bids_folder(tmp_path / "data", 1, SHAPE))
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    with pytest.raises(MrtransError, match=line) as caught:
+        mt.adapt(parent, tmp_path / "data", minutes=1, pairs=T1_T2, out=tmp_path / "out", prepare=False)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "out").glob("*.safetensors")) and not user.exists()
+
+
+def test_two_at_once_and_a_full_disk(site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, out = tiny_checkpoint(tmp_path / "old.safetensors", "direct"), tmp_path / "out"
+    common = {"minutes": 0.01, "pairs": T1_T2, "out": out}
+    out.mkdir()
+    with FileLock(str(out / ".adapt.lock")), pytest.raises(MrtransError, match="Another adaptation is at work in"):
+        mt.adapt(parent, site / "sub-00", **common)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tune, "save_file", full)
+    with pytest.raises(MrtransError, match=r"\(No space left on device\)\. Make room; the same command then goes on"):
+        mt.adapt(parent, site / "sub-00", **common)
+    assert not list(out.glob("*.safetensors")) and not user.exists()
+
+
+def test_names_that_are_taken_or_none_are_refused_before_the_work(site: Path, user: Path, tmp_path: Path) -> None:
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    with pytest.raises(MrtransError, match="'t1-t2-flair-direct' comes with the plugin; choose another --name"):
+        mt.adapt(parent, site / "sub-00", name="t1-t2-flair", out=tmp_path / "out", pairs=T1_T2)
+    with pytest.raises(MrtransError, match="cannot name a site"):
+        mt.adapt(parent, site, name="../x")
+    with pytest.raises(MrtransError, match="Minutes must be more than 0"):
+        mt.adapt(parent, site, minutes=0)
+
+
+def test_volumes_that_are_open_already(site: Path, user: Path, tmp_path: Path) -> None:
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    t1 = head(SHAPE)
+    volumes = {Contrast.T1: mt.Volume(t1, RAS), Contrast.T2: mt.Volume(np.where(t1 > 0, 700 - t1, 0), RAS)}
+    made = mt.adapt(parent, [volumes], minutes=0.01, out=tmp_path / "out", install=False)
+    assert made.pairs == [Pair.parse("T1->T2"), Pair.parse("T2->T1")]
+    volumes[Contrast.T2] = mt.Volume(t1[:, :, 2:], RAS)
+    with pytest.raises(MrtransError, match="lie on different grids"):
+        mt.adapt(parent, [volumes], minutes=0.01, out=tmp_path / "other", install=False)
