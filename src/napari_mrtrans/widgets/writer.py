@@ -56,6 +56,8 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         affine = recorded_affine(metadata)
     grid = FileGrid.of(shape, assumed_affine(scale[:3]) if affine is None else affine, metadata)
     record = metadata.get(RESULT_KEY, {})
+    if record and array.dtype.kind == "f":
+        array = np.nan_to_num(array)  # not computed; as 0 every program reads it, and it is so in what transform writes
     descrip = synthetic(record) if "checkpoint" in record and "target" in record else ""
     image = _image(grid, _storable(array), descrip)
     target = Path(path)

@@ -40,7 +40,7 @@ def test_first_slice_is_there_while_the_rest_still_runs(loaded, engine, brain):
     mean = loaded.layer("sub-01_T1w_T2_mean")
     assert loaded.dock.state is DockState.RUNNING
     np.testing.assert_allclose(mean.data[6], brain[6] / 200)
-    assert not mean.data[1].any()
+    assert np.isnan(mean.data[1]).all()
     loaded.wait_for(DockState.DONE)
     np.testing.assert_allclose(mean.data, brain / 200)
     np.testing.assert_allclose(loaded.layer("sub-01_T1w_T2_std").data[7], np.where(brain[7] > 0, 0.007, 0), atol=1e-7)
@@ -101,7 +101,7 @@ def test_cancel_ends_within_a_second_and_keeps_finished_slices(loaded, engine, b
     loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)
     mean = loaded.layer("sub-01_T1w_T2_mean")
     np.testing.assert_allclose(mean.data[6], brain[6] / 200)
-    assert not mean.data[1].any()
+    assert np.isnan(mean.data[1]).all()
     assert "kept" in loaded.dock.message.text()
     assert engine.closed == 1
 
@@ -153,7 +153,30 @@ def test_this_slice_only(loaded, engine, brain):
     assert engine.requests[0].request.slices == (4, 5)
     mean = loaded.layer("sub-01_T1w_T2_mean").data
     np.testing.assert_allclose(mean[4], brain[4] / 200)
-    assert np.count_nonzero(mean) == np.count_nonzero(brain[4])
+    assert np.isfinite(mean).sum() == brain[4].size
+
+
+def picture(bench):
+    """What the canvas shows, 0 to 255."""
+    bench.qtbot.wait(50)
+    return bench.viewer.window.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+
+
+@pytest.mark.parametrize("ndisplay", [2, 3])
+def test_what_was_not_computed_hides_nothing(loaded, ndisplay):
+    loaded.dock.form.range.setCurrentText("This slice")
+    loaded.run()
+    loaded.source.contrast_limits = (0, 400)
+    loaded.viewer.dims.set_point(0, 4)
+    loaded.viewer.dims.ndisplay = ndisplay
+    shown = picture(loaded)
+    loaded.layer("sub-01_T1w_T2_mean").visible = False
+    alone = picture(loaded)
+    if ndisplay == 2:
+        np.testing.assert_array_equal(shown, alone)
+    else:  # the slice is drawn on the source, the others hide nothing of it
+        assert (shown - alone).min() > -20
+        assert (shown - alone).max() > 20
 
 
 def test_samples_as_one_4d_layer(loaded, brain):

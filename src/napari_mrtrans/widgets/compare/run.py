@@ -104,7 +104,7 @@ class Comparison:
             row.sigma_hat = None if run.n == 1 else tally.overall
             return
         assert isinstance(event, ModelEnded)
-        run.layers.finish()
+        run.layers.finish(complete=run.complete)
         row.p_ood = tally.probability(run.n, run.pair, run.ood)
         row.seconds, row.ssim, row.psnr, row.error = event.seconds, event.ssim, event.psnr, event.error
         self._ended = event.model + 1

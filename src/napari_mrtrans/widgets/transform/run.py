@@ -143,7 +143,13 @@ class Run:
     def close(self) -> None:
         """Complete the layers; nothing more will come."""
         self._seconds = round(perf_counter() - self._began, 3)
-        self.layers.finish()
+        self.layers.finish(complete=self.complete)
+
+    @property
+    def complete(self) -> bool:
+        """Every slice with head has come."""
+        countdown = self.countdown
+        return self.work.request.slices is None and 0 < countdown.total == countdown.done
 
     def ensemble(self) -> Ensemble:
         """What has come, on the grid of the file that the source came from; takes its time, not for the GUI thread.
