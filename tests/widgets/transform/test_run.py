@@ -258,11 +258,31 @@ def test_the_card_says_p_ood_and_places_sigma_hat_in_the_usual_range(loaded, eng
     engine.novelty = 1.0
     loaded.run()
     card = loaded.dock.card
-    assert "P(OOD) = 0.90: out of distribution" in card.text
-    assert card.text.endswith("Unusual: unlike the training scans.")
+    assert "P(OOD) = 0.90: out of distribution (10 slices)\nUnusual: unlike the training scans." in card.text
+    assert card.sign.isVisible() and card.sign.colour.red() > 2 * card.sign.colour.green()
     assert card.bar.isVisible()
+    # The range of σ̂ is no verdict: nothing of it is green.
+    shown = card.bar.grab().toImage()
+    pixels = (shown.pixelColor(x, y) for x in range(shown.width()) for y in range(shown.height()))
+    assert not any(c.green() > c.red() + 25 and c.green() > c.blue() + 25 for c in pixels)
     assert card.bar.position(0.01) > card.bar.position(card.overall) or card.overall > 0.01
     assert "90 % of the training scans lie between 0.0100 and 0.0300" in card.bar.toolTip()
+
+
+@pytest.mark.parametrize(
+    "novelty, said", [(0.0, "0.20: in distribution"), (0.5, "0.55: unsure"), (float("nan"), "not judged")]
+)
+def test_each_verdict_has_its_own_sign(loaded, engine, novelty, said):
+    calibrate(loaded)
+    engine.novelty = novelty
+    loaded.run()
+    card = loaded.dock.card
+    assert said in card.text
+    colour = card.sign.colour
+    strongest = max(("red", "green", "blue"), key=lambda name: getattr(colour, name)())
+    assert (strongest, colour.saturation() > 100) == {
+        0.0: ("green", True), 0.5: ("red", True), 1.0: ("blue", False),
+    }[1.0 if np.isnan(novelty) else novelty]  # fmt: skip
 
 
 def test_without_calibration_the_card_shows_sigma_hat_alone(loaded):

@@ -21,7 +21,8 @@ class ComparedLayers(ResultLayers):
     """Mean and std of one model, and its error |mean - reference| once :attr:`reference` is set.
 
     Attributes:
-        reference: Normalised, on the grid of the mean, NaN where unknown, as is the error; set it before the first slice.
+        reference: Normalised, on the grid of the mean, NaN where unknown, as is the error. Set it before the first
+            slice.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
