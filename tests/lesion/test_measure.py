@@ -14,6 +14,7 @@ from cli.test_main import assert_one_line, installed, run  # noqa: F401 (fixture
 from helpers import head, save_nifti
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.lesion.files import measure_files
+from napari_mrtrans.lesion.interval import written
 from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL, box_around, lesion_report
 from napari_mrtrans.scan.resample import resample
 
@@ -244,8 +245,24 @@ def test_command_prints_and_writes_what_the_function_gives(files: dict[str, Path
     assert (tmp_path / "new" / "a.csv").read_text().count("\n") == 5
     code, out, _ = run(*words)
     assert code == 0
-    assert out.startswith(f"r = {report.r:.3f} (p = ")
-    assert "lesion 3: 2 voxels" in out
+    assert out.startswith(f"r = {written(report.r, report.interval)} over 33 voxels of 3 lesions")
+    assert "lesion 3: 2 voxels" in out and " p " not in out
+
+
+def test_slices_of_a_file_that_were_not_computed_are_left_out(files: dict[str, Path], tmp_path: Path) -> None:
+    (prediction, target), roi = images(), two_lesions()
+    axis = mt.Volume.load(files["mean"]).axial_axis
+    other = tuple(a for a in range(3) if a != axis)
+    planes = np.flatnonzero(roi.any(axis=other))
+    np.moveaxis(prediction, axis, 0)[planes[0]] = 0
+    part = save_nifti(tmp_path / "part.nii.gz", prediction, OBLIQUE)
+    report = measure_files(part, files["t2"], files["roi"])
+    left = roi & (prediction != 0)
+    assert (report.n_voxels, report.n_blank) == (left.sum(), 0) and left.sum() < roi.sum()
+    assert report.r == pytest.approx(np.corrcoef(prediction[left], target[left])[0, 1], abs=1e-6)
+    np.moveaxis(prediction, axis, 0)[planes] = 0
+    with pytest.raises(MrtransError, match="Nothing was computed where the ROI is"):
+        measure_files(save_nifti(tmp_path / "none.nii.gz", prediction, OBLIQUE), files["t2"], files["roi"])
 
 
 def test_a_target_on_another_grid_is_resampled_by_its_affine(tmp_path: Path, run) -> None:  # noqa: F811

@@ -54,6 +54,17 @@ def test_samples_go_last(tmp_path, suffix):
     np.testing.assert_allclose(image.get_fdata()[..., 1], file.get_fdata() / 2, rtol=1e-6)
 
 
+def test_what_was_not_computed_is_written_as_0(tmp_path):
+    _, layer = opened(tmp_path, AFFINES["RAS"])
+    data = layer.data.copy()
+    data[2] = np.nan
+    placement = inherited(layer)
+    placement["metadata"][RESULT_KEY] = {"kind": "mean"}
+    values = written(tmp_path, Image(data, **placement)).get_fdata()
+    np.testing.assert_array_equal(values[..., 2], 0)
+    assert np.isfinite(values).all()
+
+
 def test_a_crop_lies_where_it_was(tmp_path):
     """Its metadata still holds the header of the whole image, whose grid it does not have."""
     file, _ = opened(tmp_path, AFFINES["oblique"])

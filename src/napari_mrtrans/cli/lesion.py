@@ -31,6 +31,7 @@ def lesion(
     Without an acquired image, contrast and spread tell whether the lesion is still there.
     """
     from ..lesion.files import measure_files
+    from ..lesion.interval import written
     from ..paths import write_together
 
     notices: list[str] = []
@@ -46,5 +47,6 @@ def lesion(
     for line in report.lines():
         typer.echo(line)
     for row in report.rows()[1:]:
-        r = "–" if row["r"] is None else f"{row['r']:.3f} (p = {row['p']:.2g})"
+        interval = None if row["r_low"] is None else (row["r_low"], row["r_high"])
+        r = written(row["r"], interval)
         typer.echo(f"    lesion {row['lesion']}: {row['n_voxels']} voxels about ({row['centre']}), r = {r}")

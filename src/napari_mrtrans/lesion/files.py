@@ -13,7 +13,8 @@ from ..scan.grid import turned_onto
 from ..scan.masks import load_mask
 from ..scan.resample import resample
 from ..scan.volume import Volume, read_samples
-from .measure import LesionReport, box_around, lesion_report
+from .computed import computed_only
+from .measure import NOT_COMPUTED, LesionReport, box_around, lesion_report
 
 
 def measure_files(
@@ -50,8 +51,11 @@ def measure_files(
             raise MrtransError(f"The ROI does not overlap '{volume.name}'.")
         return data
 
+    predicted = computed_only(like.data, like.axial_axis)
+    if mask.any() and np.isnan(predicted[mask]).all():
+        raise MrtransError(NOT_COMPUTED)
     return lesion_report(
-        like.data,
+        predicted,
         onto(target),
         mask,
         std=onto(std),

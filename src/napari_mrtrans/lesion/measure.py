@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import MrtransError
 from ..scan.masks import inside as inside_of
+from .interval import correlation_interval, written
 
 #: Fewer voxels always correlate by ±1.
 MIN_VOXELS = 3
@@ -25,6 +26,7 @@ MIN_VOXELS = 3
 CONSTANT = 1e-6
 
 TOO_SMALL = f"ROI needs at least {MIN_VOXELS} voxels."
+NOT_COMPUTED = "Nothing was computed where the ROI is. Transform those slices first."
 NO_CONTRAST = "Intensity is constant in this ROI; correlation undefined."
 
 
@@ -37,12 +39,14 @@ class Lesion:
         centre: Mean voxel index.
         r: Pearson correlation, or None below 3 voxels or where an image is constant.
         p: Two-sided, as if voxels were independent; they are not, so it is too small.
+        interval: 95 % interval of r, from blocks of its voxels (:func:`~.interval.correlation_interval`).
     """
 
     n_voxels: int
     centre: tuple[float, ...]
     r: float | None
     p: float | None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class LesionReport:
         r: Pearson correlation over all voxels of the region.
         p: Two-sided, as if voxels were independent; they are not, so it is too small.
         n_voxels: Voxels of the region that are finite in every image.
-        n_blank: Those of them where the prediction is exactly 0: outside the head, or not computed.
+        n_blank: Those of them where the prediction is exactly 0: outside the head.
         components: The connected components, largest first.
         contrast: Contrast-to-noise ratio (mean inside - mean of the ring) / standard deviation of the ring of "source",
             "prediction" and "target"; positive = brighter than its surround. None without a ring that varies.
@@ -63,6 +67,7 @@ class LesionReport:
         voxels: (n_voxels, 3) voxel indices.
         values: (n_voxels, 2) prediction and target there; NaN without a target.
         lesion: (n_voxels,) index into ``components``.
+        interval: 95 % interval of r, from drawing lesions anew (:func:`~.interval.correlation_interval`).
     """
 
     r: float | None
@@ -77,6 +82,7 @@ class LesionReport:
     voxels: NDArray[np.intp] = field(repr=False, compare=False)
     values: NDArray[np.float64] = field(repr=False, compare=False)
     lesion: NDArray[np.intp] = field(repr=False, compare=False)
+    interval: tuple[float, float] | None = None
 
     @property
     def r_range(self) -> tuple[float, float] | None:
@@ -88,7 +94,9 @@ class LesionReport:
         """The pooled figures in words."""
         lesions = "1 lesion" if len(self.components) == 1 else f"{len(self.components)} lesions"
         where = f"{self.n_voxels} voxels of {lesions}"
-        lines = [f"{where}, no reference" if self.r is None else f"r = {self.r:.3f} (p = {self.p:.2g}) over {where}"]
+        lines = [f"{where}, no reference" if self.r is None else f"r = {written(self.r, self.interval)} over {where}"]
+        if self.interval:
+            lines.append("In brackets: 95 % interval (bootstrap over lesions, or over blocks of few)")
         if self.r_range:
             mean, spread = self.r_range
             lines.append(f"Samples: r = {mean:.3f} ± {spread:.3f} over {len(self.sample_r)}")
@@ -98,7 +106,7 @@ class LesionReport:
             ring = "" if self.std_ring is None else f", {self.std_ring:.4f} around it"
             lines.append(f"Mean std: {self.std_inside:.4f} inside{ring}")
         if self.n_blank:
-            lines.append(f"{self.n_blank} of these voxels are 0 in the prediction: outside the head, or not computed")
+            lines.append(f"{self.n_blank} of these voxels are 0 in the prediction: outside the head")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,6 +114,7 @@ class LesionReport:
         return {
             "r": self.r,
             "p": self.p,
+            "interval": self.interval,
             "n_voxels": self.n_voxels,
             "n_blank": self.n_blank,
             "components": [vars(lesion) for lesion in self.components],
@@ -120,7 +129,7 @@ class LesionReport:
         mean, spread = self.r_range or (None, None)
         centre = tuple(self.voxels.mean(axis=0).tolist())
         pooled = {
-            **_row("all", self.n_voxels, self.r, self.p, centre),
+            **_row("all", self, centre),
             **{f"contrast_{name}": self.contrast.get(name) for name in ("source", "prediction", "target")},
             "std_inside": self.std_inside,
             "std_ring": self.std_ring,
@@ -129,8 +138,7 @@ class LesionReport:
         }
         nothing = dict.fromkeys(pooled)
         single = (
-            nothing | _row(number, lesion.n_voxels, lesion.r, lesion.p, lesion.centre)
-            for number, lesion in enumerate(self.components, start=1)
+            nothing | _row(number, lesion, lesion.centre) for number, lesion in enumerate(self.components, start=1)
         )
         return [pooled, *single]
 
@@ -224,6 +232,7 @@ def lesion_report(
         voxels=voxels,
         values=values,
         lesion=np.argsort(order)[owner],
+        interval=None if r is None else correlation_interval(values, voxels, owner),
     )
 
 
@@ -242,10 +251,10 @@ def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.2f}"
 
 
-def _row(
-    lesion: int | str, n_voxels: int, r: float | None, p: float | None, centre: tuple[float, ...]
-) -> dict[str, Any]:
-    return {"lesion": lesion, "n_voxels": n_voxels, "r": r, "p": p, "centre": " ".join(f"{x:.1f}" for x in centre)}
+def _row(name: int | str, of: Lesion | LesionReport, centre: tuple[float, ...]) -> dict[str, Any]:
+    low, high = of.interval or (None, None)
+    where = " ".join(f"{x:.1f}" for x in centre)
+    return {"lesion": name, "n_voxels": of.n_voxels, "r": of.r, "r_low": low, "r_high": high, "centre": where}
 
 
 def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
@@ -264,7 +273,8 @@ def _component(values: NDArray[np.float64], voxels: NDArray[np.intp]) -> Lesion:
     if np.isnan(values[:, 1]).any():
         return Lesion(len(values), centre, None, None)
     try:
-        return Lesion(len(values), centre, *_pearson(values[:, 0], values[:, 1]))
+        r, p = _pearson(values[:, 0], values[:, 1])
+        return Lesion(len(values), centre, r, p, correlation_interval(values, voxels, np.zeros(len(values), np.intp)))
     except MrtransError:
         return Lesion(len(values), centre, None, None)
 

@@ -8,6 +8,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from .sparse import SparseSlices
+
 
 class KeepSamples(StrEnum):
     """Which sample layers a run leaves."""
@@ -45,10 +47,12 @@ class LayerKinds:
             return []
         return [f"sample_{k + 1:02d}" for k in range(self.n)]
 
-    def arrays(self, shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
-        """Zeros by kind, in the order in which layers are added: volumes of ``shape``, the stack (n, *shape)."""
-        volumes = ["mean", *([] if self.deterministic else ["std"]), *self.sample_names]
-        made = {kind: np.zeros(shape, np.float32) for kind in volumes}
-        if self.stacked:
-            made["samples"] = np.zeros((self.n, *shape), np.float32)
-        return made
+    def volumes(self, shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
+        """Mean and std by kind, in the order in which layers are added: NaN, which napari draws as nothing."""
+        kinds = ["mean", *([] if self.deterministic else ["std"])]
+        return {kind: np.full(shape, np.nan, np.float32) for kind in kinds}
+
+    def samples(self, shape: tuple[int, ...], axis: int) -> dict[str, SparseSlices]:
+        """The samples by kind, along ``axis`` of volumes of ``shape``; the stack is (n, *shape)."""
+        made = {kind: SparseSlices(shape, axis) for kind in self.sample_names}
+        return made | ({"samples": SparseSlices((self.n, *shape), axis + 1)} if self.stacked else {})

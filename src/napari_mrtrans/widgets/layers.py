@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .layer_kinds import LayerKinds
 from .source import RESULT_KEY
+from .sparse import SparseSlices
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -82,7 +83,7 @@ class ResultLayers:
 
     The arrays exist from the first slice on, their layers are added one by one: each addition holds up napari's
     window for a moment, together they would be a visible stop. The layers show read-only views, since a run goes on
-    filling the arrays and nothing else may write them.
+    filling the arrays and nothing else may write them. What was not computed is NaN, so that nothing is drawn there.
 
     Args:
         viewer: Where the layers go.
@@ -114,6 +115,8 @@ class ResultLayers:
         self._spread = RunningQuantile()
         self._dirty = False
         self._arrays: dict[str, NDArray[np.float32]] = {}
+        self._samples: dict[str, SparseSlices] = {}
+        self._written: set[int] = set()
         self._pending: list[str] = []
         self._layers: dict[str, Image] = {}
 
@@ -134,9 +137,9 @@ class ResultLayers:
 
     @property
     def samples(self) -> NDArray[np.float32] | None:
-        """All samples, (n, ...), if they are kept and a slice has come."""
-        separate = [self._arrays[name] for name in self._kinds.sample_names if name in self._arrays]
-        return np.stack(separate) if separate else self._arrays.get("samples")
+        """All samples, (n, ...), if they are kept and a slice has come; 0 where nothing was computed."""
+        filled = [samples.filled(0) for samples in self._samples.values()]
+        return (filled[0] if self._kinds.stacked else np.stack(filled)) if filled else None
 
     def alive(self) -> Iterator[Image]:
         """The layers of this run that nobody has deleted."""
@@ -149,16 +152,16 @@ class ResultLayers:
         """
         self._make_room()
         where = self._where(update.index)
+        self._written.add(update.index)
         self._arrays["mean"][where] = update.mean
         if "std" in self._arrays:
             std = update.std if update.calibrated_std is None or not self._kinds.calibrated else update.calibrated_std
             self._arrays["std"][where] = std
             self._spread.add(std[std > 0])
-        if update.samples is not None and self._kinds.stacked:
-            self._arrays["samples"][(slice(None), *where)] = update.samples
-        elif update.samples is not None and self._kinds.sample_names:
-            for name, sample in zip(self._kinds.sample_names, update.samples, strict=True):
-                self._arrays[name][where] = sample
+        if update.samples is not None and self._samples:
+            parts = [update.samples] if self._kinds.stacked else update.samples
+            for samples, part in zip(self._samples.values(), parts, strict=True):
+                samples.put(update.index, part)
         self._dirty |= shown
 
     def add_next_layer(self) -> bool:
@@ -183,8 +186,16 @@ class ResultLayers:
         for layer in self.alive():
             layer.refresh(thumbnail=False, extent=False, highlight=False)
 
-    def finish(self) -> None:
-        """Add what is still missing and redraw once more, with thumbnails."""
+    def finish(self, *, complete: bool = False) -> None:
+        """Add what is still missing and redraw once more, with thumbnails.
+
+        ``complete``: slices that never came hold no head, so that they are known to be 0.
+        """
+        for index in set(range(self._shape[self._axis])) - self._written if complete else ():
+            for volume in self._arrays.values():
+                volume[self._where(index)] = 0
+            for samples in self._samples.values():
+                samples.put(index, 0)
         while self.add_next_layer():
             pass
         self._fit_std_limits()
@@ -206,19 +217,23 @@ class ResultLayers:
         return (slice(None),) * self._axis + (index,)
 
     def _allocate(self) -> None:
-        self._arrays = self._kinds.arrays(self._shape)
-        self._pending = list(self._arrays)
+        self._arrays = self._kinds.volumes(self._shape)
+        self._samples = self._kinds.samples(self._shape, self._axis)
+        self._pending = [*self._arrays, *self._samples]
 
     def _image(self, kind: str) -> Image:
         placement = with_sample_axis(self._placement) if kind == "samples" else dict(self._placement)
         placement["metadata"] = {**self._placement["metadata"], RESULT_KEY: self._labels(kind)}
-        shown = self._arrays[kind].view()
-        shown.flags.writeable = False
+        shown: Any = self._samples.get(kind)
+        if shown is None:
+            shown = self._arrays[kind].view()
+            shown.flags.writeable = False
         layer = Image(
             shown,
             name=f"{self._stem}_{kind}",
             contrast_limits=(0.0, 1.0),
             colormap="magma" if kind == "std" else "gray",
+            interpolation3d="nearest",  # between a slice and an unknown one, nothing can be interpolated
             visible=kind == "mean" or (kind == "std" and self._show_std),
             **placement,
         )

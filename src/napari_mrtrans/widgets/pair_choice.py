@@ -119,7 +119,7 @@ class PairChoice(QObject):
                 if guess is None and not self.problem_of_layer():
                     look_later(layer, self._on_look)
             self._guessed_for = layer
-            where = "from its NIfTI affine" if nifti_affine(layer) is not None else "first axis taken as axial"
+            where = "placed by its NIfTI affine" if nifti_affine(layer) is not None else "without an affine"
             self.image.setToolTip(f"{layer.name} ({where})")
         self._on_source()
 

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox
 
 from .pair_choice import PairChoice
 from .preferences import defaults
+from .view_row import ViewRow
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -39,6 +40,10 @@ class PairForm(QWidget):
         self.samples, self.seed = _sample_box(), _seed_box()
         self.range = QComboBox()
         self.range.addItems([str(choice) for choice in ranges])
+        self.view = ViewRow(viewer, self)
+        self.view.axis_chosen.connect(self.changed)
+        self.changed.connect(self._show_view)
+        self.range.currentIndexChanged.connect(self._show_view)
 
     @property
     def layer(self) -> Image | None:
@@ -59,12 +64,17 @@ class PairForm(QWidget):
         """Look again at which checkpoints are installed."""
         self._choice.reload()
 
+    def _show_view(self) -> None:
+        layer = None if self._choice.problem_of_layer() else self.layer
+        self.view.show_layer(layer, one_slice=not self.range.currentText().startswith("All"))
+
     def _rows(self, *own: tuple[str, QWidget]) -> QFormLayout:
         """All rows, the form's ``own`` ones (label, field) after the pair."""
         rows = QFormLayout()
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._choice.add_rows(rows)
+        self.view.add_axis_row(rows)
         for label, field in own:
             rows.addRow(label, field)
         numbers = QHBoxLayout()
@@ -74,6 +84,7 @@ class PairForm(QWidget):
         numbers.addWidget(self.seed, 1)
         rows.addRow("Samples", numbers)
         rows.addRow("Slices", self.range)
+        rows.addRow(self.view.warning)
         return rows
 
 

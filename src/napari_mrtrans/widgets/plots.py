@@ -28,6 +28,7 @@ class SlicePlot(QWidget):
         super().__init__(parent)
         self._values: NDArray[np.float64] = np.empty(0)
         self._current: int | None = None
+        self._ends: tuple[int, int] | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -52,6 +53,21 @@ class SlicePlot(QWidget):
         self._values = np.array(values, dtype=np.float64)
         self.update()
 
+    def set_numbers(self, first: int, last: int) -> None:
+        """What the viewer's slider shows at the first and the last slice: so they are numbered, from left to right."""
+        if (first, last) != self._ends:
+            self._ends = (first, last)
+            self.update()
+
+    def number_of(self, index: int) -> int:
+        """The slider's number of slice ``index``."""
+        first, last = self._ends or (0, len(self._values) - 1)
+        return round(first + (last - first) * index / max(len(self._values) - 1, 1))
+
+    @property
+    def _mirrored(self) -> bool:
+        return self._ends is not None and self._ends[0] > self._ends[1]
+
     def set_current(self, index: int | None) -> None:
         """Mark the slice on screen."""
         if index != self._current:
@@ -61,7 +77,8 @@ class SlicePlot(QWidget):
     def x_of(self, index: int) -> float:
         """Horizontal pixel of slice ``index``."""
         area = self._area()
-        return area.left() + area.width() * index / max(len(self._values) - 1, 1)
+        share = index / max(len(self._values) - 1, 1)
+        return area.left() + area.width() * (1 - share if self._mirrored else share)
 
     def index_at(self, x: float) -> int | None:
         """Slice under the horizontal pixel ``x``, or None while nothing is plotted."""
@@ -69,7 +86,8 @@ class SlicePlot(QWidget):
             return None
         area = self._area()
         position = (x - area.left()) / max(area.width(), 1.0) * (len(self._values) - 1)
-        return int(np.clip(round(position), 0, len(self._values) - 1))
+        index = int(np.clip(round(position), 0, len(self._values) - 1))
+        return len(self._values) - 1 - index if self._mirrored else index
 
     def _area(self) -> QRectF:
         return QRectF(self.rect()).adjusted(PAD_X, PAD_TOP, -PAD_X, -PAD_BOTTOM)
@@ -89,7 +107,7 @@ class SlicePlot(QWidget):
         if index is not None:
             value = self._values[index]
             shown = "not done" if np.isnan(value) else f"σ̂ {value:.4f}"
-            QToolTip.showText(event.globalPosition().toPoint(), f"slice {index}: {shown}", self)
+            QToolTip.showText(event.globalPosition().toPoint(), f"slice {self.number_of(index)}: {shown}", self)
 
     def _pick(self, event: QMouseEvent) -> None:
         index = self.index_at(event.position().x())
@@ -135,10 +153,11 @@ class SlicePlot(QWidget):
     def _draw_labels(self, painter: QPainter, area: QRectF, text: QColor, top: float) -> None:
         small_print(painter, text)
         below = QRectF(area.left(), area.bottom() + 2, area.width(), PAD_BOTTOM - 2)
-        painter.drawText(below, Qt.AlignmentFlag.AlignLeft, "slice 0")
-        painter.drawText(below, Qt.AlignmentFlag.AlignRight, str(len(self._values) - 1))
+        low, high = sorted((self.number_of(0), self.number_of(len(self._values) - 1)))
+        painter.drawText(below, Qt.AlignmentFlag.AlignLeft, f"slice {low}")
+        painter.drawText(below, Qt.AlignmentFlag.AlignRight, str(high))
         if self._current is not None:
-            painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, f"on screen: {self._current}")
+            painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, f"on screen: {self.number_of(self._current)}")
         painter.drawText(QRectF(area.left() + 2, 0, area.width(), 16), Qt.AlignmentFlag.AlignLeft, f"{top:.3f}")
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: napari-nifti writes this key next to ``affine``; its presence tells the S, A, R voxel order.
 NIFTI_READER_KEY = "coordinate_system"
 RESULT_KEY = "mrtrans"
+#: Which array axis of a layer without an affine is taken as axial, where the user has said so.
+AXIAL_KEY = "mrtrans_axial_axis"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,7 @@ def nifti_affine(layer: Layer) -> NDArray[np.float64] | None:
 def layer_affine(layer: Layer) -> NDArray[np.float64]:
     """Array index to RAS millimetres for ``layer.data`` as it lies in memory; without a record, what is assumed."""
     recorded = nifti_affine(layer)
-    return assumed_affine(layer.scale) if recorded is None else recorded
+    return assumed_affine(layer.scale, assumed_axis(layer.metadata)) if recorded is None else recorded
 
 
 def layer_header(layer: Layer) -> nib.Nifti1Header | None:
@@ -113,24 +115,30 @@ def scanner_affine(layer: Layer) -> NDArray[np.float64] | None:
     return affine
 
 
-def assumed_affine(scale: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
+def assumed_axis(metadata: Mapping[str, Any]) -> int:
+    """The array axis that is taken as axial without an affine: what the user has chosen, else the first."""
+    chosen = metadata.get(AXIAL_KEY, 0)
+    return chosen if chosen in (0, 1, 2) else 0
+
+
+def assumed_affine(scale: Sequence[float] | NDArray[np.floating], axial: int = 0) -> NDArray[np.float64]:
     """An affine for a 3-D layer that comes without one, from its display scale.
 
-    The axes are taken as axial, anterior-posterior and left-right, drawn the usual way: anterior up and the patient's
-    right on the left of the screen. A negative scale turns an axis on the screen.
+    The other two axes are taken as anterior-posterior and left-right, drawn the usual way: anterior up and the
+    patient's right on the left of the screen. A negative scale turns an axis on the screen.
     """
-    axial, row, column = (float(size) for size in scale)
+    row, column = (axis for axis in range(3) if axis != axial)
     affine = np.zeros((4, 4))
-    affine[2, 0] = abs(axial)
-    affine[1, 1] = -row
-    affine[0, 2] = -column
+    affine[2, axial] = abs(float(scale[axial]))
+    affine[1, row] = -float(scale[row])
+    affine[0, column] = -float(scale[column])
     affine[3, 3] = 1.0
     return affine
 
 
 def axial_axis(affine: NDArray[np.float64]) -> int:
     """The array axis closest to inferior-superior."""
-    return int(np.flatnonzero(nib.io_orientation(affine)[:, 0] == 2)[0])
+    return _anatomical_axes(affine)[0]
 
 
 def result_record(layer: Layer) -> dict[str, Any]:
@@ -169,11 +177,60 @@ def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:
     return int(np.clip(index, 0, layer.data.shape[axis] - 1))
 
 
-def axis_in_view(viewer: ViewerModel, layer: Layer, axis: int) -> bool:
-    """Whether the layer's ``axis`` is drawn, so that no slider moves along it: in other planes and in 3-D."""
+def slider_of(viewer: ViewerModel, layer: Layer, axis: int) -> int:
+    """The viewer's dimension that runs along ``axis`` of a layer."""
     there, here = np.eye(layer.ndim)[axis], np.zeros(layer.ndim)
     along = np.subtract(layer.data_to_world(there), layer.data_to_world(here))
-    return viewer.dims.ndim - layer.ndim + int(np.abs(along).argmax()) in viewer.dims.displayed
+    return viewer.dims.ndim - layer.ndim + int(np.abs(along).argmax())
+
+
+def axis_in_view(viewer: ViewerModel, layer: Layer, axis: int) -> bool:
+    """Whether the layer's ``axis`` is drawn, so that no slider moves along it: in other planes and in 3-D."""
+    return slider_of(viewer, layer, axis) in viewer.dims.displayed
+
+
+def slider_numbers(viewer: ViewerModel, layer: Layer, axis: int) -> tuple[int, int]:
+    """What the viewer's slider shows at the first and at the last slice along ``axis``: it may run the other way."""
+    dim = slider_of(viewer, layer, axis)
+    span = viewer.dims.range[dim]
+    place = np.array(layer.world_to_data(viewer.dims.point), dtype=float)
+    numbers = []
+    for index in (0, layer.data.shape[axis] - 1):
+        place[axis] = index
+        world = layer.data_to_world(place)[dim - viewer.dims.ndim + layer.ndim]
+        numbers.append(round((float(world) - span.start) / (span.step or 1)))
+    return numbers[0], numbers[1]
+
+
+def slider_number(viewer: ViewerModel, layer: Layer, axis: int, index: int) -> int:
+    """What the viewer's slider shows at slice ``index`` along ``axis``."""
+    first, last = slider_numbers(viewer, layer, axis)
+    return round(first + (last - first) * index / max(layer.data.shape[axis] - 1, 1))
+
+
+def show_axial(viewer: ViewerModel, layer: Layer) -> None:
+    """Order the viewer's dimensions so that ``layer`` is seen in axial slices, anterior-posterior upright."""
+    world = [slider_of(viewer, layer, axis) for axis in _anatomical_axes(layer_affine(layer))]
+    others = [dim for dim in viewer.dims.order if dim not in world]
+    viewer.dims.ndisplay = 2
+    viewer.dims.order = (*others, *world)
+    viewer.reset_view()
+
+
+def plane_in_view(viewer: ViewerModel, layer: Layer) -> str:
+    """``axial``, ``coronal`` or ``sagittal``: by the slider that moves through the layer; ``3-D``."""
+    if viewer.dims.ndisplay == 3:
+        return "3-D"
+    names = dict(zip(_anatomical_axes(layer_affine(layer)), ("axial", "coronal", "sagittal"), strict=True))
+    through = [axis for axis in names if not axis_in_view(viewer, layer, axis)]
+    return names[through[0]] if through else "3-D"
+
+
+def _anatomical_axes(affine: NDArray[np.float64]) -> tuple[int, int, int]:
+    """The array axes closest to inferior-superior, posterior-anterior and left-right."""
+    world = nib.io_orientation(affine)[:, 0]
+    axial, row, column = (int(np.flatnonzero(world == axis)[0]) for axis in (2, 1, 0))
+    return axial, row, column
 
 
 def show_slice(viewer: ViewerModel, layer: Layer, axis: int, index: int) -> None:

@@ -19,7 +19,7 @@ from ..paths import write_together
 from ..scan.volume import describe
 from ..transformation.names import synthetic
 from .file_grid import FileGrid
-from .source import RESULT_KEY, assumed_affine, recorded_affine
+from .source import RESULT_KEY, assumed_affine, assumed_axis, recorded_affine
 
 _PLACEMENT = ("scale", "translate", "rotate", "shear")
 #: Types that every NIfTI program reads, narrowest first.
@@ -54,8 +54,12 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if affine is None:
         metadata = _neighbour(attributes, array.shape)
         affine = recorded_affine(metadata)
-    grid = FileGrid.of(shape, assumed_affine(scale[:3]) if affine is None else affine, metadata)
+    if affine is None:
+        affine = assumed_affine(scale[:3], assumed_axis(metadata))
+    grid = FileGrid.of(shape, affine, metadata)
     record = metadata.get(RESULT_KEY, {})
+    if record and array.dtype.kind == "f":
+        array = np.nan_to_num(array)  # not computed; as 0 every program reads it, and it is so in what transform writes
     descrip = synthetic(record) if "checkpoint" in record and "target" in record else ""
     image = _image(grid, _storable(array), descrip)
     target = Path(path)

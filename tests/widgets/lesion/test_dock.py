@@ -85,6 +85,40 @@ def click(check: Check, layer: Layer, voxel: tuple[int, ...]) -> None:
 anywhere = pytest.mark.parametrize("check", list(PLACEMENTS), indirect=True)
 
 
+def test_voxels_that_were_not_computed_are_left_out(check: Check) -> None:
+    roi = check.labels()
+    roi.data[2:7, 3:12, 4:12] = 1
+    check.mean.data[4:] = np.nan
+    check.press()
+    mask = (roi.data > 0) & np.isfinite(check.mean.data)
+    assert check.dock.report.n_voxels == mask.sum() == 144
+    assert check.dock.report.r == pytest.approx(check.r(mask), abs=1e-6)
+    assert check.dock.message.text() == "216 of 360 voxels were not computed; they are left out."
+    check.mean.data[:] = np.nan
+    check.press()
+    assert check.dock.message.text() == "Nothing was computed where the ROI is. Transform those slices first."
+
+
+def test_any_image_may_be_measured_and_no_p_is_shown(check: Check) -> None:
+    other = check.viewer.add_image(check.mean.data * 2, name="of another program", **check.placement)
+    assert check.dock.prediction.layer is check.mean  # a result comes first
+    roi = check.labels()
+    roi.data[2:10, 3:12, 4:12] = 1
+    check.dock.prediction.choose(other)
+    check.press()
+    report, table = check.dock.report, check.dock.table
+    assert report.r == pytest.approx(check.r(roi.data > 0), abs=1e-6)
+    low, high = report.interval
+    assert low < report.r < high
+    assert f"({low:.2f} to {high:.2f})" in check.dock.headline.text()
+    assert [table.horizontalHeaderItem(i).text() for i in range(4)] == ["Lesion", "Voxels", "r", "95 %"]
+    assert table.item(0, 3).text() == f"{low:.2f} to {high:.2f}"
+    check.dock.prediction.choose(check.truth)
+    check.dock.reference.choose(check.truth)
+    check.press()
+    assert check.dock.message.text() == "'a_T2w' is prediction and reference; choose another one of them."
+
+
 @anywhere
 def test_painted_roi(check: Check) -> None:
     roi = check.labels()

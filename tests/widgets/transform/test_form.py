@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -9,14 +10,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Image
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, Qt
 
-from napari_mrtrans.errors import CheckpointError
+from napari_mrtrans.errors import CheckpointError, OutOfMemory
 from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.widgets.source import axial_axis, layer_affine
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.advanced import SAMPLER_NAMES
 
 from ..conftest import write_card
+from ..test_source import AFFINES
 
 
 def texts(combo):
@@ -286,9 +289,54 @@ def test_the_slider_is_followed_in_any_order_of_dims(bench, engine, brain):
     bench.viewer.dims.order = (0, 1, 2)
 
 
-def test_plain_array_has_its_own_reading_told(bench, engine, brain):
-    bench.viewer.add_image(brain, name="a_T1w")
-    assert "first axis taken as axial" in bench.dock.form.image.toolTip()
+def test_the_user_says_which_axis_of_a_plain_array_is_axial(bench, engine, brain):
+    layer = bench.viewer.add_image(brain.transpose(1, 2, 0).copy(), name="a_T1w")
+    view = bench.dock.form.view
+    assert view.axis.isVisible() and view.axis.currentText() == "First (20 slices)"
+    view.axis.setCurrentIndex(2)
+    view.axis.activated.emit(2)
+    assert view.warning.isHidden()  # all slices are computed
+    bench.dock.form.range.setCurrentText("This slice")
+    assert view.warning.isVisible()
+    bench.qtbot.mouseClick(view.button, Qt.MouseButton.LeftButton)
+    assert not view.warning.isVisible()
+    assert bench.viewer.dims.order == (2, 0, 1)
+    bench.viewer.dims.set_point(2, 4)
+    bench.run()
+    assert engine.requests[0].request.slices == (4, 5)
+    np.testing.assert_allclose(bench.layer("a_T1w_T2_mean").data[..., 4], brain[4] / 200)
+    bench.viewer.dims.order = (0, 1, 2)
+    assert view.axis.currentIndex() == 2 and layer.metadata["mrtrans_axial_axis"] == 2
+
+
+def test_one_slice_of_a_coronal_view_is_warned_of(bench, engine, tmp_path):
+    """A file whose first axis is not axial opens so."""
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(np.random.default_rng(0).random((16, 12, 20)).astype(np.float32), AFFINES["PSR"]).to_filename(path)
+    bench.viewer.open(str(path), plugin="napari-nifti")
+    bench.dock.form.range.setCurrentText("This slice")
+    view, layer = bench.dock.form.view, bench.viewer.layers[0]
+    assert not view.axis.isVisible()
+    axial = axial_axis(layer_affine(layer))
+    assert bench.viewer.dims.order[0] != axial
+    assert view.warning.isVisible() and "slices are computed axial" in view.note.text()
+    assert re.match(r"This view is (coronal|sagittal);", view.note.text())
+    bench.qtbot.mouseClick(view.button, Qt.MouseButton.LeftButton)
+    assert bench.viewer.dims.order[0] == axial and not view.warning.isVisible()
+
+
+def test_slices_have_the_numbers_of_the_slider(bench, engine, brain):
+    """A negative scale turns the slider against the array."""
+    layer = bench.viewer.add_image(brain, name="a_T1w", scale=(-3, -1, -2), translate=(50, 0, 0))
+    bench.viewer.dims.set_point(0, layer.data_to_world((4, 0, 0))[0])
+    bench.run()
+    plot = bench.dock.card.plot
+    assert bench.viewer.dims.current_step[0] == 7
+    assert (plot.current, plot.number_of(4)) == (4, 7)
+    assert plot.x_of(4) > plot.x_of(9)  # from left to right as the slider
+    assert plot.index_at(plot.x_of(9)) == 9
+    bench.dock._on_error(OutOfMemory("The GPU ran out of memory at slice 4."))
+    assert bench.dock.message.text() == "The GPU ran out of memory at slice 7."
 
 
 def test_sample_opens_from_the_manifest_and_is_ready(bench, engine):

@@ -40,7 +40,7 @@ def test_first_slice_is_there_while_the_rest_still_runs(loaded, engine, brain):
     mean = loaded.layer("sub-01_T1w_T2_mean")
     assert loaded.dock.state is DockState.RUNNING
     np.testing.assert_allclose(mean.data[6], brain[6] / 200)
-    assert not mean.data[1].any()
+    assert np.isnan(mean.data[1]).all()
     loaded.wait_for(DockState.DONE)
     np.testing.assert_allclose(mean.data, brain / 200)
     np.testing.assert_allclose(loaded.layer("sub-01_T1w_T2_std").data[7], np.where(brain[7] > 0, 0.007, 0), atol=1e-7)
@@ -101,7 +101,7 @@ def test_cancel_ends_within_a_second_and_keeps_finished_slices(loaded, engine, b
     loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)
     mean = loaded.layer("sub-01_T1w_T2_mean")
     np.testing.assert_allclose(mean.data[6], brain[6] / 200)
-    assert not mean.data[1].any()
+    assert np.isnan(mean.data[1]).all()
     assert "kept" in loaded.dock.message.text()
     assert engine.closed == 1
 
@@ -153,7 +153,30 @@ def test_this_slice_only(loaded, engine, brain):
     assert engine.requests[0].request.slices == (4, 5)
     mean = loaded.layer("sub-01_T1w_T2_mean").data
     np.testing.assert_allclose(mean[4], brain[4] / 200)
-    assert np.count_nonzero(mean) == np.count_nonzero(brain[4])
+    assert np.isfinite(mean).sum() == brain[4].size
+
+
+def picture(bench):
+    """What the canvas shows, 0 to 255."""
+    bench.qtbot.wait(50)
+    return bench.viewer.window.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+
+
+@pytest.mark.parametrize("ndisplay", [2, 3])
+def test_what_was_not_computed_hides_nothing(loaded, ndisplay):
+    loaded.dock.form.range.setCurrentText("This slice")
+    loaded.run()
+    loaded.source.contrast_limits = (0, 400)
+    loaded.viewer.dims.set_point(0, 4)
+    loaded.viewer.dims.ndisplay = ndisplay
+    shown = picture(loaded)
+    loaded.layer("sub-01_T1w_T2_mean").visible = False
+    alone = picture(loaded)
+    if ndisplay == 2:
+        np.testing.assert_array_equal(shown, alone)
+    else:  # the slice is drawn on the source, the others hide nothing of it
+        assert (shown - alone).min() > -20
+        assert (shown - alone).max() > 20
 
 
 def test_samples_as_one_4d_layer(loaded, brain):
@@ -235,11 +258,31 @@ def test_the_card_says_p_ood_and_places_sigma_hat_in_the_usual_range(loaded, eng
     engine.novelty = 1.0
     loaded.run()
     card = loaded.dock.card
-    assert "P(OOD) = 0.90: out of distribution" in card.text
-    assert card.text.endswith("Unusual: unlike the training scans.")
+    assert "P(OOD) = 0.90: out of distribution (10 slices)\nUnusual: unlike the training scans." in card.text
+    assert card.sign.isVisible() and card.sign.colour.red() > 2 * card.sign.colour.green()
     assert card.bar.isVisible()
+    # The range of σ̂ is no verdict: nothing of it is green.
+    shown = card.bar.grab().toImage()
+    pixels = (shown.pixelColor(x, y) for x in range(shown.width()) for y in range(shown.height()))
+    assert not any(c.green() > c.red() + 25 and c.green() > c.blue() + 25 for c in pixels)
     assert card.bar.position(0.01) > card.bar.position(card.overall) or card.overall > 0.01
     assert "90 % of the training scans lie between 0.0100 and 0.0300" in card.bar.toolTip()
+
+
+@pytest.mark.parametrize(
+    "novelty, said", [(0.0, "0.20: in distribution"), (0.5, "0.55: unsure"), (float("nan"), "not judged")]
+)
+def test_each_verdict_has_its_own_sign(loaded, engine, novelty, said):
+    calibrate(loaded)
+    engine.novelty = novelty
+    loaded.run()
+    card = loaded.dock.card
+    assert said in card.text
+    colour = card.sign.colour
+    strongest = max(("red", "green", "blue"), key=lambda name: getattr(colour, name)())
+    assert (strongest, colour.saturation() > 100) == {
+        0.0: ("green", True), 0.5: ("red", True), 1.0: ("blue", False),
+    }[1.0 if np.isnan(novelty) else novelty]  # fmt: skip
 
 
 def test_without_calibration_the_card_shows_sigma_hat_alone(loaded):

@@ -40,7 +40,7 @@ def loaded(bench, engine, brain):
 def save(bench):
     """Click the button and wait until it is done."""
     bench.qtbot.mouseClick(bench.dock.save, Qt.MouseButton.LeftButton)
-    bench.qtbot.waitUntil(lambda: bench.dock.save.text() == "Save results…", timeout=60_000)
+    bench.qtbot.waitUntil(lambda: bench.dock.save.text() != "Saving…", timeout=60_000)
 
 
 @pytest.mark.parametrize("name", ["LPS", "oblique"])
@@ -84,6 +84,27 @@ def test_nothing_to_save_before_a_run_and_during_one(loaded, engine):
     assert not loaded.dock.save.isVisible()
     loaded.wait_for(DockState.DONE)
     assert loaded.dock.save.isEnabled()
+
+
+def test_another_scan_s_result_is_neither_shown_nor_saved(loaded, engine, brain, out):
+    """The card and the button are about the image that is chosen, and say whose they are."""
+    card, button = loaded.dock.card, loaded.dock.save
+    loaded.run()
+    other = loaded.viewer.add_image(brain / 2, name="sub-02_T1w")
+    loaded.dock.form.image.choose(other)
+    assert not card.isVisible() and not button.isVisible()
+    loaded.dock.form.samples.setValue(4)
+    loaded.run()
+    assert card.text.startswith("sub-02_T1w → T2 (flow, n=4)")
+    assert button.toolTip().startswith("sub-02_T1w → T2 (flow, n=4)")
+    loaded.dock.form.image.choose(loaded.viewer.layers["sub-01_T1w"])
+    assert card.isVisible() and card.text.startswith("sub-01_T1w → T2 (flow, n=20)")
+    assert button.text().startswith("Save sub-01")
+    save(loaded)
+    assert {path.name for path in out.iterdir()} == NAMES
+    for name in ("mean", "std"):
+        loaded.viewer.layers.remove(f"sub-01_T1w_T2_{name}")
+    assert not card.isVisible() and not button.isVisible()
 
 
 def test_a_cancelled_run_saves_what_is_finished_and_says_which(loaded, engine, out):

@@ -21,8 +21,8 @@ class ComparedLayers(ResultLayers):
     """Mean and std of one model, and its error |mean - reference| once :attr:`reference` is set.
 
     Attributes:
-        reference: Normalised, on the grid of the mean, NaN where unknown (the error is 0 there); set it before the
-            first slice.
+        reference: Normalised, on the grid of the mean, NaN where unknown, as is the error. Set it before the first
+            slice.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -34,12 +34,12 @@ class ComparedLayers(ResultLayers):
         super().add(update, shown=shown)
         if self.reference is not None:
             where = self._where(update.index)
-            self._arrays["error"][where] = np.nan_to_num(np.abs(update.mean - self.reference[where]))
+            self._arrays["error"][where] = np.abs(update.mean - self.reference[where])
 
     def _allocate(self) -> None:
         super()._allocate()
         if self.reference is not None:
-            self._arrays["error"] = np.zeros(self._shape, np.float32)
+            self._arrays["error"] = np.full(self._shape, np.nan, np.float32)
             self._pending = list(self._arrays)
 
     def _image(self, kind: str) -> Image:

@@ -10,7 +10,6 @@ from ...errors import MrtransError
 from ...metrics.comparison import ModelRow, table
 from ..lesion.roi import image_to_image
 from ..source import LayerSource, check_layer
-from ..tally import SigmaTally
 from ..transform.progress import ProgressLine
 from ..transform.run import Run
 from ..transform.worker import Monitor, TransformWorker
@@ -56,7 +55,6 @@ class Comparison:
             _ModelRun(viewer, settings, layer, checkpoint, monitor=self.monitor, name=name)
             for name, checkpoint in form.models.chosen
         ]
-        self._tallies = [SigmaTally(run.n_slices) for run in self._runs]
         self.rows = [
             ModelRow(name, checkpoint.name, pair.key, run.n, settings.request.seed)
             for (name, checkpoint), run in zip(form.models.chosen, self._runs, strict=True)
@@ -95,17 +93,16 @@ class Comparison:
                 run.layers.reference = event.image
             return
         self._current = event.model
-        run, row, tally = self._runs[event.model], self.rows[event.model], self._tallies[event.model]
+        run, row = self._runs[event.model], self.rows[event.model]
         if isinstance(event, SliceDone):
             update = event.update
             run.add(update)
-            tally.add(update.index, update.sigma_hat, update.voxels, update.signs)
             row.slices = update.done
-            row.sigma_hat = None if run.n == 1 else tally.overall
+            row.sigma_hat = None if run.n == 1 else run.tally.overall
             return
         assert isinstance(event, ModelEnded)
-        run.layers.finish()
-        row.p_ood = tally.probability(run.n, run.pair, run.ood)
+        run.layers.finish(complete=run.complete)
+        row.p_ood = run.tally.probability(run.n, run.pair, run.ood)
         row.seconds, row.ssim, row.psnr, row.error = event.seconds, event.ssim, event.psnr, event.error
         self._ended = event.model + 1
 

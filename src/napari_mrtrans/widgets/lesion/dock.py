@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers import Labels, Layer, Shapes
 from numpy.typing import NDArray
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
@@ -18,8 +18,9 @@ from ..compare.reference_combo import ReferenceCombo
 from ..csv_buttons import CsvButtons
 from ..dock import Dock, research_note
 from ..layer_combo import LayerCombo
-from ..source import guess_layer_contrast, layer_stem, result_record, show_voxel
+from ..source import guess_layer_contrast, layer_stem, show_voxel
 from .measure import RING, labels_from_file, measured
+from .prediction_combo import PredictionCombo
 from .scatter import ScatterPlot
 from .table import LesionTable
 
@@ -32,11 +33,6 @@ PAUSE_MS = 300
 EDITS = ("labels_update", "data", "set_data")
 
 
-def is_prediction(layer: Layer) -> bool:
-    """True for the mean of a run."""
-    return isinstance(layer, Image) and result_record(layer).get("kind") == "mean"
-
-
 class LesionWidget(Dock):
     """Correlation, contrast and spread inside a region of interest, anew whenever it is edited."""
 
@@ -45,7 +41,7 @@ class LesionWidget(Dock):
         self._viewer = napari_viewer
         self._watched: Layer | None = None
         self.report: LesionReport | None = None
-        self.prediction = LayerCombo(napari_viewer, is_prediction)
+        self.prediction = PredictionCombo(napari_viewer)
         self.reference = ReferenceCombo(napari_viewer, "None (no correlation)")
         self.roi = LayerCombo(napari_viewer, lambda layer: isinstance(layer, Labels | Shapes))
         self.open_file = QPushButton("File…")
@@ -144,7 +140,7 @@ class LesionWidget(Dock):
 
     def _hint(self) -> str:
         if self.prediction.layer is None:
-            return "Transform an image first: its mean is compared with an acquired image."
+            return "Transform an image first, or choose what is to be compared with an acquired image."
         if self.roi.layer is None:
             return "Add a Labels or Shapes layer and mark the lesion in it."
         return "Mark the lesion in the ROI layer, or press Measure."
@@ -180,7 +176,7 @@ class LesionWidget(Dock):
     def _suggest_reference(self, event: Any = None) -> None:
         made = guess_layer_contrast(self.prediction.layer) if isalive(self) and self.prediction.layer else None
         if made is not None:
-            self.reference.suggest(made)
+            self.reference.suggest(made, other_than=self.prediction.layer)
 
     def _open_mask(self) -> None:
         prediction = self.prediction.layer

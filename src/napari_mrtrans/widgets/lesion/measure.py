@@ -11,13 +11,22 @@ from napari.layers import Image, Labels, Shapes
 from numpy.typing import NDArray
 
 from ...errors import MrtransError
+from ...lesion.computed import computed_only
 from ...lesion.files import roi_from_file
-from ...lesion.measure import LesionReport, box_around, lesion_report
+from ...lesion.measure import NOT_COMPUTED, LesionReport, box_around, lesion_report
 from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped
 from ...scan.resample import resample
 from ..layers import inherited
-from ..source import check_layer, is_acquired, layer_stem, result_record, scanner_affine
+from ..source import (
+    axial_axis,
+    check_layer,
+    is_acquired,
+    layer_affine,
+    layer_stem,
+    result_record,
+    scanner_affine,
+)
 from .roi import image_on, image_to_image, roi_on
 
 if TYPE_CHECKING:
@@ -40,8 +49,17 @@ def measured(
     Raises:
         MrtransError: the ROI or the reference cannot be used.
     """
+    if prediction is reference:
+        raise MrtransError(f"'{prediction.name}' is prediction and reference; choose another one of them.")
+    check_layer(prediction)
     notes: list[str] = []
     mask = roi_on(roi, prediction)
+    predicted = computed_only(np.asarray(prediction.data), axial_axis(layer_affine(prediction)))
+    missing = int(np.isnan(predicted[mask]).sum())
+    if missing and missing == mask.sum():
+        raise MrtransError(NOT_COMPUTED)
+    if missing:
+        notes.append(f"{missing} of {int(mask.sum())} voxels were not computed; they are left out.")
     box = box_around(mask, RING)
     target = None
     if reference is not None:
@@ -53,7 +71,7 @@ def measured(
             notes.append(f"'{reference.name}' lies on another grid than '{prediction.name}'; it was resampled.")
     source = _source_of(viewer, prediction)
     report = lesion_report(
-        np.asarray(prediction.data),
+        predicted,
         target,
         mask,
         std=next((layer.data for layer in _of_same_run(viewer, prediction, "std")), None),

@@ -8,13 +8,13 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from ...lesion.measure import LesionReport
 
-HEADINGS = ("Lesion", "Voxels", "r", "p")
+HEADINGS = ("Lesion", "Voxels", "r", "95 %")
 #: So many rows show without scrolling.
 ROWS = 5
 
 
 class LesionTable(QTableWidget):
-    """Number, size, correlation and p of the lesions, largest first.
+    """Number, size, correlation and its interval of the lesions, largest first.
 
     Signals:
         lesion_clicked: Voxel index of the middle of a lesion, as an array.
@@ -28,7 +28,10 @@ class LesionTable(QTableWidget):
         self.setHorizontalHeaderLabels(HEADINGS)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setToolTip("Click a lesion to see where it lies. p takes the voxels as independent, which they are not.")
+        self.setToolTip(
+            "Click a lesion to see where it lies. 95 %: interval of r, from drawing lesions anew, or blocks of voxels "
+            "where there are few; a dash where it cannot be told. Neighbours are alike, so voxels have no p."
+        )
         self.setAccessibleName("Correlation for each lesion")
         header, side = self.horizontalHeader(), self.verticalHeader()
         assert header is not None and side is not None
@@ -44,8 +47,8 @@ class LesionTable(QTableWidget):
         self.setRowCount(len(rows))
         for number, row in enumerate(rows):
             r = "–" if row["r"] is None else f"{row['r']:.3f}"
-            p = "–" if row["p"] is None else f"{row['p']:.2g}"
-            for column, text in enumerate((str(row["lesion"]), str(row["n_voxels"]), r, p)):
+            span = "–" if row["r_low"] is None else f"{row['r_low']:.2f} to {row['r_high']:.2f}"
+            for column, text in enumerate((str(row["lesion"]), str(row["n_voxels"]), r, span)):
                 item = QTableWidgetItem(text)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
                 self.setItem(number, column, item)

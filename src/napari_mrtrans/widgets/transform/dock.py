@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ...follow.slice_cache import SliceCache
 from .. import shortcuts
 from ..layers import ResultLayers
 from ..run_dock import RunDock
-from ..source import show_slice, slice_on_screen
+from ..source import show_slice, slice_on_screen, slider_number, slider_numbers
 from ..state import DockState
 from .follow import FollowRun
 from .form import SliceRange, TransformForm
@@ -47,6 +48,7 @@ class TransformWidget(RunDock):
         self.card.hide()
         self._build(self.save, self.compare, self.card)
         self._slices = SliceCache()
+        self._runs: list[Run] = []
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
@@ -56,7 +58,8 @@ class TransformWidget(RunDock):
         self.save.told.connect(self._say)
         self.save.failed.connect(self._complain)
         self.card.slice_clicked.connect(self._on_slice_clicked)
-        napari_viewer.dims.events.point.connect(self._mark_slice)
+        for event in (napari_viewer.dims.events.point, napari_viewer.dims.events.range):
+            event.connect(self._mark_slice)
         napari_viewer.layers.events.removed.connect(self._on_removed)
         self._bind_keys()
         self._on_choice()
@@ -99,9 +102,23 @@ class TransformWidget(RunDock):
         self.form.remember()
 
     def _on_begin(self, run: Run) -> None:
-        self.card.begin(run.n_slices)
-        self.card.setVisible(run.n > 1 or run.ood is not None)
+        self._runs.append(run)
+        self.card.show_run(run)
         self._mark_slice()
+
+    def _on_choice(self) -> None:
+        if not self._state.busy:
+            self._show_results()
+        super()._on_choice()
+
+    def _show_results(self) -> None:
+        """What was made last of the image that is chosen; nothing, where nothing was made of it."""
+        layer = self.form.layer
+        run = next((run for run in reversed(self._runs) if run.about(layer) and run.gathered.finished), None)
+        if run is not self._run:
+            self._run = run
+            self.card.show_run(run)
+            self._mark_slice()
 
     @property
     def _following(self) -> FollowRun | None:
@@ -125,11 +142,19 @@ class TransformWidget(RunDock):
         elif not run.repeats(before):
             self._let_go(worker)
             before.close()
+            if run.source is before.source:  # whose layers it has taken over
+                self._runs.remove(before)
             self._begin(run)
 
     def _on_removed(self, event: Any = None) -> None:
-        if isalive(self) and self._following is not None and self._following.lost:
+        if not isalive(self):
+            return
+        if self._following is not None and self._following.lost:
             self.cancel()
+        if not self._state.busy:
+            self._runs = [run for run in self._runs if any(run.layers.alive())]
+            self._show_results()
+            self.save.offer(self._run)
 
     @property
     def _editable(self) -> bool:
@@ -150,8 +175,6 @@ class TransformWidget(RunDock):
         if self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
         run.add(update)
-        if not update.preview:
-            self.card.add(update.index, update.sigma_hat, update.voxels, update.signs)
 
     def _redraw(self) -> None:
         run = self._run
@@ -164,7 +187,13 @@ class TransformWidget(RunDock):
             # One more picture in the row: each has become smaller.
             self._viewer.reset_view()
         run.layers.refresh()
-        self.card.redraw(run.n, run.pair, run.ood)
+        self.card.redraw(run)
+
+    def _on_error(self, error: Exception) -> None:
+        """The engine counts slices along the array, the user along the slider."""
+        run = self._run
+        number = (lambda found: found) if run is None else partial(slider_number, self._viewer, run.anchor, run.axis)
+        self._fail(re.sub(r"(?<=\bslice )\d+", lambda found: str(number(int(found[0]))), str(error)))
 
     def _on_closed(self) -> None:
         if self._run is not None:
@@ -184,4 +213,5 @@ class TransformWidget(RunDock):
     def _mark_slice(self, event: Any = None) -> None:
         run = self._run
         if run is not None and isalive(self):
+            self.card.plot.set_numbers(*slider_numbers(self._viewer, run.anchor, run.axis))
             self.card.plot.set_current(slice_on_screen(self._viewer, run.anchor, run.axis))

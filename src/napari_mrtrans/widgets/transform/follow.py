@@ -10,7 +10,7 @@ from napari.layers import Image
 from ...follow.scheduling import Stage
 from ...follow.slice_cache import SliceCache
 from ..layer_kinds import KeepSamples
-from ..source import axis_in_view, slice_on_screen
+from ..source import axis_in_view, slice_on_screen, slider_number
 from .follow_layers import FollowLayers
 from .follow_worker import FollowMonitor, follow_worker
 from .run import Run, RunSettings
@@ -64,7 +64,7 @@ class FollowRun(Run):
         self._viewer = viewer
         if settings.keep_samples is not KeepSamples.NONE:
             self.notices.append("Samples are not kept while the slider is followed.")
-        if previous is not None and previous._layer is layer:
+        if previous is not None and previous.source is layer:
             self.layers.take_over(previous.layers)
         self._events = (viewer.dims.events.point, viewer.dims.events.order, viewer.dims.events.ndisplay)
         self._index = 0
@@ -73,7 +73,7 @@ class FollowRun(Run):
     @property
     def lost(self) -> bool:
         """The source or its result was deleted."""
-        return self._layer not in self._viewer.layers or self.layers.lost
+        return self.source not in self._viewer.layers or self.layers.lost
 
     def repeats(self, other: FollowRun) -> bool:
         """It would give the same slices as another run on the same layer."""
@@ -81,7 +81,7 @@ class FollowRun(Run):
             (run.work.checkpoint, replace(run.work.request, start_slice=None).to_json(), run.std_kind)
             for run in (self, other)
         )
-        return self._layer is other._layer and mine == theirs
+        return self.source is other.source and mine == theirs
 
     def worker(self) -> TransformWorker:
         """What computes it, not yet started; the viewer's sliders are followed from now on."""
@@ -105,6 +105,7 @@ class FollowRun(Run):
         else:
             self.gathered.add(update)
             self.layers.add(update, shown=shown)
+            self.tally.add(update.index, update.sigma_hat, update.voxels, update.signs)
         if shown and not self._all_in_view:
             self.layers.refresh()
 
@@ -117,7 +118,8 @@ class FollowRun(Run):
         if self._all_in_view:
             text = f"all slices are in view · {done}/{total} finished"
         else:
-            text = f"slice {self._index} · {_WORDS[stage]}"
+            number = slider_number(self._viewer, self.anchor, self.axis, self._index)
+            text = f"slice {number} · {_WORDS[stage]}"
         progress.show_count(done, total, text)
 
     def ending(self) -> str:

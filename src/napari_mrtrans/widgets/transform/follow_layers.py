@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import STD_QUANTILE, ResultLayers
 from ..source import RESULT_KEY
@@ -48,12 +50,12 @@ class FollowLayers(ResultLayers):
         super().add(update, shown=shown)
         self._previews.discard(update.index)
 
-    def finish(self) -> None:
+    def finish(self, *, complete: bool = False) -> None:
         """Leave finished slices only."""
         for index in self._previews:
-            self._arrays["mean"][self._where(index)] = 0
+            self._arrays["mean"][self._where(index)] = np.nan
         self._previews.clear()
-        super().finish()
+        super().finish(complete=complete)
 
     def _make_room(self) -> None:
         if self._taken_over:
@@ -67,10 +69,11 @@ class FollowLayers(ResultLayers):
         if std is not None and std in self._viewer.layers:
             self._viewer.layers.remove(std)
         kept = self._arrays
+        self._written.clear()
         self._allocate()
         for kind in self._arrays.keys() & kept.keys():
             self._arrays[kind] = kept[kind]
-            kept[kind][...] = 0
+            kept[kind][...] = np.nan
         self._pending = [kind for kind in self._arrays if kind not in self._layers]
         for kind, layer in self._layers.items():
             layer.name = f"{self._stem}_{kind}"

@@ -9,7 +9,8 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from ...ood.score import Range
 from ..plots import MARK
 
-USUAL = QColor("#3a9d5d")
+#: Of no verdict: σ̂ may be usual where the scan is not.
+USUAL = QColor("#5d7fb5")
 HEIGHT, PAD = 30, 6
 
 
@@ -33,7 +34,8 @@ class RangeBar(QWidget):
         self.setVisible(usual is not None and value == value)
         if usual is not None:
             self.setToolTip(
-                f"σ̂ {value:.4f}; 90 % of the training scans lie between {usual.low:.4f} and {usual.high:.4f}"
+                f"σ̂ {value:.4f}; 90 % of the training scans lie between {usual.low:.4f} and {usual.high:.4f}. "
+                "How sure the model is, which is another thing than whether the scan is like those it knows."
             )
         self.update()
 
@@ -71,6 +73,6 @@ class RangeBar(QWidget):
         painter.setFont(font)
         faint.setAlpha(170)
         painter.setPen(faint)
-        below = QRectF(low - 60, middle + 5, high - low + 120, HEIGHT - middle - 5)
-        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, "training scans")
+        below = QRectF(low - 80, middle + 5, high - low + 160, HEIGHT - middle - 5)
+        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, "σ̂ of training scans")
         painter.end()

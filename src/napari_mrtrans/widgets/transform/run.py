@@ -21,6 +21,7 @@ from ..file_grid import FileGrid
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
 from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
+from ..tally import SigmaTally
 from .progress import Countdown, ProgressLine
 from .worker import Monitor, TransformWorker, Work, transform_worker
 
@@ -85,7 +86,8 @@ class Run:
         self.monitor = monitor or Monitor()
         self.countdown = Countdown()
         self.notices: list[str] = []
-        self._layer = layer
+        self.source = layer
+        self.tally = SigmaTally(self.n_slices)
         self._id = uuid4().hex
         self.path = Path(layer.source.path) if layer.source.path else None
         self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
@@ -116,9 +118,19 @@ class Run:
         self.std_kind = "calibrated" if corrected else "population"
 
     @property
+    def title(self) -> str:
+        """``sub-01_T1w → T2 (flow, n=20)``."""
+        samples = "" if self.deterministic else f", n={self.n}"
+        return f"{self.work.source.name} → {self.pair.target} ({self.work.checkpoint.card.model}{samples})"
+
+    def about(self, layer: Image | None) -> bool:
+        """It is what was made of ``layer``, or what made it."""
+        return layer is not None and (layer is self.source or layer in self.layers.made)
+
+    @property
     def anchor(self) -> Image:
         """A layer that lies where the result lies, still there when the source is gone."""
-        return self.layers.mean or self._layer
+        return self.layers.mean or self.source
 
     def worker(self) -> TransformWorker:
         """What computes it, not yet started."""
@@ -129,6 +141,7 @@ class Run:
         self.countdown.advance(update.done, update.total)
         self.gathered.add(update)
         self.layers.add(update)
+        self.tally.add(update.index, update.sigma_hat, update.voxels, update.signs)
 
     def show_progress(self, progress: ProgressLine) -> None:
         """Tell how far it is."""
@@ -143,7 +156,13 @@ class Run:
     def close(self) -> None:
         """Complete the layers; nothing more will come."""
         self._seconds = round(perf_counter() - self._began, 3)
-        self.layers.finish()
+        self.layers.finish(complete=self.complete)
+
+    @property
+    def complete(self) -> bool:
+        """Every slice with head has come."""
+        countdown = self.countdown
+        return self.work.request.slices is None and 0 < countdown.total == countdown.done
 
     def ensemble(self) -> Ensemble:
         """What has come, on the grid of the file that the source came from; takes its time, not for the GUI thread.

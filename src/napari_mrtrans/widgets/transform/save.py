@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari.qt.threading import thread_worker
 from qtpy.compat import isalive
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
 from ...errors import MrtransError
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REMEDY = "Choose another folder."
+#: Pixels for the name of a run on the button.
+NAME_WIDTH = 230
+_IDLE = "Save results…"
+_TIP = (
+    "Mean, std and samples if they were kept, as NIfTI on the grid of the source's file, and a JSON report: the files "
+    "that napari-mrtrans transform writes. After a cancel, those of the finished slices."
+)
 
 
 class SaveButton(QPushButton):
@@ -35,11 +42,7 @@ class SaveButton(QPushButton):
     failed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Save results…", parent)
-        self.setToolTip(
-            "Mean, std and samples if they were kept, as NIfTI on the grid of the source's file, and a JSON report: "
-            "the files that napari-mrtrans transform writes. After a cancel, those of the finished slices."
-        )
+        super().__init__(_IDLE, parent)
         self._run: Run | None = None
         self._folder: Path | None = None
         self._saving = False
@@ -49,8 +52,19 @@ class SaveButton(QPushButton):
     def offer(self, run: Run | None) -> None:
         """Save this run when pressed, if it has a finished slice; None: nothing can be saved now."""
         self._run = run if run is not None and run.gathered.finished else None
+        self._name()
         self.setEnabled(self._run is not None and not self._saving)
         self.setVisible(self._run is not None or self._saving)
+
+    def _name(self) -> None:
+        """Say which run it is; the whole of it is in the tooltip, since it may be too long."""
+        if self._saving:
+            self.setText("Saving…")
+            return
+        title = "" if self._run is None else self._run.title
+        room = self.fontMetrics().elidedText(title, Qt.TextElideMode.ElideMiddle, NAME_WIDTH)
+        self.setText(f"Save {room}…" if title else _IDLE)
+        self.setToolTip(f"{title}\n{_TIP}" if title else _TIP)
 
     def _ask(self) -> None:
         run = self._run
@@ -76,7 +90,7 @@ class SaveButton(QPushButton):
         if there and not self._may_replace(folder, there):
             return
         self._folder, self._saving = folder, True
-        self.setText("Saving…")
+        self._name()
         self.setEnabled(False)
         worker = thread_worker(_save)(run, folder)
         worker.returned.connect(self._on_saved)
@@ -91,7 +105,7 @@ class SaveButton(QPushButton):
             return
         paths, problem = outcome
         self._saving = False
-        self.setText("Save results…")
+        self._name()
         self.setEnabled(self._run is not None)
         if problem:
             self.failed.emit(problem)

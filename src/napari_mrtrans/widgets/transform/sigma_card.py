@@ -1,21 +1,25 @@
-"""The σ̂ card: how much the samples differ, overall and slice by slice, and what that says of the input."""
+"""The card of a run: whether its scan is like those the model knows, and how much its samples differ."""
 
 from __future__ import annotations
 
-import numpy as np
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
+from typing import TYPE_CHECKING
 
-from ...ood.score import OodCalibration, verdict
-from ...ood.signs import Signs
-from ...scan.contrasts import Pair
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from ...ood.score import verdict
 from ..plots import SlicePlot
 from ..tally import SigmaTally
 from .range_bar import RangeBar
+from .verdict_sign import VerdictSign
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 class SigmaCard(QFrame):
-    """σ̂ and P(OOD) of the finished slices: numbers, a verdict, a bar, a sentence and a clickable curve.
+    """σ̂ and P(OOD) of the finished slices of a run: its name, a verdict, numbers, a bar and a clickable curve.
 
     σ̂ is the standard deviation over the samples, averaged over the head, in the target's normalised units. P(OOD) is
     the calibrated probability that the input is unlike the training scans.
@@ -28,9 +32,10 @@ class SigmaCard(QFrame):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._headline = QLabel()
-        self._sentence = QLabel()
-        self._sentence.setWordWrap(True)
+        self._title, self._headline, self._reason, self._sentence = QLabel(), QLabel(), QLabel(), QLabel()
+        for label in (self._title, self._headline, self._reason, self._sentence):
+            label.setWordWrap(True)
+        self.sign = VerdictSign()
         self.bar = RangeBar()
         self.bar.hide()
         self.plot = SlicePlot()
@@ -39,17 +44,23 @@ class SigmaCard(QFrame):
         font.setBold(True)
         font.setPointSizeF(font.pointSizeF() * 1.2)
         self._headline.setFont(font)
-        self._headline.setWordWrap(True)
         self._headline.setToolTip(
             "P(OOD), out of distribution: the probability that this scan is unlike those the model was trained on, so "
-            "that its answer may be wrong. Near 0: as usual. Near 1: look for artefacts, a wrong contrast, a crop. "
+            "that its answer may be wrong. Near 0: as usual. Near 1: look for artefacts, a wrong contrast, a crop."
+        )
+        self._sentence.setToolTip(
             "σ̂: how far the samples differ from one another, averaged over the head, as a share of the intensity range."
         )
         self.plot.setToolTip("σ̂ of every finished slice: where the model is least sure. Click to go to a slice.")
+        said = QHBoxLayout()
+        said.addWidget(self.sign, 0, Qt.AlignmentFlag.AlignTop)
+        said.addWidget(self._headline, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        for widget in (self._headline, self.bar, self._sentence, self.plot):
+        column.addWidget(self._title)
+        column.addLayout(said)
+        for widget in (self._reason, self._sentence, self.bar, self.plot):
             column.addWidget(widget)
         self._tally = SigmaTally()
 
@@ -60,47 +71,59 @@ class SigmaCard(QFrame):
 
     @property
     def text(self) -> str:
-        """Headline and sentence."""
-        return f"{self._headline.text()}\n{self._sentence.text()}"
+        """All that it says."""
+        labels = (self._title, self._headline, self._reason, self._sentence)
+        return "\n".join(label.text() for label in labels if label.text())
 
-    def begin(self, n_slices: int) -> None:
-        """Forget the last run."""
-        self._tally = SigmaTally(n_slices)
+    def show_run(self, run: Run | None) -> None:
+        """Show what has come of ``run``; None: nothing."""
+        self._tally = SigmaTally() if run is None else run.tally
+        self.setVisible(run is not None and (run.n > 1 or run.ood is not None))
+        for label in (self._headline, self._reason, self._sentence):
+            label.clear()
+        self._title.setText("" if run is None else run.title)
+        for widget in (self.sign, self._headline, self._reason, self.bar):
+            widget.hide()
         self.plot.set_values(self._tally.sigma)
-        self.bar.hide()
-        self._headline.clear()
-        self._sentence.clear()
+        if run is not None:
+            self.redraw(run)
 
-    def add(self, index: int, sigma: float, voxels: int, signs: Signs) -> None:
-        """Slice ``index`` is finished: its σ̂ over so many head voxels, and what speaks against the input."""
-        self._tally.add(index, sigma, voxels, signs)
-
-    def redraw(self, n: int, pair: Pair, ood: OodCalibration | None) -> None:
-        """Show what was added, for ``n`` samples, with P(OOD) where the checkpoint is calibrated."""
+    def redraw(self, run: Run) -> None:
+        """Show what was added to the run's tally, with P(OOD) where its checkpoint is calibrated."""
         tally = self._tally
         if not tally.count:
             return
-        spread, reason = bool(np.isfinite(tally.overall)), ""
-        parts = [f"σ̂ = {tally.overall:.4f}"] if spread else []
-        if ood is not None:
-            scores = tally.scores(n, pair, ood)
-            probability = ood.assess(scores)
-            self.bar.show_value(scores["sigma_hat"], ood.ranges.get(pair.key))
-            said = verdict(probability, scores)
-            if probability is not None:
-                said = f"P(OOD) = {probability:.2f}: {said}"
-            parts.append(said)
-            reason = ood.reason(scores, tally.signs, pair.source)
-        self._headline.setText(" · ".join(parts))
-        slices = "1 slice" if tally.count == 1 else f"{tally.count} slices"
+        spread = bool(np.isfinite(tally.overall))
+        self.sign.setVisible(run.ood is not None)
+        self._headline.setVisible(run.ood is not None)
+        if run.ood is not None:
+            self._judge(run)
+        slices = _slices(tally.count)
         if spread:
             self._sentence.setText(
-                f"Over {slices}, the {n} samples of a voxel spread by ±{100 * self.overall:.1f} % "
-                f"of the {pair.target} intensity range."
+                f"σ̂ = {tally.overall:.4f}: over {slices}, the {run.n} samples of a voxel spread by "
+                f"±{100 * self.overall:.1f} % of the {run.pair.target} intensity range."
             )
             self.plot.set_values(tally.sigma)
         else:
             self._sentence.setText(f"Over {slices}; this model gives one answer and no spread.")
-        if reason:
-            self._sentence.setText(f"{self._sentence.text()} Unusual: {reason}.")
         self.plot.setVisible(spread)
+
+    def _judge(self, run: Run) -> None:
+        """Verdict, number and reason, and σ̂ in its range."""
+        ood, tally = run.ood, self._tally
+        assert ood is not None
+        scores = tally.scores(run.n, run.pair, ood)
+        probability = ood.assess(scores)
+        said = verdict(probability, scores)
+        self.sign.show_verdict(said)
+        behind = f" ({_slices(int(scores['slices']))})"
+        self._headline.setText(said if probability is None else f"P(OOD) = {probability:.2f}: {said}{behind}")
+        reason = ood.reason(scores, tally.signs, run.pair.source)
+        self._reason.setText(f"Unusual: {reason}." if reason else "")
+        self._reason.setVisible(bool(reason))
+        self.bar.show_value(scores["sigma_hat"], ood.ranges.get(run.pair.key))
+
+
+def _slices(count: int) -> str:
+    return "1 slice" if count == 1 else f"{count} slices"
