@@ -34,6 +34,9 @@ from ..networks.critic import Critic
 from .base import VOCABULARY, Batch, Solve, integers, to_signed
 from .residual import Condition, ResidualModel
 
+#: What can be told of the critic's size, and what it is otherwise.
+_CRITIC = {"width": 32, "grid": 8, "unshuffle": 1}
+
 
 class CGAN(ResidualModel):
     """Generator g(x, z); its critic exists in training only.
@@ -44,10 +47,7 @@ class CGAN(ResidualModel):
         residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
         latent: Length of z.
         latent_form: How z scales and shifts; see :class:`~napari_mrtrans.networks.blocks.ConditionalInstanceNorm`.
-        critic_width: Channels of the critic at full resolution.
-        critic_grid: Side of the critic's last feature map; 1/16 of the training crop.
         critic_steps: Critic updates for each generator update.
-        critic_unshuffle: Side of the blocks of pixels that the critic takes as channels.
         critic_samples: Images that the critic judges together: 1 (the paper), or 2 against collapse.
         regularisation: Weight of the mean over pixels of what is said above; 0 (the paper) = none. Needs two samples.
             The gradients of critic and regularisation are about as long at the root of the number of pixels.
@@ -55,6 +55,9 @@ class CGAN(ResidualModel):
         penalty_weight: λ.
         penalty: ``partial`` or ``full``.
         conditional: Tell the networks the contrast pair.
+        critic_width: Channels of the critic at full resolution.
+        critic_grid: Side of the critic's last feature map; 1/16 of the training crop.
+        critic_unshuffle: Side of the blocks of pixels that the critic takes as channels.
     """
 
     def __init__(
@@ -62,10 +65,7 @@ class CGAN(ResidualModel):
         *,
         latent: int = 128,
         latent_form: Literal["elu", "affine"] = "elu",
-        critic_width: int = 32,
-        critic_grid: int = 8,
         critic_steps: int = 4,
-        critic_unshuffle: Literal[1, 2, 4] = 1,
         critic_samples: Literal[1, 2] = 1,
         regularisation: float = 0.0,
         adversarial: bool = True,
@@ -73,6 +73,7 @@ class CGAN(ResidualModel):
         penalty: Literal["partial", "full"] = "partial",
         **shared: Any,
     ) -> None:
+        critic = {name: shared.pop(f"critic_{name}", usual) for name, usual in _CRITIC.items()}
         fixed = {"out_channels": 1, "time": False, "latent": latent, "latent_form": latent_form}
         super().__init__(spread=1.0, noisy=0, fixed=fixed, **shared)
         if regularisation and critic_samples == 1:
@@ -82,12 +83,7 @@ class CGAN(ResidualModel):
         self.adversarial = adversarial
         self.latent = latent
         self.smallest_crop = 16  # the critic pools to a sixteenth
-        self.critic_options = {
-            "width": critic_width,
-            "grid": critic_grid,
-            "images": critic_samples,
-            "unshuffle": critic_unshuffle,
-        }
+        self.critic_options = {**critic, "images": critic_samples}
         self.critic_steps = critic_steps
         self.critic_samples = critic_samples
         self.regularisation = regularisation

@@ -49,7 +49,7 @@ def measured(
     Raises:
         MrtransError: the ROI or the reference cannot be used.
     """
-    if prediction is reference:
+    if reference is not None and prediction is reference:
         raise MrtransError(f"'{prediction.name}' is prediction and reference; choose another one of them.")
     check_layer(prediction)
     notes: list[str] = []
