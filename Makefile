@@ -12,10 +12,11 @@ demo:
 test:
 	bash scripts/test.sh
 
-# What takes too long for every change: thirty times as many damaged files.
+# What takes too long for every change: thirty times as many damaged files, ten times as many kills.
 nightly:
 	NAPARI_MRTRANS_FUZZ=10000 bash scripts/test.sh tests/fuzz
-	NAPARI_MRTRANS_NIGHTLY=1 bash scripts/test.sh -m nightly
+	NAPARI_MRTRANS_NIGHTLY=1 NAPARI_MRTRANS_KILLS=50 bash scripts/test.sh tests/faults
+	NAPARI_MRTRANS_NIGHTLY=1 bash scripts/test.sh -m nightly --ignore=tests/faults
 
 lint:
 	$(PY) -m ruff check .

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import napari_mrtrans as mt
-from helpers import bids_folder, head, save_nifti, tiny_checkpoint
+from helpers import bids_folder, head, save_nifti, spoil, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cli import main as cli
 from napari_mrtrans.cohort.page import page
@@ -410,3 +410,22 @@ def test_a_slice_that_fails_keeps_the_others_and_is_tried_again(
     assert not json.loads(what.record(scan).read_text())["complete"] and not what.is_done(scan)
     assert work(scan, what).reason is None
     assert json.loads(what.record(scan).read_text())["complete"] and what.is_done(scan)
+
+
+def test_numbers_that_are_no_image_are_named_and_left_out(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mrtrans.scan.volume import Volume
+
+    spoil(monkeypatch, 1)
+    asked, scan = order(tmp_path / "out", tiny_checkpoint(tmp_path / "bad.safetensors")), scans(data)[0]
+    outcome = work(scan, asked)
+    filled = np.flatnonzero(Volume.load(scan.path).data.any(axis=(0, 1))).tolist()
+    second = filled[len(filled) // 2 - 1]
+    line = f"'bad' gave NaN or infinity for slice {second}, sample 2: the file is damaged"
+    assert outcome.reason and f"1 of {len(filled)} slices failed, the others were kept. {line}" in outcome.reason
+    info = json.loads(asked.record(scan).read_text())
+    assert (info["complete"], info["slices"]) == (False, [k for k in filled if k != second])
+    mean = np.asarray(nib.load(asked.record(scan).with_name(asked.file_name(scan, "mean"))).dataobj)
+    assert np.flatnonzero(mean.any(axis=(0, 1))).tolist() == info["slices"]
+    assert not asked.is_done(scan)

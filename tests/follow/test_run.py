@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import RAS, head, tiny_checkpoint
+from helpers import RAS, head, spoil, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, SliceUpdate, Volume, stream
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.errors import OutOfMemory
@@ -172,3 +172,12 @@ def test_out_of_memory_keeps_what_is_finished(request_: Followed, monkeypatch: p
     with pytest.raises(OutOfMemory, match="ran out of memory at slice 11"):
         session.take(1)
     assert len(session.cache) == 1
+
+
+def test_numbers_that_are_no_image_are_named_and_not_shown(request_: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 3)  # preview and samples 1 to 4 of slice 10, its last two, then the preview of slice 11
+    session = Session(request_)
+    assert session.see(2) == [(10, True), (10, False)]
+    with pytest.raises(MrtransError, match=r"'tiny-flow' gave NaN or infinity for slice 11, sample 4: the file is"):
+        session.take(1)
+    assert [update.index for update in session.cache.of(request_.key())] == [10]

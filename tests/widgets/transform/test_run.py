@@ -13,7 +13,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 
 from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
-from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.errors import OutOfMemory, SliceError
 from napari_mrtrans.ood.image_quality import NAMES
 from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.scan.contrasts import Contrast
@@ -316,13 +316,20 @@ def test_deleted_layers_do_not_stop_a_run(loaded, engine):
 OUT_OF_MEMORY = "The GPU ran out of memory at slice 41. Finished slices were kept. Lower Batch (now 8), or choose CPU."
 
 
-def test_engine_out_of_memory_line_is_shown_verbatim(loaded, engine, errors):
-    engine.error, engine.error_after = OutOfMemory(OUT_OF_MEMORY), 2
+BAD_NUMBERS = (
+    "8 of 10 slices failed, the others were kept. 'many-flow' gave NaN or infinity for slice 7, sample 2: the file is "
+    "damaged or was trained badly. Choose another model."
+)
+
+
+@pytest.mark.parametrize("error", [OutOfMemory(OUT_OF_MEMORY), SliceError(BAD_NUMBERS)])
+def test_an_error_of_the_engine_is_shown_verbatim_and_finished_slices_alone(loaded, engine, errors, error):
+    engine.error, engine.error_after = error, 2
     loaded.run()
     assert loaded.dock.state is DockState.FAILED
-    assert loaded.dock.message.text() == OUT_OF_MEMORY
-    assert errors == [OUT_OF_MEMORY]
-    assert loaded.layer("sub-01_T1w_T2_mean").data[6].any()
+    assert loaded.dock.message.text() == str(error)
+    assert errors == [str(error)]
+    assert np.flatnonzero(loaded.layer("sub-01_T1w_T2_mean").data.any(axis=(1, 2))).tolist() == [5, 6]
 
 
 class OutOfMemoryError(RuntimeError):
