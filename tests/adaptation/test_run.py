@@ -17,11 +17,13 @@ import napari_mrtrans as mt
 from helpers import PAIRS, RAS, SMALL_FRAME, TINY, bids_folder, head, save_nifti, tiny_checkpoint, tiny_model
 from napari_mrtrans.adaptation import run as adapting
 from napari_mrtrans.adaptation import settings as asked
+from napari_mrtrans.adaptation import site as site_module
 from napari_mrtrans.adaptation import tune, work
 from napari_mrtrans.adaptation.settings import Progress
 from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
 from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint
+from napari_mrtrans.datasets.sessions import RawSession
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.intensity import HEADROOM
@@ -140,7 +142,7 @@ def test_people_are_left_out_where_there_are_three(site: Path, user: Path, tmp_p
     assert again.card.adapted is not None and again.card.adapted.lineage == ["old", "my-scanner-direct"]
 
 
-@pytest.mark.parametrize("family", ["cgan", "ncsn"])
+@pytest.mark.parametrize("family", ["cgan", "ncsn", "ddpm", "resvit"])
 def test_other_families_and_a_pair_the_parent_never_saw(family: str, site: Path, user: Path, tmp_path: Path) -> None:
     parent = tiny_checkpoint(
         tmp_path / "old.safetensors", family, pairs=[Pair.parse("T2->T1"), Pair.parse("T2->FLAIR")]
@@ -257,6 +259,26 @@ def test_bad_scans_are_refused_in_one_line(
         mt.adapt(parent, tmp_path / "data", minutes=1, pairs=T1_T2, out=tmp_path / "out", prepare=False)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "out").glob("*.safetensors")) and not user.exists()
+
+
+def test_contrasts_on_different_grids_are_prepared_first(
+    user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _other_grid(bids_folder(tmp_path / "data", 1, SHAPE))
+
+    def prepare(session: RawSession, folder: Path, *_: object) -> None:
+        t1 = head(SHAPE)
+        for contrast, data in (("T1w", t1), ("T2w", np.where(t1 > 0, 700 - t1, 0))):
+            save_nifti(folder / session.folder / f"{session.stem}_desc-preproc_{contrast}.nii.gz", data)
+
+    monkeypatch.setattr(site_module, "prepare_session", prepare)
+    said: list[str] = []
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    out = tmp_path / "out"
+    made = mt.adapt(parent, tmp_path / "data", minutes=0.01, pairs=T1_T2, out=out, install=False, say=said.append)
+    assert made.pairs == [*T1_T2]
+    assert "lie on different grids; preparing it first." in said[0]
+    assert (out / "prepared" / "sub-00" / "anat" / "sub-00_desc-preproc_T2w.nii.gz").exists()
 
 
 def test_two_at_once_and_a_full_disk(site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ def test_decoded_once_for_each_seed_index_and_options(tmp_path: Path, monkeypatc
     assert not made
     for other in (Phantom(1, 1, SICK), Phantom(0, 2, SICK), Phantom(0, 1, COARSE)):
         decode(other, 4.0, tmp_path)
-    assert [(seed, index) for seed, index, _ in made] == [(1, 1), (0, 2), (0, 1)]
+    assert [(seed, index) for seed, index, *_ in made] == [(1, 1), (0, 2), (0, 1)]
 
 
 def test_phantoms_alone_need_no_folder_and_hold_nobody_out(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..checkpoints.card import SamplerDefaults
@@ -79,16 +80,23 @@ class HeldOut:
         return crps(samples, one.target, one.source[0] > 0)
 
     @torch.no_grad()
-    def preview(self, before: Model, now: Model) -> Preview:
-        """The middle one of the slices."""
-        one = self.slices[len(self.slices) // 2]
-        answers = []
-        for model in (before, now):
-            model.eval()
-            with autocast(self.device):
-                samples = draw(model, one, range(1 if model.deterministic else SAMPLES), self.device, self.sampler)
-            answers.append(np.asarray(samples.float().mean(0)[0].cpu()))
-        return Preview(one.pair, one.source[0], answers[0], answers[1], one.target)
+    def answer(self, model: Model) -> NDArray[np.float32]:
+        """What a network makes of the middle slice, (row, column); the mean of two samples, if it samples."""
+        was_training = model.training
+        model.eval()
+        with autocast(self.device):
+            samples = draw(model, self._middle, range(1 if model.deterministic else 2), self.device, self.sampler)
+        model.train(was_training)
+        return np.asarray(samples.float().mean(0)[0].cpu())
+
+    def preview(self, before: NDArray[np.float32], now: NDArray[np.float32]) -> Preview:
+        """Two answers to the middle one of the slices, beside it."""
+        one = self._middle
+        return Preview(one.pair, one.source[0], before, now, one.target)
+
+    @property
+    def _middle(self) -> FixedSlice:
+        return self.slices[len(self.slices) // 2]
 
 
 def as_batch(one: FixedSlice, count: int, device: torch.device) -> Batch:

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -124,7 +126,7 @@ class _Run:
         self.folder, self.budget = folder, seconds
         self.fabric = Fabric(accelerator=held.device.type, devices=1, precision=precision("auto", held.device.type))
         self.curve: list[tuple[float, float]] = []
-        self.before = self._copy()
+        self.before: NDArray[np.float32] | None = None
         _network(model).requires_grad_(True)
         to_channels_last(model)
         options = recipe.optimiser
@@ -143,12 +145,6 @@ class _Run:
     def _state(self) -> Path:
         return self.folder / "state.safetensors"
 
-    def _copy(self) -> Model:
-        """The parent as it is, to show what has become of it."""
-        import copy
-
-        return copy.deepcopy(self.model).eval().requires_grad_(False)
-
     def go(self, watch: Watch) -> Tuned:
         self._resume()
         began, self.saved = time.monotonic() - self.spent, time.monotonic()
@@ -156,7 +152,7 @@ class _Run:
         looks = max(2, min(LOOKS, int(LOOKING * self.budget / max(first, 1e-3)))) if first else LOOKS
         self.spent = time.monotonic() - began
         following = self.spent + (self.budget - self.spent) / looks
-        watch.tell(self.spent, self.curve, self.held.preview(self.before, averaged(self.ema)))
+        watch.tell(self.spent, self.curve, self._preview())
         stopped = False
         for batch in batches(self._slices(), self.step, self._workers()):
             if stopped := watch.cancel():
@@ -167,7 +163,7 @@ class _Run:
             preview = None
             if self.spent >= following:
                 self._look(self.spent)
-                preview = self.held.preview(self.before, averaged(self.ema))
+                preview = self._preview()
                 self.spent = time.monotonic() - began
                 following = self.spent + max(self.budget / looks, 1e-6)
             self._save(began)
@@ -226,6 +222,13 @@ class _Run:
             self._write_best(relative)
         self.curve.append((round(at, 2), round(relative, 6)))
         return time.monotonic() - began
+
+    def _preview(self) -> Preview:
+        """The slice on show; the first time (of a process), what is there then is what was before."""
+        now = self.held.answer(averaged(self.ema))
+        if self.before is None:
+            self.before = now
+        return self.held.preview(self.before, now)
 
     def _hopeless(self) -> bool:
         """Whether it has become worse for good."""
