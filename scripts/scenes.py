@@ -134,18 +134,21 @@ def transform_follow(viewer: napari.Viewer) -> End:
     wait_for(lambda: (widget.card.plot.values > 0).sum() >= 3)
     viewer.dims.set_point(0, SLICE_MM + 14)
     wait_for(lambda: "preview" in widget.progress.text, seconds=30)
-    mean = viewer.layers["icbm152_T1w_T2_mean"]
-    wait_for(lambda: mean.data[widget.card.plot.current].any(), seconds=30)
+    mean = widget.layers.mean
+    wait_for(lambda: np.isfinite(mean.data[widget.card.plot.current]).all(), seconds=30)
     return lambda: _stop(widget)
 
 
 def _compare(viewer: napari.Viewer) -> CompareWidget:
+    from qtpy.QtCore import Qt
+
     widget = _dock(viewer, "Compare models")
     _phantom(viewer)
     widget.form.image.choose(viewer.layers["phantom_T1w"])
     widget.form.target.setCurrentText("T2")
     widget.form.samples.setValue(SAMPLES)
-    widget.form.range.setCurrentText("This slice")
+    for row in range(widget.form.models.count()):
+        widget.form.models.item(row).setCheckState(Qt.CheckState.Checked)
     return widget
 
 
@@ -205,8 +208,8 @@ def _mark(viewer: napari.Viewer, lesion: np.ndarray) -> None:
     """The lesions of the slice that was computed, as labels."""
     from napari_mrtrans.widgets.layers import inherited
 
-    mean = viewer.layers["phantom_T1w_T2_mean"]
-    marked = lesion & mean.data.any(axis=(1, 2))[:, None, None]
+    mean = next(layer for layer in viewer.layers if layer.name.startswith("phantom_T1w_T2_mean"))
+    marked = lesion & np.isfinite(mean.data)
     viewer.add_labels(marked.astype(np.uint8), name="lesions", **inherited(mean))
 
 

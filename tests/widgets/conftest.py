@@ -204,6 +204,17 @@ def removed_nodes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return nodes
 
 
+def named(viewer: object, start: str) -> object | None:
+    """The layer of that name, or the first one called so by what made it: ``a_T1w_T2_mean (flow, n=20)``."""
+    found = (layer for layer in viewer.layers if layer.name == start or layer.name.startswith(f"{start} ("))
+    return next(found, None)
+
+
+def has(viewer: object, start: str) -> bool:
+    """There is a layer that :func:`named` finds."""
+    return named(viewer, start) is not None
+
+
 @dataclass
 class Bench:
     """A viewer with the dock, and the hands of a user."""
@@ -229,8 +240,10 @@ class Bench:
         self.qtbot.wait(10)
 
     def layer(self, name: str) -> object:
-        """The layer of that name."""
-        return self.viewer.layers[name]
+        """The layer of that name, with or without what made it."""
+        found = named(self.viewer, name)
+        assert found is not None, [layer.name for layer in self.viewer.layers]
+        return found
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.lesion.dock import LesionWidget
 from napari_mrtrans.widgets.state import DockState
 
-MEAN, STD = "sub-01_T1w_T2_mean", "sub-01_T1w_T2_std"
+MEAN, STD = "sub-01_T1w_T2_mean (flow, n=20)", "sub-01_T1w_T2_std (flow, n=20)"
 
 
 @pytest.fixture

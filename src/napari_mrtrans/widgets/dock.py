@@ -1,12 +1,27 @@
-"""What all docks have: one line for the user, a reminder, and an end when they are closed for good."""
+"""What all docks have: they scroll, share a tab, say one line to the user, and end when they are closed for good."""
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, metadata
+
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
-from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDockWidget,
+    QFrame,
+    QLabel,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+#: What napari adds to the name of a plugin's dock; with it, the title does not fit.
+_PLUGIN = " (napari-mrtrans)"
 
 
 class Dock(QWidget):
@@ -16,6 +31,68 @@ class Dock(QWidget):
         super().__init__(parent)
         self.message = QLabel()
         self.message.setWordWrap(True)
+        self._placed = False
+
+    def _scroll(self, column: QVBoxLayout, width: int) -> None:
+        """Show ``column``, at least ``width`` pixels wide, in whatever height the window has for it."""
+        content = QWidget()
+        content.setLayout(column)
+        content.setMinimumWidth(width)
+        area = QScrollArea()
+        area.setWidget(content)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        bar = area.verticalScrollBar()
+        self.setMinimumWidth(width + (bar.sizeHint().width() if bar is not None else 0))
+        for field in (*content.findChildren(QComboBox), *content.findChildren(QAbstractSpinBox)):
+            field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            field.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Scrolling over a choice scrolls the dock; it must not change the choice."""
+        wheel = event is not None and event.type() == QEvent.Type.Wheel
+        if event is not None and wheel and isinstance(watched, QWidget) and not watched.hasFocus():
+            event.ignore()
+            return True
+        return bool(super().eventFilter(watched, event))
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """The first time, it takes its place in the window."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            QTimer.singleShot(0, self._take_place)
+
+    def _take_place(self) -> None:
+        """One tab beside the other docks of this plugin, not below them, with a title that fits."""
+        mine = self.parent() if isalive(self) else None
+        window = mine.parent() if isinstance(mine, QDockWidget) else None
+        if not isinstance(mine, QDockWidget) or not isinstance(window, QMainWindow):
+            return
+        # napari makes the title bar anew at each of these
+        for changed in (mine.visibilityChanged, mine.topLevelChanged, mine.dockLocationChanged):
+            changed.connect(self._fit_title_later)
+        self._fit_title()
+        for other in window.findChildren(QDockWidget):
+            ours = other is not mine and isinstance(other.widget(), Dock) and other.isVisible()
+            if ours and not other.isFloating() and window.dockWidgetArea(other) == window.dockWidgetArea(mine):
+                window.tabifyDockWidget(other, mine)
+                mine.raise_()
+                return
+
+    def _fit_title_later(self, event: object = None) -> None:
+        if isalive(self):
+            QTimer.singleShot(0, self._fit_title)
+
+    def _fit_title(self) -> None:
+        mine = self.parent() if isalive(self) else None
+        title = getattr(mine.titleBarWidget(), "title", None) if isinstance(mine, QDockWidget) else None
+        if isinstance(title, QLabel):
+            title.setText(title.text().removesuffix(_PLUGIN))
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """A dock closed for good has lost its parent once this event is over: then nobody could press Cancel."""
@@ -39,7 +116,20 @@ class Dock(QWidget):
 
 
 def research_note() -> QLabel:
-    """The line at the foot of a dock that shows results."""
-    note = QLabel("Research use only. Not for diagnosis.")
-    note.setEnabled(False)
+    """The line at the foot of a dock that shows results, with a link to where help is."""
+    url = help_url()
+    link = f' <a href="{url}" style="color: #7aa2f7">Help</a>' if url else ""
+    note = QLabel(f"Research use only. Not for diagnosis.{link}")
+    note.setOpenExternalLinks(True)
+    note.setToolTip(url)
     return note
+
+
+def help_url() -> str:
+    """The documentation's address as the package states it, else that of the paper; empty where it states neither."""
+    try:
+        stated = metadata("napari-mrtrans").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        stated = []
+    urls = dict(str(line).split(", ", 1) for line in stated)
+    return urls.get("Documentation", urls.get("Paper", ""))

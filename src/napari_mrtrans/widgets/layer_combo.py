@@ -25,6 +25,9 @@ class LayerCombo(QComboBox):
         none: What the first entry says, which stands for no layer; without it, a layer is always chosen.
         parent: The widget around it.
 
+    Attributes:
+        keep: A chosen layer that is removed stays chosen: something is being made of it.
+
     Signals:
         layer_changed: Another layer, or none, is chosen, or the chosen one got another name.
     """
@@ -44,6 +47,8 @@ class LayerCombo(QComboBox):
         self._wanted = wanted
         self._none = [none] if none else []
         self._layers: list[Layer] = []
+        self.keep = False
+        self._kept: Layer | None = None
         self._shown: tuple[Layer | None, str] = (None, "")
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
@@ -63,6 +68,11 @@ class LayerCombo(QComboBox):
         index = self.currentIndex() - len(self._none)
         return self._layers[index] if 0 <= index < len(self._layers) else None
 
+    @property
+    def lost(self) -> bool:
+        """The chosen layer is not in the viewer any more."""
+        return self.layer is not None and self.layer not in self._viewer.layers
+
     def choose(self, layer: Layer) -> None:
         """Choose ``layer``, which must be listed."""
         self.setCurrentIndex(self._layers.index(layer) + len(self._none))
@@ -73,6 +83,9 @@ class LayerCombo(QComboBox):
         chosen = self.layer
         self.blockSignals(True)
         self._layers = [layer for layer in self._viewer.layers if self._wanted(layer)]
+        if chosen is not None and chosen not in self._layers and (self.keep or chosen is self._kept):
+            self._kept = chosen
+            self._layers.insert(0, chosen)
         self.clear()
         self.addItems([*self._none, *(layer.name for layer in self._layers)])
         if chosen in self._layers:

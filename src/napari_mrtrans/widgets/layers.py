@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: Share of the std voxels below the upper contrast limit.
 STD_QUANTILE = 0.99
+_ALL = (slice(None),)
 #: Relative change of the upper limit that is worth a redraw.
 LIMIT_TOLERANCE = 0.05
 
@@ -91,6 +92,7 @@ class ResultLayers:
         axis: Array axis of the axial slices.
         kinds: Which layers to make.
         stem: Start of the layers' names.
+        label: End of the layers' names, in brackets: what made them.
         record: Called at the first slice; goes to ``metadata["mrtrans"]`` of every layer, with its kind added.
     """
 
@@ -102,6 +104,7 @@ class ResultLayers:
         axis: int,
         kinds: LayerKinds,
         stem: str,
+        label: str,
         record: Callable[[], dict[str, Any]],
     ) -> None:
         self._viewer = viewer
@@ -109,7 +112,7 @@ class ResultLayers:
         self._kinds = kinds
         self._shape: tuple[int, ...] = tuple(source.data.shape)
         self._placement = inherited(source)
-        self._stem = stem
+        self._stem, self._label = stem, label
         self._record = record
         self._show_std = False
         self._spread = RunningQuantile()
@@ -119,6 +122,12 @@ class ResultLayers:
         self._written: set[int] = set()
         self._pending: list[str] = []
         self._layers: dict[str, Image] = {}
+        self._finished: list[Image] | None = None
+        self._reserved: dict[str, NDArray[np.float32]] | None = None
+
+    def reserve(self) -> None:
+        """Take the memory for mean and std: not for the GUI thread, which a large volume would hold up."""
+        self._reserved = self._kinds.volumes(self._shape)
 
     @property
     def mean(self) -> Image | None:
@@ -140,6 +149,16 @@ class ResultLayers:
         """All samples, (n, ...), if they are kept and a slice has come; 0 where nothing was computed."""
         filled = [samples.filled(0) for samples in self._samples.values()]
         return (filled[0] if self._kinds.stacked else np.stack(filled)) if filled else None
+
+    def samples_at(self, voxel: tuple[int, ...]) -> NDArray[np.float32] | None:
+        """The samples of one voxel, if they are kept."""
+        kept = [np.atleast_1d(samples[(*_ALL, *voxel)[-samples.ndim :]]) for samples in self._samples.values()]
+        return np.concatenate(kept) if kept else None
+
+    def adopt(self, kind: str, layer: Image) -> None:
+        """Add another layer that belongs to these."""
+        self._layers[kind] = layer
+        self._viewer.add_layer(layer)
 
     def alive(self) -> Iterator[Image]:
         """The layers of this run that nobody has deleted."""
@@ -173,6 +192,9 @@ class ResultLayers:
         before = self._viewer.layers.selection.active
         self._layers[kind] = layer
         self._viewer.add_layer(layer)
+        if kind in self._samples and self.mean in self._viewer.layers:
+            # One window for all, or they could not be compared by eye.
+            self._viewer.layers.link_layers([self.mean, layer], ("contrast_limits",))
         if kind != "mean":
             self._viewer.layers.selection.active = before
         return True
@@ -186,21 +208,35 @@ class ResultLayers:
         for layer in self.alive():
             layer.refresh(thumbnail=False, extent=False, highlight=False)
 
-    def finish(self, *, complete: bool = False) -> None:
-        """Add what is still missing and redraw once more, with thumbnails.
-
-        ``complete``: slices that never came hold no head, so that they are known to be 0.
-        """
-        for index in set(range(self._shape[self._axis])) - self._written if complete else ():
+    def complete(self) -> None:
+        """Slices that never came hold no head: they are known to be 0."""
+        for index in set(range(self._shape[self._axis])) - self._written if self._arrays else ():
             for volume in self._arrays.values():
                 volume[self._where(index)] = 0
             for samples in self._samples.values():
                 samples.put(index, 0)
-        while self.add_next_layer():
+
+    def finish_one(self) -> bool:
+        """Add the next layer that is missing, or redraw one for the last time; False when all of that is done."""
+        if self.add_next_layer():
+            return True
+        if self._finished is None:
+            self._fit_std_limits()
+            self._finished = list(self.alive())
+        while self._finished:
+            layer = self._finished.pop()
+            if layer in self._viewer.layers:
+                layer.refresh()
+                if not layer.visible:  # napari leaves these black
+                    layer.set_view_slice()
+                    layer._update_thumbnail()
+                return True
+        return False
+
+    def finish(self) -> None:
+        """All of it at once: the window stands still for as long."""
+        while self.finish_one():
             pass
-        self._fit_std_limits()
-        for layer in self.alive():
-            layer.refresh()
 
     def show_std(self, visible: bool) -> None:
         """Show or hide the std layer, also one that is yet to come."""
@@ -217,7 +253,8 @@ class ResultLayers:
         return (slice(None),) * self._axis + (index,)
 
     def _allocate(self) -> None:
-        self._arrays = self._kinds.volumes(self._shape)
+        reserved, self._reserved = self._reserved, None
+        self._arrays = self._kinds.volumes(self._shape) if reserved is None else reserved
         self._samples = self._kinds.samples(self._shape, self._axis)
         self._pending = [*self._arrays, *self._samples]
 
@@ -230,7 +267,7 @@ class ResultLayers:
             shown.flags.writeable = False
         layer = Image(
             shown,
-            name=f"{self._stem}_{kind}",
+            name=self._name(kind),
             contrast_limits=(0.0, 1.0),
             colormap="magma" if kind == "std" else "gray",
             interpolation3d="nearest",  # between a slice and an unknown one, nothing can be interpolated
@@ -241,8 +278,11 @@ class ResultLayers:
         layer.editable = False
         return layer
 
+    def _name(self, kind: str) -> str:
+        return f"{self._stem}_{kind} ({self._label})"
+
     def _labels(self, kind: str) -> dict[str, Any]:
-        return {**self._record(), "kind": kind if kind in ("mean", "std") else "samples"}
+        return {**self._record(), "kind": kind if kind not in self._samples else "samples"}
 
     def _fit_std_limits(self) -> None:
         if self.std is None:

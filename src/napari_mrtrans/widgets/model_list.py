@@ -22,39 +22,47 @@ ROW_HEIGHT = 22
 class ModelList(QListWidget):
     """A checklist of models; what was ticked stays so while the pair changes.
 
+    Args:
+        first: Name of the checkpoint that is ticked at first; where it serves no pair yet, the first one is.
+        parent: The widget around it.
+
     Signals:
         changed: Other models are ticked or listed.
     """
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, first: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._named: list[tuple[str, Checkpoint]] = []
-        self._left_out: set[str] = set()
+        self._ticked: set[str] | None = None
+        self._first = first
         self.setAccessibleName("Models to compare")
         self.itemChanged.connect(self._on_tick)
 
     @property
     def chosen(self) -> list[tuple[str, Checkpoint]]:
         """Name and checkpoint of each ticked model; its family's name, or its own where there are several of them."""
-        return [named for named in self._named if named[1].name not in self._left_out]
+        return [named for named in self._named if named[1].name in (self._ticked or ())]
 
     def show_pair(self, pair: Pair | None) -> None:
-        """List what serves ``pair``, all ticked the first time."""
+        """List what serves ``pair``; the first time, one of them is ticked."""
         models = choices.models_for(pair) if pair is not None else []
         families = [checkpoint.card.model for _, checkpoint in models]
         self._named = [
             (family if families.count(family) == 1 else checkpoint.name, checkpoint)
             for family, (_, checkpoint) in zip(families, models, strict=True)
         ]
+        if self._ticked is None and models:
+            names = [checkpoint.name for _, checkpoint in models]
+            self._ticked = {self._first if self._first in names else names[0]}
         self.blockSignals(True)
         self.clear()
         for name, checkpoint in self._named:
             item = QListWidgetItem(name)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable)
-            off = checkpoint.name in self._left_out
-            item.setCheckState(Qt.CheckState.Unchecked if off else Qt.CheckState.Checked)
+            on = checkpoint.name in (self._ticked or ())
+            item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
             item.setSizeHint(QSize(0, ROW_HEIGHT))
             item.setToolTip(choices.card_summary(checkpoint))
             self.addItem(item)
@@ -65,8 +73,9 @@ class ModelList(QListWidget):
 
     def _on_tick(self, item: QListWidgetItem) -> None:
         _, checkpoint = self._named[self.row(item)]
+        ticked = self._ticked = self._ticked or set()
         if item.checkState() == Qt.CheckState.Checked:
-            self._left_out.discard(checkpoint.name)
+            ticked.add(checkpoint.name)
         else:
-            self._left_out.add(checkpoint.name)
+            ticked.discard(checkpoint.name)
         self.changed.emit()

@@ -15,6 +15,7 @@ from ..errors import CheckpointError, VolumeError
 from ..scan.contrasts import Contrast, Pair
 from . import choices
 from .contrast_look import look_later
+from .frame_row import frame_axis
 from .layer_combo import LayerCombo
 from .source import check_layer, guess_layer_contrast, nifti_affine
 
@@ -86,6 +87,8 @@ class PairChoice(QObject):
         layer = self.layer
         if layer is None:
             return "Open a brain MR image, or try File ▸ Open Sample ▸ MR contrast transformation."
+        if self.image.lost:
+            return f"'{layer.name}' was removed. Choose another image."
         if line := self.problem_of_layer():
             return line
         source = self.source.currentText()
@@ -101,7 +104,7 @@ class PairChoice(QObject):
         try:
             check_layer(self.layer)
         except VolumeError as error:
-            return str(error)
+            return f"{error} Choose a frame above." if frame_axis(self.layer) is not None else str(error)
         return ""
 
     def _on_image(self) -> None:

@@ -9,6 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QWidget
 
+from .frame_row import FrameRow
 from .pair_choice import PairChoice
 from .preferences import defaults
 from .view_row import ViewRow
@@ -40,6 +41,8 @@ class PairForm(QWidget):
         self.samples, self.seed = _sample_box(), _seed_box()
         self.range = QComboBox()
         self.range.addItems([str(choice) for choice in ranges])
+        self.frame = FrameRow(viewer, self)
+        self.frame.taken.connect(self.image.choose)
         self.view = ViewRow(viewer, self)
         self.view.axis_chosen.connect(self.changed)
         self.changed.connect(self._show_view)
@@ -66,6 +69,7 @@ class PairForm(QWidget):
 
     def _show_view(self) -> None:
         layer = None if self._choice.problem_of_layer() else self.layer
+        self.frame.show_layer(self.layer)
         self.view.show_layer(layer, one_slice=not self.range.currentText().startswith("All"))
 
     def _rows(self, *own: tuple[str, QWidget]) -> QFormLayout:
@@ -74,6 +78,7 @@ class PairForm(QWidget):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self._choice.add_rows(rows)
+        self.frame.add_row(rows)
         self.view.add_axis_row(rows)
         for label, field in own:
             rows.addRow(label, field)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from ..errors import MrtransError
+from .activity import Activity
 from .checkpoints.installed import installed
 from .dock import Dock, research_note
+from .layer_combo import LayerCombo
 from .pair_form import PairForm
 from .state import DockState
 from .transform.progress import ProgressLine
+from .wording import passing
 
 if TYPE_CHECKING:
     from .transform.worker import Monitor, TransformWorker
 
 #: Between redraws while slices arrive: smooth to the eye, and leaves the window free.
 REFRESH_MS = 250
+#: Between layers that are added at the end: each holds up the window for a moment.
+WIND_UP_MS = 15
 
 _BUSY = {
     DockState.LOADING: "Cancel",
@@ -40,6 +46,10 @@ class Startable(Protocol):
     monitor: Monitor
     notices: list[str]
 
+    @property
+    def title(self) -> str:
+        """What it makes of what."""
+
     def worker(self) -> TransformWorker:
         """What computes it, not yet started."""
 
@@ -47,7 +57,10 @@ class Startable(Protocol):
         """Tell how far it is."""
 
     def close(self) -> None:
-        """Complete the layers; nothing more will come."""
+        """Nothing more will come."""
+
+    def finish_one(self) -> bool:
+        """One more step of completing the layers, short enough for the window; False when all is done."""
 
     def ending(self) -> str:
         """What is said once it has ended without an error."""
@@ -59,7 +72,6 @@ class RunDock(Dock):
     Args:
         form: What to run.
         start: What the button says while nothing runs.
-        loading: What is said until the first network evaluation.
         parent: The widget around it.
 
     Signals:
@@ -68,18 +80,23 @@ class RunDock(Dock):
 
     state_changed = Signal(object)
 
-    def __init__(self, form: PairForm, start: str, loading: str, parent: QWidget | None = None) -> None:
+    def __init__(self, form: PairForm, start: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._state = DockState.NO_IMAGE
         self._run: Startable | None = None
         self._worker: TransformWorker | None = None
-        self._start_text, self._loading_text = start, loading
+        self._start_text = start
+        self._ending: Startable | None = None
+        self._activity: Activity | None = None
         self.form = form
         self.button = QPushButton(start)
         self.progress = ProgressLine()
         self._timer = QTimer(self)
         self._timer.setInterval(REFRESH_MS)
         self._timer.timeout.connect(self._tick)
+        self._winding_up = QTimer(self)
+        self._winding_up.setInterval(WIND_UP_MS)
+        self._winding_up.timeout.connect(self._wind_up)
         self.button.clicked.connect(self._on_button)
         self.form.changed.connect(self._on_choice)
         installed.changed.connect(self._reload)
@@ -87,13 +104,13 @@ class RunDock(Dock):
     def _build(self, *results: QWidget) -> None:
         """One column, ``results`` below what every dock has."""
         self.button.setMinimumHeight(32)
-        column = QVBoxLayout(self)
+        column = QVBoxLayout()
         column.setSpacing(8)
         for widget in (self.form, self.button, self.progress, self.message, *results):
             column.addWidget(widget)
         column.addStretch(1)
         column.addWidget(research_note())
-        self.setMinimumWidth(340)
+        self._scroll(column, 340)
 
     @property
     def state(self) -> DockState:
@@ -124,6 +141,8 @@ class RunDock(Dock):
         """The user has started ``run``."""
 
     def _begin(self, run: Any) -> None:
+        while self._ending is not None:
+            self._wind_up()
         self._run = run
         self._on_begin(run)
         self._say("")
@@ -132,7 +151,9 @@ class RunDock(Dock):
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
         self._set_state(DockState.LOADING)
-        self.progress.show_waiting(self._loading_text)
+        self.progress.show_waiting(run.monitor.stage)
+        self._end_activity()
+        self._activity = Activity(run.title)
         self._timer.start()
         worker.start()
 
@@ -168,8 +189,14 @@ class RunDock(Dock):
         self._reload()
 
     def _reload(self) -> None:
-        if isalive(self) and not self._state.busy:
-            self.form.reload()
+        if not isalive(self) or self._state.busy:
+            return
+        state, said, before = self._state, self.message.text(), (self.form.layer, self.form.pair, self.form.problem)
+        self.form.reload()
+        if (self.form.layer, self.form.pair, self.form.problem) == before and state is not self._state:
+            # Coming back to a tab is no new choice: how the last run ended still stands there.
+            self._set_state(state)
+            self._say(said)
 
     @property
     def _editable(self) -> bool:
@@ -182,9 +209,11 @@ class RunDock(Dock):
 
     def _set_state(self, state: DockState) -> None:
         self._state = state
+        for combo in self.form.findChildren(LayerCombo):
+            combo.keep = state.busy
         self.form.setEnabled(self._editable)
         self.button.setText(self._button_text)
-        self.button.setEnabled(state not in (DockState.NO_IMAGE, DockState.CANCELLING))
+        self.button.setEnabled(state is not DockState.CANCELLING and (state.busy or not self.form.problem))
         self.state_changed.emit(state)
 
     def _on_button(self) -> None:
@@ -210,7 +239,16 @@ class RunDock(Dock):
         self._redraw()
         if run.monitor.step is not None and self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
+        if self._state is DockState.LOADING:
+            self.progress.show_waiting(run.monitor.stage)
         run.show_progress(self.progress)
+        if self._activity is not None:
+            self._activity.show(*self.progress.count)
+
+    def _end_activity(self) -> None:
+        if self._activity is not None:
+            self._activity.close()
+        self._activity = None
 
     def _redraw(self) -> None:
         """Show what came in since the last time."""
@@ -230,11 +268,28 @@ class RunDock(Dock):
             return
         self._tick()
         run.close()
+        self._ending = run
+        self._wind_up()
+
+    def _wind_up(self) -> None:
+        """Complete the layers, one step each time the event loop comes round; then say how it ended."""
+        run = self._ending
+        if run is not None and run.finish_one():
+            self._winding_up.start()
+            return
+        self._winding_up.stop()
+        self._ending = None
+        self._end_activity()
+        if run is None or run is not self._run:
+            return
         self._on_closed()
         if self._state is DockState.FAILED:
             return
         self._set_state(self._outcome())
-        self._say("\n".join([run.ending(), *run.notices]))
+        lines = [run.ending(), *(line for line in run.notices if not passing(line)), self.form.problem]
+        self._say("\n".join(filter(None, lines)))
+        if run.title and self.visibleRegion().isEmpty():  # hidden, or behind another tab
+            show_info(f"{run.title}: {run.ending()}")
 
     def _on_closed(self) -> None:
         """The run is complete, or has failed: show the last of it."""

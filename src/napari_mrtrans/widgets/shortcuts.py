@@ -17,6 +17,7 @@ KEYS = {
     "follow": "Ctrl+Shift+Return",
     "next_model": "Alt+PgDown",
     "previous_model": "Alt+PgUp",
+    "flip": "Ctrl+Shift+Space",
 }
 
 

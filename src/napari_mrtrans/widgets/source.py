@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast, guess_contrast
+from .reopened import reopened_record
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -31,6 +33,8 @@ NIFTI_READER_KEY = "coordinate_system"
 RESULT_KEY = "mrtrans"
 #: Which array axis of a layer without an affine is taken as axial, where the user has said so.
 AXIAL_KEY = "mrtrans_axial_axis"
+#: Layers whose files were looked at, and are no results.
+_foreign: WeakSet[Layer] = WeakSet()
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +146,19 @@ def axial_axis(affine: NDArray[np.float64]) -> int:
 
 
 def result_record(layer: Layer) -> dict[str, Any]:
-    """What a run recorded in its layers; empty for other layers."""
+    """What a run recorded in its layers, or what a saved result says that was opened again; empty for other layers."""
+    if RESULT_KEY not in layer.metadata and layer not in _foreign:
+        if record := reopened_record(layer):
+            layer.metadata[RESULT_KEY] = record
+        else:
+            _foreign.add(layer)
     record = layer.metadata.get(RESULT_KEY)
     return record if isinstance(record, dict) else {}
+
+
+def is_synthetic(layer: Layer) -> bool:
+    """A model made it."""
+    return bool(result_record(layer))
 
 
 def guess_layer_contrast(layer: Layer) -> Contrast | None:
@@ -157,8 +171,9 @@ def guess_layer_contrast(layer: Layer) -> Contrast | None:
 
 
 def layer_stem(layer: Layer) -> str:
-    """The layer's name without the ``.nii`` that napari leaves of ``.nii.gz``."""
-    return re.sub(r"\.nii(\.gz)?(?=$| \[)", "", layer.name)
+    """The layer's name without the ``.nii`` that napari leaves of ``.nii.gz``, and without what made a result."""
+    name = re.sub(r" \([^()]+\)(?=$| \[)", "", layer.name) if is_synthetic(layer) else layer.name
+    return re.sub(r"\.nii(\.gz)?(?=$| \[)", "", name)
 
 
 def is_candidate(layer: Layer) -> bool:

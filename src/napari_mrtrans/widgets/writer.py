@@ -47,7 +47,8 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         what = f"{array.ndim}-D" if array.ndim not in (3, 4) else str(array.dtype)
         raise VolumeError(f"'{name}' is {what}; expected a 3-D volume, or 4-D samples, of real numbers.")
     metadata, scale = attributes.get("metadata", {}), np.asarray(attributes["scale"])
-    if array.ndim == 4 and metadata.get(RESULT_KEY, {}).get("kind") == "samples":
+    made = metadata.get(RESULT_KEY, {})
+    if array.ndim == 4 and made.get("kind") == "samples" and not made.get("reopened"):
         array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)
     shape = array.shape[:3]
     affine = recorded_affine(metadata)

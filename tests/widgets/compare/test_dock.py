@@ -15,13 +15,15 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.metrics.comparison import agreement
-from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.intensity import normalise
+from napari_mrtrans.widgets import pace
 from napari_mrtrans.widgets.compare.dock import CompareWidget
+from napari_mrtrans.widgets.last_used import LastUsed
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform import worker
 
-from ..conftest import FakeEngine
+from ..conftest import FakeEngine, has
 
 SHAPE = (14, 24, 22)
 MODELS = ("many-flow", "one-direct")
@@ -86,6 +88,9 @@ def desk(make_napari_viewer: Callable, qtbot: object, engine: FakeEngine, head: 
     rng = np.random.default_rng(0)
     truth = viewer.add_image(np.where(head > 0, 300 - head + rng.normal(0, 9, SHAPE), 0).astype("f4"), name="a_T2w")
     dock.form.image.choose(source)
+    dock.form.range.setCurrentText("All slices")
+    for row in range(dock.form.models.count()):
+        dock.form.models.item(row).setCheckState(Qt.CheckState.Checked)
     viewer.dims.set_point(0, 7)
     yield Desk(viewer, dock, qtbot, source, truth)
     dock.cancel()
@@ -106,11 +111,11 @@ def test_every_model_leaves_layers_and_a_row(desk: Desk, engine: FakeEngine, hea
         ("many-flow", 3, Contrast.T2),
         ("one-direct", 1, Contrast.T2),
     ]
-    made = {"flow_mean", "flow_std", "flow_error", "direct_mean", "direct_error"}
+    made = {f"{kind} (flow, n=3)" for kind in ("mean", "std", "error")} | {"mean (direct)", "error (direct)"}
     assert set(desk.names()) == {"a_T1w", "a_T2w"} | {f"a_T1w_T2_{name}" for name in made}
     wanted = normalised(desk.truth.data)
     filled = head.any(axis=(1, 2))
-    error = desk.viewer.layers["a_T1w_T2_flow_error"]
+    error = desk.viewer.layers["a_T1w_T2_error (flow, n=3)"]
     np.testing.assert_allclose(error.data[filled], np.abs(head / 200 - wanted)[filled], atol=1e-6)
     assert error.metadata["mrtrans"]["kind"] == "error"
     flow, direct = desk.dock.comparison.rows
@@ -128,11 +133,11 @@ def test_only_ticked_models_run_without_a_reference_on_this_slice(desk: Desk, en
     form = desk.dock.form
     desk.qtbot.keyClick(form.reference, Qt.Key.Key_Home)
     assert form.reference.layer is None
-    desk.qtbot.keyClick(form.range, Qt.Key.Key_Down)
+    desk.qtbot.keyClick(form.range, Qt.Key.Key_Home)
     desk.tick(0)
     desk.run()
     assert [(r.checkpoint.name, r.request.slices) for r in engine.requests] == [("one-direct", (7, 8))]
-    assert set(desk.names()) == {"a_T1w", "a_T2w", "a_T1w_T2_direct_mean"}
+    assert set(desk.names()) == {"a_T1w", "a_T2w", "a_T1w_T2_mean (direct)"}
     (row,) = desk.dock.comparison.rows
     assert (row.slices, row.ssim, row.psnr) == (1, None, None)
     assert desk.dock.table.isColumnHidden(3)
@@ -170,7 +175,7 @@ def test_progress_names_the_model_and_cancel_keeps_what_is_done(
     assert flow.slices == 12 > direct.slices
     assert flow.psnr is not None
     assert direct.psnr is not None
-    assert {"a_T1w_T2_flow_mean", "a_T1w_T2_direct_mean", "a_T1w_T2_direct_error"} <= set(desk.names())
+    assert {"a_T1w_T2_mean (flow, n=20)", "a_T1w_T2_mean (direct)", "a_T1w_T2_error (direct)"} <= set(desk.names())
     assert desk.dock.button.text() == "Run"
 
 
@@ -191,7 +196,7 @@ def test_an_error_in_one_model_does_not_stop_the_others(
     assert desk.dock.table.columnSpan(0, 1) == 5
     assert desk.cells(1)[0] == "direct"
     assert desk.dock.comparison.rows[1].slices == 12
-    assert desk.viewer.layers["a_T1w_T2_flow_mean"].data[7].any()
+    assert desk.viewer.layers["a_T1w_T2_mean (flow, n=20)"].data[7].any()
     assert errors == []
 
 
@@ -238,37 +243,70 @@ def test_unusable_references_are_told(desk: Desk, errors: list[str]) -> None:
     assert len(errors) == 2
 
 
+def test_it_starts_small_and_says_how_long_it_takes(
+    make_napari_viewer: Callable, qtbot: object, engine: FakeEngine, head: np.ndarray
+) -> None:
+    """The model used last on the slice on screen; the pace is that of earlier runs."""
+    LastUsed({}).remember(Pair(Contrast.T1, Contrast.T2), "one-direct")
+    viewer = make_napari_viewer()
+    dock = CompareWidget(viewer)
+    viewer.add_image(head, name="a_T1w")
+    assert [checkpoint.name for _, checkpoint in dock.form.models.chosen] == ["one-direct"]
+    assert dock.form.range.currentText() == "This slice"
+    assert dock.form.time.text() == "The time of direct is known after a first run."
+    pace.remember("one-direct", 10, 30)
+    pace.remember("many-flow", 100, 50)
+    dock.form.models.item(0).setCheckState(Qt.CheckState.Checked)
+    assert dock.form.time.text() == "Takes about 0:13."  # 20 samples of half a second, and one of three
+    dock.form.range.setCurrentText("All slices")
+    assert dock.form.time.text() == "Takes up to 3:02."
+
+
+def test_reference_and_means_have_one_window(desk: Desk) -> None:
+    before = list(desk.truth.contrast_limits)
+    desk.run()
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    low, high = desk.truth.contrast_limits
+    shown = np.clip((desk.truth.data - low) / (high - low), 0, 1)
+    inside = desk.truth.data > 0
+    np.testing.assert_allclose(shown[inside], normalised(desk.truth.data)[inside], atol=0.01)
+    assert desk.viewer.layers["a_T1w_T2_mean (flow, n=20)"].contrast_limits == [0, 1]
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    assert list(desk.truth.contrast_limits) == before
+
+
 def test_side_by_side_and_back(desk: Desk) -> None:
     desk.run()
-    desk.viewer.layers["a_T1w_T2_flow_std"].visible = True
+    desk.viewer.layers["a_T1w_T2_std (flow, n=20)"].visible = True
     before = {layer.name: layer.visible for layer in desk.viewer.layers}
     desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
     assert desk.viewer.canvas.grid.enabled
     seen = {layer.name for layer in desk.viewer.layers if layer.visible}
-    assert seen == {"a_T2w", "a_T1w_T2_flow_mean", "a_T1w_T2_direct_mean"}
+    assert seen == {"a_T2w", "a_T1w_T2_mean (flow, n=20)", "a_T1w_T2_mean (direct)"}
     assert all(layer.name_overlay.visible == layer.visible for layer in desk.viewer.layers)
-    desk.viewer.layers.remove("a_T1w_T2_direct_mean")
+    desk.viewer.layers.remove("a_T1w_T2_mean (direct)")
     desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
     assert not desk.viewer.canvas.grid.enabled
     after = {layer.name: layer.visible for layer in desk.viewer.layers}
-    assert after == {name: seen for name, seen in before.items() if name != "a_T1w_T2_direct_mean"}
+    assert after == {name: seen for name, seen in before.items() if name != "a_T1w_T2_mean (direct)"}
     assert not any(layer.name_overlay.visible for layer in desk.viewer.layers)
 
 
 def test_layers_deleted_while_it_runs(desk: Desk, engine: FakeEngine) -> None:
     engine.pace = 0.05
     desk.press()
-    desk.qtbot.waitUntil(lambda: "a_T1w_T2_flow_mean" in desk.viewer.layers, timeout=20_000)
-    for name in ("a_T1w_T2_flow_mean", "a_T2w", "a_T1w"):
+    desk.qtbot.waitUntil(lambda: has(desk.viewer, "a_T1w_T2_mean (flow, n=20)"), timeout=20_000)
+    for name in ("a_T1w_T2_mean (flow, n=20)", "a_T2w", "a_T1w"):
         desk.viewer.layers.remove(name)
     desk.wait_for(DockState.DONE)
-    ending, mean, reference, source = desk.dock.message.text().splitlines()
+    ending, mean, reference, source, problem = desk.dock.message.text().splitlines()
     assert ending == "Done: 2 of 2 models."
-    assert mean == "'a_T1w_T2_flow_mean' was removed; its figures stay."
+    assert mean == "'a_T1w_T2_mean (flow, n=20)' was removed; its figures stay."
     assert reference == "'a_T2w' was removed; the comparison goes on with what was read of it."
-    assert source.startswith("'a_T1w' was removed")
+    assert source.startswith("'a_T1w' was removed; the comparison goes on")
+    assert problem == "'a_T1w' was removed. Choose another image."
     assert desk.dock.comparison.rows[0].psnr is not None
-    assert "a_T1w_T2_direct_mean" in desk.viewer.layers
+    assert has(desk.viewer, "a_T1w_T2_mean (direct)")
     desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
     desk.viewer.layers.clear()
     desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)

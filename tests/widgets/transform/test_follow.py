@@ -25,7 +25,7 @@ from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 from napari_mrtrans.widgets.transform.form import SliceRange
 
-from ..conftest import Heartbeat
+from ..conftest import Heartbeat, has
 
 
 @dataclass
@@ -106,7 +106,7 @@ def wait_for_slice(bench, index: int, wanted: Stage = Stage.FINISHED) -> None:
     tallest = np.unravel_index(source.argmax(), source.shape)
 
     def reached() -> bool:
-        if MEAN not in bench.viewer.layers or stage(bench, index) is not wanted:
+        if not has(bench.viewer, MEAN) or stage(bench, index) is not wanted:
             return False
         value = bench.layer(MEAN).data[index][tallest]
         return np.isfinite(value) and (level == 0.5) == (value > 0.3 * whole)
@@ -151,7 +151,7 @@ def test_a_preview_is_refined_in_place(loaded, network):
 def test_a_preview_claims_no_spread_and_limits_of_the_std_are_set_once(loaded, network):
     network.pace = 0.3
     loaded.press()
-    loaded.qtbot.waitUntil(lambda: STD in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, STD))
     std = loaded.layer(STD)
     wait_for_slice(loaded, 6)
     limits = []
@@ -210,7 +210,7 @@ def test_stopping_leaves_finished_slices_only(loaded, network):
 def test_another_model_takes_the_layers_over_and_switching_back_is_instant(loaded, network):
     loaded.press()
     wait_for_slice(loaded, 6)
-    loaded.qtbot.waitUntil(lambda: STD in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, STD))
     mean = loaded.layer(MEAN)
     flow = mean.data[6].copy()
     record = mean.metadata["mrtrans"]
@@ -219,12 +219,12 @@ def test_another_model_takes_the_layers_over_and_switching_back_is_instant(loade
     loaded.qtbot.waitUntil(lambda: np.allclose(mean.data[6], 1.5 * flow))
     assert mean.metadata["mrtrans"]["model"] == "direct"
     assert mean.metadata["mrtrans"]["run"] != record["run"]
-    assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w", MEAN]
+    assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w", f"{MEAN} (direct)"]
     before = sum(model == "flow" for model, _, _ in network.computed)
     network.pace = 30
     loaded.dock.form.model.setCurrentText("flow · T1→T2")
     loaded.qtbot.waitUntil(lambda: np.allclose(mean.data[6], flow))
-    loaded.qtbot.waitUntil(lambda: STD in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, STD))
     assert sum(model == "flow" for model, _, _ in network.computed) == before
     assert mean.metadata["mrtrans"]["model"] == "flow"
     assert loaded.dock.card.overall == pytest.approx(0.1)
@@ -237,7 +237,7 @@ def test_another_target_renames_the_layers(loaded):
     loaded.dock.form.target.setCurrentText("FLAIR")
     loaded.qtbot.waitUntil(lambda: mean.name == "sub-01_T1w_FLAIR_mean")
     assert mean.metadata["mrtrans"]["target"] == "FLAIR"
-    assert MEAN not in loaded.viewer.layers
+    assert not has(loaded.viewer, MEAN)
 
 
 def test_numbers_take_effect_too_and_others_do_not_restart(loaded):
@@ -258,7 +258,7 @@ def test_another_image_gets_layers_of_its_own(loaded, brain):
     wait_for_slice(loaded, 6)
     other = loaded.viewer.add_image(brain[:, ::-1].copy(), name="sub-02_T1w")
     loaded.dock.form.image.choose(other)
-    loaded.qtbot.waitUntil(lambda: "sub-02_T1w_T2_mean" in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-02_T1w_T2_mean"))
     assert loaded.layer(MEAN).data[6].any()
 
 
@@ -283,7 +283,7 @@ def test_an_image_that_cannot_be_followed_stops_it_and_is_told(loaded, brain):
 def test_removing_a_layer_stops_following(loaded, name):
     loaded.press()
     wait_for_slice(loaded, 6)
-    loaded.viewer.layers.remove(name)
+    loaded.viewer.layers.remove(loaded.layer(name))
     loaded.wait_for(DockState.CANCELLED, timeout=1000)
     assert loaded.dock.message.text().startswith("Stopped following: a layer was removed.")
     ended(loaded)
@@ -411,7 +411,7 @@ def scroll(bench, step: int, count: int = 30, seconds: float = 3.0) -> float:
 
 def test_scrolling_30_slices_in_3_seconds_ends_on_the_right_one_and_leaves_the_window_free(computing):
     computing.press()
-    computing.qtbot.waitUntil(lambda: STD in computing.viewer.layers, timeout=60_000)
+    computing.qtbot.waitUntil(lambda: has(computing.viewer, STD), timeout=60_000)
     updates: list[SliceUpdate] = []
     computing.dock._worker.yielded.connect(updates.append)
     gap = scroll(computing, 1)

@@ -17,6 +17,7 @@ from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.widgets.source import axial_axis, layer_affine
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.advanced import SAMPLER_NAMES
+from napari_mrtrans.widgets.wording import for_window
 
 from ..conftest import write_card
 from ..test_source import AFFINES
@@ -76,8 +77,7 @@ def test_contrast_is_guessed_and_can_be_corrected(bench, engine, brain):
 def test_unknown_contrast_must_be_chosen(bench, engine, brain, errors):
     bench.viewer.add_image(brain, name="brain")
     assert bench.dock.message.text() == "Which contrast is 'brain'? Choose it above."
-    bench.press()
-    assert errors == ["Which contrast is 'brain'? Choose it above."]
+    assert not bench.dock.button.isEnabled()
     bench.dock.form.source.setCurrentText("T1")
     assert bench.dock.message.text() == ""
     assert bench.dock.state is DockState.READY
@@ -131,8 +131,7 @@ def test_a_contrast_without_checkpoint_is_told(bench, engine, brain, errors):
     bench.viewer.add_image(brain, name="a_PD")
     line = "No checkpoint for PD. Installed: many-flow, one-direct. Train one with napari-mrtrans-train."
     assert bench.dock.message.text() == line
-    bench.press()
-    assert errors == [line]
+    assert not bench.dock.button.isEnabled()
     with pytest.raises(CheckpointError) as caught:
         bench.dock.form.choose(Contrast.FLAIR, Contrast.PD)
     assert str(caught.value) == (
@@ -153,16 +152,55 @@ def test_deterministic_model_switches_sampling_off(bench, engine, brain):
 
 @pytest.mark.parametrize(
     "shape, keywords, kind",
-    [((20, 16), {}, "2-D"), ((2, 5, 20, 16), {}, "4-D"), ((5, 20, 16, 3), {"rgb": True}, "RGB")],
+    [((20, 16), {}, "2-D"), ((5, 20, 16, 3), {"rgb": True}, "RGB")],
 )
 def test_other_than_3d_images_are_refused(bench, engine, errors, shape, keywords, kind):
     bench.viewer.add_image(np.ones(shape, np.float32), name="x_T1w", **keywords)
     line = f"'x_T1w' is {kind}; expected one 3-D volume."
     assert bench.dock.message.text() == line
-    bench.press()
+    assert not bench.dock.button.isEnabled()
+    bench.dock.start()
     assert errors == [line]
     assert bench.dock.state is DockState.FAILED
     assert engine.requests == []
+
+
+@pytest.mark.parametrize("opened", ["file", "array"])
+def test_a_frame_of_a_4d_image_is_taken_out(bench, engine, brain, tmp_path, opened):
+    series = np.stack([brain, brain / 2, brain / 4])
+    if opened == "file":
+        path = tmp_path / "sub-01_T1w.nii.gz"
+        nib.Nifti1Image(np.moveaxis(series, (0, 1, 3), (3, 2, 0)), AFFINES["RAS"]).to_filename(path)
+        bench.viewer.open(str(path), plugin="napari-nifti")
+    else:
+        bench.viewer.add_image(series, name="sub-01_T1w")
+    frame = bench.dock.form.frame
+    assert bench.dock.message.text().endswith("Choose a frame above.") and not bench.dock.button.isEnabled()
+    assert frame.button.isVisible() and frame.number.maximum() == 2
+    frame.number.setValue(1)
+    bench.qtbot.mouseClick(frame.button, Qt.MouseButton.LeftButton)
+    layer = bench.dock.form.layer
+    assert layer.name.endswith("[frame 1]") and layer.ndim == 3 and not frame.button.isVisible()
+    assert bench.dock.form.pair == Pair(Contrast.T1, Contrast.T2)
+    if opened == "file":
+        whole = nib.load(path)
+        where = np.argwhere(np.asarray(layer.data) == layer.data.max())[0]
+        there = np.argwhere(whole.get_fdata()[..., 1] == layer.data.max())[0]
+        mine, theirs = (nib.affines.apply_affine(a, v) for a, v in
+                        ((layer_affine(layer), where), (whole.affine, there)))  # fmt: skip
+        np.testing.assert_allclose(mine, theirs, atol=1e-4)
+    else:
+        np.testing.assert_array_equal(layer.data, series[1])
+    assert bench.dock.button.isEnabled()
+
+
+def test_a_brain_mask_is_chosen_in_the_window(bench, engine, brain):
+    bench.viewer.add_image(brain, name="a_T1w")
+    painted = bench.viewer.add_labels((brain > 80).astype(int), name="brain")
+    bench.dock.form.advanced.brain.choose(painted)
+    bench.run()
+    np.testing.assert_array_equal(engine.requests[0].request.mask, brain > 80)
+    assert "under Advanced" in for_window("No plausible brain found; give a brain mask with --mask.")
 
 
 def test_settings_reach_the_engine(bench, engine, brain):

@@ -9,6 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
+from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 
@@ -22,7 +23,7 @@ from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 
-from ..conftest import Heartbeat
+from ..conftest import Heartbeat, has
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def loaded(bench, engine, brain):
 
 
 def test_first_slice_is_there_while_the_rest_still_runs(loaded, engine, brain):
-    engine.pace = 0.1
+    engine.pace = 0.3
     loaded.press()
-    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_mean" in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_mean"))
     mean = loaded.layer("sub-01_T1w_T2_mean")
     assert loaded.dock.state is DockState.RUNNING
     np.testing.assert_allclose(mean.data[6], brain[6] / 200)
@@ -49,7 +50,7 @@ def test_first_slice_is_there_while_the_rest_still_runs(loaded, engine, brain):
 def test_slice_reaches_the_canvas(loaded, engine, brain):
     engine.pace = 0.3
     loaded.press()
-    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_mean" in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_mean"))
     mean = loaded.layer("sub-01_T1w_T2_mean")
     loaded.qtbot.waitUntil(lambda: mean._data_view.max() > 0)
     np.testing.assert_allclose(mean._data_view, brain[6] / 200)
@@ -58,7 +59,7 @@ def test_slice_reaches_the_canvas(loaded, engine, brain):
 def test_window_stays_responsive(loaded, engine):
     engine.pace = 0.6
     loaded.press()
-    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_std" in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_std"))
     # Adding a layer and a full garbage collection hold up any napari; what counts is the time slices stream in,
     # and a median over several redraws tells a slow dock from a busy machine.
     loaded.qtbot.wait(100)
@@ -95,7 +96,7 @@ def test_one_button_tells_the_state(loaded, engine):
 def test_cancel_ends_within_a_second_and_keeps_finished_slices(loaded, engine, brain):
     engine.pace = 0.2
     loaded.press()
-    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_std" in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_std"))
     loaded.press()
     loaded.wait_for(DockState.CANCELLED, timeout=1000)
     loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)
@@ -142,8 +143,8 @@ def test_running_again_makes_new_layers(loaded):
     loaded.run()
     loaded.run()
     names = [layer.name for layer in loaded.viewer.layers]
-    assert "sub-01_T1w_T2_mean" in names
-    assert "sub-01_T1w_T2_mean [1]" in names
+    assert "sub-01_T1w_T2_mean (flow, n=20)" in names
+    assert "sub-01_T1w_T2_mean (flow, n=20) [1]" in names
 
 
 def test_this_slice_only(loaded, engine, brain):
@@ -217,7 +218,7 @@ def test_deterministic_model_makes_the_mean_alone(loaded, engine):
     loaded.dock.form.model.setCurrentText("direct · T1→T2")
     loaded.run()
     assert engine.requests[0].request.n == 1
-    assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w", "sub-01_T1w_T2_mean"]
+    assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w", "sub-01_T1w_T2_mean (direct)"]
     assert not loaded.dock.card.isVisible()
 
 
@@ -305,12 +306,16 @@ def test_the_std_layer_is_calibrated_unless_switched_off(loaded, engine, wanted)
 def test_deleted_layers_do_not_stop_a_run(loaded, engine):
     engine.pace = 0.1
     loaded.press()
-    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_mean" in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_mean"))
     loaded.viewer.layers.remove(loaded.source)
-    loaded.viewer.layers.remove("sub-01_T1w_T2_mean")
+    loaded.viewer.layers.remove(loaded.layer("sub-01_T1w_T2_mean"))
     loaded.viewer.dims.set_point(0, 4)
     loaded.wait_for(DockState.DONE)
-    assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w_T2_std"]
+    assert [layer.name for layer in loaded.viewer.layers] == ["sub-01_T1w_T2_std (flow, n=20)"]
+    # The form stays what it was, and says why it cannot be run again.
+    assert loaded.dock.form.image.currentText() == "sub-01_T1w"
+    assert loaded.dock.message.text().endswith("'sub-01_T1w' was removed. Choose another image.")
+    assert not loaded.dock.button.isEnabled()
 
 
 OUT_OF_MEMORY = "The GPU ran out of memory at slice 41. Finished slices were kept. Lower Batch (now 8), or choose CPU."
@@ -384,6 +389,70 @@ def test_an_error_is_notified_once_and_frees_its_frames(loaded, engine):
     assert len(lines) == 1
     gc.collect()
     assert tensors[0]() is None
+
+
+def test_stages_have_true_names_and_go_when_they_are_over(loaded, engine):
+    """What goes on now is told beside the bar; only what stays true is told at the end."""
+    brain = "'sub-01_T1w' looks like a whole head; extracting its brain first."
+    engine.notices = [brain, "No plausible brain found; give a brain mask with --mask."]
+    engine.pace = 1
+    stages = []
+    loaded.dock._timer.timeout.connect(lambda: stages.append(loaded.dock.progress.text))
+    loaded.press()
+    assert loaded.dock.progress.text == "Starting…"
+    loaded.dock._run.monitor.notify(brain)
+    loaded.dock._tick()
+    assert "Extracting the brain…" in (loaded.dock.progress.text, loaded.dock._run.monitor.stage)
+    loaded.wait_for(DockState.RUNNING)
+    loaded.press()
+    loaded.wait_for(DockState.CANCELLED)
+    told = loaded.dock.message.text()
+    assert "extracting" not in told
+    assert "No plausible brain found; choose a brain mask under Advanced." in told
+
+
+def test_napari_s_activity_dock_shows_the_run_and_a_hidden_dock_announces_its_end(loaded, engine):
+    engine.pace = 0.3
+    loaded.press()
+    bars = list(progress._all_instances)
+    assert [bar.desc for bar in bars] == ["sub-01_T1w → T2 (flow, n=20)"]
+    loaded.qtbot.waitUntil(lambda: bars[0].n >= 2)
+    assert bars[0].total == 10
+    loaded.dock.parent().hide()
+    notification_manager.records.clear()
+    loaded.wait_for(DockState.DONE)
+    assert not progress._all_instances
+    told = [record.message for record in notification_manager.records]
+    assert told == ["sub-01_T1w → T2 (flow, n=20): Done: 10 slices."]
+    loaded.dock.parent().show()
+
+
+def test_mean_and_samples_share_one_window_and_hidden_layers_have_pictures(loaded, engine):
+    loaded.dock.form.samples.setValue(2)
+    loaded.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
+    loaded.run()
+    mean, std, samples = (loaded.layer(f"sub-01_T1w_T2_{kind}") for kind in ("mean", "std", "samples"))
+    mean.contrast_limits = (0.1, 0.6)
+    assert samples.contrast_limits == [0.1, 0.6]
+    assert not std.visible and not samples.visible
+    for layer in (std, samples):
+        assert layer.thumbnail[..., :3].max() > 60
+
+
+def test_layers_are_added_one_at_a_time(loaded, engine):
+    """Each holds up the window; at the end, too, no step of completing them adds two."""
+    loaded.dock.form.samples.setValue(6)
+    loaded.dock.form.advanced._keep.setCurrentText(KeepSamples.SEPARATE.value)
+    run = loaded.dock._new_run()
+    for update in engine.stream(run.work, run.monitor):
+        run.add(update)
+    counts = [len(loaded.viewer.layers)]
+    while run.finish_one():
+        counts.append(len(loaded.viewer.layers))
+    assert counts[0] == 2  # source and mean
+    assert counts[-1] == 9
+    assert max(np.diff(counts)) == 1
+    assert not loaded.dock.state.busy
 
 
 def test_notice_of_the_engine_is_shown_and_stays(loaded, engine):
@@ -464,7 +533,7 @@ def test_demo_opens_the_sample_and_runs_t1_to_t2(make_napari_viewer, qtbot, engi
     engine.pace = 0.05
     viewer = make_napari_viewer()
     dock = open_demo(viewer)
-    qtbot.waitUntil(lambda: "icbm152_T1w_T2_mean" in viewer.layers)
+    qtbot.waitUntil(lambda: has(viewer, "icbm152_T1w_T2_mean"))
     (request,) = engine.requests
     assert (request.source.contrast, request.request.target) == (Contrast.T1, Contrast.T2)
     assert request.checkpoint.card.model == "flow"

@@ -14,8 +14,12 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from helpers import head, tiny_checkpoint
 from napari_mrtrans import Volume, transform
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
+from napari_mrtrans.widgets.layers import inherited
+from napari_mrtrans.widgets.lesion.measure import measured
+from napari_mrtrans.widgets.source import result_record
 from napari_mrtrans.widgets.state import DockState
 
+from ..conftest import has
 from ..test_source import AFFINES
 
 NAMES = {"sub-01_T1w_T2_mean.nii.gz", "sub-01_T1w_T2_std.nii.gz", "sub-01_T1w_T2.json"}
@@ -80,7 +84,7 @@ def test_nothing_to_save_before_a_run_and_during_one(loaded, engine):
     assert not loaded.dock.save.isVisible()
     engine.pace = 0.2
     loaded.press()
-    loaded.qtbot.waitUntil(lambda: "sub-01_T1w_T2_mean" in loaded.viewer.layers)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_mean"))
     assert not loaded.dock.save.isVisible()
     loaded.wait_for(DockState.DONE)
     assert loaded.dock.save.isEnabled()
@@ -102,9 +106,61 @@ def test_another_scan_s_result_is_neither_shown_nor_saved(loaded, engine, brain,
     assert button.text().startswith("Save sub-01")
     save(loaded)
     assert {path.name for path in out.iterdir()} == NAMES
-    for name in ("mean", "std"):
-        loaded.viewer.layers.remove(f"sub-01_T1w_T2_{name}")
-    assert not card.isVisible() and not button.isVisible()
+
+
+def test_saved_results_are_known_when_they_are_opened_again(bench, engine, out, brain, tmp_path):
+    source = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(brain.transpose(2, 1, 0), AFFINES["RAS"]).to_filename(source)
+    (acquired,) = bench.viewer.open(str(source), plugin="napari-nifti")
+    bench.dock.form.samples.setValue(3)
+    bench.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
+    bench.run()
+    save(bench)
+    for layer in list(bench.viewer.layers):
+        if layer is not acquired:
+            bench.viewer.layers.remove(layer)
+    kinds = {}
+    for path in sorted(out.glob("*.nii.gz")):
+        (layer,) = bench.viewer.open(str(path), plugin="napari-nifti")
+        kinds[result_record(layer)["kind"]] = layer
+    mean = kinds["mean"]
+    record = result_record(mean)
+    assert kinds.keys() == {"mean", "std", "samples"}
+    assert {result_record(layer)["run"] for layer in kinds.values()} == {str(out / "sub-01_T1w_T2.json")}
+    assert (record["input"], record["target"], record["model"], record["n"]) == ("sub-01_T1w", "T2", "flow", 3)
+    form = bench.dock.form
+    assert form.image.layers == [acquired, mean]  # neither std nor samples
+    form.image.choose(mean)
+    assert form.source.currentText() == "T2"
+    assert form.note.isVisible() and "is synthetic itself" in form.note.text()
+    # The lesion check finds what belongs to it.
+    roi = bench.viewer.add_labels((np.asarray(mean.data) > 0.5).astype(int), **inherited(mean))
+    report, _ = measured(bench.viewer, mean, acquired, roi)
+    assert report.std_inside is not None and len(report.sample_r) == 3
+    assert report.sample_r[0] == pytest.approx(report.r, abs=1e-4)
+    # Without its report, the header still says what a file is.
+    (out / "sub-01_T1w_T2.json").unlink()
+    (again,) = bench.viewer.open(str(out / "sub-01_T1w_T2_std.nii.gz"), plugin="napari-nifti")
+    assert result_record(again) == {"target": "T2", "kind": "std", "reopened": True}
+
+
+def test_results_are_listed_shown_and_removed_together(loaded, engine):
+    loaded.run()
+    loaded.dock.form.samples.setValue(4)
+    loaded.run()
+    results, card = loaded.dock.results, loaded.dock.card
+    titles = [results.runs.itemText(i) for i in range(results.runs.count())]
+    assert titles == ["1. sub-01_T1w → T2 (flow, n=20)", "2. sub-01_T1w → T2 (flow, n=4)"]
+    first, second = (loaded.layer(f"sub-01_T1w_T2_mean (flow, n={n})") for n in (20, 4))
+    results.runs.setCurrentIndex(0)
+    results.runs.activated.emit(0)
+    assert (first.visible, second.visible) == (True, False)
+    assert card.text.startswith("sub-01_T1w → T2 (flow, n=20)")
+    loaded.qtbot.mouseClick(results.remove, Qt.MouseButton.LeftButton)
+    assert [layer.name for layer in loaded.viewer.layers] == [
+        "sub-01_T1w", "sub-01_T1w_T2_mean (flow, n=4)", "sub-01_T1w_T2_std (flow, n=4)",
+    ]  # fmt: skip
+    assert results.runs.count() == 1 and card.text.startswith("sub-01_T1w → T2 (flow, n=4)")
 
 
 def test_a_cancelled_run_saves_what_is_finished_and_says_which(loaded, engine, out):

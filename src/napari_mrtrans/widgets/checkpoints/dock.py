@@ -25,7 +25,7 @@ from ...checkpoints.installing import download, install, remove
 from ...checkpoints.library import is_shipped, list_checkpoints
 from ...errors import MrtransError
 from ...paths import user_checkpoint_dir
-from ..dock import Dock
+from ..dock import Dock, research_note
 from ..preferences import defaults
 from ..transform.progress import ProgressLine
 from .download_dialog import DownloadDialog
@@ -77,14 +77,15 @@ class CheckpointsWidget(Dock):
         buttons = QHBoxLayout()
         for button in (self.install, self.download, self.remove):
             buttons.addWidget(button)
-        column = QVBoxLayout(self)
+        column = QVBoxLayout()
         column.setSpacing(8)
         column.addWidget(self.table, 1)
         column.addWidget(self.card, 1)
         column.addLayout(buttons)
         for widget in (self.progress, self.cancel, self.message):
             column.addWidget(widget)
-        self.setMinimumWidth(420)
+        column.addWidget(research_note())
+        self._scroll(column, 420)
 
     @property
     def busy(self) -> bool:

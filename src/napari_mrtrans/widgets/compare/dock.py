@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from ..csv_buttons import CsvButtons
 from ..run_dock import RunDock
 from ..state import DockState
+from ..wording import passing
 from .form import CompareForm
 from .run import Comparison
 from .side_by_side import SideBySide
@@ -27,7 +28,7 @@ class CompareWidget(RunDock):
     _run: Comparison | None
 
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
-        super().__init__(CompareForm(napari_viewer), "Run", "Loading the models…", parent)
+        super().__init__(CompareForm(napari_viewer), "Run", parent)
         self._viewer = napari_viewer
         self.table = CompareTable()
         self._csv = CsvButtons(self._file, self)
@@ -81,9 +82,9 @@ class CompareWidget(RunDock):
         if comparison is None:
             return
         if comparison.redraw() and self.grid.isChecked():
-            self._grid.show(comparison.pictures)
+            self._grid.show(comparison.pictures, comparison.windows)
         if self._state.busy:
-            self._say("\n".join(comparison.notices))
+            self._say("\n".join(line for line in comparison.notices if not passing(line)))
         self._show_table()
 
     def _show_table(self) -> None:
@@ -108,7 +109,7 @@ class CompareWidget(RunDock):
 
     def _on_grid(self, on: bool) -> None:
         if on and self._run is not None:
-            self._grid.show(self._run.pictures)
+            self._grid.show(self._run.pictures, self._run.windows)
         else:
             self._grid.leave()
 

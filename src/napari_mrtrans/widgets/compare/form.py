@@ -10,8 +10,11 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from ...checkpoints.shared import sharing_lines
 from ...transformation.request import Request
+from ..last_used import LastUsed
 from ..model_list import ModelList
+from ..pace import estimate
 from ..pair_form import PairForm
+from ..source import axial_axis, layer_affine
 from ..transform.run import RunSettings
 from .reference_combo import ReferenceCombo
 
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 class ComparedSlices(StrEnum):
     """Which axial slices a comparison covers."""
 
-    ALL = "All slices"
     CURRENT = "This slice"
+    ALL = "All slices"
 
 
 class CompareForm(PairForm):
@@ -33,11 +36,17 @@ class CompareForm(PairForm):
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(viewer, ComparedSlices, parent)
-        self.models = ModelList()
-        self.shared = QLabel()
-        self.shared.setWordWrap(True)
+        self.models = ModelList(LastUsed({}).model)
+        self.shared, self.time = QLabel(), QLabel()
+        for label in (self.shared, self.time):
+            label.setWordWrap(True)
         self.reference = ReferenceCombo(viewer, "None")
-        self.setLayout(self._rows(("Models", self.models), ("", self.shared), ("Reference", self.reference)))
+        self.rows = self._rows(("Models", self.models), ("", self.shared), ("Reference", self.reference))
+        self.setLayout(self.rows)
+        self.rows.addRow("", self.time)
+        self.changed.connect(self._tell_time)
+        self.range.currentIndexChanged.connect(self._tell_time)
+        self.samples.valueChanged.connect(self._tell_time)
         self._choice.changed.connect(self._on_pair)
         self.models.changed.connect(self._on_models)
         self.reference.layer_changed.connect(self.changed)
@@ -58,6 +67,16 @@ class CompareForm(PairForm):
         self.shared.setText("\n".join(sharing_lines(checkpoint for _, checkpoint in self.models.chosen)))
         self.shared.setVisible(bool(self.shared.text()))
         self.changed.emit()
+
+    def _tell_time(self) -> None:
+        """How long it will take, as far as that is known."""
+        layer = self.layer
+        one = self.range.currentText() == ComparedSlices.CURRENT
+        if layer is None or self.problem:
+            self.time.clear()
+            return
+        slices = 1 if one else int(layer.data.shape[axial_axis(layer_affine(layer))])
+        self.time.setText(estimate(self.models.chosen, slices, self.samples.value()))
 
     def _on_pair(self) -> None:
         self.models.show_pair(self.pair)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.layers import Image, Layer
 
 from ...errors import MrtransError
 from ...metrics.comparison import ModelRow, table
 from ..lesion.roi import image_to_image
+from ..pace import remember
 from ..source import LayerSource, check_layer
 from ..transform.progress import ProgressLine
 from ..transform.run import Run
@@ -59,12 +61,25 @@ class Comparison:
             ModelRow(name, checkpoint.name, pair.key, run.n, settings.request.seed)
             for (name, checkpoint), run in zip(form.models.chosen, self._runs, strict=True)
         ]
+        self._white = float("nan")
         self._current = 0
         self._ended = 0
         self._request = ComparisonRequest(
             tuple(run.work for run in self._runs),
             None if reference is None else _reference_request(layer, reference, self._runs[0]),
         )
+
+    @property
+    def title(self) -> str:
+        """``sub-01_T1w → T2 (6 models)``."""
+        count = "1 model" if len(self._runs) == 1 else f"{len(self._runs)} models"
+        return f"{self._layer.name} → {self._runs[0].pair.target} ({count})"
+
+    @property
+    def windows(self) -> dict[Layer, tuple[float, float]]:
+        """Contrast limits of the reference that show it as the means are shown, once they are known."""
+        known = self._reference is not None and np.isfinite(self._white)
+        return {self._reference: (0.0, self._white)} if known and self._reference is not None else {}
 
     @property
     def measured(self) -> bool:
@@ -89,6 +104,7 @@ class Comparison:
     def add(self, event: Event) -> None:
         """Take in what the worker sent."""
         if isinstance(event, ReferenceReady):
+            self._white = event.white
             for run in self._runs:
                 run.layers.reference = event.image
             return
@@ -101,10 +117,11 @@ class Comparison:
             row.sigma_hat = None if run.n == 1 else run.tally.overall
             return
         assert isinstance(event, ModelEnded)
-        run.layers.finish(complete=run.complete)
+        run.close()
         row.p_ood = run.tally.probability(run.n, run.pair, run.ood)
         row.seconds, row.ssim, row.psnr, row.error = event.seconds, event.ssim, event.psnr, event.error
         self._ended = event.model + 1
+        remember(row.checkpoint, row.slices * row.n, event.seconds)
 
     def redraw(self) -> bool:
         """Show what came in since the last time; True where one more layer was added."""
@@ -140,10 +157,14 @@ class Comparison:
             progress.show_waiting(f"{name} · first slice, step {step}/{steps}")
 
     def close(self) -> None:
-        """Complete the layers; nothing more will come."""
+        """Nothing more will come."""
         self.redraw()
         for run in self._runs:
             run.close()
+
+    def finish_one(self) -> bool:
+        """One more step of completing the layers, short enough for the window; False when all is done."""
+        return any(run.finish_one() for run in self._runs)
 
     def ending(self) -> str:
         """What is said once it has ended."""

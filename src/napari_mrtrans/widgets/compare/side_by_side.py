@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from napari.layers import Layer
@@ -24,10 +24,11 @@ class SideBySide:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._before: dict[Layer, tuple[bool, bool, float]] = {}
+        self._limits: dict[Layer, list[float]] = {}
         self._shown: list[Layer] = []
 
-    def show(self, layers: Sequence[Layer]) -> None:
-        """Show these; called again with others, those."""
+    def show(self, layers: Sequence[Layer], windows: Mapping[Layer, tuple[float, float]]) -> None:
+        """Show these; called again with others, those. ``windows``: contrast limits that make them comparable."""
         if list(layers) == self._shown:
             return
         self._shown = list(layers)
@@ -36,6 +37,10 @@ class SideBySide:
             self._before.setdefault(layer, (layer.visible, name.visible, name.font_size))
             layer.visible = name.visible = layer in self._shown
             name.font_size = NAME_SIZE
+        for layer, limits in windows.items():
+            if layer in self._viewer.layers:
+                self._limits.setdefault(layer, layer.contrast_limits)
+                layer.contrast_limits = limits
         self._viewer.canvas.grid.enabled = True
         self._viewer.reset_view()
 
@@ -44,6 +49,8 @@ class SideBySide:
         for layer, (visible, named, size) in self._before.items():
             if layer in self._viewer.layers:
                 layer.visible, layer.name_overlay.visible, layer.name_overlay.font_size = visible, named, size
-        self._before, self._shown = {}, []
+        for layer, limits in self._limits.items():
+            layer.contrast_limits = limits
+        self._before, self._limits, self._shown = {}, {}, []
         self._viewer.canvas.grid.enabled = False
         self._viewer.reset_view()

@@ -38,9 +38,10 @@ class ComparisonRequest:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceReady:
-    """The acquired image on the volume's grid, normalised, NaN where it has no voxels."""
+    """The acquired image on the volume's grid, normalised, NaN where it has no voxels; ``white``: what 1 was before."""
 
     image: NDArray[np.float32]
+    white: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def _run(request: ComparisonRequest, monitor: Monitor) -> Iterator[Event]:
     if failure is not None:
         raise failure
     if truth is not None:
-        yield ReferenceReady(truth.image)
+        yield ReferenceReady(truth.image, truth.white)
     for number, one in enumerate(request.runs):
         if monitor.cancel.is_set():
             return
@@ -89,11 +90,12 @@ compare_worker = thread_worker(_run, worker_class=TransformWorker, ignore_errors
 
 @dataclass(frozen=True, eq=False)
 class _Truth:
-    """What means are compared with, where, and across which axis the slices lie."""
+    """What means are compared with, where, across which axis the slices lie, and what is white in it."""
 
     image: NDArray[np.float32]
     head: NDArray[np.bool_]
     axis: int
+    white: float
 
 
 def _prepared(request: ComparisonRequest, monitor: Monitor) -> _Truth | None:
@@ -101,11 +103,13 @@ def _prepared(request: ComparisonRequest, monitor: Monitor) -> _Truth | None:
     from ...prepare.whole_head import fit_for_models
 
     first, wanted = request.runs[0], request.reference
+    monitor.stage = "Preparing the images…"
     asked = first.request
     prepared = fit_for_models(first.source.volume(), asked.mask, asked.prepare, monitor.notify)
     if wanted is None:
         return None
     from ...prepare.reference import normalised_on
+    from ...scan.intensity import white_level
 
     image = normalised_on(
         wanted.source.volume(),
@@ -116,7 +120,9 @@ def _prepared(request: ComparisonRequest, monitor: Monitor) -> _Truth | None:
         prepare=asked.prepare,
         say=monitor.notify,
     )
-    return _Truth(image, prepared.head & (np.nan_to_num(image) > 0), prepared.volume.axial_axis)
+    own = fit_for_models(wanted.source.volume(), None, asked.prepare, lambda line: None)
+    white = white_level(own.data, own.head & (own.data > 0) if own.known else own.head, asked.target)
+    return _Truth(image, prepared.head & (np.nan_to_num(image) > 0), prepared.volume.axial_axis, white)
 
 
 def _one_model(number: int, work: Work, monitor: Monitor, truth: _Truth | None) -> Iterator[Event]:

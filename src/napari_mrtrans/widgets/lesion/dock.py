@@ -99,7 +99,7 @@ class LesionWidget(Dock):
             results.addWidget(widget)
         results.addLayout(buttons)
         self.button.setMinimumHeight(32)
-        column = QVBoxLayout(self)
+        column = QVBoxLayout()
         column.setSpacing(8)
         column.addLayout(rows)
         column.addWidget(self.button)
@@ -107,7 +107,7 @@ class LesionWidget(Dock):
         column.addWidget(self._results)
         column.addStretch(1)
         column.addWidget(research_note())
-        self.setMinimumWidth(340)
+        self._scroll(column, 340)
 
     def measure(self) -> None:
         """Compare the chosen layers as they are now; what stands in the way is told in one line."""

@@ -128,7 +128,10 @@ def _of_same_run(viewer: ViewerModel, prediction: Image, kind: str) -> Iterator[
 
 def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:
     for layer in _of_same_run(viewer, prediction, "samples"):
-        yield from layer.data if layer.ndim == 4 else [layer.data]
+        data = layer.data
+        if data.ndim == 4 and result_record(layer).get("reopened"):
+            data = np.moveaxis(np.asarray(data), -1, 0)
+        yield from data if data.ndim == 4 else [data]
 
 
 def _source_of(viewer: ViewerModel, prediction: Image) -> Image | None:

@@ -6,14 +6,18 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from napari.layers import Labels
 from qtpy.QtCore import QRegularExpression
 from qtpy.QtGui import QIcon, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
+from ..layer_combo import LayerCombo
 from ..layer_kinds import KeepSamples
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
     from ...checkpoints.checkpoint import Checkpoint
 
 #: Names as the engine's device option takes them. A list of what is there would need torch.
@@ -26,7 +30,7 @@ DEVICE_PATTERN = r"auto|cpu|mps|cuda(:\d+)?"
 class Advanced(QCollapsible):
     """Settings with a good default; ``None`` or ``"auto"`` leave the choice to the checkpoint and the engine."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         # The default icons are painted in a colour that napari's theme does not reach; text follows it.
         super().__init__("", parent, expandedIcon=QIcon(), collapsedIcon=QIcon())
         self._title(False)
@@ -61,6 +65,8 @@ class Advanced(QCollapsible):
             "The calibrated one was compared with true errors: 90 % of those, on people kept for that, lie within "
             "1.64 std of the mean."
         )
+        self.brain = LayerCombo(viewer, lambda layer: isinstance(layer, Labels), none="Found by itself")
+        self.brain.setToolTip("A labels layer in which the brain is painted: what is outside it is left out.")
         self._prepare = QCheckBox("Prepare whole heads")
         self._prepare.setChecked(True)
         self._prepare.setToolTip("Where skull and scalp are still there: extract the brain, correct the bias field.")
@@ -75,6 +81,7 @@ class Advanced(QCollapsible):
             ("Sampler", self._sampler),
             ("Steps", self._steps),
             ("Keep samples", self._keep),
+            ("Brain mask", self.brain),
         ):
             form.addRow(label, field)
         form.addRow(self._calibrated)

@@ -18,11 +18,14 @@ from ..layers import ResultLayers
 from ..run_dock import RunDock
 from ..source import show_slice, slice_on_screen, slider_number, slider_numbers
 from ..state import DockState
+from ..wording import passing
 from .follow import FollowRun
 from .form import SliceRange, TransformForm
+from .result_list import ResultList
 from .run import Run
 from .save import SaveButton
 from .sigma_card import SigmaCard
+from .uncertainty import UncertaintyPanel
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -40,13 +43,15 @@ class TransformWidget(RunDock):
     _run: Run | None
 
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
-        super().__init__(TransformForm(napari_viewer), "Transform", "Loading the model…", parent)
+        super().__init__(TransformForm(napari_viewer), "Transform", parent)
         self._viewer = napari_viewer
+        self.results = ResultList()
         self.save = SaveButton()
         self.compare = QCheckBox("Source, mean and std side by side")
+        self.uncertainty = UncertaintyPanel(napari_viewer)
         self.card = SigmaCard()
         self.card.hide()
-        self._build(self.save, self.compare, self.card)
+        self._build(self.results, self.save, self.compare, self.card, self.uncertainty)
         self._slices = SliceCache()
         self._runs: list[Run] = []
         self._settle = QTimer(self)
@@ -55,6 +60,8 @@ class TransformWidget(RunDock):
         self._settle.timeout.connect(self._refollow)
         self.form.edited.connect(self._settle.start)
         self.compare.toggled.connect(self._on_compare)
+        self.results.chosen.connect(self._on_result_chosen)
+        self.results.removed.connect(self._on_result_removed)
         self.save.told.connect(self._say)
         self.save.failed.connect(self._complain)
         self.card.slice_clicked.connect(self._on_slice_clicked)
@@ -70,6 +77,7 @@ class TransformWidget(RunDock):
             "follow": self.toggle_following,
             "next_model": partial(self.form.step_model, 1),
             "previous_model": partial(self.form.step_model, -1),
+            "flip": self.uncertainty.film.click,
         }
         shortcuts.bind(self, actions)
         self.button.setToolTip(f"{shortcuts.shown('start')}. Following the slider: {shortcuts.shown('follow')}")
@@ -102,8 +110,10 @@ class TransformWidget(RunDock):
         self.form.remember()
 
     def _on_begin(self, run: Run) -> None:
+        self._forget()
         self._runs.append(run)
         self.card.show_run(run)
+        self.uncertainty.show_run(run)
         self._mark_slice()
 
     def _on_choice(self) -> None:
@@ -111,14 +121,47 @@ class TransformWidget(RunDock):
             self._show_results()
         super()._on_choice()
 
-    def _show_results(self) -> None:
-        """What was made last of the image that is chosen; nothing, where nothing was made of it."""
+    def _results(self) -> list[Run]:
+        """What was made of the image that is chosen; where all are gone, what is shown can still be saved."""
         layer = self.form.layer
-        run = next((run for run in reversed(self._runs) if run.about(layer) and run.gathered.finished), None)
+        mine = [run for run in self._runs if (run is self._run if layer is None else run.about(layer))]
+        return [run for run in mine if run.gathered.finished]
+
+    def _forget(self) -> None:
+        """Runs of which no layer is left need not be kept; the one shown can still be saved."""
+        self._runs = [run for run in self._runs if run is self._run or any(run.layers.alive())]
+
+    def _show_results(self, wanted: Run | None = None) -> None:
+        """The result ``wanted`` of those of the chosen image, else the one shown, else the last; or nothing."""
+        runs = self._results()
+        run = next((run for run in (wanted, self._run) if run in runs), runs[-1] if runs else None)
+        self.results.show_runs(runs, run)
         if run is not self._run:
             self._run = run
             self.card.show_run(run)
+            self.uncertainty.show_run(run)
             self._mark_slice()
+        self.uncertainty.refresh()
+        self.save.offer(run)
+
+    def _on_result_chosen(self, wanted: Run) -> None:
+        """Show it alone: chosen in turn, results can be compared by eye."""
+        if self._state.busy:
+            return
+        for run in self._results():
+            for layer in run.layers.alive():
+                layer.visible = run is wanted and layer is run.layers.mean
+        if wanted.layers.mean in self._viewer.layers:
+            self._viewer.layers.selection.active = wanted.layers.mean
+        self._show_results(wanted)
+
+    def _on_result_removed(self, run: Run) -> None:
+        if self._state.busy:
+            return
+        self._runs.remove(run)
+        for layer in list(run.layers.alive()):
+            self._viewer.layers.remove(layer)
+        self._show_results()
 
     @property
     def _following(self) -> FollowRun | None:
@@ -142,6 +185,7 @@ class TransformWidget(RunDock):
         elif not run.repeats(before):
             self._let_go(worker)
             before.close()
+            before.layers.finish()
             if run.source is before.source:  # whose layers it has taken over
                 self._runs.remove(before)
             self._begin(run)
@@ -152,9 +196,8 @@ class TransformWidget(RunDock):
         if self._following is not None and self._following.lost:
             self.cancel()
         if not self._state.busy:
-            self._runs = [run for run in self._runs if any(run.layers.alive())]
+            self._forget()
             self._show_results()
-            self.save.offer(self._run)
 
     @property
     def _editable(self) -> bool:
@@ -165,6 +208,7 @@ class TransformWidget(RunDock):
         return super()._button_text if self._following is None else "Stop following"
 
     def _set_state(self, state: DockState) -> None:
+        self.results.setEnabled(not state.busy)
         self.save.offer(None if state.busy else self._run)
         super()._set_state(state)
 
@@ -181,8 +225,8 @@ class TransformWidget(RunDock):
         if run is None:
             return
         run.notices += run.monitor.notices()
-        if run.notices and self._state.busy:
-            self._say(run.notices[-1])
+        if self._state.busy:
+            self._say(next((line for line in reversed(run.notices) if not passing(line)), ""))
         if run.layers.add_next_layer() and self.compare.isChecked():
             # One more picture in the row: each has become smaller.
             self._viewer.reset_view()
@@ -196,6 +240,8 @@ class TransformWidget(RunDock):
         self._fail(re.sub(r"(?<=\bslice )\d+", lambda found: str(number(int(found[0]))), str(error)))
 
     def _on_closed(self) -> None:
+        self.results.show_runs(self._results(), self._run)
+        self.uncertainty.refresh()
         if self._run is not None:
             self.progress.show_count(self._run.countdown.done, self._run.countdown.total, "")
 

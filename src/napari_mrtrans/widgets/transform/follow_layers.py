@@ -50,12 +50,12 @@ class FollowLayers(ResultLayers):
         super().add(update, shown=shown)
         self._previews.discard(update.index)
 
-    def finish(self, *, complete: bool = False) -> None:
-        """Leave finished slices only."""
+    def finish_one(self) -> bool:
+        """Leave finished slices only, then as any layers."""
         for index in self._previews:
             self._arrays["mean"][self._where(index)] = np.nan
         self._previews.clear()
-        super().finish(complete=complete)
+        return super().finish_one()
 
     def _make_room(self) -> None:
         if self._taken_over:
@@ -76,7 +76,7 @@ class FollowLayers(ResultLayers):
             kept[kind][...] = np.nan
         self._pending = [kind for kind in self._arrays if kind not in self._layers]
         for kind, layer in self._layers.items():
-            layer.name = f"{self._stem}_{kind}"
+            layer.name = self._name(kind)
             layer.metadata[RESULT_KEY] = self._labels(kind)
 
     def _fit_std_limits(self) -> None:

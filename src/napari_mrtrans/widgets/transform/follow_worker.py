@@ -34,7 +34,9 @@ def follow_slices(work: Work, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
     from ...follow.run import Followed, follow
     from ..preload import preload_torch
 
+    monitor.stage = "Loading PyTorch…"
     preload_torch()
+    monitor.stage = "Preparing image and model…"
     followed = Followed(work.source.volume(), work.checkpoint, work.request)
     return follow(followed, monitor.scheduler, monitor.cache, on_step=monitor.on_step, status=monitor.notify)
 

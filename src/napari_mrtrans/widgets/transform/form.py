@@ -14,9 +14,11 @@ from ...scan.contrasts import Contrast, Pair
 from ...transformation.request import Request
 from .. import choices
 from ..last_used import LastUsed
+from ..lesion.roi import roi_on
 from ..pair_choice import refill
 from ..pair_form import PairForm
 from ..preferences import defaults
+from ..source import is_synthetic
 from .advanced import Advanced
 from .run import RunSettings
 
@@ -53,7 +55,7 @@ class TransformForm(PairForm):
             "The slice on screen always comes first, then its neighbours outwards. While the slider is followed, the "
             "slice you scroll to is computed next, a quick preview first; another model or target is shown at once."
         )
-        self.advanced = Advanced()
+        self.advanced = Advanced(viewer)
         self._checkpoints: list[Checkpoint] = []
         self._build()
         self._remember()
@@ -105,8 +107,13 @@ class TransformForm(PairForm):
         return SliceRange(self.range.currentText())
 
     def settings(self, pair: Pair) -> RunSettings:
-        """Everything else that a run of ``pair`` depends on."""
+        """Everything else that a run of ``pair`` depends on.
+
+        Raises:
+            MrtransError: the mask does not lie on the image.
+        """
         advanced = self.advanced
+        painted, layer = advanced.brain.layer, self.layer
         request = Request(
             pair.target,
             pair.source,
@@ -115,6 +122,7 @@ class TransformForm(PairForm):
             steps=advanced.steps,
             sampler=advanced.sampler,
             prepare=advanced.prepare,
+            mask=None if painted is None or layer is None else roi_on(painted, layer),
             device=advanced.device,
             batch=advanced.batch,
         )
@@ -155,6 +163,8 @@ class TransformForm(PairForm):
         self.model.setToolTip(choices.card_summary(checkpoint) if checkpoint else "")
         pair = self.pair
         notes = choices.contrast_notes(checkpoint, pair) if checkpoint and pair else []
+        if self.layer is not None and is_synthetic(self.layer):
+            notes = [f"'{self.layer.name}' is synthetic itself: what is made of it is a guess from a guess.", *notes]
         self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))
         self.samples.setEnabled(checkpoint is not None and not checkpoint.deterministic)

@@ -36,6 +36,11 @@ class Countdown:
         self.done, self.total = done, total
         self._last = self._now()
 
+    @property
+    def seconds(self) -> float:
+        """From the first network evaluation to the last slice."""
+        return 0.0 if self._started is None else self._last - self._started
+
     def left(self) -> float | None:
         """Seconds left, or None before the first slice."""
         if self._started is None or not self.done:
@@ -101,6 +106,11 @@ class ProgressLine(QWidget):
         """``done`` of ``total``."""
         self._bar.show_value(done, max(total, 1))
         self._say(text)
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """Done and total; (0, 0) while there is nothing to count."""
+        return self._bar.value() if self._bar.maximum() else 0, self._bar.maximum()
 
     def _say(self, text: str) -> None:
         self._label.setText(text)

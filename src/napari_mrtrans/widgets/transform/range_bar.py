@@ -74,5 +74,5 @@ class RangeBar(QWidget):
         faint.setAlpha(170)
         painter.setPen(faint)
         below = QRectF(low - 80, middle + 5, high - low + 160, HEIGHT - middle - 5)
-        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, "σ̂ of training scans")
+        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, "spread in training scans")
         painter.end()

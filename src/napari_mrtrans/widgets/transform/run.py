@@ -20,6 +20,7 @@ from ...transformation.request import Request
 from ..file_grid import FileGrid
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
+from ..pace import remember
 from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
 from ..tally import SigmaTally
 from .progress import Countdown, ProgressLine
@@ -55,7 +56,7 @@ class Run:
         layer: The source.
         checkpoint: The model.
         monitor: Shared with the worker.
-        name: Follows source and target in the layers' names.
+        name: Of the model in the layers' names; without it, its family.
 
     Raises:
         MrtransError: the layer is not one 3-D scalar image, or more samples are to be kept than the engine holds.
@@ -83,7 +84,9 @@ class Run:
         self.axis = axial_axis(affine)
         self.n_slices = int(layer.data.shape[self.axis])
         self.deterministic = checkpoint.deterministic
+        self.label = (name or checkpoint.card.model) + ("" if self.deterministic else f", n={self.n}")
         self.monitor = monitor or Monitor()
+        self.monitor.reserve = lambda: self.layers.reserve()
         self.countdown = Countdown()
         self.notices: list[str] = []
         self.source = layer
@@ -108,7 +111,8 @@ class Run:
             layer,
             axis=self.axis,
             kinds=LayerKinds(self.n, settings.keep_samples, self.deterministic, settings.calibrated),
-            stem="_".join(filter(None, (layer_stem(layer), pair.target.value, name))),
+            stem=f"{layer_stem(layer)}_{pair.target.value}",
+            label=self.label,
             record=self._record,
         )
         self.gathered = Gathered(layer.data.shape, self.axis)
@@ -120,8 +124,7 @@ class Run:
     @property
     def title(self) -> str:
         """``sub-01_T1w → T2 (flow, n=20)``."""
-        samples = "" if self.deterministic else f", n={self.n}"
-        return f"{self.work.source.name} → {self.pair.target} ({self.work.checkpoint.card.model}{samples})"
+        return f"{self.work.source.name} → {self.pair.target} ({self.label})"
 
     def about(self, layer: Image | None) -> bool:
         """It is what was made of ``layer``, or what made it."""
@@ -154,9 +157,16 @@ class Run:
             progress.show_waiting(f"first slice · step {step[0]}/{step[1]}")
 
     def close(self) -> None:
-        """Complete the layers; nothing more will come."""
+        """Nothing more will come."""
         self._seconds = round(perf_counter() - self._began, 3)
-        self.layers.finish(complete=self.complete)
+        if self.complete:
+            self.layers.complete()
+            if self.work.request.steps is None and self.work.request.sampler is None:
+                remember(self.work.checkpoint.name, self.countdown.done * self.n, self.countdown.seconds)
+
+    def finish_one(self) -> bool:
+        """One more step of completing the layers, short enough for the window; False when all is done."""
+        return self.layers.finish_one()
 
     @property
     def complete(self) -> bool:

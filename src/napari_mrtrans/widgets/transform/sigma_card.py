@@ -101,7 +101,7 @@ class SigmaCard(QFrame):
         slices = _slices(tally.count)
         if spread:
             self._sentence.setText(
-                f"σ̂ = {tally.overall:.4f}: over {slices}, the {run.n} samples of a voxel spread by "
+                f"<b>σ̂ = {tally.overall:.4f}</b>: over {slices}, the {run.n} samples of a voxel spread by "
                 f"±{100 * self.overall:.1f} % of the {run.pair.target} intensity range."
             )
             self.plot.set_values(tally.sigma)

@@ -20,6 +20,7 @@ from napari.qt.threading import GeneratorWorker, thread_worker
 
 from ...errors import MrtransError, OutOfMemory
 from ...transformation.request import Request
+from ..wording import for_window, passing
 
 if TYPE_CHECKING:
     from ...checkpoints.checkpoint import Checkpoint
@@ -40,10 +41,19 @@ class Work:
 
 @dataclass(eq=False)
 class Monitor:
-    """What the dock and the running generator tell each other between slices. Safe from both threads."""
+    """What the dock and the running generator tell each other between slices. Safe from both threads.
+
+    Attributes:
+        cancel: The run is to end.
+        step: Network evaluations of the current batch, (done, total).
+        stage: What is going on until the first of them.
+        reserve: Takes the memory that the results need; called in the worker's thread.
+    """
 
     cancel: Event = field(default_factory=Event)
     step: tuple[int, int] | None = None
+    stage: str = "Starting…"
+    reserve: Callable[[], None] = lambda: None
     _notices: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
     def stop(self) -> None:
@@ -56,7 +66,9 @@ class Monitor:
 
     def notify(self, text: str) -> None:
         """Queue one line for the user."""
-        self._notices.put(text)
+        if passing(text):
+            self.stage = "Extracting the brain…"
+        self._notices.put(for_window(text))
 
     def notices(self) -> Iterator[str]:
         """Take the queued lines."""
@@ -72,7 +84,9 @@ def stream(work: Work, monitor: Monitor) -> Iterable[SliceUpdate]:
     from ...transformation import streaming
     from ..preload import preload_torch
 
+    monitor.stage = "Loading PyTorch…"
     preload_torch()
+    monitor.stage = "Preparing image and model…"
     # The digest, for the layers' metadata, reads the whole file: here rather than in the GUI thread.
     logger.info("Running %s, sha256 %s", work.checkpoint.name, work.checkpoint.sha256)
     hooks = streaming.Hooks(monitor.cancel.is_set, monitor.on_step, monitor.notify)
@@ -92,7 +106,11 @@ class TransformWorker(GeneratorWorker):
 
 
 def _run(work: Work, monitor: Monitor) -> Iterator[SliceUpdate]:
-    yield from guarded(lambda: stream(work, monitor), work.request)
+    def start() -> Iterable[SliceUpdate]:
+        monitor.reserve()
+        return stream(work, monitor)
+
+    yield from guarded(start, work.request)
 
 
 def guarded(start: Callable[[], Iterable[SliceUpdate]], request: Request) -> Iterator[SliceUpdate]:
@@ -117,6 +135,7 @@ def plain_error(error: Exception, request: Request, last: int | None) -> Mrtrans
     """Turn whatever ended a run into an error of ours that holds no frames."""
     if isinstance(error, MrtransError):
         error.__cause__ = error.__context__ = None
+        error.args = (for_window(str(error)),)
         return error.with_traceback(None)
     if _is_out_of_memory(error):
         where = f"at slice {request.start_slice}" if last is None else f"after slice {last}"

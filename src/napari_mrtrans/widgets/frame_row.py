@@ -1,0 +1,89 @@
+"""A row of a form: which frame of a 4-D image is meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Layer
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
+
+from .source import NIFTI_READER_KEY
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+
+def frame_axis(layer: Layer) -> int | None:
+    """The axis of a 4-D scalar image along which its frames lie: last in a file, else first; None for others."""
+    if not isinstance(layer, Image) or layer.rgb or layer.multiscale or layer.ndim != 4:
+        return None
+    axis = 3 if NIFTI_READER_KEY in layer.metadata else 0
+    return axis if layer.data.shape[axis] > 1 else None
+
+
+def frame_of(layer: Image, axis: int, index: int) -> Image:
+    """Frame ``index`` of a 4-D image as a 3-D one, where it lies."""
+    kept = [other for other in range(4) if other != axis]
+    metadata: dict[str, Any] = dict(layer.metadata)
+    affine = metadata.get("affine")
+    if "header" in metadata and (affine is None or np.shape(affine) != (4, 4)):
+        metadata["affine"] = metadata["header"].get_best_affine()
+    return Image(
+        np.asarray(layer.data[(slice(None),) * axis + (index,)]),
+        name=f"{layer.name} [frame {index}]",
+        scale=np.asarray(layer.scale)[kept],
+        translate=np.asarray(layer.translate)[kept],
+        colormap=layer.colormap,
+        metadata=metadata,
+    )
+
+
+class FrameRow(QObject):
+    """Shown for 4-D images: takes one frame out, as a layer of its own.
+
+    Signals:
+        taken: The new layer.
+    """
+
+    taken = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._layer: Image | None = None
+        self._label = QLabel("Frame")
+        self.number = QSpinBox()
+        self.button = QPushButton("Take this frame")
+        self.button.setToolTip("Adds the frame as a 3-D layer, which can be transformed.")
+        self._row = QWidget()
+        line = QHBoxLayout(self._row)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.number, 1)
+        line.addWidget(self.button)
+        self.button.clicked.connect(self._take)
+
+    def add_row(self, rows: QFormLayout) -> None:
+        """Put it into a form."""
+        rows.addRow(self._label, self._row)
+
+    def show_layer(self, layer: Image | None) -> None:
+        """It is about this layer; hidden where that has no frames."""
+        axis = None if layer is None else frame_axis(layer)
+        self._label.setVisible(axis is not None)
+        self._row.setVisible(axis is not None)
+        if layer is not None and axis is not None and layer is not self._layer:
+            self.number.setRange(0, layer.data.shape[axis] - 1)
+            # the one on screen
+            step = self._viewer.dims.current_step[axis - layer.ndim]
+            self.number.setValue(int(np.clip(step, 0, layer.data.shape[axis] - 1)))
+        self._layer = layer
+
+    def _take(self) -> None:
+        axis = None if self._layer is None else frame_axis(self._layer)
+        if self._layer is not None and axis is not None:
+            layer = frame_of(self._layer, axis, self.number.value())
+            self._viewer.add_layer(layer)
+            self._layer.visible = False
+            self.taken.emit(layer)

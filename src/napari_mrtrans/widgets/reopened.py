@@ -1,0 +1,65 @@
+"""Results that were saved and are opened again: the report beside them, or else their header, says what they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+from napari.layers import Layer
+
+from ..scan.contrasts import Contrast
+
+#: The end of a file's name, without ``.nii.gz``: ours, and those of BIDS derivatives.
+_OURS = re.compile(r"(?P<stem>.+)_(?P<kind>mean|std-calibrated|std|samples)$")
+_BIDS = re.compile(r"(?P<start>.+[_-]desc-\w*[Ss]ynthetic)(?P<kind>StdCalibrated|Std|Samples|)_(?P<suffix>\w+)$")
+_KINDS = {"std-calibrated": "std", "": "mean"}
+_HEADER = re.compile(rb"synthetic (?P<target>\w+)(?: (?P<kind>std-calibrated|std|samples))?(?: from (?P<source>\w+))?")
+#: Of a report, what a layer's record holds as well.
+_SAME = ("checkpoint", "sha256", "model", "source", "target", "seed", "n", "units", "sampler", "steps")
+
+
+def reopened_record(layer: Layer) -> dict[str, Any]:
+    """What a layer of a saved result would have said of itself when it was made; empty for other layers."""
+    path = Path(layer.source.path) if layer.source.path else None
+    if path is None:
+        return {}
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    report, kind = _report(path.parent, name)
+    if not report:
+        return _by_header(layer)
+    record = {key: report[key] for key in _SAME if report.get(key) is not None}
+    stem = Path(str(report["input"])).name.removesuffix(".gz").removesuffix(".nii")
+    return {**record, "run": report["report"], "input": stem, "kind": kind, "reopened": True}
+
+
+def _report(folder: Path, name: str) -> tuple[dict[str, Any], str]:
+    """The report of the result that a file of that name belongs to, and which part of it the file is."""
+    if found := _OURS.fullmatch(name):
+        file, kind = folder / f"{found['stem']}.json", found["kind"]
+    elif found := _BIDS.fullmatch(name):
+        kind = {"StdCalibrated": "std-calibrated"}.get(found["kind"], found["kind"].lower())
+        file = folder / f"{found['start']}_{found['suffix']}.json"
+    else:
+        return {}, ""
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        Contrast.parse(report["target"])
+        known = isinstance(report["checkpoint"], str) and isinstance(report["input"], str)
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}, ""
+    return ({**report, "report": str(file.absolute())}, _KINDS.get(kind, kind)) if known else ({}, "")
+
+
+def _by_header(layer: Layer) -> dict[str, Any]:
+    header = layer.metadata.get("header")
+    text = header["descrip"].item() if isinstance(header, nib.Nifti1Header) else b""
+    found = _HEADER.match(text)
+    if found is None:
+        return {}
+    target, kind = found["target"].decode(), (found["kind"] or b"").decode()
+    if target not in list(Contrast):
+        return {}
+    return {"target": target, "kind": _KINDS.get(kind, kind), "reopened": True}

@@ -1,0 +1,179 @@
+"""Uncertainty one can see: a veil over what is unsure, the samples under the cursor, and a film of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.colormaps import Colormap
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
+
+from ..histogram import Histogram
+from ..layers import inherited
+from ..source import RESULT_KEY
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from .run import Run
+
+#: Between two samples of the film.
+FRAME_MS = 150
+_VEIL = Colormap([[0, 0, 0, 0], [0, 0, 0, 1]], name="veil")
+_KIND = "unsure"
+
+
+class Unsure(StrEnum):
+    """What becomes of voxels whose std is large."""
+
+    SHOWN = "Shown as the others"
+    FADED = "Faded"
+    HIDDEN = "Hidden"
+
+
+class UncertaintyPanel(QWidget):
+    """Works on the layers of one run; no network is asked.
+
+    Args:
+        viewer: Whose cursor and layers.
+        parent: The widget around it.
+    """
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._run: Run | None = None
+        self._seen: dict[Image, bool] = {}
+        self.unsure = QComboBox()
+        self.unsure.addItems([choice.value for choice in Unsure])
+        self.unsure.setToolTip("Voxels whose samples differ: darkened the more they do, or hidden from a limit on.")
+        self.limit = QSlider(Qt.Orientation.Horizontal)
+        self.limit.setRange(1, 100)
+        self.limit.setValue(50)
+        self.limit.setAccessibleName("Limit of the std")
+        self.limit_text, self.cursor_text = QLabel(), QLabel()
+        self.histogram = Histogram()
+        self.film = QPushButton("Flip through samples")
+        self.film.setCheckable(True)
+        self.film.setToolTip("Shows one sample after the other in place of the mean. Needs One 4-D layer of them.")
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setInterval(FRAME_MS)
+        self._timer.timeout.connect(self._next_frame)
+        self.unsure.currentIndexChanged.connect(self._veil)
+        self.limit.valueChanged.connect(self._veil)
+        self.film.toggled.connect(self._on_film)
+        viewer.mouse_move_callbacks.append(self._on_move)
+        self.show_run(None)
+
+    def _build(self) -> None:
+        rows = QFormLayout()
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.addRow("Unsure voxels", self.unsure)
+        self._limit_row = QWidget()
+        line = QHBoxLayout(self._limit_row)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.limit, 1)
+        line.addWidget(self.limit_text)
+        rows.addRow(self._limit_row)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(rows)
+        for widget in (self.film, self.cursor_text, self.histogram):
+            column.addWidget(widget)
+
+    def show_run(self, run: Run | None) -> None:
+        """It is about this run from now on."""
+        self.film.setChecked(False)
+        self._run = run
+        self.unsure.setCurrentIndex(0)
+        self.cursor_text.clear()
+        self.histogram.hide()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Layers may have come or gone."""
+        self.setVisible(self._run is not None and self._run.layers.std is not None)
+        self.film.setVisible(self._stack is not None)
+        self._limit_row.setVisible(self.unsure.currentIndex() > 0)
+
+    @property
+    def _stack(self) -> Image | None:
+        """All samples as one layer, if they were kept so."""
+        layers = [] if self._run is None else [layer for layer in self._run.layers.alive() if layer.ndim == 4]
+        return layers[0] if layers else None
+
+    @property
+    def veil(self) -> Image | None:
+        """What lies over the mean."""
+        found = [] if self._run is None else [layer for layer in self._run.layers.alive() if _is_veil(layer)]
+        return found[0] if found else None
+
+    def _veil(self) -> None:
+        self.refresh()
+        run, choice = self._run, Unsure(self.unsure.currentText())
+        std = None if run is None else run.layers.std
+        if run is None or std is None:
+            return
+        limit = self.limit.value() / 100 * float(std.contrast_limits[1])
+        self.limit_text.setText(f"± {limit:.3f}")
+        layer = self.veil
+        if layer is None and choice is not Unsure.SHOWN:
+            placement = inherited(std)
+            placement["metadata"] = {**std.metadata, RESULT_KEY: {**std.metadata[RESULT_KEY], "kind": _KIND}}
+            name = std.name.replace("_std", f"_{_KIND}")
+            layer = Image(std.data, name=name, colormap=_VEIL, contrast_limits=(0, 1), **placement)
+            layer.editable = False
+            run.layers.adopt(_KIND, layer)
+        if layer is not None:
+            layer.visible = choice is not Unsure.SHOWN
+            hard = choice is Unsure.HIDDEN
+            layer.contrast_limits = (limit, 1.001 * limit + 1e-6) if hard else (0.0, 2 * limit + 1e-6)
+
+    def _on_move(self, viewer: ViewerModel, event: Any) -> None:
+        """Mean, std and samples under the cursor."""
+        run = self._run if isalive(self) else None
+        mean = None if run is None else run.layers.mean
+        if run is None or mean is None or mean not in viewer.layers:
+            return
+        voxel = tuple(np.round(mean.world_to_data(event.position)).astype(int)[-3:].tolist())
+        inside = all(0 <= at < size for at, size in zip(voxel, mean.data.shape, strict=True))
+        value = float(mean.data[voxel]) if inside else float("nan")
+        if not np.isfinite(value):
+            self.cursor_text.setText("Under the cursor: not computed")
+            self.histogram.hide()
+            return
+        std = run.layers.std
+        spread = "" if std is None else f" ± {float(std.data[voxel]):.3f}"
+        self.cursor_text.setText(f"Under the cursor: {value:.3f}{spread}")
+        self.histogram.show_values(run.layers.samples_at(voxel))
+
+    def _on_film(self, on: bool) -> None:
+        stack, run = self._stack, self._run
+        if on and stack is not None and run is not None:
+            self._seen = {layer: layer.visible for layer in run.layers.alive()}
+            for layer in self._seen:
+                layer.visible = layer is stack
+            self._timer.start()
+            return
+        self._timer.stop()
+        for layer, visible in self._seen.items():
+            layer.visible = visible
+        self._seen = {}
+
+    def _next_frame(self) -> None:
+        stack = self._stack
+        if stack is None:
+            self.film.setChecked(False)
+            return
+        axis = self._viewer.dims.ndim - stack.ndim
+        self._viewer.dims.set_current_step(axis, (self._viewer.dims.current_step[axis] + 1) % stack.data.shape[0])
+
+
+def _is_veil(layer: Image) -> bool:
+    return bool(layer.metadata.get(RESULT_KEY, {}).get("kind") == _KIND)

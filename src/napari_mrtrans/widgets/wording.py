@@ -1,0 +1,23 @@
+"""Lines of the engine, which knows options of a command, in the words of a window."""
+
+from __future__ import annotations
+
+_WORDS = (
+    ("give a brain mask with --mask", "choose a brain mask under Advanced"),
+    ("give a better one with --mask", "choose a better one under Advanced"),
+    (", or --mask", ", or choose a brain mask under Advanced"),
+)
+#: What is said of a step while it goes on, and means nothing once it is over.
+_PASSING = ("extracting its brain first.",)
+
+
+def for_window(line: str) -> str:
+    """The same line without options that only a command has."""
+    for option, words in _WORDS:
+        line = line.replace(option, words)
+    return line
+
+
+def passing(line: str) -> bool:
+    """It tells of something that goes on now, not of something that stays true."""
+    return line.endswith(_PASSING)

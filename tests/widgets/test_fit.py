@@ -1,0 +1,66 @@
+"""The docks in a laptop's window: they scroll, lie behind one another, and have names that are not cut."""
+
+from __future__ import annotations
+
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QScrollArea
+
+NAMES = ("MR contrast transformation", "Compare models")
+
+
+@pytest.fixture
+def laptop(make_napari_viewer, qtbot, engine):
+    """Two docks from the plugin's menu, in a window of 1366 x 768."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1366, 768)
+    docks = []
+    for name in NAMES:
+        docks.append(viewer.window.add_plugin_dock_widget("napari-mrtrans", name))
+        qtbot.wait(20)
+    return viewer, docks
+
+
+def test_two_docks_are_tabs_in_a_laptops_window(laptop, qtbot, brain):
+    viewer, ((first, transform), (second, compare)) = laptop
+    window = viewer.window._qt_window
+    qtbot.waitUntil(lambda: second in window.tabifiedDockWidgets(first))
+    assert compare.isVisible() and not transform.visibleRegion().boundingRect().height()
+    assert (window.width(), window.height()) == (1366, 768)
+    for dock, name in zip((first, second), NAMES, strict=True):
+        title = dock.titleBarWidget().findChild(QLabel)
+        assert title.text() == name
+    first.raise_()
+    qtbot.waitUntil(lambda: transform.visibleRegion().boundingRect().height() > 0)
+    title = first.titleBarWidget().findChild(QLabel)
+    assert title.fontMetrics().horizontalAdvance(NAMES[0]) <= title.width()
+    # A choice in the scrolled form keeps track of the layers (napari#4749).
+    viewer.add_image(brain, name="a_T1w")
+    assert transform.form.image.currentText() == compare.form.image.currentText() == "a_T1w"
+
+
+def test_what_does_not_fit_is_scrolled_to_and_the_wheel_changes_no_choice(laptop, qtbot, brain):
+    viewer, ((first, transform), _) = laptop
+    viewer.add_image(brain, name="a_T1w")
+    first.raise_()
+    transform.setFixedHeight(250)
+    bar = transform.findChild(QScrollArea).verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    before = transform.form.target.currentText()
+    at = QPointF(transform.form.target.rect().center())
+    wheel = QWheelEvent(
+        at,
+        QPointF(transform.form.target.mapToGlobal(at.toPoint())),
+        QPoint(0, -120),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(transform.form.target, wheel)
+    assert transform.form.target.currentText() == before
+    transform.findChild(QScrollArea).ensureWidgetVisible(transform.button)
+    assert transform.button.visibleRegion().boundingRect().height() >= 32
+    assert isinstance(transform.parent(), QDockWidget)

@@ -1,0 +1,77 @@
+"""Uncertainty on the screen: a veil, what lies under the cursor, and the film of samples."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_mrtrans.widgets.layer_kinds import KeepSamples
+
+
+@pytest.fixture
+def ran(bench, engine, brain):
+    """A finished run of one T1 with three samples kept, slice 6 on screen."""
+    bench.viewer.add_image(brain, name="sub-01_T1w")
+    bench.viewer.dims.set_point(0, 6)
+    bench.dock.form.samples.setValue(3)
+    bench.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
+    bench.run()
+    bench.viewer.layers["sub-01_T1w"].visible = False
+    return bench
+
+
+def middle(bench):
+    """The colour in the middle of the canvas, which shows the head, 0 to 255."""
+    bench.qtbot.wait(50)
+    picture = bench.viewer.window.screenshot(canvas_only=True, flash=False)
+    return int(picture[picture.shape[0] // 2, picture.shape[1] // 2, 0])
+
+
+def test_a_veil_hides_what_is_unsure_and_only_that(ran):
+    panel = ran.dock.uncertainty
+    assert panel.isVisible() and not panel.limit.isVisible()
+    plain = middle(ran)
+    assert plain > 100
+    panel.unsure.setCurrentText("Hidden")
+    std = ran.layer("sub-01_T1w_T2_std")
+    # The std of slice 6 is 0.006, that of the last one 0.010.
+    panel.limit.setValue(round(100 * 0.005 / std.contrast_limits[1]))
+    assert middle(ran) < 10
+    panel.limit.setValue(round(100 * 0.008 / std.contrast_limits[1]))
+    assert middle(ran) == plain
+    panel.unsure.setCurrentText("Faded")
+    assert 10 < middle(ran) < plain - 10
+    panel.unsure.setCurrentText("Shown as the others")
+    assert middle(ran) == plain
+    assert ran.dock.form.image.findText("sub-01_T1w_T2_unsure (flow, n=3)") < 0
+    ran.qtbot.mouseClick(ran.dock.results.remove, Qt.MouseButton.LeftButton)
+    assert [layer.name for layer in ran.viewer.layers] == ["sub-01_T1w"]
+
+
+def test_mean_std_and_samples_under_the_cursor(ran, brain):
+    panel = ran.dock.uncertainty
+    voxel = (6, 10, 8)
+    panel._on_move(ran.viewer, SimpleNamespace(position=(0, *voxel)))
+    value = brain[voxel] / 200
+    assert panel.cursor_text.text() == f"Under the cursor: {value:.3f} ± 0.006"
+    assert panel.histogram.isVisible()
+    expected = np.histogram(value + np.arange(3) / 100, 25, (0, 1))[0]
+    np.testing.assert_array_equal(panel.histogram.counts, expected)
+    panel._on_move(ran.viewer, SimpleNamespace(position=(0, 6, 10, 400)))
+    assert panel.cursor_text.text() == "Under the cursor: not computed"
+    assert not panel.histogram.isVisible()
+
+
+def test_samples_are_flipped_through_in_place_of_the_mean(ran):
+    panel = ran.dock.uncertainty
+    mean, samples = ran.layer("sub-01_T1w_T2_mean"), ran.layer("sub-01_T1w_T2_samples")
+    seen = set()
+    ran.viewer.dims.events.current_step.connect(lambda event: seen.add(ran.viewer.dims.current_step[0]))
+    ran.qtbot.mouseClick(panel.film, Qt.MouseButton.LeftButton)
+    assert samples.visible and not mean.visible
+    ran.qtbot.waitUntil(lambda: seen == {0, 1, 2})
+    ran.qtbot.mouseClick(panel.film, Qt.MouseButton.LeftButton)
+    assert mean.visible and not samples.visible
