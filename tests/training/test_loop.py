@@ -12,6 +12,7 @@ from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
 from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.loop import Progress, train
+from napari_mrtrans.training.opponent import Opponent
 from napari_mrtrans.training.recipe import Augmentation, Recipe
 from napari_mrtrans.training.setup import open_splits
 from napari_mrtrans.training.state import STATE
@@ -188,6 +189,22 @@ def test_residual_models_carry_the_direct_network_they_refine(
     seeing = seeing.model_copy(update={"options": {**seeing.options, "neighbours_mm": 3.0}})
     with pytest.raises(RecipeError, match=r"sees neighbours at 0 mm, the recipe at 3; set options\.neighbours_mm"):
         train(seeing, splits, tmp_path / "seeing", hardware=Hardware(workers=0))
+
+
+def test_the_critic_can_learn_at_a_rate_of_its_own(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = []
+
+    def learn(self: Opponent, *args: object) -> float:
+        rates.append([group["lr"] for group in self.optimiser.param_groups])
+        return 0.0
+
+    monkeypatch.setattr(Opponent, "learn", learn)
+    for name, optimiser in (("own", {"lr": 0.5, "critic_lr": 0.25}), ("same", {"lr": 0.5})):
+        chosen = recipe("cgan", (1, 1), optimiser={**optimiser, "warmup": 1, "schedule": "constant"})
+        train(chosen, splits, tmp_path / name, hardware=Hardware(workers=0))
+    assert rates == [[0.25], [0.25], [0.5], [0.5]]
 
 
 def test_one_pair_of_a_network_that_knows_several(splits: dict[str, Source], tmp_path: Path) -> None:

@@ -140,8 +140,10 @@ def train(
     losses = {"loss": 0.0}
     for batch in _all_batches(recipe, splits["train"], step, hardware.workers, fabric):
         torch.manual_seed((recipe.seed << 40) + (fabric.global_rank << 32) + step)
-        for group in (*optimiser.param_groups, *(opponent.optimiser.param_groups if opponent else ())):
+        for group in optimiser.param_groups:
             group["lr"] = options.lr * _lr_factor(step, recipe)
+        for group in opponent.optimiser.param_groups if opponent else ():
+            group["lr"] = (options.critic_lr or options.lr) * _lr_factor(step, recipe)
         model.train()
         batch, generator = batch.to(fabric.device), _generator(recipe, step, fabric)
         if start.restyle is not None:

@@ -101,6 +101,7 @@ class Optimiser(_Strict):
 
     name: Literal["adamw", "muon"] = Field("adamw", description="muon: see training/muon.py")
     lr: float = Field(1e-3, gt=0)
+    critic_lr: float | None = Field(None, gt=0, description="of the critic's AdamW; null: as lr")
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.99)
     warmup: int = Field(100, ge=0)
@@ -114,6 +115,7 @@ class Optimiser(_Strict):
 #: Keys that came after checkpoints had been shipped: they count where they are used, so that the digests of the
 #: recipes that made those still hold.
 _LATER = (
+    ("optimiser", "critic_lr"),
     ("checkpoint",),
     ("data", "framing"),
     ("data", "computed_pd"),
