@@ -15,7 +15,7 @@ from safetensors import safe_open
 from helpers import PAIRS, tiny_checkpoint, tiny_model
 from napari_mrtrans.checkpoints.card import CARD_VERSION, Card, DataSource, Grid, Intensity, SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import CARD_KEY, read_checkpoint, write_checkpoint
-from napari_mrtrans.errors import CheckpointError
+from napari_mrtrans.errors import CheckpointError, MrtransError
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 
 Header = dict[str, Any]
@@ -147,7 +147,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         raise OSError("disk full")
 
     monkeypatch.setattr("safetensors.torch.save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(MrtransError, match=r"Cannot write to '.*' \(disk full\)\. Free some space"):
         write_checkpoint(tmp_path / "m.safetensors", model, read_checkpoint(tmp_path / "m.safetensors").card)
     assert read_checkpoint(tmp_path / "m.safetensors").sha256 == before
 

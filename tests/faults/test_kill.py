@@ -23,9 +23,9 @@ def finished(verb: str, out: Path) -> set[Path]:
     """Files of results that are complete, which another run is not to touch."""
     if verb not in ("transform", "prepare", "cohort"):
         return set()
-    records = [path for path in files(out) if path.suffix == ".json" and path.name != "dataset_description.json"]
-    beside = {path for record in records for path in files(out) if path.parent == record.parent}
-    return {path for path in beside if not is_temporary(path)}
+    whole = [path for path in files(out) if not is_temporary(path)]
+    records = [path for path in whole if path.suffix == ".json" and path.name != "dataset_description.json"]
+    return {path for record in records for path in whole if path.parent == record.parent}
 
 
 def kept_slices(out: Path) -> set[str]:
