@@ -12,6 +12,7 @@ from napari_mrtrans.adaptation import spread
 from napari_mrtrans.adaptation.figures import Judged, within
 from napari_mrtrans.adaptation.site import Site
 from napari_mrtrans.checkpoints.card import SamplerDefaults
+from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.evaluation.fit_ood import Image, Sigma
@@ -73,8 +74,9 @@ def test_five_people_give_the_site_a_sense_of_the_unusual(tmp_path: Path, monkey
     ((images, sigmas),) = told
     assert len(images) == 5
     assert [sigma.image.subject for sigma in sigmas] == ["sub-00", "sub-01"]  # the people who were left out
-    assert path is not None and made.calibration is not None
-    assert made.calibration.about["people"] == 2 and "sub-" not in path.read_text()
+    fitted = read_checkpoint(made.path).calibration
+    assert path is not None and fitted is not None
+    assert fitted.about["people"] == 2 and "sub-" not in path.read_text()
     # With fewer people what the parent knows of usual scans is kept.
     few = Site(Source(people[:4], 1.0, tmp_path), (T1_T2,))
     spread.write_site_calibration(made, made, few, rows(2, 6), 10, tmp_path / "work", lambda line: None)
