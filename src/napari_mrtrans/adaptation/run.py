@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.installing import install
-from ..checkpoints.library import load_checkpoint
+from ..checkpoints.library import list_checkpoints, load_checkpoint
 from ..errors import MrtransError
 from ..paths import adaptation_dir
 from .figures import Line, gain
@@ -107,26 +107,23 @@ def adapt_sessions(
         made = write_result(trained, parent, site, out, settings, hooks.say)
         better = bool(trained.table) and gain(trained.table) >= WORTH_IT_DB
         told = [*text_table(trained.table), *trained.warnings]
-        outcome = _installed(made, better, settings, told, trained.table)
-        write_record(out, key, done=True, name=name, better=better, installed=outcome.installed)
+        write_record(out, key, done=True, name=name, better=better)
         clear(out)
-    return outcome
+        return _installed(made, better, settings, told, trained.table)
 
 
 def _done_before(record: dict[str, Any], out: Path, name: str, settings: Settings) -> Outcome:
     made = read_checkpoint(out / f"{name}.safetensors")
     better, told = bool(record["better"]), [f"'{out}' holds this adaptation already; nothing to do."]
-    if record.get("installed"):
-        try:
-            return Outcome(load_checkpoint(name), True, better, [], told)
-        except MrtransError:
-            pass  # removed meanwhile
     return _installed(made, better, settings, told, [])
 
 
 def _installed(made: Checkpoint, better: bool, settings: Settings, told: list[str], table: list[Line]) -> Outcome:
     if not settings.install:
         return Outcome(made, False, better, table, told)
+    there = next((known for known in list_checkpoints() if known.name == made.name), None)
+    if there is not None and there.sha256 == made.sha256:  # by a call that was killed afterwards, or an earlier one
+        return Outcome(there, True, better, table, told)
     if not better and not settings.keep:
         told.append(
             f"The adapted model is not better than '{made.card.adapted.parent if made.card.adapted else ''}' on "

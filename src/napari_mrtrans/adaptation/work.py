@@ -90,8 +90,9 @@ class Work:
         if not (self.cancelled and self.rows[0]):
             # Where the short runs were best long before their end, more of the same would be too much.
             seconds = min(self.plan.whole, LONGER * longest * self.plan.each) if longest < 0.6 else self.plan.whole
+            self.slices = self.steps = 0  # what networks without somebody saw is not what this one has seen
             model, _ = self._train(whole, "everybody" if count > 1 else "training", seconds)
-        self.clock.finish(self.plan.whole)
+            self.clock.finish(self.plan.whole - seconds)
         if not self.plan.left_out:
             self._judge(model, whole, "figures")
         table = self._table()
@@ -114,7 +115,7 @@ class Work:
             name = f"{phase}: {part.name}" if part.name != "model" else phase
             recipe = recipe_of(self.parent.card, part, self.site.pairs, crop, self.settings.seed)
             folder = self.work / f"{phase.replace(' ', '-')}-{part.name}"
-            watch = Watch(self._teller(name, part.share * seconds), lambda: self.hooks.cancel())
+            watch = Watch(self._teller(name, part.share * seconds), self.hooks.cancel)
             tuned = tune(part.model, recipe, division.learned, held, folder, part.share * seconds, watch)
             self.curves[name], self.seconds = tuned.curve, self.seconds + tuned.seconds
             self.clock.finish(part.share * seconds)
@@ -132,7 +133,6 @@ class Work:
 
     def _judge(self, model: Model, division: Division, phase: str) -> None:
         """Figures of the parent and of ``model`` on the slices kept out."""
-
         numbers = {index: number for number, own in enumerate(self.people, 1) for index in own}
         ids = digest(self.before), digest(model)
         each, done = self._how_many(division), 0
