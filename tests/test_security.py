@@ -1,11 +1,15 @@
-"""What is never done with a file of unknown origin: nothing is unpickled, evaluated or handed to a shell."""
+"""What is never done: no file is unpickled, evaluated or handed to a shell, and no scan leaves the machine."""
 
 from __future__ import annotations
 
 import ast
+import socket
 from pathlib import Path
 
 import pytest
+
+from helpers import RAS, head, tiny_checkpoint
+from napari_mrtrans import Contrast, Volume, transform
 
 SOURCES = sorted((Path(__file__).parents[1] / "src").rglob("*.py"))
 #: Calls that run what a file says.
@@ -51,3 +55,19 @@ def test_the_search_finds_what_it_looks_for(source: str) -> None:
 def test_nothing_that_a_file_says_is_run() -> None:
     faults = {path.name: found for path in SOURCES if (found := _faults(path.read_text(encoding="utf-8")))}
     assert not faults, faults
+
+
+def test_no_scan_leaves_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transformation, its preparation and its files ask nothing of a network."""
+
+    def refused(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    with pytest.raises(AssertionError, match="network was asked"):
+        socket.create_connection(("localhost", 9))
+    volume = Volume(head((20, 24, 8)), RAS, Contrast.T1, "scan")
+    result = transform(volume, tiny_checkpoint(tmp_path / "tiny.safetensors"), target="T2", n=2, steps=1)
+    assert result.save(tmp_path / "out")["json"].exists() and result.mean.any()

@@ -228,7 +228,18 @@ def test_nobody_answers(user: Path) -> None:
         download(address, "0" * 64)
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x/y", "file:///etc/passwd", "run.safetensors", "https://a b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ftp://x/y",
+        "http://x/y.safetensors",
+        "http://127.0.0.1.example.org/x",
+        "file:///etc/passwd",
+        "run.safetensors",
+        "https://a b",
+    ],
+)
 def test_what_is_no_address(url: str) -> None:
-    with pytest.raises(CheckpointError, match="no address of a file on the web"):
+    with pytest.raises(CheckpointError, match="no address to download from safely"):
         download(url, "0" * 64)

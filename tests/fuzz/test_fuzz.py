@@ -1,74 +1,38 @@
 """Damaged and hostile files: each ends in a result or in one line, within bounds, and nothing else is written.
 
-Seeded: case ``i`` is the same everywhere. NAPARI_MRTRANS_FUZZ says how many there are in all: 300, or 10,000 in make
-nightly.
+Seeded: case ``i`` is the same everywhere. NAPARI_MRTRANS_FUZZ says how many there are in all, with those that
+test_generated.py draws: 300, or 10,000 in make nightly.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
-import resource
 import struct
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from fuzz.bounded import CASES, ends_well, share
 from helpers import head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import CALIBRATION_SUFFIX, read_checkpoint, write_calibration
 from napari_mrtrans.checkpoints.installing import install
 from napari_mrtrans.datasets.readers import read_folders
-from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.masks import load_mask
 from napari_mrtrans.scan.prepared import PreparedVolume
 from napari_mrtrans.scan.volume import Volume
 from napari_mrtrans.training.catalogue import load_recipe
 
-CASES = int(os.environ.get("NAPARI_MRTRANS_FUZZ", "300"))
-#: More address space than this for one case is a fault: what is read here is a few kB.
-MEMORY = 3 << 30
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory by a Linux call")
 
 
-@contextmanager
-def bounded() -> Iterator[None]:
-    """Little memory beyond what this process has now."""
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def ends_well(case: str, run: Callable[[], object]) -> bool:
-    """Whether ``run`` came to a result; one line is the only other end."""
-    with bounded(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            run()
-        except MrtransError as error:
-            line = str(error)
-            assert line and "\n" not in line and "\r" not in line, f"{case}: more than one line: {line!r}"
-            return False
-        except BaseException as error:
-            pytest.fail(f"{case}: {type(error).__name__}: {error}")
-    return True
-
-
-def seeds(share: float) -> range:
+def seeds(of_all: float) -> range:
     """Numbers of the cases of one kind."""
-    return range(max(1, round(CASES * share)))
+    return range(share(of_all))
 
 
 def flipped(data: bytes, rng: np.random.Generator, within: int | None = None) -> bytes:
@@ -117,7 +81,7 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.mark.parametrize("kind", ["flip", "header", "gz"])
 def test_images(tmp_path: Path, brain: bytes, kind: str) -> None:
     read = 0
-    for seed in seeds(0.2):
+    for seed in seeds(0.1):
         rng = np.random.default_rng([1, seed])
         if kind == "flip":
             data = flipped(brain, rng, within=400 if rng.random() < 0.7 else None)
@@ -140,7 +104,7 @@ def test_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = tiny_checkpoint(tmp_path / "good" / "tiny.safetensors", "direct").path.read_bytes()
     size = struct.unpack("<Q", good[:8])[0]
     outside = tmp_path / "outside"
-    for seed in seeds(0.15):
+    for seed in seeds(0.075):
         rng = np.random.default_rng([2, seed])
         match int(rng.integers(4)):
             case 0:
@@ -173,7 +137,7 @@ def test_calibrations(tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", "direct")
     good = write_calibration(checkpoint, Calibration(card=checkpoint.card_digest), tmp_path).read_bytes()
     path = checkpoint.path.with_suffix(CALIBRATION_SUFFIX)
-    for seed in seeds(0.1):
+    for seed in seeds(0.05):
         path.write_bytes(flipped(good, np.random.default_rng([3, seed])))
         ends_well(f"calibration {seed}", lambda: read_checkpoint(checkpoint.path).calibration)
 
@@ -188,7 +152,7 @@ optimiser: {lr: 0.001}
 data: {folders: [a, b], phantom: {subjects: 2}}
 """
     path = tmp_path / "mine.yaml"
-    for seed in seeds(0.1):
+    for seed in seeds(0.05):
         path.write_bytes(flipped(good, np.random.default_rng([4, seed])))
         ends_well(f"recipe {seed}", lambda: load_recipe(path))
 
@@ -196,7 +160,7 @@ data: {folders: [a, b], phantom: {subjects: 2}}
 def test_folders(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     parts = ["sub-01", "sub-ü", "anat", "ses-1", "a b", "x\ny", "..T1w", "sub-01_T1w.nii.gz", "sub-01_T2w.nii", "🧠"]
-    for seed in seeds(0.05):
+    for seed in seeds(0.025):
         root = tmp_path / f"{seed}"
         for _ in range(int(rng.integers(1, 7))):
             place = root.joinpath(*(str(part) for part in rng.choice(parts, int(rng.integers(1, 4)))))

@@ -64,6 +64,8 @@ def open_nifti(path: Path) -> nib.Nifti1Image:
         raise VolumeError(line)
     if path.is_dir():
         raise VolumeError(f"'{path}' is a folder; expected a NIfTI file (.nii or .nii.gz).")
+    if not path.is_file():  # opening it would wait for somebody to write
+        raise VolumeError(f"'{path}' is a pipe or a device; expected a NIfTI file (.nii or .nii.gz).")
     try:
         with _quiet_nibabel():
             image = nib.load(path)
