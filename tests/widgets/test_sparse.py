@@ -47,3 +47,11 @@ def test_the_whole_of_it(both) -> None:
     assert (sparse.shape, sparse.ndim, sparse.dtype) == (whole.shape, whole.ndim, whole.dtype)
     np.testing.assert_array_equal(np.asarray(sparse), whole)
     np.testing.assert_array_equal(sparse.filled(0), np.nan_to_num(whole))
+
+
+def test_nobody_else_writes_it(both) -> None:
+    sparse, _ = both
+    with pytest.raises(ValueError, match="read-only"):
+        sparse[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        sparse[:, 1][0] = 1

@@ -63,6 +63,7 @@ class Dock(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """The first time, it takes its place in the window."""
         super().showEvent(event)
+        self._fit_title()
         if not self._placed:
             self._placed = True
             QTimer.singleShot(0, self._take_place)

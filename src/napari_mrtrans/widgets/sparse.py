@@ -50,6 +50,9 @@ class SparseSlices:
                 planes[place] = self._slices[index][rest]
         return out
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise ValueError("assignment destination is read-only")
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.filled(np.nan).astype(dtype or self.dtype, copy=False)
 

@@ -41,7 +41,10 @@ def test_first_slice_is_there_while_the_rest_still_runs(loaded, engine, brain):
     mean = loaded.layer("sub-01_T1w_T2_mean")
     assert loaded.dock.state is DockState.RUNNING
     np.testing.assert_allclose(mean.data[6], brain[6] / 200)
-    assert np.isnan(mean.data[1]).all()
+    # How many there are by now depends on the machine; of the others nothing is shown.
+    finished = loaded.dock._run.gathered.finished
+    assert [k for k in range(12) if np.isfinite(mean.data[k]).all()] == finished
+    assert [k for k in range(12) if not np.isnan(mean.data[k]).all()] == finished
     loaded.wait_for(DockState.DONE)
     np.testing.assert_allclose(mean.data, brain / 200)
     np.testing.assert_allclose(loaded.layer("sub-01_T1w_T2_std").data[7], np.where(brain[7] > 0, 0.007, 0), atol=1e-7)

@@ -114,7 +114,7 @@ def test_saved_results_are_known_when_they_are_opened_again(bench, engine, out, 
     (acquired,) = bench.viewer.open(str(source), plugin="napari-nifti")
     bench.dock.form.samples.setValue(3)
     bench.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
-    bench.run()
+    bench.run(timeout=60_000)
     save(bench)
     for layer in list(bench.viewer.layers):
         if layer is not acquired:
