@@ -167,6 +167,7 @@ def test_models_as_json(run: Run, installed: Path) -> None:
             "sampler": {"name": "dpm++2m", "steps": 3, "n": 4, "sigma_min": 0.002, "sigma_max": 20.0},
             "steps": 1 if row["model"] == "direct" else 3,
             "origin": "user",
+            "parent": None,
             "path": str(checkpoint.path),
             "sha256": checkpoint.sha256,
             "card": json.loads(json.dumps(checkpoint.card.model_dump(mode="json"))),

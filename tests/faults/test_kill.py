@@ -1,6 +1,6 @@
 """Commands killed at seeded random moments and run again: nothing is corrupt, and nothing that was finished is lost.
 
-Every command is killed 5 times, in make nightly 50 times. Half of the kills come at a chosen write, rename or removal
+Every command is killed 5 times (calibrate and evaluate in make nightly only), in make nightly 50 times. Half of the kills come at a chosen write, rename or removal
 of a file or milliseconds after it, the others at any time.
 """
 
@@ -46,7 +46,13 @@ def fault(rng: np.random.Generator, whole: Ended, goes_on: bool) -> dict[str, fl
     return {"kill_at": int(when * len(whole.events)), "after": float(rng.choice([0, rng.uniform(0, 0.01)]))}
 
 
-@pytest.mark.parametrize("verb", VERBS)
+#: Their runs take seconds each: only make nightly kills them.
+SLOW = ("calibrate", "evaluate")
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(verb, marks=[pytest.mark.nightly] if verb in SLOW else []) for verb in VERBS]
+)
 def test_killed_and_run_again(server: Server, material: Material, references: dict[str, Reference], verb: str) -> None:
     whole = references[verb]
     rng = np.random.default_rng([19, VERBS.index(verb)])

@@ -299,7 +299,10 @@ LEARN_BY_HEART: dict[str, tuple[int, dict, dict]] = {
 
 @pytest.mark.parametrize(
     "family",
-    [pytest.param(name, marks=[pytest.mark.nightly] if name in ("ddpm", "cgan") else []) for name in LEARN_BY_HEART],
+    [
+        pytest.param(name, marks=[pytest.mark.nightly] if name in ("ddpm", "cgan", "ncsn") else [])
+        for name in LEARN_BY_HEART
+    ],
 )
 def test_two_slices_can_be_learned_by_heart(family: str) -> None:
     """PSNR of the mean of 4 samples above 30 dB.
