@@ -1,6 +1,7 @@
 """Commands killed at seeded random moments and run again: nothing is corrupt, and nothing that was finished is lost.
 
-Every command is killed 5 times (calibrate and evaluate in make nightly only), in make nightly 50 times. Half of the kills come at a chosen write, rename or removal
+Every command is killed 5 times (calibrate and evaluate in make nightly
+only), in make nightly 50 times. Half of the kills come at a chosen write, rename or removal
 of a file or milliseconds after it, the others at any time.
 """
 
