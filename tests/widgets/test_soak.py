@@ -105,7 +105,6 @@ def alive(layers: list[weakref.ref]) -> list[str]:
     return [layer.name for ref in layers if (layer := ref()) is not None]
 
 
-@pytest.mark.xfail(strict=False, reason="the dock holds the runs of deleted images longer than it need: docs/limits.md")
 def test_deleted_layers_are_let_go_of(session: Session) -> None:
     for number in range(8):
         session.round(number)

@@ -83,9 +83,10 @@ class LayerCombo(QComboBox):
         chosen = self.layer
         self.blockSignals(True)
         self._layers = [layer for layer in self._viewer.layers if self._wanted(layer)]
-        if chosen is not None and chosen not in self._layers and (self.keep or chosen is self._kept):
-            self._kept = chosen
-            self._layers.insert(0, chosen)
+        gone = chosen is not None and chosen not in self._layers
+        self._kept = chosen if gone and (self.keep or chosen is self._kept) else None
+        if self._kept is not None:
+            self._layers.insert(0, self._kept)
         self.clear()
         self.addItems([*self._none, *(layer.name for layer in self._layers)])
         if chosen in self._layers:

@@ -24,7 +24,7 @@ from ..pace import remember
 from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
 from ..tally import SigmaTally
 from .progress import Countdown, ProgressLine
-from .worker import Monitor, TransformWorker, Work, transform_worker
+from .worker import Monitor, TransformWorker, Work, nothing, transform_worker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -158,6 +158,7 @@ class Run:
 
     def close(self) -> None:
         """Nothing more will come."""
+        self.monitor.reserve = nothing  # the worker outlives the run, whose layers it must not keep
         self._seconds = round(perf_counter() - self._began, 3)
         if self.complete:
             self.layers.complete()

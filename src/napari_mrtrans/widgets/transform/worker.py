@@ -39,6 +39,10 @@ class Work:
     request: Request
 
 
+def nothing() -> None:
+    """No memory is to be taken."""
+
+
 @dataclass(eq=False)
 class Monitor:
     """What the dock and the running generator tell each other between slices. Safe from both threads.
@@ -53,7 +57,7 @@ class Monitor:
     cancel: Event = field(default_factory=Event)
     step: tuple[int, int] | None = None
     stage: str = "Starting…"
-    reserve: Callable[[], None] = lambda: None
+    reserve: Callable[[], None] = nothing
     _notices: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
     def stop(self) -> None:
