@@ -121,7 +121,7 @@ def write_together(
     Raises:
         MrtransError: the folder cannot be written.
     """
-    parts = {folder / f".part-{name}": folder / name for name in files}
+    parts = {part_of(folder / name): folder / name for name in files}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -140,6 +140,11 @@ def write_together(
     except OSError as error:
         raise MrtransError(_cannot_write(folder, error, remedy)) from None
     return list(parts.values())
+
+
+def part_of(path: Path) -> Path:
+    """What a file is called until it is complete."""
+    return path.with_name(f".part-{path.name}")
 
 
 def _cannot_write(folder: Path, error: OSError, remedy: str) -> str:

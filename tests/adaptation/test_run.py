@@ -288,10 +288,10 @@ def test_two_at_once_and_a_full_disk(site: Path, user: Path, tmp_path: Path, mon
     with FileLock(str(out / ".adapt.lock")), pytest.raises(MrtransError, match="Another adaptation is at work in"):
         mt.adapt(parent, site / "sub-00", **common)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tune, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(MrtransError, match=r"\(No space left on device\)\. Make room; the same command then goes on"):
         mt.adapt(parent, site / "sub-00", **common)
     assert not list(out.glob("*.safetensors")) and not user.exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checkpoints.card_text import people_in_words
 from ..evaluation.report.html import Picture, Section, page
 from ..evaluation.report.montage import Panel, grid
 from ..evaluation.report.tables import NONE, Cell, Table
@@ -78,7 +79,7 @@ def html(report: Report, pictures: Path | None) -> str:
     """The whole document; ``pictures`` is a PNG file of slices."""
     rows = []
     for line in report.table:
-        cells = [Cell(str(pair_of(line)), f"{line.slices} slices of {_people(line.people)}")]
+        cells = [Cell(str(pair_of(line)), f"{line.slices} slices of {people_in_words(line.people)}")]
         cells += [_both(line.psnr, 2), Cell(f"{line.gain:+.2f}", best=line.gain > 0), _both(line.ssim, 3)]
         cells += [_both(values, 2) for values in (line.std_over_rmse, line.covered, line.corrected)]
         rows.append(cells)
@@ -102,10 +103,6 @@ def html(report: Report, pictures: Path | None) -> str:
         caption = "Error on held-out slices over that of the checkpoint it started from; the best weights are kept."
         sections.append(Section("While it ran", pictures=[Picture(_curves(report.curves), "svg+xml", caption)]))
     return page(report.title, sections)
-
-
-def _people(count: int) -> str:
-    return "1 person" if count == 1 else f"{count} people"
 
 
 def _both(values: tuple[float, float] | None, digits: int) -> Cell:

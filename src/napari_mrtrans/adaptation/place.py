@@ -18,6 +18,8 @@ RECORD = "adaptation.json"
 #: What is only needed until it is.
 WORK = "work"
 _LOCK = ".adapt.lock"
+#: What ends the line about a folder that cannot be written.
+REMEDY = "Make room; the same command then goes on where it was."
 
 
 @contextmanager
@@ -48,7 +50,7 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def _full(out: Path, why: str) -> str:
-    return f"Cannot write to '{out}' ({why}). Make room; the same command then goes on where it was."
+    return f"Cannot write to '{out}' ({why}). {REMEDY}"
 
 
 def key_of(what: dict[str, Any]) -> str:

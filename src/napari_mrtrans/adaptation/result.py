@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.card import Adapted, Card, DataSource, Training
+from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..models import Model
 from ..paths import write_together
@@ -94,7 +95,7 @@ def _card(trained: Trained, parent: Checkpoint, site: Site, settings: Settings) 
     took = what_it_took(trained.minutes / 60, device)
     seen = old.training.slices if old.training else None
     source = DataSource(
-        name=f"{people} {'person' if people == 1 else 'people'} of {settings.name}",
+        name=f"{people_in_words(people)} of {settings.name}",
         licence="the site's own",
         citation="not published",
     )

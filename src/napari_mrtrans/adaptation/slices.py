@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ..datasets.store import Decoded, Source
 from ..scan.contrasts import Pair
 from ..scan.framing import STEP, Framing
-from ..scan.neighbours import seen
-from ..training.validation import FixedSlice, framed
+from ..training.validation import FixedSlice, fixed_slice
 
 #: Slices with less than this share of the largest one's head are not judged by.
 THICK = 0.4
@@ -123,15 +122,8 @@ def fixed(
             if turn // len(there) >= len(numbers):
                 continue
             z = int(numbers[round((turn // len(there) + 0.5) / min(own, len(numbers)) * len(numbers) - 0.5)])
-            out.append((index, _framed(source[index], pair, z, view)))
+            out.append((index, fixed_slice(source[index], pair, z, (view.framing, view.multiple), view.neighbours_mm)))
     return out
-
-
-def _framed(decoded: Decoded, pair: Pair, z: int, view: View) -> FixedSlice:
-    first, second = (decoded.images[decoded.contrasts.index(contrast)] for contrast in pair)
-    slab = np.asarray(first[seen(z, len(first), decoded.spacing, view.neighbours_mm)], dtype=np.float32)
-    target = np.asarray(second[z], dtype=np.float32)
-    return framed(pair, slab, target, view.framing, view.multiple, position=z * decoded.spacing)
 
 
 def frame(source: Source, view: View) -> tuple[int, int]:

@@ -17,22 +17,24 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from ..checkpoints.checkpoint import write_tensors
 from ..datasets.store import Source
-from ..devices import to_channels_last
 from ..errors import TrainingError
 from ..models import Model
+from ..paths import write_together
 from ..training.ema import averaged, ema_rule
-from ..training.hardware import precision
-from ..training.muon import Muon
+from ..training.hardware import arrange, precision
+from ..training.muon import make_optimiser
 from ..training.opponent import Opponent
 from ..training.recipe import Recipe
 from ..training.slices import TrainingSlices, batches
-from ..training.state import Parts, load_state, save_state
+from ..training.state import Parts, drop_state, load_state, save_state
 from .held_error import HeldOut
+from .place import REMEDY
 from .settings import Preview
 
 #: At most so many times the held-out slices are asked, and no larger a share of the time is spent on them.
@@ -124,15 +126,13 @@ class _Run:
     ) -> None:
         self.model, self.recipe, self.source, self.held = model, recipe, source, held
         self.folder, self.budget = folder, seconds
-        self.fabric = Fabric(accelerator=held.device.type, devices=1, precision=precision("auto", held.device.type))
+        number_format = precision("auto", held.device.type)
+        self.fabric = Fabric(accelerator=held.device.type, devices=1, precision=number_format)
         self.curve: list[tuple[float, float]] = []
         self.before: NDArray[np.float32] | None = None
         _network(model).requires_grad_(True)
-        to_channels_last(model)
-        options = recipe.optimiser
-        kind = Muon if options.name == "muon" else torch.optim.AdamW
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        optimiser = kind(trainable, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True)
+        arrange(model, held.device, number_format)
+        optimiser = make_optimiser([p for p in model.parameters() if p.requires_grad], recipe.optimiser)
         self.wrapped, self.optimiser = self.fabric.setup(model, optimiser)
         self.wrapped.mark_forward_method("loss")
         self.wrapped.mark_forward_method("critic_loss")
@@ -186,13 +186,14 @@ class _Run:
         torch.manual_seed((self.recipe.seed << 40) + self.step)
         generator = torch.Generator().manual_seed((self.recipe.seed << 40) + self.step)
         done = min(self.spent / self.budget, 1.0)
-        rate = self.recipe.optimiser.lr * min(1.0, (self.step + 1) / max(1, self.recipe.optimiser.warmup))
-        rate *= 0.5 * (1 + math.cos(math.pi * done))
-        for group in (*self.optimiser.param_groups, *(self.opponent.optimiser.param_groups if self.opponent else ())):
-            group["lr"] = rate
+        options = self.recipe.optimiser
+        factor = min(1.0, (self.step + 1) / max(1, options.warmup)) * 0.5 * (1 + math.cos(math.pi * done))
+        for group in self.optimiser.param_groups:
+            group["lr"] = options.lr * factor
         self.wrapped.train()
-        clip = self.recipe.optimiser.clip
+        clip = options.clip
         if self.opponent is not None:
+            self.opponent.set_rate(options, factor)
             value = self.opponent.learn(self.wrapped, batch, generator, self.fabric, clip)  # type: ignore[arg-type]
             self._check(value)
             if done < CRITIC_ALONE:
@@ -238,9 +239,7 @@ class _Run:
     def _write_best(self, error: float) -> None:
         net = _network(averaged(self.ema)).state_dict()
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in net.items()}
-        part = self.folder / f".part-{BEST}"
-        save_file(weights, str(part), {"error": str(error)})
-        part.replace(self.folder / BEST)
+        write_tensors(self.folder / BEST, weights, {"error": str(error)}, REMEDY)
 
     def _save(self, began: float) -> None:
         if time.monotonic() - self.saved < SAVED_EVERY:
@@ -248,7 +247,7 @@ class _Run:
         self.saved = time.monotonic()
         self.parts.hours = (time.monotonic() - began) / 3600
         record = {"curve": self.curve, "parent": self.parent_error}
-        _write(self.folder / "curve.json", json.dumps(record))
+        write_together(self.folder, {"curve.json": json.dumps(record)}, REMEDY)
         save_state(self._state, self.recipe, self.step, self.parts)
 
     def _resume(self) -> None:
@@ -268,12 +267,6 @@ class _Run:
         self.model.eval()
         if not stopped:
             record = {"curve": self.curve, "seconds": self.spent, "steps": self.step}
-            _write(self.folder / "done.json", json.dumps(record))
-            self._state.unlink(missing_ok=True)
+            write_together(self.folder, {"done.json": json.dumps(record)}, REMEDY)
+            drop_state(self._state)
         return Tuned(self.curve, self.spent, self.step, weights)
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".part-{path.name}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint
 from ..devices import resolve_device
 from ..errors import MrtransError, RecipeError
@@ -77,7 +78,7 @@ class Work:
     def run(self) -> Trained:
         """Train and judge."""
         people, count = self.people, len(self.people)
-        self.hooks.say(f"{_people(count)}, {len(self.site.sessions)} sessions; {self.plan.line(count)}")
+        self.hooks.say(f"{people_in_words(count)}, {len(self.site.sessions)} sessions; {self.plan.line(count)}")
         longest, model = 1.0, self.before
         for number in self.plan.left_out:
             if self.cancelled and self.rows[0]:
@@ -181,8 +182,8 @@ class Work:
     def _judged_on(self) -> str:
         people = len({row.person for row in self.rows[0]})
         if self.plan.left_out:
-            return f"{_people(people)} left out in turn"
-        return f"slices kept out of {_people(people)}, which proves less than people left out"
+            return f"{people_in_words(people)} left out in turn"
+        return f"slices kept out of {people_in_words(people)}, which proves less than people left out"
 
     def _warnings(self, table: Sequence[Line]) -> list[str]:
         out = [
@@ -196,7 +197,3 @@ class Work:
                 "sessions of three, people are left out instead."
             )
         return out
-
-
-def _people(count: int) -> str:
-    return "1 person" if count == 1 else f"{count} people"

@@ -58,12 +58,16 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 
 def adaptation(adapted: Adapted) -> str:
     """What a checkpoint was adapted from and to, and what came of it."""
-    people = "1 person" if adapted.people == 1 else f"{adapted.people} people"
     old = " of " + " of ".join(adapted.lineage[-2::-1]) if len(adapted.lineage) > 1 else ""
     return (
-        f"from {adapted.parent}{old}, to {people} of {adapted.site}, {adapted.minutes:.3g} min: "
-        f"PSNR {adapted.gain_db:+.2f} dB on {adapted.judged_on}"
+        f"from {adapted.parent}{old}, to {people_in_words(adapted.people)} of {adapted.site}, "
+        f"{adapted.minutes:.3g} min: PSNR {adapted.gain_db:+.2f} dB on {adapted.judged_on}"
     )
+
+
+def people_in_words(count: int) -> str:
+    """``1 person``, ``2 people``."""
+    return "1 person" if count == 1 else f"{count} people"
 
 
 def provenance(checkpoint: Checkpoint) -> list[tuple[str, str]]:

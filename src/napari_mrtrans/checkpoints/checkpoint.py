@@ -217,8 +217,15 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: dic
     return write_tensors(path, {name: stored(value) for name, value in weights.items()}, metadata)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Path:
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    metadata: dict[str, str],
+    remedy: str = "Free some space, or choose another folder.",
+) -> Path:
     """Write contiguous tensors as they are; the file appears under its name only when complete.
+
+    ``remedy`` ends the line of an error.
 
     Raises:
         MrtransError: it cannot be written.
@@ -232,13 +239,19 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dic
         except SafetensorError as error:  # its word for a full disk
             raise OSError(str(error).strip()) from None
 
-    return write_together(path.parent, {path.name: save}, "Free some space, or choose another folder.")[0]
+    return write_together(path.parent, {path.name: save}, remedy)[0]
 
 
 def write_calibration(checkpoint: Checkpoint, calibration: Calibration, folder: Path) -> Path:
     """Write a calibration under the name by which it is found beside ``checkpoint``."""
-    text = json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-    return write_together(folder, {checkpoint.path.with_suffix(CALIBRATION_SUFFIX).name: text})[0]
+    return write_together(
+        folder, {checkpoint.path.with_suffix(CALIBRATION_SUFFIX).name: calibration_text(calibration)}
+    )[0]
+
+
+def calibration_text(calibration: Calibration) -> str:
+    """The file's content."""
+    return json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
 
 
 def header_size(path: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from ..errors import CheckpointError
 from ..models.families import FAMILIES
 from ..paths import user_checkpoint_dir, write_together
 from .calibration import Calibration
-from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, read_checkpoint
+from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, calibration_text, read_checkpoint
 from .library import is_shipped, list_checkpoints
 
 #: Seconds without an answer before a download is given up.
@@ -188,8 +187,7 @@ def export(name: str, folder: Path) -> list[Path]:
     original = found.path
     files: dict[str, str | Callable[[Path], object]] = {file: lambda part: shutil.copyfile(original, part)}
     if (fitted := found.calibration) is not None:
-        text = json.dumps(fitted.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-        files[f"{name}{CALIBRATION_SUFFIX}"] = text
+        files[f"{name}{CALIBRATION_SUFFIX}"] = calibration_text(fitted)
     return write_together(folder, files)
 
 

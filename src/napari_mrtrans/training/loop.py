@@ -23,15 +23,14 @@ from ..checkpoints.checkpoint import write_checkpoint
 from ..datasets.bids import Session
 from ..datasets.splits import write_splits
 from ..datasets.store import Source
-from ..devices import to_channels_last
 from ..errors import RecipeError, TrainingError
 from ..models import Batch
 from ..models.base import SharedGenerator
 from .card import make_card
 from .ema import averaged, ema_rule
-from .hardware import HERE, Hardware, precision, what_it_took
+from .hardware import HERE, Hardware, arrange, precision, what_it_took
 from .initial import prepare_start
-from .muon import Muon
+from .muon import make_optimiser
 from .opponent import Opponent
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
@@ -98,13 +97,9 @@ def train(
         torch.set_float32_matmul_precision("high")  # Muon's products need no more
     start = prepare_start(recipe, splits["train"], say)
     raw = start.model
-    if fabric.device.type != "cpu" or number_format != "32-true":
-        to_channels_last(raw)  # slower to train in float32 on a CPU
+    arrange(raw, fabric.device, number_format)
     options = recipe.optimiser
-    trainable = [p for p in raw.parameters() if p.requires_grad]
-    optimiser = (Muon if options.name == "muon" else torch.optim.AdamW)(
-        trainable, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
-    )
+    optimiser = make_optimiser([p for p in raw.parameters() if p.requires_grad], options)
     model, optimiser = fabric.setup(raw, optimiser)
     model.mark_forward_method("loss")
     model.mark_forward_method("critic_loss")
@@ -140,10 +135,11 @@ def train(
     losses = {"loss": 0.0}
     for batch in _all_batches(recipe, splits["train"], step, hardware.workers, fabric):
         torch.manual_seed((recipe.seed << 40) + (fabric.global_rank << 32) + step)
+        factor = _lr_factor(step, recipe)
         for group in optimiser.param_groups:
-            group["lr"] = options.lr * _lr_factor(step, recipe)
-        for group in opponent.optimiser.param_groups if opponent else ():
-            group["lr"] = (options.critic_lr or options.lr) * _lr_factor(step, recipe)
+            group["lr"] = options.lr * factor
+        if opponent is not None:
+            opponent.set_rate(options, factor)
         model.train()
         batch, generator = batch.to(fabric.device), _generator(recipe, step, fabric)
         if start.restyle is not None:

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from .recipe import Optimiser
 
 #: Coefficients of the quintic Newton-Schulz iteration, and how often it is done (Jordan et al. 2024).
 QUINTIC, ROUNDS = (3.4445, -4.775, 2.0315), 5
@@ -22,6 +24,12 @@ MOMENTUM = 0.95
 
 #: Weights with fewer rows or channels than this are no matrices to speak of: stems, heads, embeddings.
 SMALLEST = 16
+
+
+def make_optimiser(parameters: list[nn.Parameter], options: Optimiser) -> torch.optim.Optimizer:
+    """What a recipe asks for."""
+    kind = Muon if options.name == "muon" else torch.optim.AdamW
+    return kind(parameters, lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True)
 
 
 class Muon(torch.optim.AdamW):

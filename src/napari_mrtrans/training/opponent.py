@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from ..errors import RecipeError
 from ..models import Batch, Model
-from .recipe import Recipe
+from .recipe import Optimiser, Recipe
 
 
 @dataclass
@@ -33,6 +33,11 @@ class Opponent:
             critic.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
         )
         return cls(*fabric.setup(critic, optimiser))
+
+    def set_rate(self, options: Optimiser, factor: float) -> None:
+        """Its learning rate: ``factor`` times that of the recipe."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = (options.critic_lr or options.lr) * factor
 
     def learn(self, model: Any, batch: Batch, generator: torch.Generator, fabric: Fabric, clip: float) -> float:
         """One update; its loss. Afterwards the critic's weights take no gradient until the next."""

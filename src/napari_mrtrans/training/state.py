@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from ..checkpoints.checkpoint import read_checkpoint, write_tensors
 from ..errors import CheckpointError, RecipeError
 from ..models import Model
+from ..paths import part_of
 from .opponent import Opponent
 from .recipe import Recipe
 
@@ -59,7 +60,7 @@ def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
 def drop_state(path: Path) -> None:
     """Remove the state, and what a killed run has left of one."""
     path.unlink(missing_ok=True)
-    path.with_name(f".part-{path.name}").unlink(missing_ok=True)
+    part_of(path).unlink(missing_ok=True)
 
 
 def is_trained(checkpoint: Path, recipe: Recipe) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..checkpoints.card import SamplerDefaults
-from ..datasets.store import Source
+from ..datasets.store import Decoded, Source
 from ..models import Model
 from ..models.base import contrast_index
 from ..models.noise import Noise
@@ -75,11 +75,18 @@ def fixed_slices(
         thick = np.flatnonzero(decoded.area > least * decoded.area.max())
         z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
         pair = usable[i % len(usable)]
-        first, second = (decoded.images[decoded.contrasts.index(contrast)] for contrast in pair)
-        slab = first[seen(z, len(first), decoded.spacing, neighbours_mm)]
-        source_, target = (np.asarray(part, dtype=np.float32) for part in (slab, second[z]))
-        out.append(framed(pair, source_, target, *frame, position=z * decoded.spacing))
+        out.append(fixed_slice(decoded, pair, z, frame, neighbours_mm))
     return out
+
+
+def fixed_slice(
+    decoded: Decoded, pair: Pair, z: int, frame: tuple[Framing, int], neighbours_mm: float = 0.0
+) -> FixedSlice:
+    """Slice ``z`` of a session, as a network sees it; ``frame`` and ``neighbours_mm`` as of :func:`fixed_slices`."""
+    first, second = (decoded.images[decoded.contrasts.index(contrast)] for contrast in pair)
+    slab = first[seen(z, len(first), decoded.spacing, neighbours_mm)]
+    source, target = (np.asarray(part, dtype=np.float32) for part in (slab, second[z]))
+    return framed(pair, source, target, *frame, position=z * decoded.spacing)
 
 
 def framed(

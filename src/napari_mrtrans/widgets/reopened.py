@@ -11,6 +11,7 @@ import nibabel as nib
 from napari.layers import Layer
 
 from ..scan.contrasts import Contrast
+from ..scan.nifti import stem as nifti_stem
 
 #: The end of a file's name, without ``.nii.gz``: ours, and those of BIDS derivatives.
 _OURS = re.compile(r"(?P<stem>.+)_(?P<kind>mean|std-calibrated|std|samples)$")
@@ -26,12 +27,12 @@ def reopened_record(layer: Layer) -> dict[str, Any]:
     path = Path(layer.source.path) if layer.source.path else None
     if path is None:
         return {}
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    name = nifti_stem(path)
     report, kind = _report(path.parent, name)
     if not report:
         return _by_header(layer)
     record = {key: report[key] for key in _SAME if report.get(key) is not None}
-    stem = Path(str(report["input"])).name.removesuffix(".gz").removesuffix(".nii")
+    stem = nifti_stem(Path(str(report["input"])))
     return {**record, "run": report["report"], "input": stem, "kind": kind, "reopened": True}
 
 

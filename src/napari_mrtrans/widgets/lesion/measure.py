@@ -16,6 +16,7 @@ from ...lesion.files import roi_from_file
 from ...lesion.measure import NOT_COMPUTED, LesionReport, box_around, lesion_report
 from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped
+from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
 from ..layers import inherited
 from ..source import (
@@ -95,8 +96,7 @@ def labels_from_file(path: Path, like: Image) -> tuple[Labels, list[str]]:
         )
     notes: list[str] = []
     mask = roi_from_file(path, affine, like.data.shape, name=like.name, say=notes.append)
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
-    return Labels(mask.astype(np.uint8), name=name, **inherited(like)), notes
+    return Labels(mask.astype(np.uint8), name=nifti_stem(path), **inherited(like)), notes
 
 
 def _check_head(prediction: Image, reference: Image) -> None:

@@ -112,6 +112,9 @@ class TransformWidget(RunDock):
     def _on_begin(self, run: Run) -> None:
         self._forget()
         self._runs.append(run)
+        self._show_run(run)
+
+    def _show_run(self, run: Run | None) -> None:
         self.card.show_run(run)
         self.uncertainty.show_run(run)
         self._mark_slice()
@@ -138,9 +141,7 @@ class TransformWidget(RunDock):
         self.results.show_runs(runs, run)
         if run is not self._run:
             self._run = run
-            self.card.show_run(run)
-            self.uncertainty.show_run(run)
-            self._mark_slice()
+            self._show_run(run)
         self.uncertainty.refresh()
         self.save.offer(run)
 
