@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 from napari.layers import Image, Layer
-from qtpy.QtCore import QObject, Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
 
 from .source import NIFTI_READER_KEY
@@ -14,13 +16,17 @@ from .source import NIFTI_READER_KEY
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+#: The frames taken so far, by their image: the only one of an image is taken without being asked for, but once.
+_taken: WeakKeyDictionary[Layer, WeakSet[Layer]] = WeakKeyDictionary()
+
 
 def frame_axis(layer: Layer) -> int | None:
     """The axis of a 4-D scalar image along which its frames lie: last in a file, else first; None for others."""
     if not isinstance(layer, Image) or layer.rgb or layer.multiscale or layer.ndim != 4:
         return None
-    axis = 3 if NIFTI_READER_KEY in layer.metadata else 0
-    return axis if layer.data.shape[axis] > 1 else None
+    if NIFTI_READER_KEY in layer.metadata:
+        return 3
+    return 3 if layer.data.shape[3] == 1 < layer.data.shape[0] else 0
 
 
 def frame_of(layer: Image, axis: int, index: int) -> Image:
@@ -41,7 +47,7 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
 
 
 class FrameRow(QObject):
-    """Shown for 4-D images: takes one frame out, as a layer of its own.
+    """Shown for 4-D images: takes one frame out, as a layer of its own; the only one there is, without being asked.
 
     Signals:
         taken: The new layer.
@@ -78,12 +84,26 @@ class FrameRow(QObject):
             # the one on screen
             step = self._viewer.dims.current_step[axis - layer.ndim]
             self.number.setValue(int(np.clip(step, 0, layer.data.shape[axis] - 1)))
+            if layer.data.shape[axis] == 1:
+                # not in the middle of the viewer's own insertion
+                QTimer.singleShot(0, self._take_only)
         self._layer = layer
+
+    def _take_only(self) -> None:
+        """Once for each image, though several docks may show it."""
+        image = self._layer if isalive(self) else None
+        if image is None or image not in self._viewer.layers or frame_axis(image) is None:
+            return
+        if image not in _taken:
+            self._take()
+        elif there := [layer for layer in _taken[image] if layer in self._viewer.layers]:
+            self.taken.emit(there[0])
 
     def _take(self) -> None:
         axis = None if self._layer is None else frame_axis(self._layer)
         if self._layer is not None and axis is not None:
             layer = frame_of(self._layer, axis, self.number.value())
+            _taken.setdefault(self._layer, WeakSet()).add(layer)
             self._viewer.add_layer(layer)
             self._layer.visible = False
             self.taken.emit(layer)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_mrtrans.errors import CheckpointError, OutOfMemory
 from napari_mrtrans.scan.contrasts import Contrast, Pair
@@ -192,6 +193,21 @@ def test_a_frame_of_a_4d_image_is_taken_out(bench, engine, brain, tmp_path, open
     else:
         np.testing.assert_array_equal(layer.data, series[1])
     assert bench.dock.button.isEnabled()
+
+
+def test_the_only_frame_of_a_4d_image_is_taken_by_itself(bench, engine, brain, tmp_path):
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(np.transpose(brain)[..., None], AFFINES["RAS"]).to_filename(path)
+    (whole,) = bench.viewer.open(str(path), plugin="napari-nifti")
+    form = bench.dock.form
+    bench.qtbot.waitUntil(lambda: form.layer is not None and form.layer.ndim == 3)
+    assert form.layer.name.endswith("[frame 0]") and not whole.visible and bench.dock.button.isEnabled()
+    assert np.sort(form.layer.data, axis=None)[-1] == brain.max()
+    # taken once: who chooses the 4-D image by hand may want it again
+    bench.viewer.layers.remove(form.layer)
+    form.image.choose(whole)
+    QApplication.processEvents()
+    assert list(bench.viewer.layers) == [whole] and form.frame.button.isVisible()
 
 
 def test_a_brain_mask_is_chosen_in_the_window(bench, engine, brain):
