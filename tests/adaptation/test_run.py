@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import load_file
 
 import napari_mrtrans as mt
 from helpers import PAIRS, RAS, SMALL_FRAME, TINY, bids_folder, head, save_nifti, tiny_checkpoint, tiny_model
@@ -169,6 +170,40 @@ def test_the_parents_weights_are_kept_where_nothing_is_better(
     assert not list(user.glob("*")) if user.exists() else True
     for name, value in parent.build().state_dict().items():
         torch.testing.assert_close(outcome.checkpoint.build().state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_it_goes_back_to_where_it_was_best_and_learns_more_slowly(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter([1.0, 0.9, *([2.0] * tune.PATIENCE), 0.8, *([2.0] * 100)])
+    monkeypatch.setattr(tune.HeldOut, "error", lambda self, model: next(values))
+    seen: list[tuple[int, bool, bool, float]] = []
+    back, learn = tune._Run._go_back, tune._Run._learn
+
+    def watched_back(run: tune._Run) -> None:
+        best, net = load_file(run.folder / tune.BEST), run.model.get_submodule("net")
+        away = all(torch.equal(value, best[name]) for name, value in net.state_dict().items())
+        rate = run.optimiser.param_groups[0]["lr"]
+        back(run)
+        here = all(torch.equal(value, best[name]) for name, value in net.state_dict().items())
+        seen.append((len(run.curve) - 1, away, here, rate))
+
+    def watched_learn(run: tune._Run, batch: object) -> None:
+        learn(run, batch)
+        rates.append(run.optimiser.param_groups[0]["lr"])
+
+    rates: list[float] = []
+    monkeypatch.setattr(tune, "LOOKS", 20)
+    monkeypatch.setattr(tune._Run, "_go_back", watched_back)
+    monkeypatch.setattr(tune._Run, "_learn", watched_learn)
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    made = mt.adapt(
+        parent, alone(site, tmp_path), minutes=0.2, pairs=T1_T2, out=tmp_path / "out", install=False, keep=True
+    )
+    assert made.card.adapted is not None
+    assert [turn[:3] for turn in seen] == [(1 + tune.PATIENCE, False, True), (2 + 2 * tune.PATIENCE, False, True)]
+    after = rates[rates.index(seen[0][3]) + 1]
+    assert after < 0.5 * seen[0][3]
 
 
 class Killed(BaseException):

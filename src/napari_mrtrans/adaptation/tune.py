@@ -39,8 +39,10 @@ from .settings import Preview
 
 #: At most so many times the held-out slices are asked, and no larger a share of the time is spent on them.
 LOOKS, LOOKING = 12, 0.15
-#: Looks without a better one after which a network is left where it was best.
-PATIENCE = 5
+#: Looks without a better one after which a network goes back to where it was best, and learns so much more slowly.
+PATIENCE, SLOWER = 4, 0.3
+#: How often it goes back before it is left where it was best.
+TURNS = 2
 #: Share of the time in which a new critic learns alone: a random one has nothing to say.
 CRITIC_ALONE = 0.2
 #: Seconds between two states on disk, at least.
@@ -140,6 +142,8 @@ class _Run:
         self.ema = AveragedModel(model, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
         self.parts = Parts(model, self.ema, self.optimiser, self.opponent)
         self.step, self.spent = 0, 0.0
+        #: Points of the curve after which it went back.
+        self.turns: list[int] = []
 
     @property
     def _state(self) -> Path:
@@ -168,9 +172,13 @@ class _Run:
                 following = self.spent + max(self.budget / looks, 1e-6)
             self._save(began)
             watch.tell(self.spent, self.curve, preview)
-            if self.spent >= self.budget or self._hopeless():
+            if self.spent >= self.budget:
                 break
-        if self.curve[-1][0] < self.spent and not self._hopeless():
+            if self._stuck():
+                if len(self.turns) == TURNS:
+                    break
+                self._go_back()
+        if self.curve[-1][0] < self.spent and not self._stuck():
             self._look(self.spent)
         self.spent = time.monotonic() - began
         return self._end(stopped)
@@ -188,6 +196,7 @@ class _Run:
         done = min(self.spent / self.budget, 1.0)
         options = self.recipe.optimiser
         factor = min(1.0, (self.step + 1) / max(1, options.warmup)) * 0.5 * (1 + math.cos(math.pi * done))
+        factor *= SLOWER ** len(self.turns)
         for group in self.optimiser.param_groups:
             group["lr"] = options.lr * factor
         self.wrapped.train()
@@ -231,10 +240,17 @@ class _Run:
             self.before = now
         return self.held.preview(self.before, now)
 
-    def _hopeless(self) -> bool:
-        """Whether it has become worse for good."""
+    def _stuck(self) -> bool:
+        """Whether it has not become better for a while."""
         values = [value for _, value in self.curve]
-        return len(values) - 1 - values.index(min(values)) >= PATIENCE
+        return len(values) - 1 - max(values.index(min(values)), *self.turns, 0) >= PATIENCE
+
+    def _go_back(self) -> None:
+        weights = load_file(str(self.folder / BEST))
+        for model in (self.model, averaged(self.ema)):
+            _network(model).load_state_dict(weights)
+        self.optimiser.state.clear()
+        self.turns.append(len(self.curve) - 1)
 
     def _write_best(self, error: float) -> None:
         net = _network(averaged(self.ema)).state_dict()
@@ -246,7 +262,7 @@ class _Run:
             return
         self.saved = time.monotonic()
         self.parts.hours = (time.monotonic() - began) / 3600
-        record = {"curve": self.curve, "parent": self.parent_error}
+        record = {"curve": self.curve, "parent": self.parent_error, "turns": self.turns}
         write_together(self.folder, {"curve.json": json.dumps(record)}, REMEDY)
         save_state(self._state, self.recipe, self.step, self.parts)
 
@@ -258,6 +274,7 @@ class _Run:
         record = json.loads((self.folder / "curve.json").read_text(encoding="utf-8"))
         self.parent_error = record["parent"]
         self.curve = [(a, b) for a, b in record["curve"] if a <= self.spent + 1]
+        self.turns = [point for point in record.get("turns", []) if point < len(self.curve)]
 
     def _end(self, stopped: bool) -> Tuned:
         weights = load_file(str(self.folder / BEST))
