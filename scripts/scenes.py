@@ -248,8 +248,8 @@ def _folder() -> Path:
     folder = Path(tempfile.mkdtemp()) / "scans"
     folder.mkdir()
     brain = sample_volume()
-    data, affine = brain.data[:, :, 24::16], brain.affine @ np.diag([1, 1, 16, 1])
-    affine[:3, 3] += 24 * brain.affine[:3, 2]
+    data, affine = brain.data[:, :, 84:92], brain.affine.copy()
+    affine[:3, 3] += 84 * brain.affine[:3, 2]
     noise = np.random.default_rng(0).normal(0, 0.25 * data.max(), data.shape)
     turned = np.where(data > 0, data.max() * 1.05 - data, 0)
     for name, image in (("anna", data), ("bert", 3 * data), ("cleo", np.abs(data + noise)), ("dora", turned)):

@@ -55,7 +55,7 @@ class CohortWidget(Dock):
         column.addWidget(self.table, 1)
         column.addStretch(0)
         column.addWidget(research_note())
-        self._scroll(column, 420)
+        self._scroll(column, 440)
         self._timer = QTimer(self)
         self._timer.setInterval(REFRESH_MS)
         self._timer.timeout.connect(self._tick)

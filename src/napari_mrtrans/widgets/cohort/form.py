@@ -73,7 +73,7 @@ class CohortForm(QWidget):
             combo.currentIndexChanged.connect(told)
         self.model.currentIndexChanged.connect(self._on_model)
         self.folder.changed.connect(self._on_folder)
-        self.layers.changed.connect(self.changed)
+        self.layers.changed.connect(self._on_layers)
         self.out.changed.connect(self.changed)
         self._on_origin()
         self.reload()
@@ -87,10 +87,9 @@ class CohortForm(QWidget):
         rows.addRow("Images", self.layers)
         numbers = QHBoxLayout()
         numbers.addWidget(self.samples, 1)
-        for label, box in (("Seed", self.seed), ("Workers", self.workers)):
-            shown = QLabel(label)
-            numbers.addWidget(shown)
-            numbers.addWidget(box, 1)
+        numbers.addSpacing(8)
+        numbers.addWidget(QLabel("Seed"))
+        numbers.addWidget(self.seed, 1)
         pair = QHBoxLayout()
         pair.addWidget(self.source, 1)
         pair.addWidget(QLabel("to"))
@@ -99,8 +98,9 @@ class CohortForm(QWidget):
         rows.addRow("Model", self.model)
         rows.addRow("Samples", numbers)
         rows.addRow("Output", self.out)
-        if not has_dask():
-            shown.hide()
+        if has_dask():
+            rows.addRow("Workers", self.workers)
+        else:
             self.workers.hide()
 
     @property
@@ -183,6 +183,10 @@ class CohortForm(QWidget):
         if known := next((contrast for contrast in told if contrast is not None), None):
             self.source.setCurrentText(known.value)
         self.changed.emit()
+
+    def _on_layers(self) -> None:
+        if self._from_layers:
+            self.changed.emit()
 
     def _on_folder(self) -> None:
         """Results go below the scans until the user says where."""

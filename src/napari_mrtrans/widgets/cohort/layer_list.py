@@ -32,6 +32,7 @@ class LayerList(QListWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._layers: list[Image] = []
+        self._names: list[str] = []
         self._unticked: WeakSet[Image] = WeakSet()
         self.setAccessibleName("Images to transform")
         self.setFixedHeight(ROWS * ROW_HEIGHT)
@@ -48,9 +49,13 @@ class LayerList(QListWidget):
     def _sync(self, event: Any = None) -> None:
         if not isalive(self):
             return
+        self._layers = [layer for layer in self._viewer.layers if is_acquired(layer) and layer.ndim == 3]
+        names = [layer.name for layer in self._layers]
+        if names == self._names:  # what came or went is none of these; napari's names are unique
+            return
+        self._names = names
         self.blockSignals(True)
         self.clear()
-        self._layers = [layer for layer in self._viewer.layers if is_acquired(layer) and layer.ndim == 3]
         for layer in self._layers:
             item = QListWidgetItem(layer.name)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QIcon
+from qtpy.QtGui import QIcon, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from ..verdict_sign import verdict_icon
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 #: Heading and what it means.
 COLUMNS = {
     "Scan": "Double-click: opens source, mean and std.",
-    "State": "",
-    "σ̂": "How far the samples differ from one another, averaged over the head.",
+    "Verdict": "P(OOD) in words, with what speaks against the scan; why it failed; or how far it is.",
     "P(OOD)": "Probability that the scan is unlike those the model was trained on, so that its answer may be wrong.",
-    "Verdict": "P(OOD) in words, with what speaks against the scan; or why it failed.",
+    "σ̂": "How far the samples differ from one another, averaged over the head.",
     "s": "Seconds it took.",
 }
+NAME, VERDICT, P_OOD, SIGMA, SECONDS = range(len(COLUMNS))
 _SCAN, _KEY = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 HEIGHT = 180
 
@@ -60,12 +60,15 @@ class ScanTable(QTableWidget):
         header, side = self.horizontalHeader(), self.verticalHeader()
         assert header is not None and side is not None
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(4, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
-        self.setColumnWidth(0, 120)
+        header.setSectionResizeMode(VERDICT, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Interactive)
+        self.setColumnWidth(NAME, 120)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their ends
+        self.setWordWrap(True)
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as they are queued, until a heading is clicked
         side.hide()
         side.setDefaultSectionSize(24)
+        side.setMinimumSectionSize(24)
         self.cellDoubleClicked.connect(self._on_double_click)
 
     def show_queue(self, queue: Queue | None, running: bool) -> None:
@@ -86,7 +89,7 @@ class ScanTable(QTableWidget):
         changed = {
             scan: texts
             for scan in scans
-            if scan in rows and (texts := _texts(rows[scan], shares.get(scan), running)) != self._shown.get(scan)
+            if scan in rows and (texts := _texts(scan, rows[scan], shares.get(scan), running)) != self._shown.get(scan)
         }
         if not changed:
             return
@@ -104,39 +107,45 @@ class ScanTable(QTableWidget):
         return int(item.data(_SCAN))
 
     def _show_row(self, line: int, row: Row, texts: tuple[str, ...]) -> None:
-        last = 2.0
-        keys: tuple[Any, ...] = (
-            texts[0].casefold(), texts[1],
-            -row.sigma_hat if row.sigma_hat is not None else last,
-            -row.ood_probability if row.ood_probability is not None else last,
-            texts[4], row.seconds or 0.0,
-        )  # fmt: skip
-        tip = "\n".join(filter(None, (row.scan, texts[4], row.reason)))
+        unknown = 2.0
+        order = ("failed", "done", "not done").index(row.status)
+        p_ood = -row.ood_probability if row.ood_probability is not None else unknown
+        sigma = -row.sigma_hat if row.sigma_hat is not None else unknown
+        said = texts[VERDICT]
+        keys: tuple[Any, ...] = (texts[NAME].casefold(), (order, p_ood, said), p_ood, sigma, row.seconds or 0.0)
+        tip = "\n".join(filter(None, (row.scan, said, "" if row.status == "failed" else row.reason)))
         for column, (text, key) in enumerate(zip(texts, keys, strict=True)):
             item = self.item(line, column)
             assert item is not None
             item.setText(text)
             item.setData(_KEY, key)
             item.setToolTip(tip)
-            if column not in (0, 4):
+            if column > VERDICT:
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-        sign = self.item(line, 4)
+        sign = self.item(line, VERDICT)
         assert sign is not None
         sign.setIcon(verdict_icon(row.verdict) if row.verdict else QIcon())
+        self.resizeRowToContents(line)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Lines wrap anew."""
+        super().resizeEvent(event)
+        self.resizeRowsToContents()
 
     def _on_double_click(self, line: int, column: int) -> None:
         self.opened.emit(self._scans[self._number(line)])
 
 
-def _texts(row: Row, share: float | None, running: bool) -> tuple[str, ...]:
+def _texts(scan: Scan, row: Row, share: float | None, running: bool) -> tuple[str, ...]:
     """What the cells of a row say."""
     name = row.scan.rpartition("/")[2].removesuffix(".gz").removesuffix(".nii")
-    waiting = "waiting" if running else "not done"
-    state = row.status if row.status != "not done" else waiting if share is None else f"{100 * share:.0f} %"
     if row.status == "failed":
-        return name, state, "", "", row.reason, ""
-    said = f"{row.verdict}: {row.ood_reason}" if row.ood_reason else row.verdict
-    return name, state, _number(row.sigma_hat, 4), _number(row.ood_probability, 2), said, _number(row.seconds, 0)
+        said = f"failed: {row.reason.replace(str(scan.path), scan.path.name)}"
+    elif row.status == "done":
+        said = f"{row.verdict}: {row.ood_reason}" if row.ood_reason else row.verdict
+    else:
+        said = f"{100 * share:.0f} %" if share is not None else "waiting" if running else "not done"
+    return name, said, _number(row.ood_probability, 2), _number(row.sigma_hat, 4), _number(row.seconds, 0)
 
 
 def _number(value: float | None, digits: int) -> str:
