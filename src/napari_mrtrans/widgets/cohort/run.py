@@ -152,7 +152,7 @@ class Queue:
 
     def _say(self, line: str) -> None:
         """Keep what is said before the first scan; what is said of a scan stands in its row."""
-        if self.order is None:
+        if self.order is None and line != f"{len(self.scans)} scans.":
             self.notices.append(for_window(line))
 
     def _on_ledger(self, ledger: Ledger, shares: dict[Scan, float]) -> None:
