@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import napari
 
+    from napari_mrtrans.widgets.cohort.dock import CohortWidget
     from napari_mrtrans.widgets.compare.dock import CompareWidget
     from napari_mrtrans.widgets.lesion.dock import LesionWidget
     from napari_mrtrans.widgets.transform.dock import TransformWidget
@@ -74,7 +77,7 @@ def _phantom(viewer: napari.Viewer) -> np.ndarray:
     return lesion
 
 
-def _stop(widget: TransformWidget | CompareWidget) -> None:
+def _stop(widget: TransformWidget | CompareWidget | CohortWidget) -> None:
     widget.cancel()
     wait_for(lambda: not widget.state.busy)
 
@@ -236,6 +239,54 @@ def lesion_without_reference(viewer: napari.Viewer) -> End:
     return _nothing
 
 
+def _folder() -> Path:
+    """Five scans: the sample brain, thrice as bright, with noise, with its grey values turned, and a broken file."""
+    import nibabel as nib
+
+    from napari_mrtrans.scan.sample import sample_volume
+
+    folder = Path(tempfile.mkdtemp()) / "scans"
+    folder.mkdir()
+    brain = sample_volume()
+    data, affine = brain.data[:, :, 84:92], brain.affine.copy()
+    affine[:3, 3] += 84 * brain.affine[:3, 2]
+    noise = np.random.default_rng(0).normal(0, 0.25 * data.max(), data.shape)
+    turned = np.where(data > 0, data.max() * 1.05 - data, 0)
+    for name, image in (("anna", data), ("bert", 3 * data), ("cleo", np.abs(data + noise)), ("dora", turned)):
+        nib.Nifti1Image(image.astype(np.float32), affine).to_filename(folder / f"{name}_T1w.nii.gz")
+    (folder / "emil_T1w.nii.gz").write_bytes(b"cut off on the way")
+    return folder
+
+
+def _many(viewer: napari.Viewer) -> CohortWidget:
+    widget = _dock(viewer, "Many scans")
+    folder = _folder()
+    widget.form.folder.line.setText(str(folder))
+    widget.form.out.line.setText(str(folder.parent / "results"))
+    widget.form.target.setCurrentText("T2")
+    widget.form.samples.setValue(2)
+    widget.start()
+    return widget
+
+
+def cohort_running(viewer: napari.Viewer) -> End:
+    """The third scan is at work."""
+    widget = _many(viewer)
+    wait_for(lambda: not widget.state.busy or widget.queue.done == 2)
+    wait_for(lambda: not widget.state.busy or sum(widget.queue.shares.values()) > 0.3)
+    wait_for(lambda: not widget.state.busy or "%" in widget.progress.text)
+    return lambda: _stop(widget)
+
+
+def cohort_done(viewer: napari.Viewer) -> End:
+    """All verdicts; the row of one was double-clicked."""
+    widget = _many(viewer)
+    wait_for(lambda: not widget.state.busy)
+    widget.open(widget.queue.scans[2])
+    viewer.reset_view()
+    return _nothing
+
+
 def checkpoints(viewer: napari.Viewer) -> End:
     """What is installed."""
     _dock(viewer, "Checkpoints")
@@ -259,6 +310,8 @@ SCENES: dict[str, Callable[[napari.Viewer], End]] = {
         lesion_ready,
         lesion_measured,
         lesion_without_reference,
+        cohort_running,
+        cohort_done,
         checkpoints,
     )
 }

@@ -23,6 +23,7 @@ ROOMS = (
     "devices",
     "networks",
     "scan",
+    "dicom",
     "models",
     "ood",
     "lesion",

@@ -21,8 +21,11 @@ def test_manifest_is_valid_and_its_commands_exist() -> None:
         "MR contrast transformation",
         "Lesion check",
         "Compare models",
+        "Many scans",
         "Checkpoints",
     ]
+    (reader,) = manifest.contributions.readers
+    assert reader.accepts_directories and "*.dcm" in reader.filename_patterns
     assert [sample.key for sample in manifest.contributions.sample_data] == ["icbm152"]
 
 

@@ -13,9 +13,13 @@ from .closing import close, judged, plural
 
 
 def ood(
-    images: Annotated[list[Path], typer.Argument(metavar="IN.nii.gz...", help="NIfTI volumes.")],
-    to: Annotated[str | None, typer.Option("--to", help="Target contrast; default: the model's first.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="Source contrast; default: from the file name.")] = None,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IN.nii.gz...", help="NIfTI volumes, or folders of DICOM slices.")
+    ],
+    to: Annotated[str | None, typer.Option("--to", "-t", help="Target contrast; default: the model's first.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Source contrast; default: from file name or headers.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Family (flow, ddpm, …), installed name, or file.")] = None,
     n: Annotated[int | None, typer.Option("-n", min=2, help="Samples; default: the checkpoint's (20).")] = None,
     slices: Annotated[int, typer.Option(min=1, help="Axial slices of each volume, evenly spread.")] = 5,
@@ -28,8 +32,8 @@ def ood(
     A file that cannot be read is reported and the others go on; the exit status is 2 then.
     """
     from ..checkpoints.library import choose_checkpoint, first_target
+    from ..dicom.read import read_scan
     from ..scan.contrasts import Contrast
-    from ..scan.volume import Volume
     from ..transformation.contrast_guess import unknown_contrast_line
     from ..transformation.request import Request
     from ..transformation.whole_volume import assess
@@ -38,7 +42,7 @@ def ood(
     failed = False
     for image in images:
         try:
-            volume = Volume.load(image, from_)
+            volume = read_scan(image, from_)
             if volume.contrast is None:
                 raise MrtransError(unknown_contrast_line(volume))
             target = Contrast.parse(to) if to else first_target(model, volume.contrast)

@@ -15,7 +15,7 @@ from .options import Overwrite
 def prepare(
     scans: Annotated[
         list[Path],
-        typer.Argument(metavar="IN...", help="NIfTI files of one session, or folders (BIDS, IXI, OASIS-3, MSSEG, …)."),
+        typer.Argument(metavar="IN...", help="NIfTI files of one session, or folders (DICOM, BIDS, IXI, …)."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder (BIDS derivatives).")],
     reference: Annotated[
@@ -36,15 +36,17 @@ def prepare(
 ) -> None:
     """Raw scans in: co-registration, bias field, brain extraction, [0, 1]; one folder for evaluate and training."""
     from ..datasets.raw import sessions_to_prepare
+    from ..dicom.read import all_slices
     from ..paths import check_folder
     from ..prepare.pipeline import Options, prepare_session
+    from ..prepare.slices import session_of_slices
     from ..prepare.tools import check_tool
     from ..scan.contrasts import Contrast
 
     check_tool(brain)
     chosen = None if reference is None else Contrast.parse(reference)
     options = Options(register, bias, strip, chosen, brain, normalise, overwrite)
-    sessions, notices = sessions_to_prepare(scans, format_)
+    sessions, notices = session_of_slices(scans) if all_slices(scans) else sessions_to_prepare(scans, format_)
     if mask is not None and len(sessions) > 1:
         raise MrtransError(f"--mask fits one session, and these are {len(sessions)}; prepare them one by one.")
     check_folder(output)

@@ -38,9 +38,13 @@ if TYPE_CHECKING:
 def transform(
     context: typer.Context,
     output: Output,
-    image: Annotated[Path | None, typer.Argument(metavar="IN.nii.gz", help="A NIfTI volume.")] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Target contrast: T1, T2, PD or FLAIR.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="Source contrast; default: from the file name.")] = None,
+    image: Annotated[
+        Path | None, typer.Argument(metavar="IN.nii.gz", help="A NIfTI volume, or a folder of DICOM slices.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", "-t", help="Target contrast: T1, T2, PD or FLAIR.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Source contrast; default: from file name or headers.")
+    ] = None,
     model: Model = None,
     n: Samples = None,
     steps: Steps = None,
@@ -75,13 +79,13 @@ def transform(
         if image is None or to is None:
             raise MrtransError("Give a volume and its target: napari-mrtrans transform IN.nii.gz --to T2 -o OUT.")
         from ..checkpoints.library import choose_checkpoint
+        from ..dicom.read import read_scan
         from ..scan.contrasts import Contrast
         from ..scan.masks import read_mask
-        from ..scan.volume import Volume
         from ..transformation.contrast_guess import unknown_contrast_line
         from ..transformation.request import Request
 
-        volume = Volume.load(image, from_)
+        volume = read_scan(image, from_)
         if volume.contrast is None:
             raise MrtransError(unknown_contrast_line(volume))
         target = Contrast.parse(to)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,9 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def compute(client: Client, scans: Sequence[Scan], order: Order, shares: dict[Scan, float]) -> Iterator[Outcome | None]:
+def compute(
+    client: Client, scans: Sequence[Scan], order: Order, shares: dict[Scan, float]
+) -> Generator[Outcome | None]:
     """Outcomes as they come, and None about every second in between.
 
     Only as many tasks are out as there are threads: Dask counts the death of a worker against all tasks it was given,

@@ -179,6 +179,15 @@ def check_output(out: Path, folder: Path) -> None:
     if inside == root or (root in inside.parents and inside.relative_to(root).parts[0] != "derivatives"):
         raise MrtransError(f"The output '{out}' lies among the scans of '{folder}'; choose another -o, or one below "
                            f"'{folder / 'derivatives'}'.")  # fmt: skip
+    check_own(out)
+
+
+def check_own(out: Path) -> None:
+    """See that a folder holds nothing, or results of earlier runs.
+
+    Raises:
+        MrtransError: it holds another data set.
+    """
     about = out / DESCRIPTION
     try:
         makers = json.loads(about.read_text(encoding="utf-8")).get("GeneratedBy") or [{}]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.derivatives import DESCRIPTION, description
@@ -21,10 +21,7 @@ from .cluster import check_dask, compute, connect
 from .page import page
 from .plan import Order, Scan, check_output, find_scans
 from .summary import Ledger, Row, table
-from .work import UNFINISHED
-
-if TYPE_CHECKING:
-    from distributed import Client
+from .work import UNFINISHED, Outcome, never, one_by_one
 
 LOCK = ".napari-mrtrans-cohort.lock"
 
@@ -76,10 +73,12 @@ class Workers:
     Attributes:
         count: One-thread processes on this machine; None = as many as it has room for.
         scheduler: Address of a running Dask scheduler, instead.
+        here: Nobody but this process, one scan after the other: Dask is not needed.
     """
 
     count: int | None = None
     scheduler: str | None = None
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,24 @@ class Output:
     keep_samples: bool = False
     thumbnails: bool = True
     bids: bool = True
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how it goes, and may stop it.
+
+    Attributes:
+        progress: Told how far it is.
+        say: Told one-line notices.
+        ledger: Given what has become of each scan, at the beginning and at each change, with how much of the unfinished
+            ones is done.
+        cancelled: Asked now and then; what is finished is kept.
+    """
+
+    progress: Callable[[Progress], None] | None = None
+    say: Callable[[str], None] = print
+    ledger: Callable[[Ledger, dict[Scan, float]], None] | None = None
+    cancelled: Callable[[], bool] = never
 
 
 def run(
@@ -124,16 +141,42 @@ def run(
         MrtransError: nothing was computed; or the run was stopped, with what had been finished kept and summed up.
     """
     check_dask()
-    from filelock import FileLock, Timeout
-
-    from ..models.sampler_plan import check_sampler
-
-    check_sampler(request.sampler or checkpoint.card.sampler.name)
+    check_sampler_of(checkpoint, request)
     scans = find_scans(folder, request.pair.source, say)
     check_folder(output.folder)
     check_output(output.folder, folder)
+    return run_scans(scans, output, checkpoint, request, workers=workers, watch=Watch(progress, say))
+
+
+def check_sampler_of(checkpoint: Checkpoint, request: Request) -> None:
+    """See that there is the sampler that is asked for.
+
+    Raises:
+        MrtransError: there is not.
+    """
+    from ..models.sampler_plan import check_sampler
+
+    check_sampler(request.sampler or checkpoint.card.sampler.name)
+
+
+def run_scans(
+    scans: Sequence[Scan],
+    output: Output,
+    checkpoint: Checkpoint,
+    request: Request,
+    *,
+    workers: Workers = Workers(),
+    watch: Watch = Watch(),
+) -> Cohort:
+    """The same for these scans, each of which has a place of its own below the output folder.
+
+    Raises:
+        MrtransError: see :func:`run`.
+    """
+    from filelock import FileLock, Timeout
+
     count = workers.count
-    if workers.scheduler is None and resolve_device(request.device)[0].type != "cpu":
+    if not workers.here and workers.scheduler is None and resolve_device(request.device)[0].type != "cpu":
         count = count or 1  # they would share the one accelerator
     order = Order.make(output.folder, checkpoint, request, keep_samples=output.keep_samples, bids=output.bids)
     check_kept(order.request, output.keep_samples)
@@ -145,13 +188,11 @@ def run(
             ledger = Ledger.read(order, scans)
             order.check_free(ledger.todo)
             before = ledger.count
-            say(f"{len(scans)} scans, {before} of them done before." if before else f"{len(scans)} scans.")
+            watch.say(f"{len(scans)} scans, {before} of them done before." if before else f"{len(scans)} scans.")
             if replaced := sum(order.record(scan).is_file() for scan in ledger.todo):
-                say(f"{replaced} results of another checkpoint, other settings or changed scans are replaced.")
+                watch.say(f"{replaced} results of another checkpoint, other settings or changed scans are replaced.")
             try:
-                if ledger.todo:
-                    with connect(workers.scheduler, count, len(ledger.todo)) as client:
-                        _compute(client, ledger, progress, say)
+                _compute_all(ledger, replace(workers, count=count), watch)
             finally:
                 shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)
                 found = ledger.rows()
@@ -163,23 +204,40 @@ def run(
         ) from None
 
 
-def _compute(
-    client: Client, ledger: Ledger, progress: Callable[[Progress], None] | None, say: Callable[[str], None]
-) -> None:
-    if not client.nthreads():
-        say("The scheduler has no workers yet; waiting for them.")
+def _compute_all(ledger: Ledger, workers: Workers, watch: Watch) -> None:
+    """What is not done yet, here or on Dask."""
     todo, shares = ledger.todo, dict[Scan, float]()
-    finished, began = 0, time.monotonic()
-    for outcome in compute(client, todo, ledger.order, shares):
-        if outcome is not None:
-            if outcome.stop:
-                raise MrtransError(f"{outcome.reason}")
-            finished += 1
-            ledger.note(outcome)
-            if outcome.reason is not None:
-                say(f"{outcome.scan.path.name}: {outcome.reason}")
-        if progress is not None:
-            progress(Progress(finished + sum(list(shares.values())), len(todo), time.monotonic() - began))
+    if watch.ledger is not None:
+        watch.ledger(ledger, shares)
+    if not todo:
+        return
+    if workers.here:
+        _note(one_by_one(todo, ledger.order, shares, watch.cancelled), ledger, shares, watch)
+        return
+    with connect(workers.scheduler, workers.count, len(todo)) as client:
+        if not client.nthreads():
+            watch.say("The scheduler has no workers yet; waiting for them.")
+        _note(compute(client, todo, ledger.order, shares), ledger, shares, watch)
+
+
+def _note(outcomes: Generator[Outcome | None], ledger: Ledger, shares: dict[Scan, float], watch: Watch) -> None:
+    """Take down outcomes as they come, and tell of them."""
+    total, finished, began = len(ledger.todo), 0, time.monotonic()
+    with closing(outcomes):
+        for outcome in outcomes:
+            if outcome is not None:
+                if outcome.stop:
+                    raise MrtransError(f"{outcome.reason}")
+                finished += 1
+                ledger.note(outcome)
+                if outcome.reason is not None:
+                    watch.say(f"{outcome.scan.path.name}: {outcome.reason}")
+            if watch.progress is not None:
+                watch.progress(Progress(finished + sum(list(shares.values())), total, time.monotonic() - began))
+            if watch.ledger is not None:
+                watch.ledger(ledger, shares)
+            if watch.cancelled():
+                return
 
 
 def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint, thumbnails: bool) -> list[Path]:

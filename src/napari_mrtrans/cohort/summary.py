@@ -33,6 +33,7 @@ class Row:
         result: The JSON, below the output folder.
         thumbnail: The small picture, below the output folder.
         reason: Why it failed, else notices.
+        ood_reason: What speaks against the scan, empty where nothing does.
     """
 
     participant_id: str
@@ -48,6 +49,7 @@ class Row:
     result: str = ""
     thumbnail: str = ""
     reason: str = ""
+    ood_reason: str = ""
 
     @property
     def rank(self) -> tuple[int, float, float, str]:
@@ -95,9 +97,10 @@ class Ledger:
         """One for each scan, worst first."""
         for scan in self.todo:  # a run that is stopped does not hear of the last ones
             self.done[scan] = scan not in self.failures and self.order.is_done(scan)
-        return sorted(map(self._row, self.done), key=lambda row: row.rank)
+        return sorted(map(self.row, self.done), key=lambda row: row.rank)
 
-    def _row(self, scan: Scan) -> Row:
+    def row(self, scan: Scan) -> Row:
+        """Of one scan."""
         who = scan.subject, scan.session, (scan.folder / scan.path.name).as_posix()
         if scan in self.failures:
             return Row(*who, FAILED, reason=self.failures[scan])
@@ -108,6 +111,7 @@ class Ledger:
         numbers = ("ood_probability", "sigma_hat", "sigma_hat_calibrated", "seconds", "n")
         return Row(
             *who, DONE, **{name: info[name] for name in numbers}, verdict=info["verdict"],
+            ood_reason=info.get("ood_reason") or "",
             result=record.relative_to(self.order.out).as_posix(),
             thumbnail=picture.relative_to(self.order.out).as_posix(), reason=" ".join(info["notices"]),
         )  # fmt: skip

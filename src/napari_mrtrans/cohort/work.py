@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,17 +70,25 @@ def _model(path: Path, sha256: str, device: str) -> Model:
     return model
 
 
-def work(scan: Scan, order: Order, tell: Callable[[float], None] | None = None) -> Outcome:
+def never() -> bool:
+    """Nobody has cancelled."""
+    return False
+
+
+def work(
+    scan: Scan, order: Order, tell: Callable[[float], None] | None = None, cancelled: Callable[[], bool] = never
+) -> Outcome:
     """Make the scan's result unless it is there; never raises.
 
     Args:
         scan: The scan.
         order: What to make of it.
         tell: Told how much of the scan is done, in [0, 1].
+        cancelled: Asked between network evaluations; what is cancelled leaves no result.
     """
     try:
         if not order.is_done(scan):
-            _make(scan, order, tell or (lambda share: None))
+            _make(scan, order, tell or (lambda share: None), cancelled)
         return Outcome(scan)
     except _Changed as error:
         return Outcome(scan, str(error), stop=True)
@@ -89,7 +98,29 @@ def work(scan: Scan, order: Order, tell: Callable[[float], None] | None = None) 
         return Outcome(scan, f"Unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
-def _make(scan: Scan, order: Order, tell: Callable[[float], None]) -> None:
+def one_by_one(
+    scans: Iterable[Scan], order: Order, shares: dict[Scan, float], cancelled: Callable[[], bool]
+) -> Generator[Outcome]:
+    """Outcomes of scans done here, one after the other, without Dask.
+
+    Args:
+        scans: What to do.
+        order: How.
+        shares: Filled with how much of the unfinished scan is done, in [0, 1].
+        cancelled: Asked between network evaluations; the scan it was at is not among the outcomes then.
+    """
+    for scan in scans:
+        if cancelled():
+            return
+        shares[scan] = 0.0
+        outcome = work(scan, order, functools.partial(shares.__setitem__, scan), cancelled)
+        shares.pop(scan)
+        if outcome.reason is not None and cancelled():
+            return
+        yield outcome
+
+
+def _make(scan: Scan, order: Order, tell: Callable[[float], None], cancelled: Callable[[], bool]) -> None:
     if order.version != __version__:
         raise MrtransError(f"This worker has napari-mrtrans {__version__}, and {order.version} asked; update it.")
     key = order.key(scan)  # before the scan is read: a later change then shows the next time
@@ -101,12 +132,14 @@ def _make(scan: Scan, order: Order, tell: Callable[[float], None]) -> None:
     volume = Volume.load(scan.path, order.source)
     try:
         ensemble = transform_request(
-            volume, checkpoint, order.request, keep_samples=order.keep_samples, progress=progress
+            volume, checkpoint, order.request, keep_samples=order.keep_samples, progress=progress, cancelled=cancelled
         )
     except SliceError as error:
         if isinstance(error.result, Ensemble):
             _save(error.result, scan, order, "")  # without a key, so that it is tried again
         raise
+    if cancelled():
+        raise MrtransError("Cancelled.")
     _save(ensemble, scan, order, key)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import VolumeError
+from ..scan.grid import ras_affine
 from ..scan.intensity import clean
 from ..scan.volume import Volume
 
@@ -61,10 +62,7 @@ def to_array(image: sitk.Image) -> NDArray:
 
 def affine_of(image: sitk.Image) -> NDArray[np.float64]:
     """4x4, voxel index to RAS millimetres."""
-    affine = np.eye(4)
-    affine[:3, :3] = _LPS @ np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    affine[:3, 3] = _LPS @ image.GetOrigin()
-    return affine
+    return ras_affine(image.GetDirection(), image.GetSpacing(), image.GetOrigin())
 
 
 def working_image(volume: Volume, spacing: float) -> sitk.Image:

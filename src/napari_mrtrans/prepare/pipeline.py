@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..datasets.derivatives import DESCRIPTION, description, finished_files
 from ..datasets.sessions import RawSession
+from ..dicom.read import read_scan, recorded, scan_files
 from ..errors import MrtransError
 from ..paths import write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
@@ -101,7 +102,7 @@ def prepare_session(
         return done
     if not options.overwrite:
         _check_free(record, session)
-    volumes = {contrast: Volume.load(path, contrast) for contrast, path in session.files.items()}
+    volumes = {contrast: read_scan(path, contrast) for contrast, path in session.files.items()}
     for volume in volumes.values():
         for line in volume.notices:
             say(f"{stem}: {line}")
@@ -139,7 +140,7 @@ def prepare_session(
         "SimpleITK": version("SimpleITK"),
         "key": key,
         "options": asdict(options),
-        "sources": {contrast: str(path.absolute()) for contrast, path in session.files.items()},
+        "sources": {contrast: recorded(path) for contrast, path in session.files.items()},
         "reference": chosen,
         "registration": {
             contrast: {
@@ -181,7 +182,7 @@ def _check_free(record: Path, session: RawSession) -> None:
         return
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         before = {"something else"}
-    if before.isdisjoint(str(path.absolute()) for path in session.files.values()):
+    if before.isdisjoint(recorded(path) for path in session.files.values()):
         raise MrtransError(
             f"'{record}' was made of other scans of that name ({sorted(before)[0]}); choose another folder, or "
             "--overwrite."
@@ -210,7 +211,8 @@ def _brain(reference: Volume, mask: Path | None, options: Options, say: Say) -> 
 def _key(session: RawSession, options: Options, mask: Path | None) -> str:
     """Tells by content whether finished work is this work."""
     digest = hashlib.sha256(repr((FORMAT, options, [str(contrast) for contrast in session.files])).encode())
-    for path in [*session.files.values(), *([mask] if mask else [])]:
+    scans = [file for contrast, path in session.files.items() for file in scan_files(path, contrast)]
+    for path in [*scans, *([mask] if mask else [])]:
         try:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         except OSError as error:

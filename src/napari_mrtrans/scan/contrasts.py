@@ -125,3 +125,13 @@ def guess_contrast(name: str) -> Contrast | None:
     named = [(match.start(), contrast) for contrast, pattern in _NAMED for match in pattern.finditer(stem)]
     guess = max(named)[1] if named else Contrast.T1 if _T1_SEQUENCE.search(stem) else None
     return None if guess is Contrast.T1 and agent else guess
+
+
+def names_agent(name: str) -> bool:
+    """Whether a name tells of a contrast agent."""
+    return bool(_POST_CONTRAST.search(name) or _AGENT.search(name))
+
+
+def names_map(name: str) -> bool:
+    """Whether a name tells of a T2*-weighted image, or of a map of T1 or T2."""
+    return bool(_T2_STAR_OR_MAP.search(name))

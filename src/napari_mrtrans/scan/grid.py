@@ -12,7 +12,7 @@ from itertools import product
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 #: In-plane voxel sizes within this fraction of the model's spacing are used as they are, without interpolation.
 SNAP = 0.02
@@ -33,6 +33,18 @@ def corners_apart(shape: tuple[int, ...], affine: NDArray[np.float64], other: ND
     corners = np.array(list(product(*((0, size - 1) for size in shape))), dtype=np.float64)
     apart = nib.affines.apply_affine(affine, corners) - nib.affines.apply_affine(other, corners)
     return float(np.linalg.norm(apart, axis=1).max())
+
+
+def ras_affine(direction: ArrayLike, spacing: ArrayLike, origin: ArrayLike) -> NDArray[np.float64]:
+    """4x4, voxel index to RAS millimetres, of an image in LPS millimetres, as ITK has it.
+
+    Args:
+        direction: (9,) row by row, of unit vectors in columns.
+        spacing: (3,) mm.
+        origin: (3,) mm, the first voxel.
+    """
+    flip = np.diag([-1.0, -1.0, 1.0])
+    return nib.affines.from_matvec(flip @ np.reshape(direction, (3, 3)) * spacing, flip @ np.asarray(origin))
 
 
 def turned_onto(

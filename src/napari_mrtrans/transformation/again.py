@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.library import list_checkpoints
+from ..dicom.read import read_scan
 from ..errors import CheckpointError, MrtransError
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
@@ -57,7 +58,7 @@ def repeated(
     file = image or Path(info["input"])
     if image is None and not file.exists():
         raise MrtransError(f"The input '{file}' is not there any more; give the file, too: IN.nii.gz --again {report}.")
-    volume = Volume.load(file, request.source)
+    volume = read_scan(file, request.source)
     if volume.digest() != info["input_digest"]:
         raise MrtransError(f"The input '{file}' has changed: its voxels or its grid are not those of '{report}'.")
     if asked.get("mask") is not None:

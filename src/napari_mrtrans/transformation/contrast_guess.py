@@ -53,4 +53,5 @@ def unknown_contrast_line(volume: Volume) -> str:
         seen = None
     example = "T1" if seen is None else seen[0]
     looks = "" if seen is None else f" (it looks like {seen[0]})"
-    return f"The contrast of '{volume.name}' is not known from its name{looks}; say it with --from {example}."
+    where = "headers" if volume.header is None and volume.path is not None else "name"
+    return f"The contrast of '{volume.name}' is not known from its {where}{looks}; say it with --from {example}."

@@ -47,6 +47,13 @@ def _entities(stem: str) -> tuple[str, str]:
     return "_".join(part for part in kept if not part.startswith("desc-")), described
 
 
+def is_result(stem: str) -> bool:
+    """Whether a file's name, without its ending, is that of a result of this package."""
+    contrasts = "|".join(Contrast)
+    plain = rf".+_({contrasts})_({'|'.join(kind for kind in KINDS if kind != 'json')})"
+    return bool(re.fullmatch(plain, stem) or re.search(r"[_-]desc-\w*[Ss]ynthetic(\w*)_", stem))
+
+
 def synthetic(info: Mapping[str, Any], kind: str = "mean") -> str:
     """For the header of a result, at most 79 bytes: ``synthetic T2 from T1, t1-t2-flair-flow, n=20``."""
     what = "" if kind == "mean" else f" {kind}"

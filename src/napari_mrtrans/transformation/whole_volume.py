@@ -54,8 +54,13 @@ def transform_request(
     progress: Callable[[SliceUpdate], None] | None = None,
     status: Callable[[str], None] | None = None,
     store: SliceStore | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Ensemble:
-    """The same of a request that is made already; ``store`` has slices of an earlier run and takes new ones."""
+    """The same of a request that is made already.
+
+    ``store`` has slices of an earlier run and takes new ones; ``cancelled`` is asked between network evaluations, and
+    where it says so, the Ensemble is of the slices that were finished.
+    """
     began = time.perf_counter()
     notices: list[str] = []
 
@@ -67,9 +72,10 @@ def transform_request(
     check_kept(request.resolved(checkpoint, volume), keep_samples)
     job = open_job(volume, checkpoint, request, note)
     gathered = _empty(job, keep_samples)
+    hooks = Hooks(status=note) if cancelled is None else Hooks(cancelled, status=note)
     failure: SliceError | None = None
     try:
-        for update in run_job(job, checkpoint, Hooks(status=note), store):
+        for update in run_job(job, checkpoint, hooks, store):
             gathered.add(update)
             if progress is not None:
                 progress(update)

@@ -38,7 +38,7 @@ class PairForm(QWidget):
         super().__init__(parent)
         self._choice = PairChoice(viewer, self)
         self.image, self.source, self.target = self._choice.image, self._choice.source, self._choice.target
-        self.samples, self.seed = _sample_box(), _seed_box()
+        self.samples, self.seed = sample_box(), seed_box()
         self.range = QComboBox()
         self.range.addItems([str(choice) for choice in ranges])
         self.frame = FrameRow(viewer, self)
@@ -93,7 +93,8 @@ class PairForm(QWidget):
         return rows
 
 
-def _sample_box() -> QSpinBox:
+def sample_box() -> QSpinBox:
+    """For the number of samples."""
     box = QSpinBox()
     box.setRange(1, 1000)
     box.setValue(defaults().samples)
@@ -104,7 +105,8 @@ def _sample_box() -> QSpinBox:
     return box
 
 
-def _seed_box() -> QSpinBox:
+def seed_box() -> QSpinBox:
+    """For the seed."""
     box = QSpinBox()
     box.setRange(0, 2**31 - 1)
     box.setToolTip("The same seed gives the same samples again.")

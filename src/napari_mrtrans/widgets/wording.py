@@ -5,6 +5,9 @@ from __future__ import annotations
 _WORDS = (
     ("give a brain mask with --mask", "choose a brain mask under Advanced"),
     ("give a better one with --mask", "choose a better one under Advanced"),
+    ("choose another folder with -o", "choose another output folder"),
+    ("Choose another folder with -o", "Choose another output folder"),
+    ("choose another -o,", "choose another output folder,"),
     (", or --mask", ", or choose a brain mask under Advanced"),
 )
 #: What is said of a step while it goes on, and means nothing once it is over.

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from ...ood.score import verdict
 from ..plots import SlicePlot
 from ..tally import SigmaTally
+from ..verdict_sign import VerdictSign
 from .range_bar import RangeBar
-from .verdict_sign import VerdictSign
 
 if TYPE_CHECKING:
     from .run import Run

@@ -1,0 +1,157 @@
+"""The slices of one volume: which files of a series they are, and why they are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scan.contrasts import Contrast
+from .contrast_of import guess, other_kind
+from .header import Header
+
+#: A localizer has three slices or fewer.
+LOCALIZER = 3
+#: A brain among other series has more slices than these.
+FEW = 8
+#: Slices are evenly spaced where no gap differs more from the others, of the gap and in mm.
+UNEVEN, ROUNDING_MM = 0.05, 0.02
+_ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
+#: What tells images of one place apart: type, echo, echo's number.
+_KINDS = ("0008|0008", "0018|0081", "0018|0086")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Files of one volume, in order of place.
+
+    Attributes:
+        files: One for each slice.
+        header: Of one of them.
+        contrast: By the header; None where it does not tell.
+        source: Where in the header it stands.
+        refusal: Why it can be read as no volume, from "is" on; empty where it can.
+        doubt: Why it is hardly a structural image of a brain; empty where it may be one.
+        alone: No other volume has the same series.
+    """
+
+    files: tuple[Path, ...]
+    header: Header
+    contrast: Contrast | None
+    source: str
+    refusal: str = ""
+    doubt: str = ""
+    alone: bool = True
+
+    @property
+    def usable(self) -> bool:
+        """It may be the one that is looked for."""
+        return not self.refusal and not self.doubt
+
+    @property
+    def derived(self) -> bool:
+        """It was computed from others."""
+        return self.header.parts("0008|0008")[:1] == ["DERIVED"]
+
+    @property
+    def line(self) -> str:
+        """``3 t1_mprage (T1, 176 slices)``."""
+        what = self.doubt or (str(self.contrast) if self.contrast else self.refusal.removeprefix("is "))
+        count = f"{len(self.files)} slice{'s' * (len(self.files) != 1)}"
+        return f"{self.header.label} ({', '.join(filter(None, (what, count)))})"
+
+
+def stacks_of(headers: list[Header]) -> list[Stack]:
+    """The volumes of a series: several where it has several echoes, or magnitude and phase."""
+    middle = headers[len(headers) // 2]
+    if refusal := _refusal_by_kind(middle, len(headers)):
+        files = tuple(header.path for header in headers)
+        return [Stack(files, middle, None, "", refusal, _doubt(middle, len(headers)))]
+    kinds: dict[tuple[str, ...], list[Header]] = {}
+    if _repeated(headers):
+        for header in headers:
+            kinds.setdefault(tuple(header.text(tag) for tag in _KINDS), []).append(header)
+    groups = list(kinds.values()) or [headers]
+    return [_stack(group, alone=len(groups) == 1) for group in groups]
+
+
+def _stack(headers: list[Header], *, alone: bool) -> Stack:
+    middle = headers[len(headers) // 2]
+    ordered, refusal = _in_order(headers)
+    contrast, source = guess(middle)
+    return Stack(tuple(ordered), middle, contrast, source, refusal, _doubt(middle, len(headers)), alone)
+
+
+def _refusal_by_kind(header: Header, count: int) -> str:
+    if (modality := header.text("0008|0060")) != "MR":
+        return f"is of modality {modality or 'unknown'}, not MR"
+    if _is_multi_frame(header):
+        return "is multi-frame (enhanced) DICOM; convert it with dcm2niix and give the NIfTI file"
+    if (header.number("0028|0002") or 1) > 1:
+        return "is a picture in colours, not a scan"
+    return f"is a localizer or a single picture, with {count} slice{'s' * (count != 1)}" if count <= LOCALIZER else ""
+
+
+def _is_multi_frame(header: Header) -> bool:
+    return header.text("0008|0016") in _ENHANCED or (header.number("0028|0008") or 1) > 1
+
+
+def _doubt(header: Header, count: int) -> str:
+    if (modality := header.text("0008|0060")) != "MR":
+        return modality or "unknown"
+    if kind := other_kind(header):
+        return kind
+    if _is_multi_frame(header):
+        return "multi-frame"
+    if count <= LOCALIZER:
+        return "localizer"
+    part = header.text("0018|0015").upper()
+    if part and not any(word in part for word in ("HEAD", "BRAIN", "SKULL", "NECK", "CRAN", "KOPF", "TETE", "NEURO")):
+        return "another part of the body" if header.names_patient(part) else part.lower()
+    return "too few for a brain" if count < FEW else ""
+
+
+def _places(headers: Iterable[Header]) -> NDArray[np.float64] | None:
+    """(n, 3) positions; None where one has none."""
+    found = [header.position for header in headers]
+    return None if any(place is None for place in found) else np.array(found)
+
+
+def _repeated(headers: list[Header]) -> bool:
+    """Some place is there twice."""
+    places = _places(headers)
+    return places is not None and len(np.unique(places.round(2), axis=0)) < len(places)
+
+
+def _in_order(headers: list[Header]) -> tuple[list[Path], str]:
+    """Files by their place along the normal of the slices, and why they make no volume; empty where they do."""
+    files = [header.path for header in headers]
+    places, axes = _places(headers), [header.axes for header in headers]
+    first = axes[0]
+    if places is None or first is None or any(one is None for one in axes):
+        return files, "does not say where its slices lie; convert it with dcm2niix"
+    if any(np.abs(one - first).max() > 0.01 for one in axes if one is not None):
+        return files, "is a localizer or a mixture: its slices lie in several planes; give the files of one volume"
+    sizes = {(header.text("0028|0010"), header.text("0028|0011"), header.text("0028|0030")) for header in headers}
+    if len(sizes) > 1:
+        return files, "is a mixture: its slices are of several sizes; give the files of one volume"
+    along = places @ np.cross(*first)
+    order = np.argsort(along, kind="stable")
+    files, gaps = [files[k] for k in order], np.diff(along[order])
+    if len(gaps) == 0:
+        return files, "is a single slice"
+    usual = float(np.median(gaps))
+    if gaps.min() < 0.01:
+        return files, "holds several images of every slice, a time series perhaps; give the files of one volume"
+    if np.abs(gaps - usual).max() > UNEVEN * usual + ROUNDING_MM:
+        return files, (
+            f"has slices {gaps.min():.3g} to {gaps.max():.3g} mm apart: some are missing or do not belong to it; "
+            "export the series again"
+        )
+    drift = np.diff(places[order], axis=0) - np.outer(gaps, np.cross(*first))
+    if np.abs(drift).max() > UNEVEN * usual + ROUNDING_MM:
+        return files, "has slices that are shifted against one another (a tilted gantry?); convert it with dcm2niix"
+    return files, ""

@@ -1,0 +1,189 @@
+"""The dock of many scans: a folder or the images of the window, queued, with a table of their verdicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_info
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from ...errors import MrtransError
+from ..activity import Activity
+from ..checkpoints.installed import installed
+from ..dock import Dock, research_note
+from ..state import DockState
+from ..transform.progress import ProgressLine
+from .form import CohortForm
+from .opening import open_scan
+from .run import Queue
+from .table import ScanTable
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...cohort.plan import Scan
+    from ..transform.worker import TransformWorker
+
+REFRESH_MS = 250
+#: Steps of the bar for each scan.
+STEPS = 100
+
+
+class CohortWidget(Dock):
+    """Transforms every scan of a folder, or every image that is ticked; what is finished is kept, also by a cancel."""
+
+    def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = napari_viewer
+        self._state = DockState.READY
+        self._queue: Queue | None = None
+        self._worker: TransformWorker | None = None
+        self._activity: Activity | None = None
+        self.form = CohortForm(napari_viewer)
+        self.button = QPushButton("Start")
+        self.button.setMinimumHeight(32)
+        self.progress = ProgressLine()
+        self.table = ScanTable()
+        self.table.hide()
+        column = QVBoxLayout()
+        column.setSpacing(8)
+        for widget in (self.form, self.button, self.progress, self.message):
+            column.addWidget(widget)
+        column.addWidget(self.table, 1)
+        column.addStretch(0)
+        column.addWidget(research_note())
+        self._scroll(column, 440)
+        self._timer = QTimer(self)
+        self._timer.setInterval(REFRESH_MS)
+        self._timer.timeout.connect(self._tick)
+        self.button.clicked.connect(self._on_button)
+        self.form.changed.connect(self._on_choice)
+        self.table.opened.connect(self.open)
+        installed.changed.connect(self._reload)
+        self._on_choice()
+
+    @property
+    def state(self) -> DockState:
+        """What the dock is doing."""
+        return self._state
+
+    @property
+    def queue(self) -> Queue | None:
+        """What runs or ran last."""
+        return self._queue
+
+    def start(self) -> None:
+        """Run what the form says; scans that an earlier run has finished are not done again."""
+        if self._state.busy:
+            return
+        try:
+            self._queue = Queue(self.form.asked())
+        except MrtransError as error:
+            self._set_state(DockState.FAILED)
+            self._complain(str(error))
+            return
+        self._say("")
+        self.table.show_queue(None, True)
+        self.table.hide()
+        self._worker = worker = self._queue.worker()
+        worker.finished.connect(self._on_finished)
+        self._set_state(DockState.LOADING)
+        self._activity = Activity(f"{self._queue.asked.request.pair} of many scans")
+        self._timer.start()
+        worker.start()
+
+    def cancel(self) -> None:
+        """Stop at the next network evaluation."""
+        if self._queue is not None and self._state.busy:
+            self._queue.cancel()
+            self._set_state(DockState.CANCELLING)
+
+    def open(self, scan: Scan) -> None:
+        """Add source, mean and std of a finished scan to the window; say why where it has none."""
+        queue = self._queue
+        if queue is None or queue.order is None or scan not in queue.rows:
+            return
+        row = queue.rows[scan]
+        if row.status == "failed":
+            self._say(f"{scan.path.name}: {row.reason}")
+            return
+        if row.status != "done":
+            self._say(f"{scan.path.name} is not done yet.")
+            return
+        try:
+            open_scan(self._viewer, scan, queue.order)
+        except (OSError, ValueError, MrtransError) as error:
+            self._complain(f"The result of {scan.path.name} cannot be opened: {str(error).splitlines()[0]}")
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Checkpoints may have been installed meanwhile."""
+        super().showEvent(event)
+        self._reload()
+
+    def _end(self) -> None:
+        self.cancel()
+
+    def _reload(self) -> None:
+        if isalive(self) and not self._state.busy:
+            said = self.message.text()
+            self.form.reload()
+            if said:
+                self._say(said)
+
+    def _set_state(self, state: DockState) -> None:
+        self._state = state
+        self.form.setEnabled(not state.busy)
+        self.button.setText("Cancelling…" if state is DockState.CANCELLING else "Cancel" if state.busy else "Start")
+        self.button.setEnabled(state is not DockState.CANCELLING and (state.busy or not self.form.problem))
+
+    def _on_button(self) -> None:
+        if self._state.busy:
+            self.cancel()
+        else:
+            self.start()
+
+    def _on_choice(self) -> None:
+        if not self._state.busy:
+            self._set_state(DockState.READY)
+            self._say(self.form.problem)
+
+    def _tick(self) -> None:
+        queue = self._queue
+        if queue is None:
+            return
+        if queue.order is None:
+            self.progress.show_waiting(queue.monitor.stage)
+            return
+        if self._state is DockState.LOADING:
+            self._set_state(DockState.RUNNING)
+        self.table.show()
+        self.table.show_queue(queue, self._state.busy)
+        total = STEPS * len(queue.scans)
+        done = round(STEPS * (queue.done + queue.failed + sum(dict(queue.shares).values())))
+        self.progress.show_count(done, total, queue.line())
+        if self._activity is not None:
+            self._activity.show(done, total)
+        self._say("\n".join(queue.notices))
+
+    def _on_finished(self, event: Any = None) -> None:
+        queue, self._worker = self._queue, None
+        self._timer.stop()
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
+        if queue is None or not isalive(self):
+            return
+        cancelled = queue.monitor.cancel.is_set()
+        self._set_state(DockState.FAILED if queue.problem else DockState.CANCELLED if cancelled else DockState.DONE)
+        if queue.order is not None:
+            self._tick()
+        self.progress.reset()
+        if queue.problem:
+            self._complain(queue.problem)
+            return
+        self._say(queue.ending())
+        if self.visibleRegion().isEmpty():  # hidden, or behind another tab
+            show_info(f"{queue.title}: {queue.ending()}")

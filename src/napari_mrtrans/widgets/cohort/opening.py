@@ -1,0 +1,51 @@
+"""A finished scan of the queue opened: source, mean and std, as layers that the docks know as a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Layer
+
+from ..layers import STD_QUANTILE
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...cohort.plan import Order, Scan
+
+READER = "napari-nifti"
+
+
+def open_scan(viewer: ViewerModel, scan: Scan, order: Order) -> list[Layer]:
+    """The layers of a scan's files, those that are open already among them; the mean is chosen.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is damaged.
+    """
+    folder = order.record(scan).parent
+    std = [folder / order.file_name(scan, kind) for kind in ("std-calibrated", "std")]
+    mean = folder / order.file_name(scan, "mean")
+    files = [scan.path, mean, *[path for path in std if path.is_file()][:1]]
+    layers = [_opened(viewer, path) for path in files if path.is_file()]
+    for layer, path in zip(layers, files, strict=False):
+        if path == mean:
+            layer.contrast_limits = (0.0, 1.0)
+            viewer.layers.selection.active = layer
+        elif path in std:
+            layer.colormap = "magma"
+            spread = layer.data[layer.data > 0]
+            upper = float(np.quantile(spread[:: max(1, spread.size // 100_000)], STD_QUANTILE)) if spread.size else 1.0
+            layer.contrast_limits = (0.0, upper)
+            layer.visible = False
+    return layers
+
+
+def _opened(viewer: ViewerModel, path: Path) -> Layer:
+    for layer in viewer.layers:
+        if layer.source.path and Path(layer.source.path) == path:
+            layer.visible = True
+            return layer
+    return viewer.open(str(path), plugin=READER)[0]

@@ -1,0 +1,49 @@
+"""A folder to type or to choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
+
+
+class PathRow(QWidget):
+    """A line for a folder's path, and a button that opens a dialog.
+
+    Args:
+        title: Of the dialog.
+        parent: The widget around it.
+
+    Signals:
+        changed: Another path stands there.
+    """
+
+    changed = Signal()
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._title = title
+        self.line = QLineEdit()
+        self.line.setAccessibleName(title)
+        self.button = QPushButton("…")
+        self.button.setToolTip(f"{title}…")
+        self.button.setFixedWidth(32)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line, 1)
+        row.addWidget(self.button)
+        self.line.textChanged.connect(self.changed)
+        self.button.clicked.connect(self._choose)
+
+    @property
+    def path(self) -> Path | None:
+        """The folder; None where nothing is typed."""
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    def _choose(self) -> None:
+        start = str(self.path or Path.home())
+        chosen = QFileDialog.getExistingDirectory(self, self._title, start)
+        if chosen:
+            self.line.setText(chosen)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import bids_folder, head, save_nifti, tiny_checkpoint
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.cohort.folders import find_any, is_bids, scans_of
+from napari_mrtrans.cohort.plan import Scan
+from napari_mrtrans.cohort.run import Cohort, Output, Watch, Workers, run_scans
+from napari_mrtrans.cohort.summary import Ledger
+from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.transformation.names import file_name, is_result
+from napari_mrtrans.transformation.request import Request
+
+SHAPE = (20, 24, 8)
+#: Results of this package, derivatives, masks and other contrasts among the scans of a plain folder.
+FILES = (
+    "IXI-T1/a-T1.nii.gz", "IXI-T1/b-T1.nii", "IXI-T2/a-T2.nii.gz", "b_T1.nii.gz", "b_T1.nii", "b_T1_T2_mean.nii.gz",
+    "b_T1_T2_std-calibrated.nii.gz", "derivatives/x/a-T1.nii.gz", ".hidden/a-T1.nii.gz", "b_T1_mask.nii.gz", "a.txt",
+)  # fmt: skip
+
+
+def _touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+def test_scans_of_a_plain_folder(tmp_path: Path) -> None:
+    _touch(tmp_path, *FILES)
+    said: list[str] = []
+    scans, bids = find_any(tmp_path, Contrast.T1, said.append)
+    assert not bids
+    assert [(str(scan.folder), scan.path.name, scan.stem) for scan in scans] == [
+        ("IXI-T1", "a-T1.nii.gz", "a-T1"), ("IXI-T1", "b-T1.nii", "b-T1"), (".", "b_T1.nii", "b_T1"),
+    ]  # fmt: skip
+    assert said == ["'b_T1.nii.gz' is left out: 'b_T1.nii' has the same name."]
+    with pytest.raises(MrtransError, match="holds no FLAIR by the names of its files, only 4 T1, 1 T2; choose another"):
+        find_any(tmp_path, Contrast.FLAIR, said.append)
+
+
+def test_names_that_tell_no_contrast(tmp_path: Path) -> None:
+    _touch(tmp_path, "001.nii.gz", "002.nii.gz")
+    said: list[str] = []
+    scans, _ = find_any(tmp_path, Contrast.T2, said.append)
+    assert [scan.stem for scan in scans] == ["001", "002"]
+    assert said == ["The names of these 2 files tell no contrast; all were taken as T2."]
+
+
+def test_bids_stays_bids(tmp_path: Path) -> None:
+    _touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "stray_T1w.nii.gz")
+    scans, bids = find_any(tmp_path, Contrast.T1, print)
+    assert (bids, is_bids(tmp_path), [scan.subject for scan in scans]) == (True, True, ["sub-01"])
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("nowhere", "'.*nowhere' does not exist; choose"), ("file", "is no folder"), ("empty", "holds no NIfTI files")],
+)
+def test_folders_without_scans(tmp_path: Path, name: str, line: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MrtransError, match=line):
+        find_any(tmp_path / name, Contrast.T1, print)
+
+
+def test_two_images_of_one_name(tmp_path: Path) -> None:
+    files = [("T1", tmp_path / "a" / "T1.nii"), ("t1", tmp_path / "b" / "t1.nii")]
+    with pytest.raises(MrtransError, match="Two images are called 't1', and so would be their results; rename"):
+        scans_of(files)
+    assert scans_of(files[:1]) == [Scan(files[0][1], "", "", Path(), "T1")]
+
+
+@pytest.mark.parametrize("bids", [False, True])
+def test_results_are_known_by_their_names(bids: bool) -> None:
+    for kind in ("mean", "std", "std-calibrated", "samples"):
+        name = file_name("sub-01_T1w", "FLAIR", kind, bids=bids)
+        assert is_result(name.removesuffix(".nii.gz"))
+    assert not is_result("sub-01_T1w") and not is_result("sub-01_mean_T1w") and not is_result("T1_mean")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors")
+
+
+def test_here_without_dask_cancelled_and_gone_on_with(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """The scan that a cancel comes upon leaves nothing; the next run does it and those after it."""
+    for number in range(2):
+        save_nifti(tmp_path / "in" / f"{number}_T1.nii.gz", head(SHAPE, seed=number))
+    save_nifti(tmp_path / "in" / "9_T1.nii.gz", np.ones(SHAPE, np.float32))
+    scans, _ = find_any(tmp_path / "in", Contrast.T1, print)
+    request, output = Request("T2", "T1", n=2, steps=1, slices=(2, 6)), Output(tmp_path / "out", bids=False)
+    at: dict[Scan, float] = {}
+    stopped = []
+
+    def cancelled() -> bool:
+        """As soon as the second scan has a slice."""
+        if at.get(scans[1], 0) > 0:
+            stopped.append(True)
+        return bool(stopped)
+
+    def look(ledger: Ledger, shares: dict[Scan, float]) -> None:
+        nonlocal at
+        at = shares
+
+    def go(ledger: Callable[[Ledger, dict[Scan, float]], None], cancelled: Callable[[], bool]) -> Cohort:
+        watch = Watch(say=lambda line: None, ledger=ledger, cancelled=cancelled)
+        return run_scans(scans, output, checkpoint, request, workers=Workers(here=True), watch=watch)
+
+    first = go(look, cancelled)
+    assert [row.status for row in first.rows] == ["done", "not done", "not done"]
+    assert first.computed == 1
+    assert [path.name for path in (tmp_path / "out").glob("*mean*")] == ["0_T1_T2_mean.nii.gz"]
+    seen: list[list[str]] = []
+    second = go(lambda ledger, _: seen.append([ledger.row(scan).status for scan in scans]), lambda: False)
+    assert second.computed == 1
+    assert seen == [["done", "not done", "not done"], ["done", "done", "not done"], ["done", "done", "failed"]]
+    assert "is constant" in second.rows[0].reason
+    assert second.rows[1].ood_reason == ""
+
+
+def test_two_processes_are_stopped_too(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the generator's end: what Dask is at is cancelled there."""
+    from napari_mrtrans.cohort import run as engine
+    from napari_mrtrans.cohort.work import Outcome
+
+    bids_folder(tmp_path / "in", 2, SHAPE)
+    scans, _ = find_any(tmp_path / "in", Contrast.T1, print)
+    ended: list[bool] = []
+
+    class Client:
+        def nthreads(self) -> dict[str, int]:
+            return {"a": 1}
+
+        def __enter__(self) -> Client:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            ended.append(True)
+
+    def compute(client: Client, todo: list[Scan], order: object, shares: dict[Scan, float]):
+        try:
+            yield Outcome(todo[0], "broken")
+            yield None
+            raise AssertionError("nobody asked for more")
+        finally:
+            ended.append(False)
+
+    monkeypatch.setattr(engine, "connect", lambda *_: Client())
+    monkeypatch.setattr(engine, "compute", compute)
+    told: list[float] = []
+    watch = Watch(lambda progress: told.append(progress.done), lambda line: None, None, lambda: len(told) == 2)
+    found = run_scans(
+        scans, Output(tmp_path / "out"), checkpoint, Request("T2", "T1", n=2), workers=Workers(2), watch=watch
+    )
+    assert ended == [False, True]
+    assert [row.status for row in found.rows] == ["failed", "not done"]

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from dicom_files import MPRAGE, dicom_series
+from napari_mrtrans.dicom import files as dicom_files_room
+from napari_mrtrans.dicom.files import is_dicom
+from napari_mrtrans.dicom.read import all_slices, brains_at, read_scan, read_stack
+from napari_mrtrans.errors import VolumeError
+from napari_mrtrans.scan.contrasts import Contrast
+
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = Rotation.from_euler("xyz", [10, 20, 30], degrees=True).as_matrix() @ np.diag([-1.2, -0.9, 2.0])
+OBLIQUE[:3, 3] = [10, 20, -30]
+DATA = np.random.default_rng(0).integers(1, 1000, (7, 6, 12)).astype(np.uint16)
+T2 = {"t0008_103e": "t2_tse_tra", "t0018_0020": "SE", "t0018_0080": "5000", "t0018_0081": "95"}
+MPR = {f"t{tag.replace('|', '_')}": value for tag, value in MPRAGE.items()}
+
+
+def test_voxels_lie_where_the_slices_say(tmp_path: Path) -> None:
+    """To RAS from LPS, oblique, slices in any order of their files' names."""
+    dicom_series(tmp_path / "head", DATA, OBLIQUE, **MPR)
+    volume = read_scan(tmp_path / "head")
+    np.testing.assert_allclose(volume.affine, OBLIQUE, atol=2e-4)
+    np.testing.assert_array_equal(volume.data, DATA)
+    assert (volume.contrast, volume.name, volume.path) == (Contrast.T1, "head_T1w", tmp_path / "head")
+    assert volume.notices == ("'head_T1w' was taken as T1, by its SeriesDescription.",)
+
+
+def test_slices_have_factors_of_their_own(tmp_path: Path) -> None:
+    """Philips gives each slice its own: half of these would be cut to whole numbers."""
+    dicom_series(tmp_path, DATA[..., :6], OBLIQUE, t0028_1052="-3", t0028_1053="2")
+    upper = OBLIQUE.copy()
+    upper[:3, 3] += 6 * OBLIQUE[:3, 2]
+    dicom_series(tmp_path, DATA[..., 6:], upper, first=6, t0028_1052="-3", t0028_1053="0.25")
+    expected = DATA * np.repeat([2, 0.25], 6) - 3
+    np.testing.assert_allclose(read_scan(tmp_path, "T1").data, expected, rtol=1e-6)
+
+
+def test_one_slice_stands_for_its_series(tmp_path: Path) -> None:
+    dicom_series(tmp_path, DATA, OBLIQUE, uid="1.2.3.1", **MPR)
+    file = dicom_series(tmp_path, DATA[..., ::-1], OBLIQUE, uid="1.2.3.2", first=50, **T2)[3]
+    volume = read_scan(file)
+    np.testing.assert_array_equal(volume.data, DATA[..., ::-1])
+    assert (volume.contrast, volume.path) == (Contrast.T2, file)
+    assert read_scan(file, "PD").contrast is Contrast.PD  # the user knows better
+
+
+def test_the_only_brain_of_a_study_is_taken(tmp_path: Path) -> None:
+    """Below the folder, beside a localizer, diffusion, and a reformatted copy."""
+    dicom_series(tmp_path / "1", DATA[..., :3], OBLIQUE, uid="1.2.3.1", t0008_103e="3-plane", t0020_0011="1")
+    dicom_series(tmp_path / "2", DATA, OBLIQUE, uid="1.2.3.2", **MPR)
+    dicom_series(tmp_path / "3", DATA, OBLIQUE, uid="1.2.3.3", t0008_103e="ep2d_diff_b1000", t0020_0011="4")
+    derived = MPR | {"t0008_0008": "DERIVED\\SECONDARY\\MPR", "t0020_0011": "5"}
+    dicom_series(tmp_path / "4", DATA, OBLIQUE, uid="1.2.3.4", **derived)
+    volume = read_scan(tmp_path)
+    assert (volume.name, volume.contrast) == ("2_T1w", Contrast.T1)
+    assert volume.notices[-1] == (
+        "Of 4 series, 3 t1_mprage_sag (T1, 12 slices) was taken; left out: 1 3-plane (localizer, 3 slices); "
+        "4 ep2d_diff_b1000 (ep2d_diff_b1000, 12 slices); 5 t1_mprage_sag (T1, 12 slices)."
+    )
+
+
+def test_several_brains_are_named_and_the_contrast_chooses(tmp_path: Path) -> None:
+    dicom_series(tmp_path, DATA, OBLIQUE, uid="1.2.3.1", **MPR)
+    dicom_series(tmp_path, DATA, OBLIQUE, uid="1.2.3.2", first=50, t0020_0011="7", **T2)
+    with pytest.raises(VolumeError) as caught:
+        read_scan(tmp_path)
+    assert str(caught.value) == (
+        f"'{tmp_path}' holds several series: 3 t1_mprage_sag (T1, 12 slices); 7 t2_tse_tra (T2, 12 slices). Give its "
+        "contrast (--from), or the folder or a file of the one you mean."
+    )
+    assert read_scan(tmp_path, "T2").contrast is Contrast.T2
+    with pytest.raises(VolumeError, match="holds no FLAIR, only 3 t1_mprage_sag"):
+        read_scan(tmp_path, "FLAIR")
+    assert [stack.contrast for stack in brains_at(tmp_path)] == [Contrast.T1, Contrast.T2]
+
+
+def test_two_echoes_are_two_volumes(tmp_path: Path) -> None:
+    dual = {"t0008_103e": "PD/T2 dual", "t0018_0020": "SE", "t0018_0080": "3000"}
+    dicom_series(tmp_path, DATA, OBLIQUE, **dual, t0018_0081="15")
+    dicom_series(tmp_path, DATA[..., ::-1], OBLIQUE, first=50, **dual, t0018_0081="90")
+    late = read_scan(tmp_path, "T2")
+    np.testing.assert_array_equal(late.data, DATA[..., ::-1])
+    early, second = (read_stack(stack, tmp_path) for stack in brains_at(tmp_path))
+    np.testing.assert_array_equal(early.data, DATA)
+    assert (early.contrast, second.contrast) == (Contrast.PD, Contrast.T2)
+    assert "by its timing (SE, TR 3000 ms, TE 15 ms)" in early.notices[0]
+
+
+REFUSED = {
+    "CT": ({"t0008_0060": "CT"}, "is of modality CT, not MR."),
+    "enhanced": ({"t0008_0016": "1.2.840.10008.5.1.4.1.1.4.1"}, "is multi-frame (enhanced) DICOM; convert it"),
+    "frames": ({"t0028_0008": "12"}, "is multi-frame (enhanced) DICOM; convert it"),
+    "no place": ({"t0020_0032": ""}, "does not say where its slices lie; convert it with dcm2niix."),
+    "compressed": ({"syntax": "1.2.840.10008.1.2.4.110"}, "is DICOM that SimpleITK cannot read: damaged, or"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_used_is_refused_in_a_line(tmp_path: Path, kind: str) -> None:
+    tags, expected = REFUSED[kind]
+    dicom_series(tmp_path, DATA, OBLIQUE, **(MPR | tags))
+    with pytest.raises(VolumeError) as caught:
+        read_scan(tmp_path)
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_pixels_that_cannot_be_decoded(tmp_path: Path) -> None:
+    for path in dicom_series(tmp_path, DATA, OBLIQUE, **MPR):
+        path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(VolumeError, match="damaged, or compressed"):
+        read_scan(tmp_path)
+
+
+def _spoil(folder: Path, how: str) -> str:
+    paths = dicom_series(folder, DATA, OBLIQUE, **MPR)
+    match how:
+        case "gap":
+            paths[5].unlink()
+            return "has slices 2 to 4 mm apart: some are missing or do not belong to it; export the series again."
+        case "twice":
+            dicom_series(folder, DATA, OBLIQUE, first=50, **MPR)
+            return "holds several images of every slice, a time series perhaps"
+        case "planes":
+            turned = OBLIQUE[:, [2, 0, 1, 3]]
+            dicom_series(folder, DATA, turned, first=50, **MPR)
+            return "is a localizer or a mixture: its slices lie in several planes"
+        case "sizes":
+            upper = OBLIQUE.copy()
+            upper[:3, 3] += 12 * OBLIQUE[:3, 2]
+            dicom_series(folder, DATA[:5], upper, first=50, **MPR)
+            return "is a mixture: its slices are of several sizes"
+        case _:
+            for path in paths[3:]:
+                path.unlink()
+            return "is a localizer or a single picture, with 3 slices."
+
+
+@pytest.mark.parametrize("how", ["gap", "twice", "planes", "sizes", "localizer"])
+def test_slices_that_make_no_volume(tmp_path: Path, how: str) -> None:
+    expected = _spoil(tmp_path, how)
+    with pytest.raises(VolumeError) as caught:
+        read_scan(tmp_path)
+    assert expected in str(caught.value)
+
+
+def test_none_of_several_is_a_brain(tmp_path: Path) -> None:
+    dicom_series(tmp_path, DATA, OBLIQUE, uid="1.2.3.1", t0008_103e="survey")
+    dicom_series(tmp_path, DATA, OBLIQUE, uid="1.2.3.2", first=50, t0008_103e="T2 sag", t0018_0015="CSPINE")
+    with pytest.raises(
+        VolumeError, match=r"None of the 2 series .* 3 survey \(survey, .* 3 T2 sag \(cspine, .*Give a file"
+    ):
+        read_scan(tmp_path)
+
+
+def test_a_folder_without_dicom(tmp_path: Path) -> None:
+    (tmp_path / "sub-01").mkdir()
+    (tmp_path / "sub-01" / "notes").write_text("DICM")
+    assert not is_dicom(tmp_path) and not is_dicom(tmp_path / "nowhere")
+    with pytest.raises(VolumeError, match="is a folder without DICOM slices; give a NIfTI file"):
+        read_scan(tmp_path)
+    file = dicom_series(tmp_path / "slices", DATA, OBLIQUE)[0]
+    assert is_dicom(file) and is_dicom(tmp_path)
+    with pytest.raises(VolumeError, match=r"is DICOM, .* is not; give one kind"):
+        all_slices([tmp_path, tmp_path / "sub-01"])
+
+
+def test_few_files_of_a_huge_folder_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Path] = []
+    real = dicom_files_room.is_dicom_file
+    monkeypatch.setattr(dicom_files_room, "is_dicom_file", lambda path: looked.append(path) or real(path))
+    for k in range(300):
+        (tmp_path / f"{k}.raw").write_bytes(bytes(200))
+    assert not is_dicom(tmp_path)
+    assert len(looked) <= dicom_files_room.FILES
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    monkeypatch.setattr(dicom_files_room, "MOST_FILES", 100)
+    dicom_series(tmp_path / "slices", DATA, OBLIQUE)
+    with pytest.raises(VolumeError, match="holds 300 files; give a folder"):
+        dicom_files_room.files_in(tmp_path)
+
+
+NAME = {
+    "t0010_0010": "Zyxwo^Quentin", "t0010_0020": "MRN4711", "t0010_0030": "19701231", "t0010_1000": "4711B",
+    "t0010_1001": "Zyxwonius", "t0010_1040": "Elmstreet 5", "t0010_4000": "Quentin fears needles",
+    "t0008_0090": "Referring^Zyxwo", "t0008_103e": "t1_mprage Zyxwo 4711B", "t0018_1030": "Quentin",
+}  # fmt: skip
+WORDS = ("zyxwo", "quentin", "mrn4711", "19701231", "4711b", "elmstreet", "needles", "referring")
+
+
+def test_nothing_of_the_patient_is_taken_along(tmp_path: Path) -> None:
+    """Neither by name nor notice nor error nor what a debugger prints, also where the folder is named so."""
+    folder = tmp_path / "Zyxwo_Quentin"
+    dicom_series(folder, DATA, OBLIQUE, **NAME)
+    volume = read_scan(folder)
+    stacks = brains_at(folder)
+    said = json.dumps([volume.name, str(volume.path), volume.notices, [repr(s.header.label) for s in stacks]]).lower()
+    assert not [word for word in WORDS if word in said]
+    assert (volume.contrast, volume.path) == (Contrast.T1, None)
+    assert volume.name.startswith("series-3-") and volume.name.endswith("_T1w")
+    assert "t1_mprage …" in stacks[0].header.label
+    assert "Quentin" not in repr(stacks[0]).replace(str(folder), "")
+    header = volume.image_like(volume.data).header
+    assert not [word for word in WORDS if word.encode() in bytes(header.binaryblock).lower()]

@@ -1,0 +1,242 @@
+"""Many scans, with the real engine on tiny heads and a tiny checkpoint."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.utils import progress
+from qtpy.QtCore import Qt, QThreadPool
+
+from helpers import bids_folder, head, save_nifti, tiny_checkpoint
+from napari_mrtrans.checkpoints import library
+from napari_mrtrans.widgets.cohort import form as form_module
+from napari_mrtrans.widgets.cohort.dock import CohortWidget
+from napari_mrtrans.widgets.cohort.table import NAME, SIGMA, VERDICT
+from napari_mrtrans.widgets.sample_data import layer_of
+from napari_mrtrans.widgets.source import guess_layer_contrast, result_record
+from napari_mrtrans.widgets.state import DockState
+
+SHAPE = (20, 24, 8)
+VOXELS = np.diag([1.0, 1.0, 3.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installed")
+    tiny_checkpoint(folder / "tiny-flow.safetensors")
+    return folder
+
+
+class Hands:
+    """The dock, and the hands of a user."""
+
+    def __init__(self, viewer: Any, dock: CohortWidget, qtbot: Any) -> None:
+        self.viewer, self.dock, self.qtbot = viewer, dock, qtbot
+
+    def press(self) -> None:
+        assert self.dock.button.isEnabled()
+        self.qtbot.mouseClick(self.dock.button, Qt.MouseButton.LeftButton)
+
+    def wait(self, *states: DockState) -> None:
+        self.qtbot.waitUntil(lambda: self.dock.state in states, timeout=120_000)
+        self.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+
+    def run(self) -> None:
+        self.press()
+        self.wait(DockState.DONE, DockState.FAILED)
+
+    def choose(self, folder: Path, out: Path | None = None) -> None:
+        self.dock.form.folder.line.setText(str(folder))
+        if out is not None:
+            self.dock.form.out.line.setText(str(out))
+
+    def column(self, number: int) -> list[str]:
+        table = self.dock.table
+        return [table.item(line, number).text() for line in range(table.rowCount())]
+
+    @property
+    def states(self) -> list[str]:
+        """Of each scan; nothing is judged by a checkpoint without a calibration."""
+        said = [text.partition(":")[0] for text in self.column(VERDICT)]
+        return ["done" if text == "not calibrated" else text for text in said]
+
+    def double_click(self, line: int) -> None:
+        table = self.dock.table
+        where = table.visualItemRect(table.item(line, NAME)).center()
+        for click in (self.qtbot.mouseClick, self.qtbot.mouseDClick):
+            click(table.viewport(), Qt.MouseButton.LeftButton, pos=where)
+
+
+@pytest.fixture
+def hands(
+    make_napari_viewer: Callable, qtbot: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hands]:
+    monkeypatch.setattr(library, "shipped_checkpoint_dir", lambda: tmp_path / "nothing-shipped")
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(trained))
+    viewer = make_napari_viewer(show=True)
+    dock = CohortWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Many scans")
+    dock.form.samples.setValue(2)
+    yield Hands(viewer, dock, qtbot)
+    dock.cancel()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+
+
+def test_a_bids_folder_from_start_to_the_layers_of_a_row(hands: Hands, tmp_path: Path) -> None:
+    """One scan is broken: it is named, and the others go on; a second start has nothing to do but that one."""
+    data = bids_folder(tmp_path / "data", 3, SHAPE, VOXELS)
+    (data / "sub-01" / "anat" / "sub-01_T1w.nii.gz").write_bytes(b"nothing")
+    hands.choose(data)
+    out = data / "derivatives" / "napari-mrtrans"
+    assert hands.dock.form.out.path == out
+    hands.dock.form.target.setCurrentText("T2")
+    hands.run()
+    assert hands.dock.state is DockState.DONE
+    assert hands.dock.message.text() == f"2 of 3 scans done, 1 failed (see the table), in '{out}'."
+    assert hands.column(NAME) == ["sub-00_T1w", "sub-01_T1w", "sub-02_T1w"]
+    assert hands.states == ["done", "failed", "done"]
+    assert hands.column(VERDICT)[1].startswith("failed: 'sub-01_T1w.nii.gz' cannot be read as NIfTI")
+    assert hands.column(VERDICT)[0] == "not calibrated"
+    report = json.loads((out / "sub-02" / "anat" / "sub-02_desc-synthetic_T2w.json").read_text())
+    assert hands.column(SIGMA)[2] == f"{report['sigma_hat']:.4f}"
+    assert (out / "cohort_T1_T2.html").is_file()
+
+    assert not progress._all_instances  # nothing goes on in the activity dock
+    hands.double_click(2)
+    assert hands.dock.message.text().startswith("2 of 3 scans done")
+    source, mean, std = hands.viewer.layers
+    assert [guess_layer_contrast(layer) for layer in (source, mean)] == ["T1", "T2"]
+    assert [result_record(layer).get("kind") for layer in (source, mean, std)] == [None, "mean", "std"]
+    assert result_record(mean)["checkpoint"] == "tiny-flow"
+    assert (std.visible, std.colormap.name, mean.contrast_limits) == (False, "magma", [0.0, 1.0])
+    hands.double_click(2)
+    assert len(hands.viewer.layers) == 3
+    hands.double_click(1)
+    assert hands.dock.message.text().startswith("sub-01_T1w.nii.gz: ")
+
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*_T2w.nii.gz")}
+    save_nifti(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", head(SHAPE), VOXELS)
+    hands.run()
+    assert hands.states == ["done"] * 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_cancel_keeps_what_is_finished_and_start_goes_on(
+    hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a plain folder; the scan that was at work is not done."""
+    from napari_mrtrans.cohort import work
+
+    for number in range(3):
+        save_nifti(tmp_path / "data" / f"{number}-T1.nii.gz", head(SHAPE, seed=number), VOXELS)
+    real, calls = work._make, []
+
+    def make(scan: Any, order: Any, tell: Any, cancelled: Callable[[], bool]) -> None:
+        calls.append(scan.stem)
+        if len(calls) == 2:
+            tell(0.5)
+            while not cancelled():
+                time.sleep(0.01)
+        real(scan, order, tell, cancelled)
+
+    monkeypatch.setattr(work, "_make", make)
+    hands.choose(tmp_path / "data", tmp_path / "out")
+    hands.press()
+    hands.qtbot.waitUntil(lambda: hands.dock.table.rowCount() == 3 and hands.states[1] == "50 %", timeout=120_000)
+    assert hands.states == ["done", "50 %", "waiting"]
+    assert hands.dock.progress.text.startswith("1 of 3 scans · ")
+    assert "1-T1 50 %" in hands.dock.progress.text
+    assert not hands.dock.form.isEnabled()
+    hands.press()
+    assert hands.dock.button.text() == "Cancelling…"
+    hands.wait(DockState.CANCELLED)
+    assert hands.states == ["done", "not done", "not done"]
+    assert hands.dock.message.text().startswith("Cancelled. 1 of 3 scans done, in ")
+    assert hands.dock.message.text().endswith("Start goes on.")
+    hands.run()
+    assert hands.states == ["done"] * 3
+    assert calls == ["0-T1", "1-T1", "1-T1", "2-T1"]
+    assert len(list((tmp_path / "out").glob("*_mean.nii.gz"))) == 3
+
+    hands.dock.table.horizontalHeader().sectionClicked.emit(NAME)
+    hands.dock.table.sortItems(NAME, Qt.SortOrder.DescendingOrder)
+    assert hands.column(NAME) == ["2-T1", "1-T1", "0-T1"]
+    hands.double_click(0)
+    assert hands.viewer.layers[0].name.startswith("2-T1")
+
+
+def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
+    """One of a file, one in memory, one unticked; their results lie in one folder."""
+    from napari_mrtrans.scan.volume import Volume
+
+    file = save_nifti(tmp_path / "in" / "a_T1w.nii.gz", head(SHAPE), VOXELS)
+    hands.viewer.open(str(file), plugin="napari-nifti")
+    memory = Volume(head(SHAPE, seed=1), VOXELS, name="b_T1w")
+    for volume in (memory, Volume(head(SHAPE, seed=2), VOXELS, name="c_T2w")):
+        data, options, _ = layer_of(volume)
+        hands.viewer.add_image(data, **options)
+    form = hands.dock.form
+    form.origin.setCurrentText("Images in this window")
+    assert form.problem == "'c_T2w' is T2, not T1; untick it, or choose another contrast."
+    assert not hands.dock.button.isEnabled()
+    form.layers.item(2).setCheckState(Qt.CheckState.Unchecked)
+    assert form.problem == "Choose the output folder."
+    form.out.line.setText(str(tmp_path / "out"))
+    form.target.setCurrentText("T2")
+    hands.run()
+    assert hands.states == ["done", "done"], hands.dock.message.text()
+    assert [path.name for path in (tmp_path / "out" / "sources").iterdir()] == ["b_T1w.nii"]
+    np.testing.assert_array_equal(Volume.load(tmp_path / "out" / "sources" / "b_T1w.nii").data.sum(), memory.data.sum())
+    reports = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*_T2.json")}
+    assert reports["a_T1w_T2"]["input"] == str(file)
+    count = len(hands.viewer.layers)
+    hands.double_click(0)
+    assert len(hands.viewer.layers) == count + 2  # the source is open already
+    hands.viewer.layers["c_T2w"].name = "b_T1w.nii"
+    form.layers.item(2).setCheckState(Qt.CheckState.Checked)
+    hands.viewer.layers["b_T1w.nii"].name = "B_T1w"
+    hands.run()
+    assert hands.dock.message.text() == (
+        "Two images are called 'B_T1w', and so would be their results; rename one of them."
+    )
+
+
+MISTAKES = {
+    "no folder": ("", "Choose the folder of the scans."),
+    "nowhere": ("nowhere", "'{0}' is no folder; choose another."),
+    "empty": ("empty", "'{0}' holds no NIfTI files (.nii, .nii.gz); choose another folder."),
+    "contrast": ("other", "'{0}' holds no T1 by the names of its files, only 1 FLAIR; choose another contrast."),
+    "file": ("other", "Cannot write to '{1}' ('{1}' is no folder). Choose another output folder."),
+    "among": ("other", "The output '{1}' lies among the scans of '{0}'; choose another output folder, or one below"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_mistakes_are_one_line(hands: Hands, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "empty").mkdir()
+    save_nifti(tmp_path / "other" / "a_FLAIR.nii.gz", head(SHAPE))
+    (tmp_path / "file").write_text("")
+    name, expected = MISTAKES[kind]
+    out = {"file": tmp_path / "file", "among": tmp_path / "other" / "out"}.get(kind, tmp_path / "out")
+    if name:
+        hands.choose(tmp_path / name, out)
+    if hands.dock.button.isEnabled():
+        hands.run()
+    line = hands.dock.message.text()
+    assert line.startswith(expected.format(tmp_path / name, out)), line
+    assert "\n" not in line
+    assert not list(tmp_path.rglob("*_mean.nii.gz"))
+
+
+def test_without_dask_there_are_no_workers_to_choose(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert form_module.has_dask() is not hands.dock.form.workers.isHidden()
+    monkeypatch.setattr(form_module, "find_spec", lambda name: None)
+    dock = CohortWidget(hands.viewer)
+    hands.qtbot.addWidget(dock)
+    assert dock.form.workers.isHidden()
