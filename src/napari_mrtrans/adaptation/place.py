@@ -53,10 +53,10 @@ def alone(out: Path) -> Iterator[None]:
 
 def at_work(out: Path) -> bool:
     """Whether an adaptation has the folder to itself now."""
-    from filelock import FileLock, Timeout
-
     if not (out / _LOCK).exists():
         return False
+    from filelock import FileLock, Timeout
+
     try:
         with FileLock(str(out / _LOCK), timeout=0):
             return False

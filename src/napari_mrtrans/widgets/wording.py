@@ -6,6 +6,12 @@ _WORDS = (
     ("give a brain mask with --mask", "choose a brain mask under Advanced"),
     ("give a better one with --mask", "choose a better one under Advanced"),
     (", or --mask", ", or choose a brain mask under Advanced"),
+    ("choose another --name", "choose another name"),
+    ("choose another folder with -o", "choose another name"),
+    ("give the right one with --data", "choose the right one"),
+    ("so it was not installed; --keep installs it all the same.", "so it was not installed."),
+    ("; the same command then goes on where it was", "; Go on then continues where it was"),
+    ("or choose another --model", "or choose another model"),
 )
 #: What is said of a step while it goes on, and means nothing once it is over.
 _PASSING = ("extracting its brain first.",)
