@@ -29,6 +29,7 @@ ROOMS = (
     "checkpoints",
     "metrics",
     "datasets",
+    "asked",
     "prepare",
     "transformation",
     "follow",

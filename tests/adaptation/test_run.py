@@ -16,10 +16,10 @@ from filelock import FileLock
 import napari_mrtrans as mt
 from helpers import PAIRS, RAS, SMALL_FRAME, TINY, bids_folder, head, save_nifti, tiny_checkpoint, tiny_model
 from napari_mrtrans.adaptation import run as adapting
-from napari_mrtrans.adaptation import settings as asked
 from napari_mrtrans.adaptation import site as site_module
 from napari_mrtrans.adaptation import tune, work
-from napari_mrtrans.adaptation.settings import Progress
+from napari_mrtrans.asked import settings as asked
+from napari_mrtrans.asked.settings import Progress
 from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
 from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint

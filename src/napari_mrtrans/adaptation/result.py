@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..asked.place import WORK
+from ..asked.settings import Settings
 from ..checkpoints.card import Adapted, Card, DataSource, Training
 from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -16,8 +18,6 @@ from ..paths import write_together
 from ..training.hardware import what_it_took
 from .figures import Judged, Line, gain
 from .page import Report, Shown, draw, html
-from .place import WORK
-from .settings import Settings
 from .site import Site
 from .spread import write_site_calibration
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from ..asked.place import alone, clear, finished, key_of, write_record
+from ..asked.settings import WORTH_IT_DB, Asked, Hooks, Progress, Settings, check_free
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.installing import install
 from ..checkpoints.library import list_checkpoints, load_checkpoint
@@ -14,9 +16,7 @@ from ..errors import MrtransError
 from ..paths import adaptation_dir
 from .figures import Line, gain
 from .page import text_table
-from .place import alone, clear, finished, key_of, write_record
 from .result import read_table, write_result
-from .settings import WORTH_IT_DB, Asked, Hooks, Progress, Settings, check_free
 from .site import Images, Usable, find_sessions, given_sessions, open_site, wanted_pairs
 from .work import Work
 
@@ -67,7 +67,7 @@ def adapt(
         progress: Told how far it is, and shown a held-out slice now and then.
         say: Told one-line notices.
         cancel: Polled; when true, the best so far is kept, judged and written.
-        **asked: ``minutes``, and whatever else of :class:`~napari_mrtrans.adaptation.settings.Settings` is wanted.
+        **asked: ``minutes``, and whatever else of :class:`~napari_mrtrans.asked.settings.Settings` is wanted.
 
     Returns:
         The installed checkpoint; that in ``out`` if it is not better than its parent, and so was not installed.

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from ..asked.place import WORK
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..datasets.loaded import LoadedSession
 from ..datasets.sessions import RawSession, check_one_person
 from ..datasets.store import Source
+from ..datasets.subjects import find_sessions as find_sessions
 from ..errors import MrtransError, RecipeError
 from ..models.base import VOCABULARY
 from ..prepare.pipeline import Options, prepare_session
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, Pair
 from ..scan.volume import Volume
 from .check import check_session, needs_preparing
-from .find import find_sessions as find_sessions
-from .place import WORK
 from .slices import FEWEST_SLICES, usable_slices
 
 #: Images of one person at one visit, by contrast: files, or volumes that are open already.

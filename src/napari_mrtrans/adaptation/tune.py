@@ -21,6 +21,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from ..asked.place import LEFT, REMEDY
+from ..asked.settings import Hooks, Preview
 from ..checkpoints.checkpoint import write_tensors
 from ..datasets.store import Source
 from ..errors import MrtransError, TrainingError
@@ -34,8 +36,6 @@ from ..training.recipe import Recipe
 from ..training.slices import TrainingSlices, batches
 from ..training.state import Parts, drop_state, load_state, save_state
 from .held_error import HeldOut
-from .place import LEFT, REMEDY
-from .settings import Hooks, Preview
 
 #: At most so many times the held-out slices are asked, and no larger a share of the time is spent on them.
 LOOKS, LOOKING = 12, 0.15

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..asked.place import LEFT, WORK
+from ..asked.settings import Hooks, Progress, Settings
 from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint
 from ..devices import resolve_device
@@ -22,10 +24,8 @@ from .figures import Answer, Judge, Judged, Line, digest, lines
 from .held_error import HeldOut
 from .page import Shown
 from .parts import Part, parent_model, parts, recipe_of
-from .place import LEFT, WORK
 from .plan import LONGER, Clock, Plan
 from .result import Trained
-from .settings import Hooks, Progress, Settings
 from .site import Site
 from .slices import Division, View, divide, fixed, frame
 from .spread import corrected_coverage

@@ -15,7 +15,7 @@ from .terminal import ProgressBar
 
 if TYPE_CHECKING:
     from ..adaptation.run import Outcome
-    from ..adaptation.settings import Progress
+    from ..asked.settings import Progress
 
 
 def adapt(
@@ -55,8 +55,8 @@ def adapt(
 
     try:
         from ..adaptation.run import adapt_sessions
-        from ..adaptation.settings import Hooks, Settings
         from ..adaptation.site import find_sessions
+        from ..asked.settings import Hooks, Settings
     except ImportError as error:
         raise MrtransError(f"Adapting needs more packages ({error}): pip install 'napari-mrtrans[train]'.") from None
     wanted = None if pairs is None else tuple(Pair.parse(pair) for pair in pairs.split(","))

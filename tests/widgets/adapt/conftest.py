@@ -14,7 +14,7 @@ import pytest
 from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QMessageBox
 
-from napari_mrtrans.adaptation import begun
+from napari_mrtrans.asked import begun
 from napari_mrtrans.widgets.adapt import process
 from napari_mrtrans.widgets.adapt.dock import AdaptWidget
 from napari_mrtrans.widgets.state import DockState

@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
 
 from helpers import tiny_checkpoint
-from napari_mrtrans.adaptation.begun import unfinished
+from napari_mrtrans.asked.begun import unfinished
 from napari_mrtrans.checkpoints.card import Grid
 from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.widgets.adapt import process
@@ -262,7 +262,7 @@ def test_the_command_itself_adapts_a_tiny_network(
     subprocess.run([sys.executable, "-P", "-c", *words], check=True, timeout=300)
     monkeypatch.undo()
     monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(adapting.user))
-    monkeypatch.setattr("napari_mrtrans.adaptation.begun.adaptation_dir", lambda: adapting.home)
+    monkeypatch.setattr("napari_mrtrans.asked.begun.adaptation_dir", lambda: adapting.home)
     tiny_checkpoint(adapting.user / "tiny.safetensors", "direct", grid=Grid(spacing_mm=4.0))
     form = adapting.dock.form
     form.reload()

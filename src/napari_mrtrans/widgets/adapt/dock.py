@@ -12,7 +12,7 @@ from qtpy.compat import isalive
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QMessageBox, QPushButton, QVBoxLayout, QWidget
 
-from ...adaptation.begun import Begun, drop
+from ...asked.begun import Begun, drop
 from ...checkpoints.checkpoint import read_checkpoint
 from ...checkpoints.installing import install, remove
 from ...errors import MrtransError

@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...adaptation.begun import SCANS, Begun, free_folder, unfinished
-from ...adaptation.settings import UNNAMED, Settings, check_free
+from ...asked.begun import SCANS, Begun, free_folder, unfinished
+from ...asked.settings import UNNAMED, Settings, check_free
 from ...checkpoints.library import list_checkpoints
 from ...errors import MrtransError
 from ..pair_choice import refill

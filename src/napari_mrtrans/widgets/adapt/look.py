@@ -48,7 +48,7 @@ def look_later(folder: Path, tell: Callable[[Found], None]) -> None:
 
 def look(folder: Path) -> Found:
     """What is in a folder, by the names of its files."""
-    from ...adaptation.find import find_sessions
+    from ...datasets.subjects import find_sessions
 
     try:
         sessions, skipped = find_sessions(folder)

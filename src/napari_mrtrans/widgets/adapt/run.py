@@ -7,7 +7,7 @@ from functools import partial
 
 from qtpy.QtCore import QObject, Signal
 
-from ...adaptation.begun import Begun, drop, has_learned, is_done, tidy
+from ...asked.begun import Begun, drop, has_learned, is_done, tidy
 from .background import in_background
 from .process import AdaptProcess
 

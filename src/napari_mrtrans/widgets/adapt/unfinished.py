@@ -7,7 +7,7 @@ import time
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ...adaptation.begun import Begun, unfinished
+from ...asked.begun import Begun, unfinished
 
 
 class UnfinishedRow(QWidget):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from napari_mrtrans.adaptation import begun
-from napari_mrtrans.adaptation.begun import Begun, drop, free_folder, is_done, tidy, unfinished
+from napari_mrtrans.asked import begun
+from napari_mrtrans.asked.begun import Begun, drop, free_folder, is_done, tidy, unfinished
 from napari_mrtrans.errors import MrtransError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..datasets.bids import Session
-from ..datasets.readers import read_folder
 from ..errors import RecipeError
+from .bids import Session
+from .readers import read_folder
 
 
 def find_sessions(data: Path, subjects: Sequence[str] = ()) -> tuple[list[Session], list[str]]:
