@@ -84,11 +84,15 @@ def free_folder(name: str) -> Path:
     return folder
 
 
-def unfinished() -> list[Begun]:
-    """Those that were begun by a window and did not end, newest first, without those at work now."""
+def not_ended() -> list[Begun]:
+    """Those that were begun by a window and have not ended, at work or not, newest first."""
     found = [_read(folder) for folder in adaptation_dir().glob("*") if (folder / ASKED).is_file()]
-    left = [one for one in found if one is not None and not at_work(one.folder)]
-    return sorted(left, key=lambda one: -one.began)
+    return sorted((one for one in found if one is not None), key=lambda one: -one.began)
+
+
+def unfinished() -> list[Begun]:
+    """Those of them that nothing works on."""
+    return [one for one in not_ended() if not at_work(one.folder)]
 
 
 def _read(folder: Path) -> Begun | None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from filelock import FileLock
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
 
 from helpers import tiny_checkpoint
-from napari_mrtrans.asked.begun import unfinished
+from napari_mrtrans.asked.begun import Begun, unfinished
 from napari_mrtrans.checkpoints.card import Grid
 from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.widgets.adapt import process
@@ -39,6 +40,10 @@ def test_it_says_what_is_missing_before_anything_runs(adapting: Adapting) -> Non
     write_card(adapting.user, "lab-flow", "flow", ["T1->T2"])
     form.site.setText("lab")
     assert "'lab-flow' is installed already; choose another name" in dock.message.text()
+    other = Begun(Path("data"), "many-flow", "flow", 10.0, "ward").written()
+    with FileLock(str(other.folder / ".adapt.lock")):
+        form.site.setText("ward")
+        assert "'ward-flow' is being made in another window" in dock.message.text() and not dock.button.isEnabled()
     form.folder.setText("/nowhere")
     adapting.qtbot.waitUntil(lambda: "does not exist; choose the right one." in dock.message.text())
 

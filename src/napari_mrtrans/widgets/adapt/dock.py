@@ -16,7 +16,6 @@ from ...asked.begun import Begun, drop
 from ...checkpoints.checkpoint import read_checkpoint
 from ...checkpoints.installing import install, remove
 from ...errors import MrtransError
-from .. import shortcuts
 from ..activity import Activity
 from ..checkpoints.installed import installed
 from ..dock import Dock, research_note
@@ -57,7 +56,6 @@ class AdaptWidget(Dock):
         self.unfinished = UnfinishedRow()
         self.button = QPushButton(_START)
         self.button.setMinimumHeight(32)
-        self.button.setToolTip(shortcuts.shown("start"))
         self.progress, self.curve, self.preview = ProgressLine(), ErrorCurve(), PreviewRow()
         self.result = ResultPanel()
         self._state = DockState.READY
@@ -71,7 +69,6 @@ class AdaptWidget(Dock):
         self.result.wanted.connect(self._on_use)
         self.result.discarded.connect(self._on_discard)
         installed.changed.connect(self._reload)
-        shortcuts.bind(self, {"start": self.button.click})
         self._reload()
 
     def _build(self) -> None:
@@ -121,7 +118,7 @@ class AdaptWidget(Dock):
         self._show_training(False)
         self._say("")
         self._set_state(DockState.LOADING)
-        self.progress.show_waiting("Starting…")
+        self.progress.show_waiting("Starting, and reading scans…")
         self._activity = Activity(f"Adapting {begun.name}")
         self._run = run = AdaptRun(begun, write)
         run.told.connect(self._on_told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...asked.begun import SCANS, Begun, free_folder, unfinished
+from ...asked.begun import SCANS, Begun, free_folder, not_ended
+from ...asked.place import at_work
 from ...asked.settings import UNNAMED, Settings, check_free
 from ...checkpoints.library import list_checkpoints
 from ...errors import MrtransError
@@ -39,6 +41,11 @@ if TYPE_CHECKING:
 #: After the last key in the line of the folder, it is looked at.
 SETTLE_MS = 300
 _CRITIC = "Its critic starts from nothing, so that a few minutes do little for it."
+
+
+@cache
+def _has_trainer() -> bool:
+    return all(find_spec(name) is not None for name in ("lightning_fabric", "filelock"))
 
 
 class Scans(StrEnum):
@@ -132,7 +139,7 @@ class AdaptForm(QWidget):
     @property
     def problem(self) -> str:
         """What keeps this from being begun, in a line; empty where nothing does."""
-        if any(find_spec(name) is None for name in ("lightning_fabric", "filelock")):
+        if not _has_trainer():
             return "Adapting needs the trainer: pip install 'napari-mrtrans[train]'."
         if self.checkpoint is None:
             return "No model is installed."
@@ -200,9 +207,11 @@ class AdaptForm(QWidget):
             check_free(name)
         except MrtransError as error:
             return for_window(str(error))
-        if any(one.name == name for one in unfinished()):
-            return f"'{name}' was begun and not finished: go on with it or discard it, or choose another name."
-        return ""
+        if (there := next((one for one in not_ended() if one.name == name), None)) is None:
+            return ""
+        if at_work(there.folder):
+            return f"'{name}' is being made in another window; wait until it is, or choose another name."
+        return f"'{name}' was begun and not finished: go on with it or discard it, or choose another name."
 
     def _on_folder(self) -> None:
         self._found = Found()
