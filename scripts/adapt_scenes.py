@@ -44,5 +44,5 @@ def is_read(dock: AdaptWidget) -> bool:
 
 
 def has_improved(dock: AdaptWidget) -> bool:
-    """The curve has some points, and the slice on show was answered anew."""
-    return len(next(iter(dock.curve.curves.values()), [])) >= 6 or not dock.state.busy
+    """The error was measured anew, and half of the time is over."""
+    return (len(next(iter(dock.curve.curves.values()), [])) > 1 and dock.progress.count[0] > 450) or not dock.state.busy

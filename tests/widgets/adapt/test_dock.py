@@ -69,6 +69,8 @@ def test_a_run_shows_how_it_improves_and_its_result_is_used(
     assert adapting.end() is DockState.DONE
     # The result: a table, nothing left of what was only needed meanwhile.
     result = dock.result
+    adapting.qtbot.wait(400)  # the folder is looked at again, which changes nothing
+    assert dock.state is DockState.DONE and dock.message.text() == ""
     assert result.isVisible() and "lab-flow</b> is better: +1.07 dB on average" in result.verdict.text()
     cells = [[result.table.item(row, column).text() for column in range(4)] for row in range(3)]
     assert cells[0] == ["T1→T2", "22.9 → 24.0", "+1.15", "0.770 → 0.810"] and cells[2][0] == "mean"

@@ -74,8 +74,9 @@ class AdaptWidget(Dock):
     def _build(self) -> None:
         column = QVBoxLayout()
         column.setSpacing(8)
-        widgets = (self.unfinished, self.form, self.button, self.progress, self.message, self.preview, self.curve)
-        for widget in (*widgets, self.result):
+        for widget in (self.unfinished, self.form, self.button, self.progress, self.message):
+            column.addWidget(widget)
+        for widget in (self.result, self.preview, self.curve):
             column.addWidget(widget)
         column.addStretch(1)
         column.addWidget(research_note())

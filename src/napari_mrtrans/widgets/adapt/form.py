@@ -66,6 +66,8 @@ class AdaptForm(QWidget):
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        # at once: they say which folder is the user's, and napari takes a second to find them the first time
+        self._preferred = defaults()
         self.scans, self.model = QComboBox(), QComboBox()
         self.scans.addItems([choice.value for choice in Scans])
         self.scans.setAccessibleName("Where the sessions are")
@@ -181,7 +183,7 @@ class AdaptForm(QWidget):
         asked = tuple(dict.fromkeys(one.pair.key for one in self.pairs.pairs)) if self.from_layers else ()
         data = folder / SCANS if self.from_layers else Path(self.folder.text().strip()).expanduser().absolute()
         return Begun(
-            data, parent.name, parent.card.model, self.minutes.value(), self.site.text(), asked, defaults().device,
+            data, parent.name, parent.card.model, self.minutes.value(), self.site.text(), asked, self._preferred.device,
             folder=folder,
         )  # fmt: skip
 
@@ -230,7 +232,7 @@ class AdaptForm(QWidget):
             look_later(Path(text).expanduser(), lambda found: self._on_found(text, found))
 
     def _on_found(self, text: str, found: Found) -> None:
-        if isalive(self) and text == self.folder.text().strip():
+        if isalive(self) and text == self.folder.text().strip() and found != self._found:
             self._found = found
             self._show()
 
