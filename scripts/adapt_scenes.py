@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_mrtrans.widgets.adapt.dock import AdaptWidget
 
 LAPTOP = (1366, 768)
-PEOPLE, MINUTES = 2, float(os.environ.get("MRTRANS_SCENE_MINUTES", "5"))
+PEOPLE, MINUTES = 2, float(os.environ.get("MRTRANS_SCENE_MINUTES", "4"))
 
 
 def ready(viewer: napari.Viewer) -> AdaptWidget:
