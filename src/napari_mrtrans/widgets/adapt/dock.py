@@ -74,9 +74,8 @@ class AdaptWidget(Dock):
     def _build(self) -> None:
         column = QVBoxLayout()
         column.setSpacing(8)
-        for widget in (self.unfinished, self.form, self.button, self.progress, self.message):
-            column.addWidget(widget)
-        for widget in (self.result, self.preview, self.curve):
+        above: tuple[QWidget, ...] = (self.unfinished, self.form, self.button, self.progress, self.message)
+        for widget in (*above, self.result, self.preview, self.curve):
             column.addWidget(widget)
         column.addStretch(1)
         column.addWidget(research_note())
