@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import adapt_scenes
 import numpy as np
 
 if TYPE_CHECKING:
@@ -293,6 +294,31 @@ def checkpoints(viewer: napari.Viewer) -> End:
     return _nothing
 
 
+def adapt_ready(viewer: napari.Viewer) -> End:
+    """A folder with sessions is chosen."""
+    dock = adapt_scenes.ready(viewer)
+    wait_for(lambda: adapt_scenes.is_read(dock))
+    return _nothing
+
+
+def adapt_running(viewer: napari.Viewer) -> End:
+    """The held-out slice has changed a few times."""
+    dock = adapt_scenes.ready(viewer)
+    wait_for(lambda: adapt_scenes.is_read(dock))
+    dock.start()
+    wait_for(lambda: adapt_scenes.has_improved(dock), seconds=3600)
+    return lambda: dock.cancel() or dock.cancel()
+
+
+def adapt_done(viewer: napari.Viewer) -> End:
+    """The table, and what to do with the new model."""
+    dock = adapt_scenes.ready(viewer)
+    wait_for(lambda: adapt_scenes.is_read(dock))
+    dock.start()
+    wait_for(lambda: not dock.state.busy, seconds=3600)
+    return _nothing
+
+
 SCENES: dict[str, Callable[[napari.Viewer], End]] = {
     scene.__name__.replace("_", "-"): scene
     for scene in (
@@ -313,5 +339,8 @@ SCENES: dict[str, Callable[[napari.Viewer], End]] = {
         cohort_running,
         cohort_done,
         checkpoints,
+        adapt_ready,
+        adapt_running,
+        adapt_done,
     )
 }

@@ -28,7 +28,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 def under_xvfb() -> None:
     """Start this script again with a virtual display if there is none."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        screen = f"-screen 0 {SIZE[0] + 100}x{SIZE[1] + 100}x24"
+        screen = f"-screen 0 {SIZE[0] + 200}x{SIZE[1] + 100}x24"
         os.execvp("xvfb-run", ["xvfb-run", "-a", "-s", screen, sys.executable, *sys.argv])
 
 
@@ -71,7 +71,8 @@ def main() -> None:
     names = arguments.scenes or list(SCENES)
     if len(names) == 1:
         with tempfile.TemporaryDirectory() as folder:
-            os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_STATE_HOME"] = folder
+            for kind in ("CONFIG", "STATE", "DATA"):
+                os.environ[f"XDG_{kind}_HOME"] = folder
             show(names[0])
         return
     failed = [name for name in names if subprocess.run([sys.executable, __file__, name], check=False).returncode]

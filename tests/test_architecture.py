@@ -30,6 +30,7 @@ ROOMS = (
     "checkpoints",
     "metrics",
     "datasets",
+    "asked",
     "prepare",
     "transformation",
     "follow",

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 import napari_mrtrans as mt
 from helpers import PAIRS, RAS, SMALL_FRAME, TINY, bids_folder, head, save_nifti, tiny_checkpoint, tiny_model
 from napari_mrtrans.adaptation import run as adapting
-from napari_mrtrans.adaptation import settings as asked
 from napari_mrtrans.adaptation import site as site_module
 from napari_mrtrans.adaptation import tune, work
-from napari_mrtrans.adaptation.settings import Progress
+from napari_mrtrans.asked import settings as asked
+from napari_mrtrans.asked.settings import Progress
 from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
 from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint
@@ -232,6 +232,40 @@ def test_killed_it_goes_on(site: Path, user: Path, tmp_path: Path, monkeypatch: 
     assert not said  # done before
     with pytest.raises(MrtransError, match="of other scans or with other settings; choose another folder"):
         mt.adapt(parent, one, **{**common, "minutes": 1.0})
+
+
+def test_left_it_saves_at_once_and_goes_on(site: Path, user: Path, tmp_path: Path) -> None:
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    one, out, told = alone(site, tmp_path), tmp_path / "out", list[Progress]()
+    found, _ = adapting.find_sessions(one)
+    wanted = asked.Settings(minutes=SHORT, pairs=T1_T2, install=False)
+    leaving = asked.Hooks(told.append, leave=lambda: len(told) > 4)
+    with pytest.raises(MrtransError, match=r"Left; the same command goes on where it was\."):
+        adapting.adapt_sessions(parent, found, out, wanted, leaving)
+    assert (out / "work" / "training-model" / "state.safetensors").exists()
+    last, again = told[-1].done, list[Progress]()
+    outcome = adapting.adapt_sessions(parent, found, out, wanted, asked.Hooks(again.append, previews=False))
+    assert again[0].done >= last
+    assert told[0].preview is not None and all(progress.preview is None for progress in again)
+    # What was made is told again as it was then.
+    second = adapting.adapt_sessions(parent, found, out, wanted, asked.Hooks())
+    assert (second.table, second.better, second.warnings) == (outcome.table, outcome.better, outcome.warnings)
+    assert "nothing to do" in second.lines[0]
+
+
+def test_what_was_before_is_the_parents_answer_for_each_of_its_networks(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = itertools.count(100, -1)
+    monkeypatch.setattr(tune.HeldOut, "error", lambda self, model: float(next(errors)))  # the mean becomes another
+    parent, told = parent_on_a_mean(tmp_path / "old.safetensors"), list[Progress]()
+    mt.adapt(
+        parent, alone(site, tmp_path), minutes=SHORT, pairs=T1_T2, out=tmp_path / "out", install=False,
+        progress=told.append,
+    )  # fmt: skip
+    shown = [p.preview for p in told if p.phase == "training: samples" and p.preview is not None]
+    assert len({one.before.tobytes() for one in shown}) == 1
+    assert np.abs(shown[0].now - shown[0].before).max() > 1e-4  # for the mean that it leans on has learned
 
 
 def test_cancel_keeps_the_best_so_far(site: Path, user: Path, tmp_path: Path) -> None:

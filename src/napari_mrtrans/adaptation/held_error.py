@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..asked.settings import Preview
 from ..checkpoints.card import SamplerDefaults
 from ..devices import bf16_is_fast
 from ..metrics.uncertainty import crps
@@ -19,7 +20,6 @@ from ..models import Batch, Model
 from ..models.base import contrast_index
 from ..models.sigma import SigmaModel
 from ..training.validation import FixedSlice, draw
-from .settings import Preview
 
 #: Draws of the noise level for each slice of a denoiser's loss, the same every time.
 DRAWS = 2

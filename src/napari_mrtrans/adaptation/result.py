@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..asked.place import WORK
+from ..asked.settings import Settings
 from ..checkpoints.card import Adapted, Card, DataSource, Training
 from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -16,10 +18,10 @@ from ..paths import write_together
 from ..training.hardware import what_it_took
 from .figures import Judged, Line, gain
 from .page import Report, Shown, draw, html
-from .place import WORK
-from .settings import Settings
 from .site import Site
 from .spread import write_site_calibration
+
+FIGURES = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,21 @@ def write_result(
         "pairs": [asdict(line) for line in trained.table],
         "curves": trained.curves,
     }
-    write_together(out, {"report.html": html(report, pictures), "figures.json": json.dumps(figures, indent=1) + "\n"})
+    write_together(out, {"report.html": html(report, pictures), FIGURES: json.dumps(figures, indent=1) + "\n"})
     return made
+
+
+def read_table(out: Path) -> list[Line]:
+    """Before and after, of an adaptation that is done; empty where that cannot be read."""
+    try:
+        pairs: list[dict[str, Any]] = json.loads((out / FIGURES).read_text(encoding="utf-8"))["pairs"]
+        return [Line(**_with_tuples(pair)) for pair in pairs]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _with_tuples(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
 
 
 def _card(trained: Trained, parent: Checkpoint, site: Site, settings: Settings) -> Card:

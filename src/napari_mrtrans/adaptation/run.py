@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from ..asked.place import alone, clear, finished, key_of, write_record
+from ..asked.settings import WORTH_IT_DB, Asked, Hooks, Progress, Settings, check_free
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.installing import install
 from ..checkpoints.library import list_checkpoints, load_checkpoint
@@ -14,14 +16,12 @@ from ..errors import MrtransError
 from ..paths import adaptation_dir
 from .figures import Line, gain
 from .page import text_table
-from .place import alone, clear, finished, key_of, write_record
-from .result import write_result
-from .settings import WORTH_IT_DB, Asked, Hooks, Progress, Settings, check_free
+from .result import read_table, write_result
 from .site import Images, Usable, find_sessions, given_sessions, open_site, wanted_pairs
 from .work import Work
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
     """What came of it.
 
@@ -29,15 +29,22 @@ class Outcome:
         checkpoint: The installed one, or the one in the output folder.
         installed: Whether it is installed.
         better: Whether it is better than its parent where it was judged.
-        table: Before and after, by pair; empty where it had been done before.
-        lines: For the user, the warnings last.
+        table: Before and after, by pair.
+        warnings: What to beware of, and why it is not installed.
+        done_before: Says that nothing was left to do; empty otherwise.
     """
 
     checkpoint: Checkpoint
     installed: bool
     better: bool
     table: list[Line]
-    lines: list[str]
+    warnings: list[str]
+    done_before: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """For the user, the warnings last."""
+        return [*([self.done_before] if self.done_before else text_table(self.table)), *self.warnings]
 
 
 def adapt(
@@ -60,7 +67,7 @@ def adapt(
         progress: Told how far it is, and shown a held-out slice now and then.
         say: Told one-line notices.
         cancel: Polled; when true, the best so far is kept, judged and written.
-        **asked: ``minutes``, and whatever else of :class:`~napari_mrtrans.adaptation.settings.Settings` is wanted.
+        **asked: ``minutes``, and whatever else of :class:`~napari_mrtrans.asked.settings.Settings` is wanted.
 
     Returns:
         The installed checkpoint; that in ``out`` if it is not better than its parent, and so was not installed.
@@ -69,7 +76,7 @@ def adapt(
         MrtransError: the scans or what is asked are of no use.
     """
     settings = Settings(**asked)
-    hooks = Hooks(progress or Hooks.progress, say or Hooks.say, cancel or Hooks.cancel)
+    hooks = Hooks(progress or Hooks.progress, say or Hooks.say, cancel or Hooks.cancel, previews=progress is not None)
     parent = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     given: Sequence[Usable]
     if isinstance(sessions, str | Path):
@@ -106,31 +113,34 @@ def adapt_sessions(
         trained = work.run()
         made = write_result(trained, parent, site, out, settings, hooks.say)
         better = bool(trained.table) and gain(trained.table) >= WORTH_IT_DB
-        told = [*text_table(trained.table), *trained.warnings]
-        write_record(out, key, done=True, name=name, better=better)
+        write_record(out, key, done=True, name=name, better=better, warnings=trained.warnings)
         clear(out)
-        return _installed(made, better, settings, told, trained.table)
+        return _installed(Outcome(made, False, better, trained.table, [*trained.warnings]), settings)
 
 
 def _done_before(record: dict[str, Any], out: Path, name: str, settings: Settings) -> Outcome:
     made = read_checkpoint(out / f"{name}.safetensors")
-    better, told = bool(record["better"]), [f"'{out}' holds this adaptation already; nothing to do."]
-    return _installed(made, better, settings, told, [])
+    outcome = Outcome(made, False, bool(record["better"]), read_table(out), list(record.get("warnings", [])))
+    outcome.done_before = f"'{out}' holds this adaptation already; nothing to do."
+    return _installed(outcome, settings)
 
 
-def _installed(made: Checkpoint, better: bool, settings: Settings, told: list[str], table: list[Line]) -> Outcome:
+def _installed(outcome: Outcome, settings: Settings) -> Outcome:
+    """Install what was made, if it is to be; say why it is not."""
+    made = outcome.checkpoint
     if not settings.install:
-        return Outcome(made, False, better, table, told)
+        return outcome
     there = next((known for known in list_checkpoints() if known.name == made.name), None)
     if there is not None and there.sha256 == made.sha256:  # by a call that was killed afterwards, or an earlier one
-        return Outcome(there, True, better, table, told)
-    if not better and not settings.keep:
-        told.append(
+        return replace(outcome, checkpoint=there, installed=True)
+    if not outcome.better and not settings.keep:
+        outcome.warnings.append(
             f"The adapted model is not better than '{made.card.adapted.parent if made.card.adapted else ''}' on "
             "held-out slices, so it was not installed; --keep installs it all the same."
         )
-        return Outcome(made, False, better, table, told)
+        return outcome
     try:
-        return Outcome(install(made.path), True, better, table, told)
+        return replace(outcome, checkpoint=install(made.path), installed=True)
     except MrtransError as error:
-        return Outcome(made, False, better, table, [*told, f"Not installed: {error}"])
+        outcome.warnings.append(f"Not installed: {error}")
+        return outcome

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from ..asked.place import WORK
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..datasets.loaded import LoadedSession
-from ..datasets.readers import read_folder
 from ..datasets.sessions import RawSession, check_one_person
 from ..datasets.store import Source
+from ..datasets.subjects import find_sessions as find_sessions
 from ..errors import MrtransError, RecipeError
 from ..models.base import VOCABULARY
 from ..prepare.pipeline import Options, prepare_session
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, Pair
 from ..scan.volume import Volume
 from .check import check_session, needs_preparing
-from .place import WORK
 from .slices import FEWEST_SLICES, usable_slices
 
 #: Images of one person at one visit, by contrast: files, or volumes that are open already.
@@ -51,26 +51,6 @@ class Site:
     def sessions(self) -> tuple[Usable, ...]:
         """As they were found."""
         return tuple(s for s in self.source.sessions if isinstance(s, Session | LoadedSession))
-
-
-def find_sessions(data: Path, subjects: Sequence[str] = ()) -> tuple[list[Session], list[str]]:
-    """Sessions below a folder, or of a BIDS folder's one subject, and one line for whatever is left out.
-
-    Args:
-        data: A data set as it was downloaded, a BIDS folder, or the folder of a subject in one.
-        subjects: Only these (``sub-XX`` or ``XX``); none = all.
-
-    Raises:
-        RecipeError: nothing is there, or a subject is not.
-    """
-    if data.name.startswith("sub-") and (data / "anat").is_dir() | any(data.glob("ses-*/anat")):
-        data, subjects = data.absolute().parent, (data.name,)
-    found = read_folder(data)
-    wanted = {name if name.startswith("sub-") else f"sub-{name}" for name in subjects}
-    if missing := sorted(wanted - {session.subject for session in found.sessions}):
-        raise RecipeError(f"No subject '{missing[0]}' in '{data}'.")
-    sessions = [session for session in found.sessions if not wanted or session.subject in wanted]
-    return sessions, found.skipped
 
 
 def given_sessions(sessions: Iterable[Images]) -> list[Session | LoadedSession]:

@@ -21,9 +21,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from ..asked.place import LEFT, REMEDY
+from ..asked.settings import Hooks, Preview
 from ..checkpoints.checkpoint import write_tensors
 from ..datasets.store import Source
-from ..errors import TrainingError
+from ..errors import MrtransError, TrainingError
 from ..models import Model
 from ..paths import write_together
 from ..training.ema import averaged, ema_rule
@@ -34,8 +36,6 @@ from ..training.recipe import Recipe
 from ..training.slices import TrainingSlices, batches
 from ..training.state import Parts, drop_state, load_state, save_state
 from .held_error import HeldOut
-from .place import REMEDY
-from .settings import Preview
 
 #: At most so many times the held-out slices are asked, and no larger a share of the time is spent on them.
 LOOKS, LOOKING = 12, 0.15
@@ -74,10 +74,15 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told: (seconds so far, curve, new preview or None) after every step; and who may stop it."""
+    """Who is told: (seconds so far, curve, new preview or None) after every step; and who may stop it.
+
+    Attributes:
+        before: What the parent makes of the slice on show, (row, column); None: nobody looks.
+    """
 
     tell: Callable[[float, list[tuple[float, float]], Preview | None], None]
-    cancel: Callable[[], bool]
+    hooks: Hooks
+    before: NDArray[np.float32] | None = None
 
 
 def tune(
@@ -96,6 +101,7 @@ def tune(
 
     Raises:
         TrainingError: the loss stopped being finite.
+        MrtransError: it was left, to be gone on with.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (done := _finished(folder, model)) is not None:
@@ -131,7 +137,6 @@ class _Run:
         number_format = precision("auto", held.device.type)
         self.fabric = Fabric(accelerator=held.device.type, devices=1, precision=number_format)
         self.curve: list[tuple[float, float]] = []
-        self.before: NDArray[np.float32] | None = None
         _network(model).requires_grad_(True)
         arrange(model, held.device, number_format)
         optimiser = make_optimiser([p for p in model.parameters() if p.requires_grad], recipe.optimiser)
@@ -156,10 +161,13 @@ class _Run:
         looks = max(2, min(LOOKS, int(LOOKING * self.budget / max(first, 1e-3)))) if first else LOOKS
         self.spent = time.monotonic() - began
         following = self.spent + (self.budget - self.spent) / looks
-        watch.tell(self.spent, self.curve, self._preview())
+        watch.tell(self.spent, self.curve, self._preview(watch))
         stopped = False
         for batch in batches(self._slices(), self.step, self._workers()):
-            if stopped := watch.cancel():
+            if watch.hooks.leave():
+                self._save(began, pause=0.0)
+                raise MrtransError(LEFT)
+            if stopped := watch.hooks.cancel():
                 break
             self._learn(batch.to(self.fabric.device))
             self.step += 1
@@ -167,7 +175,7 @@ class _Run:
             preview = None
             if self.spent >= following:
                 self._look(self.spent)
-                preview = self._preview()
+                preview = self._preview(watch)
                 self.spent = time.monotonic() - began
                 following = self.spent + max(self.budget / looks, 1e-6)
             self._save(began)
@@ -233,12 +241,10 @@ class _Run:
         self.curve.append((round(at, 2), round(relative, 6)))
         return time.monotonic() - began
 
-    def _preview(self) -> Preview:
-        """The slice on show; the first time (of a process), what is there then is what was before."""
-        now = self.held.answer(averaged(self.ema))
-        if self.before is None:
-            self.before = now
-        return self.held.preview(self.before, now)
+    def _preview(self, watch: Watch) -> Preview | None:
+        if watch.before is None:
+            return None
+        return self.held.preview(watch.before, self.held.answer(averaged(self.ema)))
 
     def _stuck(self) -> bool:
         """Whether it has not become better for a while."""
@@ -257,8 +263,9 @@ class _Run:
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in net.items()}
         write_tensors(self.folder / BEST, weights, {"error": str(error)}, REMEDY)
 
-    def _save(self, began: float) -> None:
-        if time.monotonic() - self.saved < SAVED_EVERY:
+    def _save(self, began: float, pause: float | None = None) -> None:
+        """Once so many seconds have passed since the last time."""
+        if time.monotonic() - self.saved < (SAVED_EVERY if pause is None else pause):
             return
         self.saved = time.monotonic()
         self.parts.hours = (time.monotonic() - began) / 3600

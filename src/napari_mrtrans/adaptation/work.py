@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..asked.place import LEFT, WORK
+from ..asked.settings import Hooks, Progress, Settings
 from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint
 from ..devices import resolve_device
@@ -21,11 +23,9 @@ from ..training.validation import FixedSlice
 from .figures import Answer, Judge, Judged, Line, digest, lines
 from .held_error import HeldOut
 from .page import Shown
-from .parts import parent_model, parts, recipe_of
-from .place import WORK
+from .parts import Part, parent_model, parts, recipe_of
 from .plan import LONGER, Clock, Plan
 from .result import Trained
-from .settings import Hooks, Progress, Settings
 from .site import Site
 from .slices import Division, View, divide, fixed, frame
 from .spread import corrected_coverage
@@ -65,6 +65,11 @@ class Work:
     def before(self) -> Model:
         """The parent."""
         return self._fresh()
+
+    @cached_property
+    def _parent_parts(self) -> list[Part]:
+        """Of the parent: what they answer is what was before."""
+        return parts(self.before, self.options)
 
     def _fresh(self) -> Model:
         model, _ = parent_model(self.parent.card, self.parent.build())
@@ -112,11 +117,12 @@ class Work:
             raise RecipeError("Nobody has both contrasts of a pair to judge by; add a complete session.")
         held = HeldOut(chosen, self.device, self.parent.card.sampler, self.settings.seed)
         done: list[Tuned] = []
-        for part in parts(model, self.options):
+        for part, old in zip(parts(model, self.options), self._parent_parts, strict=True):
             name = f"{phase}: {part.name}" if part.name != "model" else phase
             recipe = recipe_of(self.parent.card, part, self.site.pairs, crop, self.settings.seed)
             folder = self.work / f"{phase.replace(' ', '-')}-{part.name}"
-            watch = Watch(self._teller(name, part.share * seconds), self.hooks.cancel)
+            before = held.answer(old.model) if self.hooks.previews else None
+            watch = Watch(self._teller(name, part.share * seconds), self.hooks, before)
             tuned = tune(part.model, recipe, division.learned, held, folder, part.share * seconds, watch)
             self.curves[name], self.seconds = tuned.curve, self.seconds + tuned.seconds
             self.clock.finish(part.share * seconds)
@@ -141,6 +147,8 @@ class Work:
         title = "figures" if phase == "figures" else f"{phase}: figures"
         for index, one in chosen:
             answers: list[Answer] = []
+            if self.hooks.leave():
+                raise MrtransError(LEFT)
             for side, net in enumerate((self.before, model)):
                 key = {"net": ids[side], "pair": one.pair.key, "session": index, "at": one.position}
                 made = partial(self._judged, net, one, numbers[index], answers)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MrtransError
+from .orders import NO_ORDERS, Orders
 from .terminal import ProgressBar
 
 if TYPE_CHECKING:
     from ..adaptation.run import Outcome
-    from ..adaptation.settings import Progress
+    from ..asked.settings import Progress
 
 
 def adapt(
@@ -41,6 +42,12 @@ def adapt(
     seed: Annotated[int, typer.Option(min=0, help="Of draws of slices, augmentation and noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Tell progress and result as lines of JSON.")] = False,
+    listen: Annotated[
+        bool,
+        typer.Option(
+            "--listen", help="Take orders from stdin: a line 'stop' keeps the best so far; its end saves and leaves."
+        ),
+    ] = False,
 ) -> None:
     """Adapt a checkpoint to your scanner, on one complete session or more; judge it; install it if it is better."""
     from ..checkpoints.library import load_checkpoint
@@ -48,18 +55,19 @@ def adapt(
 
     try:
         from ..adaptation.run import adapt_sessions
-        from ..adaptation.settings import Hooks, Settings
         from ..adaptation.site import find_sessions
+        from ..asked.settings import Hooks, Settings
     except ImportError as error:
         raise MrtransError(f"Adapting needs more packages ({error}): pip install 'napari-mrtrans[train]'.") from None
     wanted = None if pairs is None else tuple(Pair.parse(pair) for pair in pairs.split(","))
     settings = Settings(minutes, name, wanted, seed, device, prepare, install, keep)
     parent = load_checkpoint(model)
     sessions, skipped = find_sessions(data, subject or ())
+    orders = Orders(sys.stdin.fileno()) if listen else NO_ORDERS
     if as_json:
         told = _Lines()
-        outcome = adapt_sessions(parent, sessions, output, settings, Hooks(told.progress, told.say))
-        told.end(outcome, output)
+        hooks = Hooks(told.progress, told.say, orders.stop.is_set, orders.leave.is_set)
+        told.end(adapt_sessions(parent, sessions, output, settings, hooks), output)
         return
     bar = ProgressBar("reading scans", "%", pause=30.0)
 
@@ -71,7 +79,8 @@ def adapt(
     with bar:
         for line in skipped:
             bar.say(f"skipped {line}")
-        outcome = adapt_sessions(parent, sessions, output, settings, Hooks(show, bar.say))
+        hooks = Hooks(show, bar.say, orders.stop.is_set, orders.leave.is_set, previews=False)
+        outcome = adapt_sessions(parent, sessions, output, settings, hooks)
     for line in outcome.lines:
         typer.echo(line)
     where = "installed as" if outcome.installed else "wrote"
@@ -114,6 +123,8 @@ class _Lines:
                 "installed": outcome.installed,
                 "better": outcome.better,
                 "table": [asdict(line) for line in outcome.table],
+                "judged_on": adapted.judged_on if (adapted := outcome.checkpoint.card.adapted) else "",
+                "warnings": outcome.warnings,
                 "lines": outcome.lines,
             }
         )

@@ -48,6 +48,11 @@ class LastUsed:
         self._settings.setValue("model", model)
         self._settings.sync()
 
+    def prefer_model(self, model: str) -> None:
+        """A model, by its installed name, is to be chosen where nothing else is."""
+        self._settings.setValue("model", model)
+        self._settings.sync()
+
     def target(self, source: str) -> str:
         """The target chosen last for a source contrast, or empty."""
         return str(self._settings.value(f"target/{source}", ""))

@@ -9,6 +9,12 @@ _WORDS = (
     ("Choose another folder with -o", "Choose another output folder"),
     ("choose another -o,", "choose another output folder,"),
     (", or --mask", ", or choose a brain mask under Advanced"),
+    ("choose another --name", "choose another name"),
+    ("choose another folder with -o", "choose another name"),
+    ("give the right one with --data", "choose the right one"),
+    ("so it was not installed; --keep installs it all the same.", "so it was not installed."),
+    ("; the same command then goes on where it was", "; Go on then continues where it was"),
+    ("or choose another --model", "or choose another model"),
 )
 #: What is said of a step while it goes on, and means nothing once it is over.
 _PASSING = ("extracting its brain first.",)

@@ -20,6 +20,8 @@ WORK = "work"
 _LOCK = ".adapt.lock"
 #: What ends the line about a folder that cannot be written.
 REMEDY = "Make room; the same command then goes on where it was."
+#: What is said where it was left on purpose.
+LEFT = "Left; the same command goes on where it was."
 
 
 @contextmanager
@@ -47,6 +49,21 @@ def alone(out: Path) -> Iterator[None]:
         raise MrtransError(_full(out, str(error))) from None
     except OSError as error:
         raise MrtransError(_full(out, error.strerror or str(error))) from None
+
+
+def at_work(out: Path) -> bool:
+    """Whether an adaptation has the folder to itself now."""
+    if not (out / _LOCK).exists():
+        return False
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(str(out / _LOCK), timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # cannot even be looked at
+        return False
 
 
 def _full(out: Path, why: str) -> str:

@@ -133,8 +133,12 @@ class Hooks:
         progress: Told after every step.
         say: Told one-line notices.
         cancel: Polled at every step; once it says True, the best so far is kept and judged.
+        leave: Polled likewise; once it says True, all there is goes to disk and a line is raised; to be gone on with.
+        previews: Somebody looks at them; each costs an answer.
     """
 
     progress: Callable[[Progress], None] = lambda progress: None
     say: Callable[[str], None] = lambda line: None
     cancel: Callable[[], bool] = lambda: False
+    leave: Callable[[], bool] = lambda: False
+    previews: bool = True

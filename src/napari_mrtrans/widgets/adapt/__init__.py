@@ -1,0 +1,1 @@
+"""The dock that adapts a model to the user's own scanner."""

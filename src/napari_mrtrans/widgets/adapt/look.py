@@ -1,0 +1,65 @@
+"""What a folder holds that sessions are to be taken from; looked at in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.qt.threading import thread_worker
+
+from ...errors import MrtransError
+from ...scan.contrasts import Contrast
+
+if TYPE_CHECKING:
+    from ...checkpoints.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is there.
+
+    Attributes:
+        line: In words; empty while it is not known.
+        problem: Why nothing can be taken, in a line.
+        sessions: Contrasts of each.
+    """
+
+    line: str = ""
+    problem: str = ""
+    sessions: tuple[frozenset[Contrast], ...] = ()
+
+    def problem_for(self, parent: Checkpoint) -> str:
+        """Why a model cannot be adapted to it; empty where nothing is seen, or nothing is known yet."""
+        if not self.sessions or any({*pair} <= there for pair in parent.pairs for there in self.sessions):
+            return ""
+        have = ", ".join(sorted(contrast for contrast in frozenset[Contrast]().union(*self.sessions))) or "none"
+        serves = ", ".join(map(str, parent.pairs))
+        return f"No session has both contrasts of a pair that '{parent.name}' serves ({serves}); there are {have}."
+
+
+def look_later(folder: Path, tell: Callable[[Found], None]) -> None:
+    """Tell what is in ``folder``, from the event loop."""
+    worker = thread_worker(look)(folder)
+    worker.returned.connect(tell)
+    worker.start()
+
+
+def look(folder: Path) -> Found:
+    """What is in a folder, by the names of its files."""
+    from ...datasets.subjects import find_sessions
+
+    try:
+        sessions, skipped = find_sessions(folder)
+    except MrtransError as error:
+        return Found(problem=str(error))
+    except OSError as error:
+        return Found(problem=f"'{folder}' cannot be read ({error.strerror or error}); choose another folder.")
+    people, visits = len({session.subject for session in sessions}), len(sessions)
+    contrasts = [contrast for contrast in Contrast if any(contrast in session.contrasts for session in sessions)]
+    line = f"{people} {'person' if people == 1 else 'people'}, {visits} session{'s' * (visits != 1)}: "
+    line += ", ".join(contrasts)
+    if skipped:
+        line += f". {len(skipped)} left out, e.g. {skipped[0]}"
+    return Found(line, "", tuple(frozenset(session.contrasts) for session in sessions))
