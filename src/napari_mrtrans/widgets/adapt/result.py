@@ -10,7 +10,7 @@ from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from ..transform.verdict_sign import VerdictSign
+from ..verdict_sign import VerdictSign
 from ..wording import for_window
 from .table import GainTable, mean_gain
 
