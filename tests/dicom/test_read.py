@@ -98,7 +98,7 @@ REFUSED = {
     "enhanced": ({"t0008_0016": "1.2.840.10008.5.1.4.1.1.4.1"}, "is multi-frame (enhanced) DICOM; convert it"),
     "frames": ({"t0028_0008": "12"}, "is multi-frame (enhanced) DICOM; convert it"),
     "no place": ({"t0020_0032": ""}, "does not say where its slices lie; convert it with dcm2niix."),
-    "compressed": ({"syntax": "1.2.840.10008.1.2.4.110"}, "is DICOM that SimpleITK cannot read: damaged, or"),
+    "compressed": ({"syntax": "1.2.840.10008.1.2.4.201"}, "is DICOM that SimpleITK cannot read: damaged, or"),
 }  # fmt: skip
 
 
