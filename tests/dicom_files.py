@@ -58,7 +58,8 @@ def dicom_series(
         plane = np.ascontiguousarray(data[:, :, k].T)
         elements: dict[str, str | int | bytes] = {
             "0008|0008": "ORIGINAL\\PRIMARY\\M\\NORM", "0008|0016": MRImageStorage,
-            "0008|0018": f"{uid}.{first + k + 1}", "0008|0060": "MR", "0010|0010": "", "0020|000d": "1.2.3", "0020|000e": uid, "0020|0011": "3",
+            "0008|0018": f"{uid}.{first + k + 1}", "0008|0060": "MR", "0010|0010": "", "0020|000d": "1.2.3",
+            "0020|000e": uid, "0020|0011": "3",
             "0020|0013": str(k + 1), "0020|0032": _numbers(lps[:3] @ [0, 0, k, 1]),
             "0020|0037": _numbers(np.concatenate([lps[:3, 0] / sizes[0], lps[:3, 1] / sizes[1]])),
             "0018|0050": f"{sizes[2]:.6g}", "0028|0002": 1, "0028|0004": "MONOCHROME2", "0028|0010": plane.shape[0],
