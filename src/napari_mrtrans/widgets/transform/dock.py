@@ -19,8 +19,9 @@ from ..run_dock import RunDock
 from ..source import show_slice, slice_on_screen, slider_number, slider_numbers
 from ..state import DockState
 from ..wording import passing
+from .extent import SliceRange
 from .follow import FollowRun
-from .form import SliceRange, TransformForm
+from .form import TransformForm
 from .result_list import ResultList
 from .run import Run
 from .save import SaveButton

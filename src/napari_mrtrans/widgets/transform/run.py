@@ -103,7 +103,7 @@ class Run:
                 asked,
                 n=self.n,
                 start_slice=on_screen,
-                slices=(on_screen, on_screen + 1) if settings.this_slice else None,
+                slices=(on_screen, on_screen + 1) if settings.this_slice else asked.slices,
             ),
         )
         self.layers = self.layers_type(
@@ -172,8 +172,8 @@ class Run:
     @property
     def complete(self) -> bool:
         """Every slice with head has come."""
-        countdown = self.countdown
-        return self.work.request.slices is None and 0 < countdown.total == countdown.done
+        countdown, request = self.countdown, self.work.request
+        return request.slices is None and request.roi is None and 0 < countdown.total == countdown.done
 
     def ensemble(self) -> Ensemble:
         """What has come, on the grid of the file that the source came from; takes its time, not for the GUI thread.
