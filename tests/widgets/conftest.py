@@ -232,11 +232,11 @@ class Bench:
         assert self.dock.button.isEnabled()
         self.qtbot.mouseClick(self.dock.button, Qt.MouseButton.LeftButton)
 
-    def wait_for(self, *states: object, timeout: int = 10_000) -> None:
+    def wait_for(self, *states: object, timeout: int = 30_000) -> None:
         """Let the window live until the dock is in one of ``states``."""
         self.qtbot.waitUntil(lambda: self.dock.state in states, timeout=timeout)
 
-    def run(self, timeout: int = 10_000) -> None:
+    def run(self, timeout: int = 30_000) -> None:
         """Press Transform and wait for the end."""
         self.press()
         self.qtbot.waitUntil(lambda: not self.dock.state.busy, timeout=timeout)

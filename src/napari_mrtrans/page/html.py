@@ -106,10 +106,8 @@ def _table(table: Table, with_note: bool) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.rows)
     note = f'<p class="note">{escape(table.note)}</p>' if table.note and with_note else ""
-    return (
-        f'<h3>{escape(table.title)}</h3>\n<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{rows}</tbody></table></div>{note}"
-    )
+    title = f"<h3>{escape(table.title)}</h3>\n" if table.title else ""
+    return f'{title}<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}'
 
 
 def _cell(cell: Cell) -> str:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 import nibabel as nib
 import numpy as np
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
 from ..errors import VolumeError
@@ -184,6 +184,11 @@ def is_candidate(layer: Layer) -> bool:
 def is_acquired(layer: Layer) -> bool:
     """True for images that no run made."""
     return isinstance(layer, Image) and not result_record(layer)
+
+
+def is_region(layer: Layer) -> bool:
+    """True for layers in which the user may have marked something."""
+    return isinstance(layer, Labels | Shapes) and not result_record(layer)
 
 
 def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:

@@ -16,7 +16,7 @@ from ...errors import MrtransError
 from ..layer_combo import LayerCombo
 from ..layers import inherited
 from ..lesion.roi import roi_on
-from ..source import axial_axis, layer_affine, slice_on_screen, slider_numbers
+from ..source import axial_axis, is_region, layer_affine, slice_on_screen, slider_numbers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -71,7 +71,7 @@ class Extent(QWidget):
         self._region: NDArray[np.bool_] | None = None
         self._trouble = ""
         self.first, self.last = QSpinBox(), QSpinBox()
-        self.roi = LayerCombo(viewer, lambda layer: isinstance(layer, Labels | Shapes))
+        self.roi = LayerCombo(viewer, is_region)
         self.new = QPushButton("Paint…")
         self.count = QLabel()
         self._slab_row, self._roi_row = QWidget(), QWidget()
