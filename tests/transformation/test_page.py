@@ -80,7 +80,7 @@ def test_the_command_and_the_call_give_the_same_again(
     line = command_line(result.info)
     assert line == (
         "napari-mrtrans transform sub-01_T1w.nii.gz --to T2 --from T1 --model tiny-flow -n 2 --seed 0 "
-        "--sampler dpm++2m --steps 1 --slices 4:9 --no-repair -o out"
+        "--sampler dpm++2m --steps 1 --slices 4:9 -o out"
     )
     app(shlex.split(line.replace(" -o out", f" -o {tmp_path}"))[1:], standalone_mode=False)
     again, found = saved_result(tmp_path / "sub-01_T1w_T2.json")

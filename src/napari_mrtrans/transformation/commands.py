@@ -29,7 +29,8 @@ def command_line(info: Mapping[str, Any], samples: bool = False) -> str:
     words += ["--roi-only"] if asked.get("roi_only") else []
     if asked.get("prepare") is not None:
         words += ["--prepare" if asked["prepare"] else "--no-prepare"]
-    words += [] if asked.get("repair") is None else ["--repair" if asked["repair"] else "--no-repair"]
+    if _repair_chosen(info):
+        words += ["--repair" if asked["repair"] else "--no-repair"]
     words += ["--save-samples"] if samples else []
     line = " ".join(shlex.quote(str(word)) for word in [*words, "-o", "out"])
     return "\n".join([*_unsaved(asked), line])
@@ -50,7 +51,8 @@ def python_call(info: Mapping[str, Any]) -> str:
         told.append(f"slices=range({slices['start']}, {slices['stop']}, {slices['step']})")
     elif slices is not None:
         told.append(f"slices=({slices[0]}, {slices[1]})")
-    told += [f"{name}={asked[name]!r}" for name in ("prepare", "repair") if asked.get(name) is not None]
+    told += [] if asked.get("prepare") is None else [f"prepare={asked['prepare']}"]
+    told += [f"repair={asked['repair']}"] if _repair_chosen(info) else []
     if asked.get("mask"):
         lines.insert(0, "from napari_mrtrans.scan.masks import read_mask")
         lines.append(f"mask = read_mask({_file(asked, 'mask')!r}, volume)")
@@ -64,6 +66,12 @@ def python_call(info: Mapping[str, Any]) -> str:
     lines.append(f"checkpoint = load_checkpoint({info['checkpoint']!r})")
     lines.append(f"result = transform(volume, checkpoint, {', '.join(told)})")
     return "\n".join([*lines, 'result.save("out")'])
+
+
+def _repair_chosen(info: Mapping[str, Any]) -> bool:
+    """Outliers were to be repaired, or not, otherwise than the model's family needs it."""
+    asked = info["request"].get("repair")
+    return asked is not None and asked is not (info["model"] == "ddpm")
 
 
 def _input(info: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..lesion.measure import LesionReport
 from ..page.html import NONE, Cell, Picture, Section, Table, page
 from ..page.panels import SCALES, Panel, panels_png
+from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
 from ..scan.intensity import clean, head_mask, normalise
 from .acquired import Acquired
@@ -30,6 +31,8 @@ from .ensemble import Ensemble
 SHOWN = 5
 #: Slices with less of the head than this share of the largest are not chosen for the picture.
 LARGE = 0.3
+#: So many are listed, the largest first.
+MOST_LESIONS = 20
 _FOLDERS = re.compile(r"(?<![\w.~])(?:[A-Za-z]:)?~?(?:[\\/][^\\/'\"\n]+)*[\\/](?=[^\\/'\"\s])")
 _PACKAGES = ("torch", "numpy", "napari")
 
@@ -151,7 +154,7 @@ def _slices(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Picture:
     only = bool(info.get("roi") and info["roi"]["only"])
     images: dict[str, NDArray] = {}
     if beside.source:
-        images[f"source ({info['source']})"] = normalise(data, head, _contrast(info))
+        images[f"source ({info['source']})"] = normalise(data, head, Contrast.parse(info["source"]))
     images["mean"] = result.mean
     if np.isfinite(result.sigma_hat):
         corrected = result.calibrated_std is not None
@@ -177,12 +180,6 @@ def _slices(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Picture:
         lines.append((f"slice {_number(index, volume.n_slices, beside.numbers)}", panels))
     scales = ", ".join(f"{name} 0 to {top}" for name, top in SCALES.items() if any(n.endswith(name) for n in images))
     return Picture(panels_png(lines, float(sizes[1] / sizes[2])), "png", f"Colours: {scales}." if scales else "Grey.")
-
-
-def _contrast(info: dict[str, Any]) -> Any:
-    from ..scan.contrasts import Contrast
-
-    return Contrast.parse(info["source"])
 
 
 def _computed(result: Ensemble) -> NDArray[np.float32]:
@@ -239,9 +236,12 @@ def _lesions(beside: Beside) -> Section | None:
             Cell(_told(row["r"], 3)),
             Cell(NONE if row["r_low"] is None else f"{row['r_low']:.2f} to {row['r_high']:.2f}"),
         ]
-        for row in report.rows()
+        for row in report.rows()[: MOST_LESIONS + 1]
     ]
-    note = "r: Pearson correlation with the acquired image. 95 %: drawing lesions anew, or blocks of voxels of few."
+    more = max(len(report.components) - MOST_LESIONS, 0)
+    note = (f"The {MOST_LESIONS} largest; {more} more are not listed. " if more else "") + (
+        "r: Pearson correlation with the acquired image. 95 %: drawing lesions anew, or blocks of voxels of few."
+    )
     title = f"In '{without_folders(beside.region)}'" if beside.region else "In the region of interest"
     table = Table(title, ["lesion", "voxels", "r", "95 %"], rows, note)
     return Section("Lesions", " ".join(f"{line}." for line in report.lines()), tables=[table])

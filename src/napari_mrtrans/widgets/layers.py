@@ -160,9 +160,11 @@ class ResultLayers:
         return np.concatenate(kept) if kept else None
 
     def adopt(self, kind: str, layer: Image) -> None:
-        """Add another layer that belongs to these."""
+        """Add another layer that belongs to these; what was active stays so."""
         self._layers[kind] = layer
+        before = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = before
 
     def alive(self) -> Iterator[Image]:
         """The layers of this run that nobody has deleted."""

@@ -75,8 +75,10 @@ class SavedLayers:
         return None if stack is None or stack.ndim != 4 else np.asarray(stack.data[voxel])
 
     def adopt(self, kind: str, layer: Image) -> None:
-        """Add another layer that belongs to these."""
+        """Add another layer that belongs to these; what was active stays so."""
+        before = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = before
 
     def show_std(self, visible: bool) -> None:
         """Show or hide the std layer."""
