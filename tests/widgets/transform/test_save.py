@@ -165,12 +165,16 @@ def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, 
     np.testing.assert_allclose(card.plot.values, sigma, atol=1e-6)
     assert not bench.dock.save.isVisible() and bench.dock.report.isEnabled()
     assert bench.dock.uncertainty.isVisible()
+    # What was marked on its voxels is the user's.
+    mean = next(layer for layer in bench.viewer.layers if result_record(layer).get("kind") == "mean")
+    roi = bench.viewer.add_labels(np.zeros(mean.data.shape, int), name="roi", **inherited(mean))
+    assert bench.dock.form.extent.roi.layers == [roi]
     page = tmp_path / "page.html"
     bench.dock.report.write(page)
     bench.qtbot.waitUntil(lambda: bench.dock.report.text() == "Report…", timeout=60_000)
     assert "sub-01_T1w.nii.gz → T2" in page.read_text() and "not found" not in page.read_text()
     bench.qtbot.mouseClick(results.remove, Qt.MouseButton.LeftButton)
-    assert list(bench.viewer.layers) == [acquired] and not results.isVisible()
+    assert list(bench.viewer.layers) == [acquired, roi] and not results.isVisible()
 
 
 def test_results_are_listed_shown_and_removed_together(loaded, engine):

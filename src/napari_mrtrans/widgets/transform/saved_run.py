@@ -16,7 +16,7 @@ from ...scan.contrasts import Contrast, Pair
 from ...transformation.request import Request
 from ...transformation.saved import read_report, saved_result
 from ..file_grid import FileGrid
-from ..source import LayerSource, axial_axis, is_acquired, layer_affine, layer_stem, result_record
+from ..source import LayerSource, axial_axis, is_acquired, is_region, layer_affine, layer_stem, result_record
 from ..tally import SigmaTally
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class SavedLayers:
 
     def alive(self) -> Iterator[Image]:
         """Those that are open now."""
-        return (layer for layer in self._viewer.layers if result_record(layer).get("run") == self._report)
+        made = (layer for layer in self._viewer.layers if not is_region(layer))
+        return (layer for layer in made if result_record(layer).get("run") == self._report)
 
     @property
     def made(self) -> list[Image]:

@@ -16,7 +16,7 @@ from .. import shortcuts
 from ..histogram import Histogram
 from ..layers import inherited
 from ..levels import Levels
-from ..source import RESULT_KEY
+from ..source import CONTOURS, RESULT_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Between two samples of the film.
 FRAME_MS = 150
 _VEIL = Colormap([[0, 0, 0, 0], [0, 0, 0, 1]], name="veil")
-_KIND, _LINES = "unsure", "contours"
+_KIND = "unsure"
 _COLOURS = DirectLabelColormap(
     color_dict={None: "transparent", 0: "transparent", 1: "#ffd54a", 2: "#ff8c2e", 3: "#e8324f"}
 )
@@ -138,14 +138,14 @@ class UncertaintyPanel(QWidget):
         limit = self.limit.value() / 100 * float(std.contrast_limits[1])
         self.limit_text.setText(f"± {limit:.3f}")
         veiled, lined = choice in (Unsure.FADED, Unsure.HIDDEN), choice is Unsure.LINES
-        veil, lines = self.veil, self._found(_LINES)
+        veil, lines = self.veil, self._found(CONTOURS)
         if veil is None and veiled:
             veil = Image(std.data, colormap=_VEIL, contrast_limits=(0, 1), **_beside(std, _KIND))
             self._adopt(run, _KIND, veil)
         if lines is None and lined:
-            lines = Labels(Levels(std.data, limit), colormap=_COLOURS, opacity=1, **_beside(std, _LINES))
+            lines = Labels(Levels(std.data, limit), colormap=_COLOURS, opacity=1, **_beside(std, CONTOURS))
             lines.contour = 1
-            self._adopt(run, _LINES, lines)
+            self._adopt(run, CONTOURS, lines)
         if veil is not None:
             veil.visible = veiled
             hard = choice is Unsure.HIDDEN
