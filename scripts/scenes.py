@@ -143,6 +143,53 @@ def transform_follow(viewer: napari.Viewer) -> End:
     return lambda: _stop(widget)
 
 
+def transform_roi(viewer: napari.Viewer) -> End:
+    """Nothing but a painted region was computed."""
+    widget = _sample(viewer)
+    widget.form.range.setCurrentText("A ROI only")
+    widget.form.extent.new.click()
+    labels = viewer.layers[-1]
+    source = widget.form.layer
+    middle = np.round(source.world_to_data(viewer.dims.point)).astype(int)
+    labels.brush_size = 50
+    labels.paint((middle[0], source.data.shape[1] // 2, source.data.shape[2] // 2), 1)
+    labels.mode = "pan_zoom"
+    labels.visible = False
+    wait_for(widget.button.isEnabled)
+    widget.start()
+    wait_for(lambda: not widget.state.busy)
+    return _nothing
+
+
+def transform_slab(viewer: napari.Viewer) -> End:
+    """A slab that is not within the image."""
+    widget = _sample(viewer)
+    widget.form.range.setCurrentText("A slab")
+    widget.form.extent.last.setValue(400)
+    return _nothing
+
+
+def transform_acquired(viewer: napari.Viewer) -> End:
+    """Contour lines of the std over the mean, and the error against the acquired image."""
+    from qtpy.QtWidgets import QScrollArea
+
+    widget = _dock(viewer, "MR contrast transformation")
+    _phantom(viewer)
+    widget.form.image.choose(viewer.layers["phantom_T1w"])
+    widget.form.target.setCurrentText("T2")
+    widget.form.samples.setValue(SAMPLES)
+    widget.form.range.setCurrentText("This slice")
+    widget.start()
+    wait_for(lambda: not widget.state.busy)
+    widget.acquired.compare()
+    wait_for(lambda: bool(widget.acquired.figures.text()))
+    next(layer for layer in viewer.layers if "_error" in layer.name).visible = False
+    widget.uncertainty.unsure.setCurrentText("Contour lines")
+    area = widget.findChild(QScrollArea)
+    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
+    return _nothing
+
+
 def _compare(viewer: napari.Viewer) -> CompareWidget:
     from qtpy.QtCore import Qt
 
@@ -329,6 +376,9 @@ SCENES: dict[str, Callable[[napari.Viewer], End]] = {
         transform_cancelled,
         transform_failed,
         transform_follow,
+        transform_slab,
+        transform_roi,
+        transform_acquired,
         compare_ready,
         compare_running,
         compare_done,

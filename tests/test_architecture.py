@@ -21,6 +21,7 @@ ROOMS = (
     "errors",
     "paths",
     "devices",
+    "page",
     "networks",
     "scan",
     "dicom",

@@ -24,7 +24,7 @@ from scan.test_volume import REFUSED
 
 Run = Callable[..., tuple[int, str, str]]
 SHAPE = (20, 24, 8)
-COMMANDS = ("demo", "models", "transform", "lesion", "evaluate", "cohort")
+COMMANDS = ("demo", "models", "transform", "report", "lesion", "evaluate", "cohort")
 #: Axes towards right, anterior and *inferior*: the axial index runs against the world.
 RAI = np.array([[1.0, 0, 0, -9], [0, 1.2, 0, -14], [0, 0, -3, 20], [0, 0, 0, 1]])
 

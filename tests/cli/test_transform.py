@@ -55,6 +55,26 @@ def first(tmp_path: Path, run: Run, scan: Path, own: Path) -> Path:
     return tmp_path / "A" / f"{STEM}.json"
 
 
+def test_a_region_only_and_again(tmp_path: Path, run: Run, scan: Path, own: Path) -> None:
+    """Files hold 0 outside, the report says so, and --again finds the region by its file."""
+    roi = np.zeros(SHAPE, np.uint8)
+    roi[7:12, 9:14, [3, 5]] = 1
+    save_nifti(tmp_path / "lesion.nii.gz", roi, RAI)
+    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1)
+    code, _, err = run(*words, "--roi", "lesion.nii.gz", "--roi-only", "--save-samples", "-o", "A")
+    assert (code, err) == (0, "")
+    info = json.loads((tmp_path / "A" / f"{STEM}.json").read_text())
+    assert info["slices"] == [3, 5] and info["complete"] is True
+    assert info["roi"]["file"] == str(tmp_path / "lesion.nii.gz")
+    assert (info["roi"]["only"], info["roi"]["voxels"]) == (True, 50)
+    assert info["roi"]["outside"].startswith("0: not asked for")
+    for kind in KINDS:
+        voxels = np.asarray(nib.load(tmp_path / "A" / f"{STEM}_{kind}.nii.gz").dataobj)
+        assert voxels[roi == 1].any() and not voxels[roi == 0].any()
+    assert run("transform", "--again", f"A/{STEM}.json", "-o", "B")[0] == 0
+    assert_repeated(tmp_path / "A" / f"{STEM}.json", tmp_path / "B")
+
+
 def assert_repeated(first: Path, folder: Path, stem: str = STEM) -> None:
     """The same bits, and the same report but for how long it took."""
     assert {path.name for path in folder.iterdir()} == {p.name.replace(STEM, stem) for p in first.parent.iterdir()}

@@ -175,7 +175,8 @@ def test_a_deterministic_checkpoint_answers_once(deterministic: Checkpoint) -> N
 
 FULL = Request(
     Contrast.T2, Contrast.T1, n=5, seed=7, steps=9, sampler="heun", slices=(2, 6), start_slice=4, mask=MASK,
-    mask_file=Path("/data/m.nii.gz"), repair=True, prepare=False, device="cpu", batch=3,
+    mask_file=Path("/data/m.nii.gz"), roi=MASK, roi_file=Path("/data/r.nii.gz"), repair=True, prepare=False,
+    device="cpu", batch=3,
 )  # fmt: skip
 
 
@@ -188,15 +189,17 @@ FULL = Request(
         {"slices": None},
         {"mask": None, "mask_file": None},
         {"mask_file": None},
+        {"roi": None, "roi_file": None},
+        {"roi_only": True},
         {"batch": "auto", "start_slice": None, "repair": None, "prepare": None, "n": None, "sampler": None},
     ],
-    ids=["full", "range", "downwards", "all slices", "no mask", "mask of no file", "open"],
+    ids=["full", "range", "downwards", "all slices", "no mask", "mask of no file", "no region", "region only", "open"],
 )
 def test_there_and_back_through_json(changes: dict[str, Any]) -> None:
     request = replace(FULL, **changes)
     document = json.loads(json.dumps(request.to_json()))
     assert document["mask"] == (None if request.mask is None else mask_digest(MASK))
-    again = Request.from_json(document, request.mask)
+    again = Request.from_json(document, request.mask, request.roi)
     for name in (field.name for field in fields(Request)):
         assert getattr(again, name) is getattr(request, name) or getattr(again, name) == getattr(request, name), name
     assert type(again.slices) is type(request.slices)
@@ -238,11 +241,13 @@ UNREPEATABLE = "The report holds no request that this version can repeat ("
         ({"mask": "0123"}, "The mask '/data/m.nii.gz' has changed since this result was made."),
         ({"mask": "0123", "mask_file": None}, "The mask has changed since this result was made."),
         ({"mask": None}, "The mask '/data/m.nii.gz' has changed since this result was made."),
+        ({"roi": "0123"}, "The ROI '/data/r.nii.gz' has changed since this result was made."),
+        ({"roi_only": 1}, UNREPEATABLE + "roi_only=1 is neither True nor False)."),
     ],
 )
 def test_what_is_no_request_is_one_line(changes: dict[str, Any], line: str) -> None:
     with pytest.raises(MrtransError) as raised:
-        Request.from_json({**FULL.to_json(), **changes}, MASK)
+        Request.from_json({**FULL.to_json(), **changes}, MASK, MASK)
     assert str(raised.value).startswith(line)
     assert "\n" not in str(raised.value)
 
@@ -253,7 +258,7 @@ def test_without_a_target_or_without_its_mask_it_is_no_request() -> None:
         Request.from_json(document)
     del document["target"]
     with pytest.raises(MrtransError, match=r"^The report holds no request .*'target'\)\.$"):
-        Request.from_json(document, MASK)
+        Request.from_json(document, MASK, MASK)
 
 
 OTHER_MASK = MASK.copy()
@@ -264,14 +269,15 @@ OTHER: dict[str, Any] = {
     "target": Contrast.FLAIR, "source": Contrast.PD, "n": 6, "seed": 8, "steps": 8, "sampler": "dpm++2m",
     "antithetic": False,
     "slices": (2, 7), "start_slice": 3, "mask": OTHER_MASK, "mask_file": Path("/elsewhere/m.nii.gz"), "repair": False,
-    "prepare": True, "device": "cuda", "batch": "auto",
+    "prepare": True, "device": "cuda", "batch": "auto", "roi": OTHER_MASK, "roi_file": Path("/elsewhere/r.nii.gz"),
+    "roi_only": True,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Request)])
 def test_the_key_tells_all_that_matters(name: str) -> None:
     same = replace(FULL, **{name: OTHER[name]}).result_key() == FULL.result_key()
-    assert same is (name in ("device", "batch", "start_slice", "mask_file"))
+    assert same is (name in ("device", "batch", "start_slice", "mask_file", "roi_file"))
     assert same is (name in INDIFFERENT)
 
 

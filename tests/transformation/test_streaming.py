@@ -47,6 +47,44 @@ def test_slices_come_nearest_to_the_start_first_and_each_once(brain: Volume, flo
     assert {update.total for update in updates} == {len(filled)}
 
 
+def test_slices_of_a_region_are_those_that_it_touches(brain: Volume, flow: Checkpoint) -> None:
+    roi = np.zeros(brain.data.shape, bool)
+    roi[20, 24, [6, 9, 10]] = roi[0, 0, 0] = True  # slice 0 holds no head
+    settings: dict[str, Any] = {"target": "T2", "n": 2, "steps": 1}
+    whole = by_index(list(stream(brain, flow, **settings)))
+    some = by_index(list(stream(brain, flow, **settings, roi=roi)))
+    only = by_index(list(stream(brain, flow, **settings, roi=roi, roi_only=True)))
+    assert sorted(some) == sorted(only) == [6, 9, 10]
+    assert {update.total for update in some.values()} == {3}
+    for index, update in only.items():
+        np.testing.assert_allclose(some[index].mean, whole[index].mean, atol=1e-5)
+        here = roi[:, :, index]
+        np.testing.assert_array_equal(update.known, here)
+        np.testing.assert_array_equal(update.mean, np.where(here, some[index].mean, 0))
+        np.testing.assert_array_equal(update.samples, np.where(here, some[index].samples, 0))
+        assert update.mean.dtype == np.float32
+        # The network saw the whole slice, and so did σ̂.
+        assert (update.sigma_hat, update.voxels) == (some[index].sigma_hat, some[index].voxels)
+    both = stream(brain, flow, **settings, roi=roi, slices=(8, 10))
+    assert [update.index for update in both] == [9]
+
+
+@pytest.mark.parametrize(
+    ("roi", "line"),
+    [
+        (np.zeros((40, 48, 20)), "Nothing is marked in the ROI."),
+        (np.ones((40, 48, 19)), "The ROI has shape (40, 48, 19), the volume (40, 48, 20); they must share one grid."),
+        (np.arange(20) * np.ones((40, 48, 1)) == 19, "No head in the slices of the ROI; mark another region."),
+        (None, "A result of a region only needs the region: roi=MASK (--roi MASK.nii.gz)."),
+    ],
+    ids=["empty", "other shape", "no head", "none"],
+)
+def test_a_region_that_cannot_be_used_is_one_line(roi: Any, line: str, brain: Volume, flow: Checkpoint) -> None:
+    with pytest.raises(MrtransError) as raised:
+        next(stream(brain, flow, target="T2", roi=roi, roi_only=roi is None))
+    assert str(raised.value) == line
+
+
 def test_statistics_are_those_of_the_samples(brain: Volume, flow: Checkpoint) -> None:
     (update,) = stream(brain, flow, target="T2", n=5, slices=(10, 11))
     assert update.samples is not None

@@ -128,6 +128,8 @@ class FakeEngine:
         low, high = request.slices or (0, data.shape[axis])
         order = sorted(range(low, high), key=lambda k: abs(k - (request.start_slice or 0)))
         order = [k for k in order if np.take(data, k, axis).any()]
+        roi = None if request.roi is None else np.moveaxis(request.roi, axis, 0)
+        order = [k for k in order if roi is None or roi[k].any()]
         try:
             for done, index in enumerate(order, start=1):
                 if done > self.error_after and self.error is not None:
@@ -139,6 +141,8 @@ class FakeEngine:
                         return
                     time.sleep(0.01)
                 update = fake_update(np.take(data, index, axis), index, done, len(order), work)
+                if roi is not None and request.roi_only:
+                    update = update.within(roi[index])
                 corrected = None if self.correction is None else np.full_like(update.std, self.correction)
                 yield replace(update, signs=Signs(self.novelty), calibrated_std=corrected)
         finally:
@@ -228,11 +232,11 @@ class Bench:
         assert self.dock.button.isEnabled()
         self.qtbot.mouseClick(self.dock.button, Qt.MouseButton.LeftButton)
 
-    def wait_for(self, *states: object, timeout: int = 10_000) -> None:
+    def wait_for(self, *states: object, timeout: int = 30_000) -> None:
         """Let the window live until the dock is in one of ``states``."""
         self.qtbot.waitUntil(lambda: self.dock.state in states, timeout=timeout)
 
-    def run(self, timeout: int = 10_000) -> None:
+    def run(self, timeout: int = 30_000) -> None:
         """Press Transform and wait for the end."""
         self.press()
         self.qtbot.waitUntil(lambda: not self.dock.state.busy, timeout=timeout)

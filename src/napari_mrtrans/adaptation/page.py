@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoints.card_text import people_in_words
-from ..evaluation.report.html import Picture, Section, page
-from ..evaluation.report.montage import Panel, grid
-from ..evaluation.report.tables import NONE, Cell, Table
+from ..evaluation.report.montage import grid
+from ..page.html import NONE, Cell, Picture, Section, Table, page
+from ..page.panels import Panel
 from ..training.validation import FixedSlice
 from .figures import Answer, Line, gain, pair_of
 

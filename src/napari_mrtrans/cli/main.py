@@ -19,6 +19,7 @@ from .lesion import lesion
 from .models import models
 from .ood import ood
 from .prepare import prepare
+from .report import report
 from .transform import transform
 
 #: Base of all that typer finds wrong with a command line (recent versions bring a click of their own).
@@ -58,7 +59,7 @@ def demo(
     run_demo()
 
 
-for command in (models, transform, prepare, ood, lesion, evaluate, cohort):
+for command in (models, transform, report, prepare, ood, lesion, evaluate, cohort):
     app.command()(command)
 
 

@@ -13,6 +13,11 @@ Samples = Annotated[int | None, typer.Option("-n", min=1, help="Samples; default
 Steps = Annotated[int | None, typer.Option(min=1, help="Noise levels; default: the checkpoint's.")]
 Sampler = Annotated[str | None, typer.Option(help="dpm++2m, heun, ancestral, ddim, langevin, … or reference.")]
 Slices = Annotated[str | None, typer.Option(metavar="A:B", help="Only these axial slices of every scan.")]
+Roi = Annotated[
+    Path | None,
+    typer.Option(metavar="MASK.nii.gz", help="Only slices that this region touches; any grid, by its affine."),
+]
+RoiOnly = Annotated[bool, typer.Option("--roi-only", help="And only its voxels: 0 elsewhere.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the starting noise.")]
 Antithetic = Annotated[
     bool, typer.Option("--antithetic/--no-antithetic", help="Samples in pairs of opposite noise, or independent ones.")

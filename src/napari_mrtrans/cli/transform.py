@@ -20,6 +20,8 @@ from .options import (
     Overwrite,
     Prepare,
     Repair,
+    Roi,
+    RoiOnly,
     Sampler,
     Samples,
     SaveSamples,
@@ -50,6 +52,8 @@ def transform(
     steps: Steps = None,
     sampler: Sampler = None,
     slices: Slices = None,
+    roi: Roi = None,
+    roi_only: RoiOnly = False,
     seed: Seed = 0,
     mask: Annotated[Path | None, typer.Option(help="Head mask on the input's grid.")] = None,
     antithetic: Antithetic = True,
@@ -80,6 +84,7 @@ def transform(
             raise MrtransError("Give a volume and its target: napari-mrtrans transform IN.nii.gz --to T2 -o OUT.")
         from ..checkpoints.library import choose_checkpoint
         from ..dicom.read import read_scan
+        from ..lesion.files import roi_from_file
         from ..scan.contrasts import Contrast
         from ..scan.masks import read_mask
         from ..transformation.contrast_guess import unknown_contrast_line
@@ -88,6 +93,9 @@ def transform(
         volume = read_scan(image, from_)
         if volume.contrast is None:
             raise MrtransError(unknown_contrast_line(volume))
+        marked = None
+        if roi is not None:
+            marked = roi_from_file(roi, volume.affine, volume.data.shape, name=volume.name, say=notices.append)
         target = Contrast.parse(to)
         if volume.contrast == target:
             raise MrtransError(f"'{volume.name}' is {target} already; choose another target with --to.")
@@ -95,7 +103,8 @@ def transform(
         request = Request(
             target, volume.contrast, n=n, seed=seed, steps=steps, sampler=sampler, antithetic=antithetic,
             slices=slice_range(slices), mask=None if mask is None else read_mask(mask, volume, notices.append),
-            mask_file=mask and mask.absolute(), repair=repair, prepare=prepare, device=device, batch=batch,
+            mask_file=mask and mask.absolute(), roi=marked, roi_file=roi and roi.absolute(), roi_only=roi_only,
+            repair=repair, prepare=prepare, device=device, batch=batch,
         )  # fmt: skip
         asked = volume, checkpoint, request, save_samples
     _transform(asked, output, notices, Naming(bids, overwrite))

@@ -15,6 +15,7 @@ from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.library import list_checkpoints
 from ..dicom.read import read_scan
 from ..errors import CheckpointError, MrtransError
+from ..lesion.files import roi_from_file
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
 from .request import Request
@@ -50,7 +51,7 @@ def repeated(
     """
     info = _read(report)
     asked = info["request"]
-    request = Request.from_json({**asked, "mask": None})
+    request = Request.from_json({**asked, "mask": None, "roi": None, "roi_only": False})
     if info["napari_mrtrans"] != __version__:
         say(f"'{report.name}' was made by napari-mrtrans {info['napari_mrtrans']}, and this is {__version__}.")
     if not info["complete"]:
@@ -61,8 +62,9 @@ def repeated(
     volume = read_scan(file, request.source)
     if volume.digest() != info["input_digest"]:
         raise MrtransError(f"The input '{file}' has changed: its voxels or its grid are not those of '{report}'.")
-    if asked.get("mask") is not None:
-        request = Request.from_json(asked, _mask(request, volume))
+    mask = None if asked.get("mask") is None else _mask(request, volume)
+    roi = None if asked.get("roi") is None else _roi(request, volume)
+    request = Request.from_json(asked, mask, roi)
     return volume, _checkpoint(info), request, info["samples_kept"]
 
 
@@ -83,6 +85,12 @@ def _mask(request: Request, volume: Volume) -> NDArray[np.bool_]:
     if request.mask_file is None:
         raise MrtransError("The mask of this result came from no file; it cannot be repeated.")
     return read_mask(request.mask_file, volume)
+
+
+def _roi(request: Request, volume: Volume) -> NDArray[np.bool_]:
+    if request.roi_file is None:
+        raise MrtransError("The ROI of this result came from no file; it cannot be repeated.")
+    return roi_from_file(request.roi_file, volume.affine, volume.data.shape, name=volume.name)
 
 
 def _checkpoint(info: dict[str, Any]) -> Checkpoint:

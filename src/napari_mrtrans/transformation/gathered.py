@@ -14,6 +14,7 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..ood.score import verdict
 from ..ood.signs import UNKNOWN
+from ..scan.masks import inside
 from ..scan.volume import Volume
 from .engine import MAX_HELD
 from .ensemble import Ensemble, sigma_hat
@@ -130,6 +131,7 @@ class Gathered:
             "slices_done": len(self.finished),
             "complete": len(self.finished) == self._total,
             "slices": self.finished,
+            "roi": _region(request),
             "sigma_hat": _number(weighed),
             "sigma_hat_per_slice": [_number(value) for value in self._per_slice],
             "sigma_hat_calibrated": None if calibrated is None else _number(sigma_hat(calibrated, calibrated > 0)),
@@ -148,6 +150,19 @@ class Gathered:
         return Ensemble(
             volume, self._mean, self._std, self._median, self._samples, self._per_slice, weighed, info, calibrated
         )
+
+
+def _region(request: Request) -> dict[str, Any] | None:
+    """What a reader of the files must know of the region they are of."""
+    if request.roi is None:
+        return None
+    only = "0: not asked for; sigma_hat and ood_probability are of whole slices, sigma_hat_calibrated of the region"
+    return {
+        "file": request.roi_file and str(request.roi_file),
+        "voxels": int(inside(request.roi).sum()),
+        "only": request.roi_only,
+        "outside": only if request.roi_only else "computed in every slice that the region touches",
+    }
 
 
 def _number(value: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,10 @@ from ..ood.image_quality import MIN_AREA
 from ..prepare.whole_head import fit_for_models
 from ..scan.framing import STEP
 from ..scan.grid import Orientation, SliceGrid
+from ..scan.masks import inside
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
-from .request import Range, Request
+from .request import Request
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,7 @@ def make_job(prepared: PreparedVolume, checkpoint: Checkpoint, request: Request)
     images = prepared.orientation.to_canonical(prepared.normalised(request.pair.source))
     card = checkpoint.card
     grid = SliceGrid.fit(prepared.mask, prepared.spacing[1:], card.grid.spacing_mm, STEP, card.framing.least)
-    order = _visiting_order(prepared, request.start_slice, request.slices)
+    order = _visiting_order(prepared, request)
     return Job(request, prepared, images, grid, order)
 
 
@@ -109,9 +111,23 @@ def evenly_spread(prepared: PreparedVolume, count: int) -> range:
     return range(low + step, min(low + step * (count + 1), high + 1), step) or range(low, high + 1)
 
 
-def _visiting_order(prepared: PreparedVolume, start: int | None, slices: Range) -> list[int]:
+def _touched(prepared: PreparedVolume, roi: NDArray[Any]) -> set[int]:
+    """Canonical indices of the slices that a region touches."""
+    shape = prepared.volume.data.shape
+    if np.shape(roi) != shape:
+        raise MrtransError(f"The ROI has shape {np.shape(roi)}, the volume {shape}; they must share one grid.")
+    touched = {int(i) for i in np.flatnonzero(prepared.orientation.to_canonical(inside(roi)).any(axis=(1, 2)))}
+    if not touched:
+        raise MrtransError("Nothing is marked in the ROI.")
+    if not touched & {int(i) for i in np.flatnonzero(prepared.area)}:
+        raise MrtransError("No head in the slices of the ROI; mark another region.")
+    return touched
+
+
+def _visiting_order(prepared: PreparedVolume, request: Request) -> list[int]:
     """Canonical indices of slices with head, nearest to the start first."""
     area, orientation = prepared.area, prepared.orientation
+    start, slices = request.start_slice, request.slices
     count = len(area)
     first, stop = slices if isinstance(slices, tuple) else (0, count)
     if isinstance(slices, range):
@@ -120,6 +136,8 @@ def _visiting_order(prepared: PreparedVolume, start: int | None, slices: Range) 
     if not 0 <= first < stop <= count:
         raise MrtransError(f"Slices {first}:{stop} are not within 0:{count}.")
     wanted = {orientation.slice_index(i, count) for i in (slices if isinstance(slices, range) else range(first, stop))}
+    if request.roi is not None:
+        wanted &= _touched(prepared, request.roi)
     filled = [int(i) for i in np.flatnonzero(area) if int(i) in wanted]
     if not filled:
         raise MrtransError(f"No head in slices {first}:{stop}; choose others.")

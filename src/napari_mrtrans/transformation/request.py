@@ -22,7 +22,7 @@ from ..scan.volume import Volume
 Range = range | tuple[int, int] | None
 
 #: Fields that change where and in which order slices are computed, but nothing of them except for rounding.
-INDIFFERENT = frozenset({"device", "batch", "start_slice", "mask_file"})
+INDIFFERENT = frozenset({"device", "batch", "start_slice", "mask_file", "roi_file"})
 
 
 class Asked(TypedDict, total=False):
@@ -39,6 +39,9 @@ class Asked(TypedDict, total=False):
     start_slice: int | None
     mask: NDArray[Any] | None
     mask_file: Path | None
+    roi: NDArray[Any] | None
+    roi_file: Path | None
+    roi_only: bool
     repair: bool | None
     prepare: bool | None
     device: str
@@ -63,6 +66,9 @@ class Request:
         start_slice: Index along that axis; slices are computed outwards from it. None = middle of the head.
         mask: Head mask, shape of the volume (:func:`~..scan.masks.inside`); None = found.
         mask_file: Where the mask was read from, for the report.
+        roi: Region of interest, shape of the volume: only axial slices that it touches are computed; None = all.
+        roi_file: Where it was read from, for the report.
+        roi_only: Only voxels of the region get a result, the others are 0. The network sees whole slices all the same.
         repair: Replace outliers of the mean by the median (:func:`~.statistics.repair_outliers`); None = as the model's
             family needs it, that is for ddpm. Not above 64 samples, of which no median is held.
         prepare: Extract the brain and correct the bias field first; None = for whole heads without a mask.
@@ -84,6 +90,9 @@ class Request:
     start_slice: int | None = None
     mask: NDArray[Any] | None = None
     mask_file: Path | None = None
+    roi: NDArray[Any] | None = None
+    roi_file: Path | None = None
+    roi_only: bool = False
     repair: bool | None = None
     prepare: bool | None = None
     device: str = "auto"
@@ -96,6 +105,8 @@ class Request:
                 object.__setattr__(self, name, check(name, value))
         if any(value is not None and value < 1 for value in (self.n, self.steps)) or self.seed < 0:
             raise MrtransError("Samples and steps must be at least 1, and the seed at least 0.")
+        if self.roi_only and self.roi is None:
+            raise MrtransError("A result of a region only needs the region: roi=MASK (--roi MASK.nii.gz).")
 
     @property
     def pair(self) -> Pair:
@@ -146,22 +157,25 @@ class Request:
         return replace(self, slices=slices, start_slice=None if start is None else count - 1 - start)
 
     def to_json(self) -> dict[str, Any]:
-        """For a report: everything, the mask by its digest."""
+        """For a report: everything, mask and region by their digests."""
         document = {field.name: getattr(self, field.name) for field in fields(self)}
-        document["mask"] = None if self.mask is None else mask_digest(self.mask)
-        document["mask_file"] = None if self.mask_file is None else str(self.mask_file)
+        for name in ("mask", "roi"):
+            image, file = getattr(self, name), getattr(self, f"{name}_file")
+            document |= {name: None if image is None else mask_digest(image), f"{name}_file": file and str(file)}
         if isinstance(self.slices, range):
             document["slices"] = {"start": self.slices.start, "stop": self.slices.stop, "step": self.slices.step}
         return document
 
     @classmethod
-    def from_json(cls, document: dict[str, Any], mask: NDArray[Any] | None = None) -> Request:
-        """What :meth:`to_json` gave, with the mask itself.
+    def from_json(
+        cls, document: dict[str, Any], mask: NDArray[Any] | None = None, roi: NDArray[Any] | None = None
+    ) -> Request:
+        """What :meth:`to_json` gave, with mask and region themselves.
 
         Raises:
-            MrtransError: it is no request, or of a later version, or its mask is another one.
+            MrtransError: it is no request, or of a later version, or its mask or region is another one.
         """
-        values: dict[str, Any] = {**document, "mask": mask}
+        values: dict[str, Any] = {**document, "mask": mask, "roi": roi}
         try:
             if unknown := values.keys() - {field.name for field in fields(cls)}:
                 raise MrtransError(f"unknown: {', '.join(sorted(unknown))}")
@@ -172,9 +186,10 @@ class Request:
             raise MrtransError(_unrepeatable(f"no {error}")) from None
         except (TypeError, ValueError, MrtransError) as error:
             raise MrtransError(_unrepeatable(str(error))) from None
-        if document.get("mask") != (None if mask is None else mask_digest(mask)):
-            of = f" '{request.mask_file}'" if request.mask_file else ""
-            raise MrtransError(f"The mask{of} has changed since this result was made.")
+        for name, image, file in (("mask", mask, request.mask_file), ("roi", roi, request.roi_file)):
+            if document.get(name) != (None if image is None else mask_digest(image)):
+                of = f" '{file}'" if file else ""
+                raise MrtransError(f"The {name.replace('roi', 'ROI')}{of} has changed since this result was made.")
         return request
 
     def result_key(self) -> str:
@@ -247,7 +262,7 @@ def _checked_batch(name: str, batch: Any) -> int | str:
 
 
 #: What a field must be; None stands for the default but in these.
-_NEVER_NONE = frozenset({"target", "seed", "antithetic", "device", "batch"})
+_NEVER_NONE = frozenset({"target", "seed", "antithetic", "roi_only", "device", "batch"})
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "target": _checked_contrast,
     "source": _checked_contrast,
@@ -259,6 +274,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "slices": _checked_range,
     "start_slice": _checked_number,
     "mask_file": _checked_path,
+    "roi_file": _checked_path,
+    "roi_only": _checked_switch,
     "repair": _checked_switch,
     "prepare": _checked_switch,
     "device": _checked_name,

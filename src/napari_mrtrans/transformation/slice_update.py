@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,8 @@ class SliceUpdate:
         signs: What speaks against the source slice; all unknown where the slice is small or the checkpoint has no
             calibration.
         repaired: Pixels whose mean was replaced by the median.
+        known: (H, W), where a result was asked for, or None = everywhere. Elsewhere the images are 0; σ̂, ``voxels`` and
+            ``signs`` are of the whole slice.
         preview: Only the mean means anything yet, and the finished slice may follow; never so in :func:`stream`.
     """
 
@@ -46,7 +48,24 @@ class SliceUpdate:
     calibrated_std: NDArray[np.float32] | None = None
     signs: Signs = UNKNOWN
     repaired: int = 0
+    known: NDArray[np.bool_] | None = None
     preview: bool = False
+
+    def within(self, known: NDArray[np.bool_]) -> SliceUpdate:
+        """The same with images that are 0 but where ``known`` (H, W) is true."""
+
+        def kept(image: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+            return None if image is None else np.where(known, image, np.float32(0))
+
+        return replace(
+            self,
+            mean=np.where(known, self.mean, np.float32(0)),
+            std=np.where(known, self.std, np.float32(0)),
+            median=kept(self.median),
+            samples=kept(self.samples),
+            calibrated_std=kept(self.calibrated_std),
+            known=known,
+        )
 
 
 class SliceStore(Protocol):

@@ -16,6 +16,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..errors import MrtransError, OutOfMemory, SliceError
 from ..ood.image_quality import MIN_AREA
 from ..ood.signs import UNKNOWN, Signs
+from ..scan.masks import inside as inside_of
 from ..scan.volume import Volume
 from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import sigma_hat
@@ -234,8 +235,9 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
             mean, robust, flagged = repair_outliers(mean, std, result, inside)
     calibration = checkpoint.calibration
     correction = calibration.spread.get(job.request.pair.key) if calibration else None
-    return SliceUpdate(
-        index=job.orientation.slice_index(index, len(job.mask)),
+    number = job.orientation.slice_index(index, len(job.mask))
+    update = SliceUpdate(
+        index=number,
         mean=turn(mean.astype(np.float32)),
         std=turn(std.astype(np.float32)),
         median=median,
@@ -248,6 +250,9 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         total=0,
         repaired=int(flagged.sum()),
     )
+    if not job.request.roi_only or job.request.roi is None:
+        return update
+    return update.within(np.take(inside_of(job.request.roi), number, axis=job.prepared.volume.axial_axis))
 
 
 def _signs(engine: Engine, calibration: Calibration | None, index: int) -> Signs:

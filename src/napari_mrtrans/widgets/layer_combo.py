@@ -10,7 +10,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from .source import is_candidate
+from .source import is_acquired, is_candidate
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -84,6 +84,9 @@ class LayerCombo(QComboBox):
         self.blockSignals(True)
         self._layers = [layer for layer in self._viewer.layers if self._wanted(layer)]
         gone = chosen is not None and chosen not in self._layers
+        opened = getattr(event, "value", None) if getattr(event, "type", "") == "inserted" else None
+        if gone and not self.keep and opened in self._layers and is_acquired(opened):
+            chosen, gone = opened, False  # what was removed need not be chosen any more
         self._kept = chosen if gone and (self.keep or chosen is self._kept) else None
         if self._kept is not None:
             self._layers.insert(0, self._kept)

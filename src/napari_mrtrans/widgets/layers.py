@@ -79,6 +79,10 @@ class RunningQuantile:
         return (index + 1) / len(self._counts)
 
 
+def _within(known: NDArray[np.bool_] | None, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return image if known is None else np.where(known, image, np.float32(np.nan))
+
+
 class ResultLayers:
     """Mean, std and sample layers of one run on one source layer.
 
@@ -147,7 +151,7 @@ class ResultLayers:
     @property
     def samples(self) -> NDArray[np.float32] | None:
         """All samples, (n, ...), if they are kept and a slice has come; 0 where nothing was computed."""
-        filled = [samples.filled(0) for samples in self._samples.values()]
+        filled = [np.nan_to_num(samples.filled(0), copy=False) for samples in self._samples.values()]
         return (filled[0] if self._kinds.stacked else np.stack(filled)) if filled else None
 
     def samples_at(self, voxel: tuple[int, ...]) -> NDArray[np.float32] | None:
@@ -156,9 +160,11 @@ class ResultLayers:
         return np.concatenate(kept) if kept else None
 
     def adopt(self, kind: str, layer: Image) -> None:
-        """Add another layer that belongs to these."""
+        """Add another layer that belongs to these; what was active stays so."""
         self._layers[kind] = layer
+        before = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = before
 
     def alive(self) -> Iterator[Image]:
         """The layers of this run that nobody has deleted."""
@@ -172,15 +178,16 @@ class ResultLayers:
         self._make_room()
         where = self._where(update.index)
         self._written.add(update.index)
-        self._arrays["mean"][where] = update.mean
+        known = update.known
+        self._arrays["mean"][where] = _within(known, update.mean)
         if "std" in self._arrays:
             std = update.std if update.calibrated_std is None or not self._kinds.calibrated else update.calibrated_std
-            self._arrays["std"][where] = std
+            self._arrays["std"][where] = _within(known, std)
             self._spread.add(std[std > 0])
         if update.samples is not None and self._samples:
             parts = [update.samples] if self._kinds.stacked else update.samples
             for samples, part in zip(self._samples.values(), parts, strict=True):
-                samples.put(update.index, part)
+                samples.put(update.index, _within(known, part))
         self._dirty |= shown
 
     def add_next_layer(self) -> bool:

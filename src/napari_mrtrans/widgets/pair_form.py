@@ -70,7 +70,7 @@ class PairForm(QWidget):
     def _show_view(self) -> None:
         layer = None if self._choice.problem_of_layer() else self.layer
         self.frame.show_layer(self.layer)
-        self.view.show_layer(layer, one_slice=not self.range.currentText().startswith("All"))
+        self.view.show_layer(layer, one_slice=self.range.currentText().startswith(("This", "Follow")))
 
     def _rows(self, *own: tuple[str, QWidget]) -> QFormLayout:
         """All rows, the form's ``own`` ones (label, field) after the pair."""

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 import nibabel as nib
 import numpy as np
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
 from ..errors import VolumeError
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 #: napari-nifti writes this key next to ``affine``; its presence tells the S, A, R voxel order.
 NIFTI_READER_KEY = "coordinate_system"
 RESULT_KEY = "mrtrans"
+#: The kind of a result's layer of contour lines, the only one that is made of labels.
+CONTOURS = "contours"
 #: Which array axis of a layer without an affine is taken as axial, where the user has said so.
 AXIAL_KEY = "mrtrans_axial_axis"
 #: Layers whose files were looked at, and are no results.
@@ -184,6 +186,12 @@ def is_candidate(layer: Layer) -> bool:
 def is_acquired(layer: Layer) -> bool:
     """True for images that no run made."""
     return isinstance(layer, Image) and not result_record(layer)
+
+
+def is_region(layer: Layer) -> bool:
+    """True for layers in which the user may have marked something."""
+    # One that was made on the voxels of a result has that one's metadata, and is the user's all the same.
+    return isinstance(layer, Labels | Shapes) and result_record(layer).get("kind") != CONTOURS
 
 
 def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:

@@ -45,6 +45,22 @@ def test_without_an_image_the_dock_says_how_to_get_one(bench, engine):
     assert "Open Sample" in bench.dock.message.text()
 
 
+def test_an_image_that_is_opened_takes_the_place_of_one_that_was_deleted(bench, engine, brain):
+    source = bench.viewer.add_image(brain, name="a_T1w")
+    engine.pace = 0.2
+    bench.press()
+    bench.viewer.layers.remove(source)
+    bench.press()
+    bench.qtbot.waitUntil(lambda: not bench.dock.state.busy)
+    for layer in list(bench.viewer.layers):
+        bench.viewer.layers.remove(layer)
+    combo = bench.dock.form.image
+    assert texts(combo) == ["a_T1w"] and not bench.dock.button.isEnabled()
+    opened = bench.viewer.add_image(brain, name="b_T1w")
+    assert combo.layer is opened and texts(combo) == ["b_T1w"]
+    assert bench.dock.button.isEnabled()
+
+
 def test_image_combo_follows_the_layers(bench, engine, brain):
     combo = bench.dock.form.image
     first = bench.viewer.add_image(brain, name="a_T1w")

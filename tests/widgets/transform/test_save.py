@@ -144,6 +144,39 @@ def test_saved_results_are_known_when_they_are_opened_again(bench, engine, out, 
     assert result_record(again) == {"target": "T2", "kind": "std", "reopened": True}
 
 
+@pytest.mark.parametrize("turn", ["RAS", "ILA"])
+def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, engine, out, brain, tmp_path, turn):
+    source = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(brain.transpose(2, 1, 0), AFFINES[turn]).to_filename(source)
+    (acquired,) = bench.viewer.open(str(source), plugin="napari-nifti")
+    bench.dock.form.samples.setValue(3)
+    bench.run(timeout=60_000)
+    sigma = bench.dock.card.plot.values.copy()
+    save(bench)
+    bench.qtbot.mouseClick(bench.dock.results.remove, Qt.MouseButton.LeftButton)
+    assert list(bench.viewer.layers) == [acquired] and not bench.dock.card.isVisible()
+    for kind in ("mean", "std"):
+        bench.viewer.open(str(out / f"sub-01_T1w_T2_{kind}.nii.gz"), plugin="napari-nifti")
+    results, card = bench.dock.results, bench.dock.card
+    assert [results.runs.itemText(i) for i in range(results.runs.count())] == ["1. sub-01_T1w → T2 (flow, n=3), saved"]
+    # The same figures in the same slices, and nothing to save that is saved already.
+    report = json.loads((out / "sub-01_T1w_T2.json").read_text())
+    assert card.isVisible() and f"σ̂ = {report['sigma_hat']:.4f}" in card.text
+    np.testing.assert_allclose(card.plot.values, sigma, atol=1e-6)
+    assert not bench.dock.save.isVisible() and bench.dock.report.isEnabled()
+    assert bench.dock.uncertainty.isVisible()
+    # What was marked on its voxels is the user's.
+    mean = next(layer for layer in bench.viewer.layers if result_record(layer).get("kind") == "mean")
+    roi = bench.viewer.add_labels(np.zeros(mean.data.shape, int), name="roi", **inherited(mean))
+    assert bench.dock.form.extent.roi.layers == [roi]
+    page = tmp_path / "page.html"
+    bench.dock.report.write(page)
+    bench.qtbot.waitUntil(lambda: bench.dock.report.text() == "Report…", timeout=60_000)
+    assert "sub-01_T1w.nii.gz → T2" in page.read_text() and "not found" not in page.read_text()
+    bench.qtbot.mouseClick(results.remove, Qt.MouseButton.LeftButton)
+    assert list(bench.viewer.layers) == [acquired, roi] and not results.isVisible()
+
+
 def test_results_are_listed_shown_and_removed_together(loaded, engine):
     loaded.run()
     loaded.dock.form.samples.setValue(4)

@@ -51,6 +51,23 @@ def test_a_veil_hides_what_is_unsure_and_only_that(ran):
     assert [layer.name for layer in ran.viewer.layers] == ["sub-01_T1w"]
 
 
+def test_contour_lines_of_the_std_move_with_the_limit(ran):
+    panel = ran.dock.uncertainty
+    panel.unsure.setCurrentText("Contour lines")
+    lines, std = ran.layer("sub-01_T1w_T2_contours"), ran.layer("sub-01_T1w_T2_std")
+    assert lines.contour == 1 and lines.visible and not lines.editable
+    # The std is 0.006 in the head of slice 6: above one limit, or above three.
+    panel.limit.setValue(round(100 * 0.005 / std.contrast_limits[1]))
+    assert lines._slice.image.raw[10, 8] == 1
+    panel.limit.setValue(round(100 * 0.0015 / std.contrast_limits[1]))
+    assert lines._slice.image.raw[10, 8] == 3
+    assert lines._slice.image.raw[0, 0] == 0
+    # It is nobody's region of interest.
+    assert ran.dock.form.extent.roi.layers == [] and ran.dock.form.advanced.brain.layers == []
+    panel.unsure.setCurrentText("Shown as the others")
+    assert not lines.visible
+
+
 def test_mean_std_and_samples_under_the_cursor(ran, brain):
     panel = ran.dock.uncertainty
     voxel = (6, 10, 8)

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...metrics.coverage import LEVELS
+from ...page.html import NONE, Cell, Table
 from ..held_out import data_set
 from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results
 from .significance import FEWEST, best, interval
-
-NONE = "–"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Text, a second smaller line, and whether it is a best one or only leads."""
-
-    text: str
-    small: str = ""
-    best: bool = False
-    leads: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the report; in each row the first cells are names."""
-
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    note: str = ""
 
 
 def similarity(results: Results, metrics: Sequence[Metric] = SIMILARITY) -> list[Table]:

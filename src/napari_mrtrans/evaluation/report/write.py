@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...metrics.coverage import LEVELS
+from ...page.html import Picture, Section, page
 from ...paths import write_together
 from ..lesion_sums import NAMES
 from ..row import COUNTS, Row
 from . import figures, ood_figures, ood_tables, published, spread_tables, tables
-from .html import Picture, Section, page
 from .ood_rows import OodRow
 from .results import Results
 from .summary import obtained, summary

@@ -108,21 +108,14 @@ def _prepared(request: ComparisonRequest, monitor: Monitor) -> _Truth | None:
     prepared = fit_for_models(first.source.volume(), asked.mask, asked.prepare, monitor.notify)
     if wanted is None:
         return None
-    from ...prepare.reference import normalised_on
     from ...scan.intensity import white_level
+    from ...transformation.acquired import acquired_on
 
-    image = normalised_on(
-        wanted.source.volume(),
-        asked.target,
-        prepared.head,
-        wanted.to_reference,
-        name=prepared.volume.name,
-        prepare=asked.prepare,
-        say=monitor.notify,
-    )
-    own = fit_for_models(wanted.source.volume(), None, asked.prepare, lambda line: None)
+    reference, source = wanted.source.volume(), first.source.volume()
+    acquired = acquired_on(reference, source, asked, wanted.to_reference, monitor.notify)
+    own = fit_for_models(reference, None, asked.prepare, lambda line: None)
     white = white_level(own.data, own.head & (own.data > 0) if own.known else own.head, asked.target)
-    return _Truth(image, prepared.head & (np.nan_to_num(image) > 0), prepared.volume.axial_axis, white)
+    return _Truth(acquired.image, acquired.head, prepared.volume.axial_axis, white)
 
 
 def _one_model(number: int, work: Work, monitor: Monitor, truth: _Truth | None) -> Iterator[Event]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels, Layer, Shapes
+from napari.layers import Layer
 from numpy.typing import NDArray
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
@@ -18,7 +18,8 @@ from ..compare.reference_combo import ReferenceCombo
 from ..csv_buttons import CsvButtons
 from ..dock import Dock, research_note
 from ..layer_combo import LayerCombo
-from ..source import guess_layer_contrast, layer_stem, show_voxel
+from ..source import guess_layer_contrast, is_region, layer_stem, show_voxel
+from .latest import Measured, remember
 from .measure import RING, labels_from_file, measured
 from .prediction_combo import PredictionCombo
 from .scatter import ScatterPlot
@@ -43,7 +44,7 @@ class LesionWidget(Dock):
         self.report: LesionReport | None = None
         self.prediction = PredictionCombo(napari_viewer)
         self.reference = ReferenceCombo(napari_viewer, "None (no correlation)")
-        self.roi = LayerCombo(napari_viewer, lambda layer: isinstance(layer, Labels | Shapes))
+        self.roi = LayerCombo(napari_viewer, is_region)
         self.open_file = QPushButton("File…")
         self.open_file.setToolTip("Mark what a mask file (NIfTI, above 0 = inside) marks, on the prediction's voxels.")
         self.button = QPushButton("Measure")
@@ -121,8 +122,10 @@ class LesionWidget(Dock):
         try:
             report, notes = measured(self._viewer, prediction, reference, roi)
         except MrtransError as error:
+            remember(prediction, None)
             self._show_report(None, str(error))
         else:
+            remember(prediction, Measured(report, roi.name))
             if report != self.report:  # scrolling, too, looks like an edit: a point that is marked stays so
                 self._show_report(report, "\n".join([*self._doubt(), *notes, *self._told.get(roi, [])]))
 

@@ -14,6 +14,7 @@ from superqt import QCollapsible
 
 from ..layer_combo import LayerCombo
 from ..layer_kinds import KeepSamples
+from ..source import is_region
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -65,7 +66,9 @@ class Advanced(QCollapsible):
             "The calibrated one was compared with true errors: 90 % of those, on people kept for that, lie within "
             "1.64 std of the mean."
         )
-        self.brain = LayerCombo(viewer, lambda layer: isinstance(layer, Labels), none="Found by itself")
+        self.brain = LayerCombo(
+            viewer, lambda layer: isinstance(layer, Labels) and is_region(layer), none="Found by itself"
+        )
         self.brain.setToolTip("A labels layer in which the brain is painted: what is outside it is left out.")
         self._prepare = QCheckBox("Prepare whole heads")
         self._prepare.setChecked(True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
@@ -19,11 +20,14 @@ from ..run_dock import RunDock
 from ..source import show_slice, slice_on_screen, slider_number, slider_numbers
 from ..state import DockState
 from ..wording import passing
+from .acquired import AcquiredPanel
+from .extent import SliceRange
+from .files import FileButtons
 from .follow import FollowRun
-from .form import SliceRange, TransformForm
+from .form import TransformForm
 from .result_list import ResultList
 from .run import Run
-from .save import SaveButton
+from .saved_run import SavedRun, saved_runs
 from .sigma_card import SigmaCard
 from .uncertainty import UncertaintyPanel
 
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...transformation.streaming import SliceUpdate
+    from .saved_run import Result
 
 #: After the last edit of the form, what is followed changes.
 SETTLE_MS = 300
@@ -46,14 +51,17 @@ class TransformWidget(RunDock):
         super().__init__(TransformForm(napari_viewer), "Transform", parent)
         self._viewer = napari_viewer
         self.results = ResultList()
-        self.save = SaveButton()
+        self.files, self.acquired = FileButtons(napari_viewer), AcquiredPanel(napari_viewer)
+        self.save, self.report = self.files.save, self.files.report
         self.compare = QCheckBox("Source, mean and std side by side")
         self.uncertainty = UncertaintyPanel(napari_viewer)
         self.card = SigmaCard()
         self.card.hide()
-        self._build(self.results, self.save, self.compare, self.card, self.uncertainty)
+        self._build(self.results, self.files, self.compare, self.card, self.acquired, self.uncertainty)
         self._slices = SliceCache()
         self._runs: list[Run] = []
+        self._saved: list[SavedRun] = []
+        self._shown: Result | None = None
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
@@ -62,12 +70,15 @@ class TransformWidget(RunDock):
         self.compare.toggled.connect(self._on_compare)
         self.results.chosen.connect(self._on_result_chosen)
         self.results.removed.connect(self._on_result_removed)
-        self.save.told.connect(self._say)
-        self.save.failed.connect(self._complain)
+        self.files.told.connect(self._say)
+        self.files.failed.connect(self._complain)
+        self.acquired.failed.connect(self._complain)
+        self.acquired.chosen.connect(self._on_acquired)
         self.card.slice_clicked.connect(self._on_slice_clicked)
         for event in (napari_viewer.dims.events.point, napari_viewer.dims.events.range):
             event.connect(self._mark_slice)
         napari_viewer.layers.events.removed.connect(self._on_removed)
+        napari_viewer.layers.events.inserted.connect(self._on_inserted, position="last")
         self._bind_keys()
         self._on_choice()
 
@@ -85,7 +96,7 @@ class TransformWidget(RunDock):
     @property
     def layers(self) -> ResultLayers | None:
         """The layers of the current or last run."""
-        return self._run.layers if self._run is not None else None
+        return None if self._run is None else self._run.layers
 
     def toggle_following(self) -> None:
         """Follow the slider, or stop doing so; while something else runs, nothing happens."""
@@ -114,38 +125,46 @@ class TransformWidget(RunDock):
         self._runs.append(run)
         self._show_run(run)
 
-    def _show_run(self, run: Run | None) -> None:
+    def _show_run(self, run: Result | None) -> None:
+        self._shown = run
         self.card.show_run(run)
         self.uncertainty.show_run(run)
+        self.acquired.show_run(run)
         self._mark_slice()
+
+    def _on_acquired(self, layer: Image | None) -> None:
+        self.report.reference = layer
 
     def _on_choice(self) -> None:
         if not self._state.busy:
             self._show_results()
         super()._on_choice()
 
-    def _results(self) -> list[Run]:
+    def _results(self) -> list[Result]:
         """What was made of the image that is chosen; where all are gone, what is shown can still be saved."""
         layer = self.form.layer
-        mine = [run for run in self._runs if (run is self._run if layer is None else run.about(layer))]
+        self._saved = saved_runs(self._viewer, self._saved)
+        runs: list[Result] = [*self._runs, *self._saved]
+        mine = [run for run in runs if (run is self._shown if layer is None else run.about(layer))]
         return [run for run in mine if run.gathered.finished]
 
     def _forget(self) -> None:
         """Runs of which no layer is left need not be kept; the one shown can still be saved."""
-        self._runs = [run for run in self._runs if run is self._run or any(run.layers.alive())]
+        self._runs = [run for run in self._runs if run is self._shown or any(run.layers.alive())]
 
-    def _show_results(self, wanted: Run | None = None) -> None:
+    def _show_results(self, wanted: Result | None = None) -> None:
         """The result ``wanted`` of those of the chosen image, else the one shown, else the last; or nothing."""
         runs = self._results()
-        run = next((run for run in (wanted, self._run) if run in runs), runs[-1] if runs else None)
+        run = next((run for run in (wanted, self._shown) if run in runs), runs[-1] if runs else None)
         self.results.show_runs(runs, run)
-        if run is not self._run:
-            self._run = run
+        if run is not self._shown:
+            self._run = run if isinstance(run, Run) else None
             self._show_run(run)
         self.uncertainty.refresh()
-        self.save.offer(run)
+        self.acquired.refresh()
+        self.files.offer(run)
 
-    def _on_result_chosen(self, wanted: Run) -> None:
+    def _on_result_chosen(self, wanted: Result) -> None:
         """Show it alone: chosen in turn, results can be compared by eye."""
         if self._state.busy:
             return
@@ -156,10 +175,11 @@ class TransformWidget(RunDock):
             self._viewer.layers.selection.active = wanted.layers.mean
         self._show_results(wanted)
 
-    def _on_result_removed(self, run: Run) -> None:
+    def _on_result_removed(self, run: Result) -> None:
         if self._state.busy:
             return
-        self._runs.remove(run)
+        if run in self._runs:
+            self._runs.remove(run)
         for layer in list(run.layers.alive()):
             self._viewer.layers.remove(layer)
         self._show_results()
@@ -200,6 +220,11 @@ class TransformWidget(RunDock):
             self._forget()
             self._show_results()
 
+    def _on_inserted(self, event: Any = None) -> None:
+        """It may be a part of a saved result."""
+        if isalive(self) and not self._state.busy:
+            self._show_results()
+
     @property
     def _editable(self) -> bool:
         return super()._editable or self._following is not None
@@ -210,7 +235,7 @@ class TransformWidget(RunDock):
 
     def _set_state(self, state: DockState) -> None:
         self.results.setEnabled(not state.busy)
-        self.save.offer(None if state.busy else self._run)
+        self.files.offer(None if state.busy else self._shown)
         super()._set_state(state)
 
     def _on_yield(self, update: SliceUpdate) -> None:
@@ -243,22 +268,23 @@ class TransformWidget(RunDock):
     def _on_closed(self) -> None:
         self.results.show_runs(self._results(), self._run)
         self.uncertainty.refresh()
+        self.acquired.refresh()
         if self._run is not None:
             self.progress.show_count(self._run.countdown.done, self._run.countdown.total, "")
 
     def _on_compare(self, side_by_side: bool) -> None:
-        if self._run is not None:
-            self._run.layers.show_std(side_by_side)
+        if self._shown is not None:
+            self._shown.layers.show_std(side_by_side)
         self._viewer.canvas.grid.enabled = side_by_side
         self._viewer.reset_view()
 
     def _on_slice_clicked(self, index: int) -> None:
-        run = self._run
+        run = self._shown
         if run is not None:
             show_slice(self._viewer, run.anchor, run.axis, index)
 
     def _mark_slice(self, event: Any = None) -> None:
-        run = self._run
+        run = self._shown
         if run is not None and isalive(self):
             self.card.plot.set_numbers(*slider_numbers(self._viewer, run.anchor, run.axis))
             self.card.plot.set_current(slice_on_screen(self._viewer, run.anchor, run.axis))

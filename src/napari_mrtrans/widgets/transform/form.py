@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -20,20 +19,13 @@ from ..pair_form import PairForm
 from ..preferences import defaults
 from ..source import is_synthetic
 from .advanced import Advanced
+from .extent import Extent, SliceRange
 from .run import RunSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...checkpoints.checkpoint import Checkpoint
-
-
-class SliceRange(StrEnum):
-    """Which axial slices a run covers."""
-
-    ALL = "All slices"
-    CURRENT = "This slice"
-    FOLLOW = "Follow the slider"
 
 
 class TransformForm(PairForm):
@@ -56,6 +48,7 @@ class TransformForm(PairForm):
             "slice you scroll to is computed next, a quick preview first; another model or target is shown at once."
         )
         self.advanced = Advanced(viewer)
+        self.extent = Extent(viewer)
         self._checkpoints: list[Checkpoint] = []
         self._build()
         self._remember()
@@ -69,6 +62,8 @@ class TransformForm(PairForm):
         self._last = LastUsed({"samples": self.samples, "slices": self.range, **self.advanced.fields})
         self._last.prefer("device", preferred.device)
         self._last.restore()
+        if self.slice_range is SliceRange.SLAB or self.slice_range.of_roi:  # of another image
+            self.range.setCurrentText(SliceRange.ALL.value)
         self._choice.usual_target = self._last.target
         if preferred.events is not None:
             preferred.events.connect(self._on_preference)
@@ -85,8 +80,13 @@ class TransformForm(PairForm):
     def _build(self) -> None:
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(self._rows(("Model", self.model), ("", self.note)))
+        rows = self._rows(("Model", self.model), ("", self.note))
+        rows.insertRow(rows.rowCount() - 1, "", self.extent)
+        column.addLayout(rows)
         column.addWidget(self.advanced)
+        self.range.currentIndexChanged.connect(self._on_range)
+        self._choice.changed.connect(self._show_extent)
+        self.extent.changed.connect(self.changed)
         self.changed.connect(self.edited)
         for combo in self.findChildren(QComboBox):
             combo.currentIndexChanged.connect(self.edited)
@@ -103,14 +103,26 @@ class TransformForm(PairForm):
 
     @property
     def slice_range(self) -> SliceRange:
-        """All slices, the one on screen, or whichever is on screen."""
+        """What a run covers."""
         return SliceRange(self.range.currentText())
+
+    @property
+    def problem(self) -> str:
+        """What keeps this from being run, in one line; empty where nothing does."""
+        return super().problem or self.extent.problem
+
+    def _on_range(self) -> None:
+        self._show_extent()
+        self.changed.emit()
+
+    def _show_extent(self) -> None:
+        self.extent.show_range(self.slice_range, None if self._choice.problem_of_layer() else self.layer)
 
     def settings(self, pair: Pair) -> RunSettings:
         """Everything else that a run of ``pair`` depends on.
 
         Raises:
-            MrtransError: the mask does not lie on the image.
+            MrtransError: the mask does not lie on the image, or the region cannot be used.
         """
         advanced = self.advanced
         painted, layer = advanced.brain.layer, self.layer
@@ -122,7 +134,10 @@ class TransformForm(PairForm):
             steps=advanced.steps,
             sampler=advanced.sampler,
             prepare=advanced.prepare,
+            slices=self.extent.slices,
             mask=None if painted is None or layer is None else roi_on(painted, layer),
+            roi=self.extent.region(),
+            roi_only=self.slice_range is SliceRange.ROI,
             device=advanced.device,
             batch=advanced.batch,
         )

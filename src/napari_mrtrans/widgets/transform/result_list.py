@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 if TYPE_CHECKING:
-    from .run import Run
+    from .saved_run import Result
 
 
 class ResultList(QWidget):
@@ -25,7 +25,7 @@ class ResultList(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._runs: list[Run] = []
+        self._runs: list[Result] = []
         self.runs = QComboBox()
         self.runs.setAccessibleName("Results")
         self.runs.setToolTip("Results made of this image. The one chosen is shown, the others are hidden.")
@@ -41,7 +41,7 @@ class ResultList(QWidget):
         self.remove.clicked.connect(lambda: self.removed.emit(self._runs[self.runs.currentIndex()]))
         self.show_runs([], None)
 
-    def show_runs(self, runs: Sequence[Run], current: Run | None) -> None:
+    def show_runs(self, runs: Sequence[Result], current: Result | None) -> None:
         """List these; hidden without any."""
         self._runs = list(runs)
         self.runs.clear()

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...checkpoints.checkpoint import Checkpoint
+    from ...transformation.acquired import Acquired
     from ...transformation.ensemble import Ensemble
     from ...transformation.streaming import SliceUpdate
+    from ..compare.worker import ReferenceRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,8 @@ class Run:
     """
 
     layers_type: type[ResultLayers] = ResultLayers
+    #: The input is at hand, to be shown in a report.
+    source_found = True
 
     def __init__(
         self,
@@ -94,6 +98,7 @@ class Run:
         self._id = uuid4().hex
         self.path = Path(layer.source.path) if layer.source.path else None
         self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
+        self._compared: tuple[Any, Acquired] | None = None
         self._began, self._seconds = perf_counter(), 0.0
         on_screen = slice_on_screen(viewer, layer, self.axis)
         self.work = Work(
@@ -103,7 +108,7 @@ class Run:
                 asked,
                 n=self.n,
                 start_slice=on_screen,
-                slices=(on_screen, on_screen + 1) if settings.this_slice else None,
+                slices=(on_screen, on_screen + 1) if settings.this_slice else asked.slices,
             ),
         )
         self.layers = self.layers_type(
@@ -172,8 +177,8 @@ class Run:
     @property
     def complete(self) -> bool:
         """Every slice with head has come."""
-        countdown = self.countdown
-        return self.work.request.slices is None and 0 < countdown.total == countdown.done
+        countdown, request = self.countdown, self.work.request
+        return request.slices is None and request.roi is None and 0 < countdown.total == countdown.done
 
     def ensemble(self) -> Ensemble:
         """What has come, on the grid of the file that the source came from; takes its time, not for the GUI thread.
@@ -189,6 +194,29 @@ class Run:
         ensemble = turned.ensemble(volume, work.checkpoint, work.request, self._seconds, self.notices)
         samples = self.layers.samples
         return ensemble if samples is None else replace(ensemble, samples=self._turned(samples))
+
+    @property
+    def upside_down(self) -> bool:
+        """The axial axis of the source's file runs against that of its layer."""
+        return bool(self._grid.turn[self.axis, 1] < 0)
+
+    def in_file(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Voxels of the layer in the order of the source's file."""
+        return self._grid.array(data)
+
+    def compared(self, reference: ReferenceRequest) -> Acquired:
+        """An acquired image on the layer's voxels; takes its time, not for the GUI thread.
+
+        Raises:
+            MrtransError: it does not overlap, or is not of the same head.
+        """
+        from ...transformation.acquired import acquired_on
+
+        known, work = self._compared, self.work
+        if known is None or known[0] is not reference.source.data:
+            volume = acquired_on(reference.source.volume(), work.source.volume(), work.request, reference.to_reference)
+            self._compared = known = (reference.source.data, volume)
+        return known[1]
 
     def _turned(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.moveaxis(self._grid.array(np.moveaxis(samples, 0, -1)), -1, 0)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _REMEDY = "Choose another folder."
 #: Pixels for the name of a run on the button.
-NAME_WIDTH = 230
+NAME_WIDTH = 150
 _IDLE = "Save results…"
 _TIP = (
     "Mean, std and samples if they were kept, as NIfTI on the grid of the source's file, and a JSON report: the files "

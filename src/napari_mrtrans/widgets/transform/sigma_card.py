@@ -15,7 +15,7 @@ from ..verdict_sign import VerdictSign
 from .range_bar import RangeBar
 
 if TYPE_CHECKING:
-    from .run import Run
+    from .saved_run import Result
 
 
 class SigmaCard(QFrame):
@@ -75,7 +75,7 @@ class SigmaCard(QFrame):
         labels = (self._title, self._headline, self._reason, self._sentence)
         return "\n".join(label.text() for label in labels if label.text())
 
-    def show_run(self, run: Run | None) -> None:
+    def show_run(self, run: Result | None) -> None:
         """Show what has come of ``run``; None: nothing."""
         self._tally = SigmaTally() if run is None else run.tally
         self.setVisible(run is not None and (run.n > 1 or run.ood is not None))
@@ -88,7 +88,7 @@ class SigmaCard(QFrame):
         if run is not None:
             self.redraw(run)
 
-    def redraw(self, run: Run) -> None:
+    def redraw(self, run: Result) -> None:
         """Show what was added to the run's tally, with P(OOD) where its checkpoint is calibrated."""
         tally = self._tally
         if not tally.count:
@@ -109,7 +109,7 @@ class SigmaCard(QFrame):
             self._sentence.setText(f"Over {slices}; this model gives one answer and no spread.")
         self.plot.setVisible(spread)
 
-    def _judge(self, run: Run) -> None:
+    def _judge(self, run: Result) -> None:
         """Verdict, number and reason, and σ̂ in its range."""
         ood, tally = run.ood, self._tally
         assert ood is not None

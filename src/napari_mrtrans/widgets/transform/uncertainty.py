@@ -1,4 +1,4 @@
-"""Uncertainty one can see: a veil over what is unsure, the samples under the cursor, and a film of them."""
+"""Uncertainty one can see: a veil or lines over what is unsure, the samples under the cursor, and a film of them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
-from napari.utils.colormaps import Colormap
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
+from .. import shortcuts
 from ..histogram import Histogram
 from ..layers import inherited
-from ..source import RESULT_KEY
+from ..levels import Levels
+from ..source import CONTOURS, RESULT_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from .run import Run
+    from .saved_run import Result
 
 #: Between two samples of the film.
 FRAME_MS = 150
 _VEIL = Colormap([[0, 0, 0, 0], [0, 0, 0, 1]], name="veil")
 _KIND = "unsure"
+_COLOURS = DirectLabelColormap(
+    color_dict={None: "transparent", 0: "transparent", 1: "#ffd54a", 2: "#ff8c2e", 3: "#e8324f"}
+)
 
 
 class Unsure(StrEnum):
@@ -33,6 +38,7 @@ class Unsure(StrEnum):
     SHOWN = "Shown as the others"
     FADED = "Faded"
     HIDDEN = "Hidden"
+    LINES = "Contour lines"
 
 
 class UncertaintyPanel(QWidget):
@@ -46,11 +52,14 @@ class UncertaintyPanel(QWidget):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._run: Run | None = None
+        self._run: Result | None = None
         self._seen: dict[Image, bool] = {}
         self.unsure = QComboBox()
         self.unsure.addItems([choice.value for choice in Unsure])
-        self.unsure.setToolTip("Voxels whose samples differ: darkened the more they do, or hidden from a limit on.")
+        self.unsure.setToolTip(
+            "Voxels whose samples differ: darkened the more they do, hidden from a limit on, or circled from once, "
+            "twice and three times the limit on."
+        )
         self.limit = QSlider(Qt.Orientation.Horizontal)
         self.limit.setRange(1, 100)
         self.limit.setValue(50)
@@ -59,7 +68,10 @@ class UncertaintyPanel(QWidget):
         self.histogram = Histogram()
         self.film = QPushButton("Flip through samples")
         self.film.setCheckable(True)
-        self.film.setToolTip("Shows one sample after the other in place of the mean. Needs One 4-D layer of them.")
+        self.film.setToolTip(
+            f"Shows one sample after the other in place of the mean: {shortcuts.shown('flip')} (the space bar alone "
+            "moves the canvas). Needs One 4-D layer of them."
+        )
         self._build()
         self._timer = QTimer(self)
         self._timer.setInterval(FRAME_MS)
@@ -87,7 +99,7 @@ class UncertaintyPanel(QWidget):
         for widget in (self.film, self.cursor_text, self.histogram):
             column.addWidget(widget)
 
-    def show_run(self, run: Run | None) -> None:
+    def show_run(self, run: Result | None) -> None:
         """It is about this run from now on."""
         self.film.setChecked(False)
         self._run = run
@@ -105,14 +117,17 @@ class UncertaintyPanel(QWidget):
     @property
     def _stack(self) -> Image | None:
         """All samples as one layer, if they were kept so."""
-        layers = [] if self._run is None else [layer for layer in self._run.layers.alive() if layer.ndim == 4]
+        layers = [] if self._run is None else [layer for layer in self._run.layers.alive() if _is_stack(layer)]
         return layers[0] if layers else None
 
     @property
     def veil(self) -> Image | None:
         """What lies over the mean."""
-        found = [] if self._run is None else [layer for layer in self._run.layers.alive() if _is_veil(layer)]
-        return found[0] if found else None
+        return self._found(_KIND)
+
+    def _found(self, kind: str) -> Any:
+        layers = () if self._run is None else self._run.layers.alive()
+        return next((layer for layer in layers if layer.metadata.get(RESULT_KEY, {}).get("kind") == kind), None)
 
     def _veil(self) -> None:
         self.refresh()
@@ -122,18 +137,28 @@ class UncertaintyPanel(QWidget):
             return
         limit = self.limit.value() / 100 * float(std.contrast_limits[1])
         self.limit_text.setText(f"± {limit:.3f}")
-        layer = self.veil
-        if layer is None and choice is not Unsure.SHOWN:
-            placement = inherited(std)
-            placement["metadata"] = {**std.metadata, RESULT_KEY: {**std.metadata[RESULT_KEY], "kind": _KIND}}
-            name = std.name.replace("_std", f"_{_KIND}")
-            layer = Image(std.data, name=name, colormap=_VEIL, contrast_limits=(0, 1), **placement)
-            layer.editable = False
-            run.layers.adopt(_KIND, layer)
-        if layer is not None:
-            layer.visible = choice is not Unsure.SHOWN
+        veiled, lined = choice in (Unsure.FADED, Unsure.HIDDEN), choice is Unsure.LINES
+        veil, lines = self.veil, self._found(CONTOURS)
+        if veil is None and veiled:
+            veil = Image(std.data, colormap=_VEIL, contrast_limits=(0, 1), **_beside(std, _KIND))
+            self._adopt(run, _KIND, veil)
+        if lines is None and lined:
+            lines = Labels(Levels(std.data, limit), colormap=_COLOURS, opacity=1, **_beside(std, CONTOURS))
+            lines.contour = 1
+            self._adopt(run, CONTOURS, lines)
+        if veil is not None:
+            veil.visible = veiled
             hard = choice is Unsure.HIDDEN
-            layer.contrast_limits = (limit, 1.001 * limit + 1e-6) if hard else (0.0, 2 * limit + 1e-6)
+            veil.contrast_limits = (limit, 1.001 * limit + 1e-6) if hard else (0.0, 2 * limit + 1e-6)
+        if lines is not None:
+            lines.visible = lined
+            lines.data.step = limit
+            lines.refresh()
+
+    @staticmethod
+    def _adopt(run: Result, kind: str, layer: Layer) -> None:
+        layer.editable = False
+        run.layers.adopt(kind, layer)
 
     def _on_move(self, viewer: ViewerModel, event: Any) -> None:
         """Mean, std and samples under the cursor."""
@@ -175,5 +200,13 @@ class UncertaintyPanel(QWidget):
         self._viewer.dims.set_current_step(axis, (self._viewer.dims.current_step[axis] + 1) % stack.data.shape[0])
 
 
-def _is_veil(layer: Image) -> bool:
-    return bool(layer.metadata.get(RESULT_KEY, {}).get("kind") == _KIND)
+def _is_stack(layer: Image) -> bool:
+    """Samples of this session, along the first axis; in a file they are along the last, which no slider moves."""
+    return layer.ndim == 4 and not layer.metadata.get(RESULT_KEY, {}).get("reopened")
+
+
+def _beside(std: Image, kind: str) -> dict[str, Any]:
+    """Name, placement and record of a layer that is made of the std."""
+    placement = inherited(std)
+    placement["metadata"] = {**std.metadata, RESULT_KEY: {**std.metadata[RESULT_KEY], "kind": kind}}
+    return {**placement, "name": std.name.replace("_std", f"_{kind}")}

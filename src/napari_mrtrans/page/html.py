@@ -1,4 +1,4 @@
-"""The report as one page: style, pictures and all in one file, nothing fetched from elsewhere."""
+"""A page: style, pictures and all in one file, nothing fetched from elsewhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import zip_longest
-
-from .tables import Cell, Table
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 0 auto; padding: 0 1rem 4rem; }
@@ -21,8 +19,33 @@ td { border-bottom: 1px solid #e5e5e5; }
 th { border-bottom: 2px solid #888; white-space: normal; vertical-align: bottom; }
 td small { display: block; font-size: .75rem; } tr > td:first-child { font-weight: 600; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } summary { cursor: pointer; margin-top: 1rem; }
+pre { background: #f5f5f5; padding: .6rem .8rem; overflow-x: auto; font-size: .82rem; }
 .warning { background: #fff4e0; border-left: 4px solid #e69f00; padding: .5rem 1rem .5rem 2rem; }
 """
+
+
+#: In a cell that has no value.
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, a second smaller line, and whether it is a best one or only leads."""
+
+    text: str
+    small: str = ""
+    best: bool = False
+    leads: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page; in each row the first cells are names."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with text and what stands below it; ``more`` is folded away."""
+    """A heading with text and what stands below it; ``more`` is folded away, ``code`` is to be copied."""
 
     title: str
     text: str = ""
@@ -44,6 +67,7 @@ class Section:
     pictures: Sequence[Picture | None] = ()
     more: Sequence[Table | None] = ()
     warnings: Sequence[str] = field(default=())
+    code: Sequence[str] = field(default=())
 
 
 def page(title: str, sections: Iterable[Section]) -> str:
@@ -65,6 +89,7 @@ def _section(section: Section) -> str:
         parts.append(f'<ul class="warning">{"".join(f"<li>{escape(line)}</li>" for line in section.warnings)}</ul>')
     parts += [_picture(picture) for picture in section.pictures if picture]
     parts.append(_tables(section.tables))
+    parts += [f"<pre>{escape(text)}</pre>" for text in section.code]
     if more := _tables(section.more):
         parts.append(f"<details><summary>The same inside the head only</summary>{more}</details>")
     return "\n".join(parts)
@@ -81,10 +106,8 @@ def _table(table: Table, with_note: bool) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.rows)
     note = f'<p class="note">{escape(table.note)}</p>' if table.note and with_note else ""
-    return (
-        f'<h3>{escape(table.title)}</h3>\n<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{rows}</tbody></table></div>{note}"
-    )
+    title = f"<h3>{escape(table.title)}</h3>\n" if table.title else ""
+    return f'{title}<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}'
 
 
 def _cell(cell: Cell) -> str:

@@ -1,0 +1,72 @@
+"""``napari-mrtrans report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..transformation.acquired import Acquired
+    from ..transformation.ensemble import Ensemble
+
+
+def report(
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What transform wrote, beside its images.")],
+    image: Annotated[
+        Path | None, typer.Argument(metavar="[IN.nii.gz]", help="The input, where it has moved.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.html", help="Default: RESULT_report.html beside it.")
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option(metavar="T2.nii.gz", help="The acquired image: error map, SSIM and PSNR.")
+    ] = None,
+    roi: Annotated[Path | None, typer.Option(metavar="MASK.nii.gz", help="Lesions: a table of them.")] = None,
+) -> None:
+    """Write one page of a result: slices, verdict, σ̂ of each slice, settings, and how to repeat it.
+
+    It holds its pictures, names no folders, and can be passed on as far as the scan can.
+    """
+    from ..lesion.files import measure_files
+    from ..paths import write_together
+    from ..transformation.page import Beside, result_page
+    from ..transformation.saved import image_beside, saved_result
+
+    ensemble, found = saved_result(result, image)
+    notices: list[str] = []
+    lesions = None
+    if roi is not None:
+        mean, std = (image_beside(result, kind) for kind in ("mean", "std"))
+        assert mean is not None
+        source = ensemble.volume.path if found else None
+        lesions = measure_files(mean, target, roi, std=std, source=source, say=notices.append)
+    beside = Beside(
+        source=found,
+        acquired=None if target is None else _acquired(ensemble, target, notices),
+        lesions=lesions,
+        region="" if roi is None else roi.name,
+        samples_kept=bool(ensemble.info.get("samples_kept")),
+    )
+    ensemble.info["notices"] = [*ensemble.info.get("notices", []), *notices]
+    path = output or result.with_name(f"{result.stem}_report.html")
+    write_together(path.parent, {path.name: result_page(ensemble, beside)}, "Choose another file with -o.")
+    typer.echo(f"wrote {path}")
+
+
+def _acquired(ensemble: Ensemble, target: Path, notices: list[str]) -> Acquired:
+    import numpy as np
+
+    from ..scan.masks import read_mask
+    from ..scan.volume import Volume
+    from ..transformation.acquired import acquired_on
+    from ..transformation.request import Request
+
+    info, volume = ensemble.info, ensemble.volume
+    asked = info["request"]
+    file = asked.get("mask_file")
+    mask = read_mask(Path(file), volume) if file and Path(file).is_file() else None
+    request = Request(info["target"], info["source"], mask=mask, prepare=asked.get("prepare"))
+    reference = Volume.load(target, info["target"])
+    return acquired_on(reference, volume, request, np.linalg.inv(reference.affine) @ volume.affine, notices.append)

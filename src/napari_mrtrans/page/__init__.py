@@ -1,0 +1,1 @@
+"""Pages that hold all they show: text, tables and pictures in one HTML file."""

@@ -1,0 +1,80 @@
+"""An acquired image of the target contrast beside a result: where the mean errs, and how alike the two are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics.comparison import agreement
+from ..prepare.reference import normalised_on
+from ..prepare.whole_head import fit_for_models
+from ..scan.volume import Volume
+from .request import Request
+
+
+@dataclass(frozen=True, eq=False)
+class Acquired:
+    """On the grid of the result.
+
+    Attributes:
+        name: Of the acquired image.
+        image: Normalised, [0, 1], NaN where it has no voxels.
+        head: Where both are known.
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    head: NDArray[np.bool_]
+
+    def turned(self, turn: Callable[[NDArray], NDArray]) -> Acquired:
+        """The same with its voxels in another order."""
+        return replace(self, image=turn(self.image), head=turn(self.head))
+
+    def error(self, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Absolute error of a mean inside the head; NaN elsewhere, and where the mean is."""
+        return np.where(self.head, np.abs(mean - self.image), np.float32(np.nan)).astype(np.float32)
+
+    def agreement(
+        self, mean: NDArray[np.float32], axis: int, slices: Sequence[int]
+    ) -> tuple[float | None, float | None]:
+        """SSIM and PSNR of a mean over the head within some slices (:func:`~..metrics.comparison.agreement`).
+
+        Voxels where the mean is NaN do not count.
+        """
+        known = self.head & np.isfinite(mean)
+        return agreement(np.nan_to_num(mean), np.where(known, self.image, np.float32(0)), known, axis, slices)
+
+
+def acquired_on(
+    reference: Volume,
+    source: Volume,
+    request: Request,
+    to_reference: NDArray[np.float64],
+    say: Callable[[str], None] = lambda line: None,
+) -> Acquired:
+    """An acquired image of the request's target, in the units and on the grid of what is made of ``source``.
+
+    Args:
+        reference: The acquired image.
+        source: What is transformed; a whole head is prepared as for the models, at once where it was before.
+        request: Target, mask and preparation.
+        to_reference: 4x4, voxel index of ``source`` to voxel index of ``reference``.
+        say: Told that it was resampled, or prepared.
+
+    Raises:
+        MrtransError: the two do not overlap, or are not of one head.
+    """
+    prepared = fit_for_models(source, request.mask, request.prepare, say)
+    image = normalised_on(
+        reference,
+        request.target,
+        prepared.head,
+        to_reference,
+        name=prepared.volume.name,
+        prepare=request.prepare,
+        say=say,
+    )
+    return Acquired(reference.name, image, prepared.head & (np.nan_to_num(image) > 0))

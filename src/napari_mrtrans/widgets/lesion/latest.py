@@ -1,0 +1,34 @@
+"""What the lesion check measured last of each prediction, for the page of its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from napari.layers import Layer
+
+from ...lesion.measure import LesionReport
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A report, and the name of the layer in which its region is marked."""
+
+    report: LesionReport
+    region: str
+
+
+_latest: WeakKeyDictionary[Layer, Measured] = WeakKeyDictionary()
+
+
+def remember(prediction: Layer, measured: Measured | None) -> None:
+    """This was measured in it now; None: what was measured before is true no more."""
+    if measured is None:
+        _latest.pop(prediction, None)
+    else:
+        _latest[prediction] = measured
+
+
+def latest(prediction: Layer | None) -> Measured | None:
+    """What was measured in it last."""
+    return None if prediction is None else _latest.get(prediction)

@@ -1,0 +1,174 @@
+"""The button that writes one page of a result: pictures, verdict, settings, and how to repeat it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from napari.qt.threading import thread_worker
+from qtpy.compat import isalive
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
+
+from ...errors import MrtransError
+from ...paths import write_together
+from ..compare.worker import ReferenceRequest
+from ..lesion.latest import Measured, latest
+from ..source import slice_on_screen, slider_numbers
+from .acquired import reference_request
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from .saved_run import Result
+
+logger = logging.getLogger(__name__)
+
+_IDLE = "Report…"
+
+
+@dataclass(frozen=True, eq=False)
+class PageJob:
+    """What the page of a run needs, without the viewer.
+
+    ``numbers`` and ``on_screen`` are of the source's file: what its first and last slice are called, and a slice that
+    must be shown.
+    """
+
+    run: Result
+    numbers: tuple[int, int]
+    on_screen: int
+    reference: ReferenceRequest | None
+    measured: Measured | None
+
+    @classmethod
+    def of(cls, viewer: ViewerModel, run: Result, reference: Image | None) -> PageJob:
+        """As the viewer is now; ``reference``: the acquired image to compare with."""
+        first, last = slider_numbers(viewer, run.anchor, run.axis)
+        index = slice_on_screen(viewer, run.anchor, run.axis)
+        if run.upside_down:
+            first, last, index = last, first, run.n_slices - 1 - index
+        wanted = None if reference is None else reference_request(run, reference)
+        return cls(run, (first, last), index, wanted, latest(run.layers.mean))
+
+
+class ReportButton(QPushButton):
+    """Asks for a file and writes the page there, in the background.
+
+    Args:
+        viewer: Whose slider numbers the slices.
+        parent: The widget around it.
+
+    Attributes:
+        reference: The acquired image to compare with.
+
+    Signals:
+        told: One line on what was written.
+        failed: One line on why nothing was.
+    """
+
+    told = Signal(str)
+    failed = Signal(str)
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(_IDLE, parent)
+        self._viewer = viewer
+        self._run: Result | None = None
+        self._folder: Path | None = None
+        self._writing = False
+        self.reference: Image | None = None
+        self.setToolTip(
+            "One HTML page with its pictures inside: slices, verdict, σ̂ of each slice, lesions if they were measured, "
+            "settings, and how to repeat it. It names files without their folders."
+        )
+        self.clicked.connect(self._ask)
+        self.offer(None)
+
+    def offer(self, run: Result | None) -> None:
+        """Write of this run when pressed, if it has a finished slice; None: nothing can be written now."""
+        self._run = run if run is not None and run.gathered.finished else None
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.setText("Writing…" if self._writing else _IDLE)
+        self.setEnabled(self._run is not None and not self._writing)
+        self.setVisible(self._run is not None or self._writing)
+
+    def _ask(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        start = self._folder if self._folder is not None else run.path.parent if run.path else Path.home()
+        name = f"{run.work.source.name}_{run.pair.target}_report.html".replace("/", "_")
+        chosen, _ = QFileDialog.getSaveFileName(self, "Write a report to", str(start / name), "Web page (*.html)")
+        if chosen:
+            self.write(Path(chosen))
+
+    def write(self, path: Path) -> None:
+        """Write to ``path``, which gets the suffix of a page if it has none."""
+        run = self._run
+        if run is None or self._writing:
+            return
+        path = path if path.suffix in (".html", ".htm") else path.with_name(f"{path.name}.html")
+        try:
+            job = PageJob.of(self._viewer, run, self.reference)
+        except MrtransError as error:
+            self.failed.emit(str(error))
+            return
+        self._folder, self._writing = path.parent, True
+        self._refresh()
+        worker = thread_worker(_write)(job, path)
+        worker.returned.connect(self._on_written)
+        worker.start()
+
+    def _on_written(self, outcome: tuple[Path, str]) -> None:
+        if not isalive(self):
+            return
+        path, problem = outcome
+        self._writing = False
+        self._refresh()
+        if problem:
+            self.failed.emit(problem)
+        else:
+            self.told.emit(f"Wrote '{path}'. Open it in a browser.")
+
+
+def _write(job: PageJob, path: Path) -> tuple[Path, str]:
+    """Why nothing was written, or an empty line: a worker's own errors would become a traceback in a notification."""
+    try:
+        write_together(path.parent, {path.name: _page(job)}, "Choose another place.")
+    except MrtransError as error:
+        return path, str(error)
+    except Exception as error:
+        logger.exception("Writing the report failed")
+        return path, f"No report was written: {type(error).__name__}: {error}"
+    return path, ""
+
+
+def _page(job: PageJob) -> str:
+    from ...transformation.page import Beside, result_page
+
+    run, notices, acquired = job.run, [], None
+    result = run.ensemble()
+    if job.reference is not None:
+        try:
+            acquired = run.compared(job.reference).turned(run.in_file)
+        except MrtransError as error:  # of another head: the page is worth having without it
+            notices.append(str(error))
+    result = replace(result, info={**result.info, "notices": [*result.info["notices"], *notices]})
+    measured = job.measured
+    return result_page(
+        result,
+        Beside(
+            source=run.source_found,
+            acquired=acquired,
+            lesions=None if measured is None else measured.report,
+            region="" if measured is None else measured.region,
+            numbers=job.numbers,
+            on_screen=job.on_screen,
+            samples_kept=result.samples is not None,
+        ),
+    )

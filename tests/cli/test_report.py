@@ -1,0 +1,37 @@
+"""``report``: one page of a saved result."""
+
+# ruff: noqa: F811 (fixtures)
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cli.test_main import RAI, SHAPE, Run, assert_one_line, installed, run, scan  # noqa: F401 (fixtures)
+from helpers import head, save_nifti
+
+
+def test_a_page_of_a_saved_result(tmp_path: Path, run: Run, scan: Path, installed: Path) -> None:
+    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1, "--slices", "2:6")
+    assert run(*words, "-o", "A")[0] == 0
+    save_nifti(tmp_path / "sub-01_T2w.nii.gz", (700 - head(SHAPE)) * (head(SHAPE) > 0), RAI)
+    roi = np.zeros(SHAPE, np.uint8)
+    roi[7:12, 9:14, 3:5] = 1
+    save_nifti(tmp_path / "lesions.nii.gz", roi, RAI)
+    record = "A/sub-01_T1w_T2.json"
+    code, out, err = run("report", record, "--target", "sub-01_T2w.nii.gz", "--roi", "lesions.nii.gz")
+    assert (code, err) == (0, "") and out == "wrote A/sub-01_T1w_T2_report.html\n"
+    page = (tmp_path / "A" / "sub-01_T1w_T2_report.html").read_text()
+    for told in ("Against the acquired T2", "lesions.nii.gz", "4 slices", "--slices 2:6", "Not for diagnosis"):
+        assert told in page, told
+    assert str(tmp_path) not in page
+    # Where the input has gone, the page is without it; given anew, it is there again.
+    scan.rename(tmp_path / "moved.nii.gz")
+    assert run("report", record, "-o", "without.html")[0] == 0
+    assert "was not found" in (tmp_path / "without.html").read_text()
+    assert run("report", record, "moved.nii.gz", "-o", "with.html")[0] == 0
+    assert "was not found" not in (tmp_path / "with.html").read_text()
+    assert_one_line(run("report", "lesions.nii.gz")[2], "is no report of a result; give the JSON that transform wrote.")
+    (tmp_path / "full").write_text("a file")
+    assert_one_line(run("report", record, "-o", "full/page.html")[2], "Choose another file with -o.")
