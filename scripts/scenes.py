@@ -146,7 +146,7 @@ def transform_follow(viewer: napari.Viewer) -> End:
 def transform_roi(viewer: napari.Viewer) -> End:
     """Nothing but a painted region was computed."""
     widget = _sample(viewer)
-    widget.form.range.setCurrentText("A ROI only")
+    widget.form.range.setCurrentText("ROI only")
     widget.form.extent.new.click()
     labels = viewer.layers[-1]
     source = widget.form.layer

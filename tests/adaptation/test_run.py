@@ -131,7 +131,11 @@ def test_people_are_left_out_where_there_are_three(site: Path, user: Path, tmp_p
         progress=lambda p: names.append(p.phase),
     )  # fmt: skip
     phases = list(dict.fromkeys(names))
-    assert phases[0].endswith("of 3 left out") and phases[1] == f"{phases[0]}: figures" and phases[2] == "everybody"
+    assert (
+        phases[0].endswith("of 3 left out")
+        and phases[1] == f"{phases[0]}: figures"
+        and phases[2] == "training on everybody"
+    )
     assert made.card.adapted is not None and made.card.adapted.judged_on == "1 person left out in turn"
     figures = json.loads((tmp_path / "out" / "figures.json").read_text())
     (line,) = figures["pairs"]

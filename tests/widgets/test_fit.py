@@ -30,7 +30,7 @@ def test_two_docks_are_tabs_in_a_laptops_window(laptop, qtbot, brain):
     assert (window.width(), window.height()) == (1366, 768)
     for dock, name in zip((first, second), NAMES, strict=True):
         title = dock.titleBarWidget().findChild(QLabel)
-        assert title.text() == name
+        assert title.text() == dock.windowTitle() == name  # the latter is on its tab
     first.raise_()
     qtbot.waitUntil(lambda: transform.visibleRegion().boundingRect().height() > 0)
     title = first.titleBarWidget().findChild(QLabel)

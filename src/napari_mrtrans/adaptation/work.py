@@ -97,7 +97,7 @@ class Work:
             # Where the short runs were best long before their end, more of the same would be too much.
             seconds = min(self.plan.whole, LONGER * longest * self.plan.each) if longest < 0.6 else self.plan.whole
             self.slices = self.steps = 0  # what networks without somebody saw is not what this one has seen
-            model, _ = self._train(whole, "everybody" if count > 1 else "training", seconds)
+            model, _ = self._train(whole, "training on everybody" if count > 1 else "training", seconds)
             self.clock.finish(self.plan.whole - seconds)
         if not self.plan.left_out:
             self._judge(model, whole, "figures")

@@ -91,6 +91,8 @@ class Dock(QWidget):
 
     def _fit_title(self) -> None:
         mine = self.parent() if isalive(self) else None
+        if isinstance(mine, QDockWidget):  # which its tab shows
+            mine.setWindowTitle(mine.windowTitle().removesuffix(_PLUGIN))
         title = getattr(mine.titleBarWidget(), "title", None) if isinstance(mine, QDockWidget) else None
         if isinstance(title, QLabel):
             title.setText(title.text().removesuffix(_PLUGIN))

@@ -86,7 +86,10 @@ class PairChoice(QObject):
         """What keeps this from being transformed, in one line; empty where nothing does."""
         layer = self.layer
         if layer is None:
-            return "Open a brain MR image, or try File ▸ Open Sample ▸ MR contrast transformation."
+            return (
+                "Open a brain MR image: NIfTI (if napari asks for a reader: napari-nifti) or a folder of DICOM slices. "
+                "Or try File ▸ Open Sample ▸ MR contrast transformation."
+            )
         if self.image.lost:
             return f"'{layer.name}' was removed. Choose another image."
         if line := self.problem_of_layer():

@@ -42,7 +42,7 @@ def test_importing_the_dock_does_not_import_torch():
 def test_without_an_image_the_dock_says_how_to_get_one(bench, engine):
     assert bench.dock.state is DockState.NO_IMAGE
     assert not bench.dock.button.isEnabled()
-    assert "Open Sample" in bench.dock.message.text()
+    assert "Open Sample" in bench.dock.message.text() and "napari-nifti" in bench.dock.message.text()
 
 
 def test_an_image_that_is_opened_takes_the_place_of_one_that_was_deleted(bench, engine, brain):

@@ -38,7 +38,7 @@ class SliceRange(StrEnum):
     FOLLOW = "Follow the slider"
     SLAB = "A slab"
     ROI_SLICES = "Slices of a ROI"
-    ROI = "A ROI only"
+    ROI = "ROI only"
 
     @property
     def of_roi(self) -> bool:

@@ -82,7 +82,7 @@ class SigmaCard(QFrame):
         for label in (self._headline, self._reason, self._sentence):
             label.clear()
         self._title.setText("" if run is None else run.title)
-        for widget in (self.sign, self._headline, self._reason, self.bar):
+        for widget in (self.sign, self._headline, self._reason, self._sentence, self.bar, self.plot):
             widget.hide()
         self.plot.set_values(self._tally.sigma)
         if run is not None:
@@ -94,6 +94,7 @@ class SigmaCard(QFrame):
         if not tally.count:
             return
         spread = bool(np.isfinite(tally.overall))
+        self._sentence.show()
         self.sign.setVisible(run.ood is not None)
         self._headline.setVisible(run.ood is not None)
         if run.ood is not None:
