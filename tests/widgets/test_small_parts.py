@@ -23,6 +23,7 @@ def test_manifest_is_valid_and_its_commands_exist() -> None:
         "Compare models",
         "Many scans",
         "Checkpoints",
+        "Adapt to my scanner",
     ]
     (reader,) = manifest.contributions.readers
     assert reader.accepts_directories and "*.dcm" in reader.filename_patterns

@@ -27,7 +27,12 @@ from torch.nn import functional as F
 
 
 def normal_weights(module: nn.Module) -> None:
-    """For :meth:`torch.nn.Module.apply`: weights N(0, 0.02²), truncated in linear layers, gains N(1, 0.02²)."""
+    """For :meth:`torch.nn.Module.apply`: weights N(0, 0.02²), truncated in linear layers, gains N(1, 0.02²).
+
+    Without memory (on the meta device) nothing is drawn, for that loads PyTorch's compiler.
+    """
+    if any(weight.is_meta for weight in module.parameters(recurse=False)):
+        return
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Linear):

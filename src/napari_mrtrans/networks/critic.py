@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .embedding import Embedding
+
 
 class _Block(nn.Module):
     """Pre-activated residual block; ``norm``: layer normalisation over channels and pixels before each activation."""
@@ -45,8 +47,8 @@ class Critic(nn.Module):
         super().__init__()
         self.unshuffle = nn.PixelUnshuffle(unshuffle)
         self.stem = nn.Conv2d((1 + images) * unshuffle**2, width, 3, padding=1)
-        self.source = nn.Embedding(contrasts, width) if contrasts else None
-        self.target = nn.Embedding(contrasts, width) if contrasts else None
+        self.source = Embedding(contrasts, width) if contrasts else None
+        self.target = Embedding(contrasts, width) if contrasts else None
         self.body = nn.Sequential(
             _Block(width, norm=False),
             nn.Conv2d(width, 2 * width, 3, padding=1),

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import Attention, Curve, Level, ResBlock, sinusoidal_embedding, zeroed
+from .embedding import Embedding
 
 #: Named sizes. ``paper``: widths and attention of improved-diffusion's rule for 128 pixels; ``fast`` is what we ship.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -115,8 +116,8 @@ class UNet(nn.Module):
         base, size = o.widths[0], o.embedding
         self.time_channels = base
         self.time = nn.Sequential(nn.Linear(base, size), nn.SiLU(), nn.Linear(size, size)) if o.time else None
-        self.source = nn.Embedding(o.contrasts, size) if o.contrasts else None
-        self.target = nn.Embedding(o.contrasts, size) if o.contrasts else None
+        self.source = Embedding(o.contrasts, size) if o.contrasts else None
+        self.target = Embedding(o.contrasts, size) if o.contrasts else None
         self.curve = Curve(o.in_channels, o.curve, o.out_channels, size) if o.curve else None
         self.stem = nn.Conv2d(o.in_channels * o.unshuffle**2 + o.context_channels, base, 3, padding=1)
 
