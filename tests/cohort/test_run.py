@@ -117,7 +117,7 @@ def test_killed_workers_and_a_killed_run_cost_nothing_but_what_they_were_at(
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_summary_and_nothing_half_done(data: Path, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run = start(data, checkpoint, out, steps=60 * STEPS)  # not over before it is interrupted
+    run = start(data, checkpoint, out, steps=20 * STEPS)  # not over before it is interrupted
     until(lambda: records(out), run)
     left = psutil.Process(run.pid).children(recursive=True)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
