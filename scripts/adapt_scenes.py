@@ -31,7 +31,7 @@ def ready(viewer: napari.Viewer) -> AdaptWidget:
         0, viewer.dims.range[0].start + 0.55 * (viewer.dims.range[0].stop - viewer.dims.range[0].start)
     )
     dock: AdaptWidget = viewer.window.add_plugin_dock_widget("napari-mrtrans", "Adapt to my scanner")[1]
-    dock.form.folder.setText(str(site / "scanner-a"))
+    dock.form.folder.line.setText(str(site / "scanner-a"))
     dock.form.model.setCurrentText("t1-t2-flair-direct")
     dock.form.minutes.setValue(MINUTES)
     dock.form.site.setText("phantoms")

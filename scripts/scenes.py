@@ -169,15 +169,21 @@ def transform_slab(viewer: napari.Viewer) -> End:
     return _nothing
 
 
-def transform_acquired(viewer: napari.Viewer) -> End:
-    """Contour lines of the std over the mean, and the error against the acquired image."""
-    from qtpy.QtWidgets import QScrollArea
-
-    widget = _dock(viewer, "MR contrast transformation")
+def _on_phantom(viewer: napari.Viewer, title: str) -> object:
+    """A dock that is to make T2 of the phantom's T1."""
+    widget = _dock(viewer, title)
     _phantom(viewer)
     widget.form.image.choose(viewer.layers["phantom_T1w"])
     widget.form.target.setCurrentText("T2")
     widget.form.samples.setValue(SAMPLES)
+    return widget
+
+
+def transform_acquired(viewer: napari.Viewer) -> End:
+    """Contour lines of the std over the mean, and the error against the acquired image."""
+    from qtpy.QtWidgets import QScrollArea
+
+    widget = _on_phantom(viewer, "MR contrast transformation")
     widget.form.range.setCurrentText("This slice")
     widget.start()
     wait_for(lambda: not widget.state.busy)
@@ -193,11 +199,7 @@ def transform_acquired(viewer: napari.Viewer) -> End:
 def _compare(viewer: napari.Viewer) -> CompareWidget:
     from qtpy.QtCore import Qt
 
-    widget = _dock(viewer, "Compare models")
-    _phantom(viewer)
-    widget.form.image.choose(viewer.layers["phantom_T1w"])
-    widget.form.target.setCurrentText("T2")
-    widget.form.samples.setValue(SAMPLES)
+    widget = _on_phantom(viewer, "Compare models")
     for row in range(widget.form.models.count()):
         widget.form.models.item(row).setCheckState(Qt.CheckState.Checked)
     return widget

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, metadata
 
 from napari.utils.notifications import show_error
@@ -51,6 +52,16 @@ class Dock(QWidget):
         for field in (*content.findChildren(QComboBox), *content.findChildren(QAbstractSpinBox)):
             field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             field.installEventFilter(self)
+
+    def _stack(self, widgets: Iterable[QWidget], width: int, tall: QWidget | None = None) -> None:
+        """Show ``widgets`` below one another, and the line at the foot; ``tall`` takes the height that is left."""
+        column = QVBoxLayout()
+        column.setSpacing(8)
+        for widget in widgets:
+            column.addWidget(widget, int(widget is tall))
+        column.addStretch(int(tall is None))
+        column.addWidget(research_note())
+        self._scroll(column, width)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Scrolling over a choice scrolls the dock; it must not change the choice."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ..errors import MrtransError
 from .activity import Activity
-from .checkpoints.installed import installed
-from .dock import Dock, research_note
 from .layer_combo import LayerCombo
 from .pair_form import PairForm
+from .start_dock import StartDock
 from .state import DockState
 from .transform.progress import ProgressLine
 from .wording import passing
@@ -66,7 +63,7 @@ class Startable(Protocol):
         """What is said once it has ended without an error."""
 
 
-class RunDock(Dock):
+class RunDock(StartDock):
     """Starts a run of what its form says, and stops it; which run that is and what it shows is for the subclass.
 
     Args:
@@ -78,44 +75,25 @@ class RunDock(Dock):
         state_changed: The new :class:`DockState`.
     """
 
+    form: PairForm
     state_changed = Signal(object)
 
     def __init__(self, form: PairForm, start: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(form, start, parent)
         self._state = DockState.NO_IMAGE
         self._run: Startable | None = None
         self._worker: TransformWorker | None = None
-        self._start_text = start
         self._ending: Startable | None = None
-        self._activity: Activity | None = None
-        self.form = form
-        self.button = QPushButton(start)
-        self.progress = ProgressLine()
         self._timer = QTimer(self)
         self._timer.setInterval(REFRESH_MS)
         self._timer.timeout.connect(self._tick)
         self._winding_up = QTimer(self)
         self._winding_up.setInterval(WIND_UP_MS)
         self._winding_up.timeout.connect(self._wind_up)
-        self.button.clicked.connect(self._on_button)
-        self.form.changed.connect(self._on_choice)
-        installed.changed.connect(self._reload)
 
     def _build(self, *results: QWidget) -> None:
         """One column, ``results`` below what every dock has."""
-        self.button.setMinimumHeight(32)
-        column = QVBoxLayout()
-        column.setSpacing(8)
-        for widget in (self.form, self.button, self.progress, self.message, *results):
-            column.addWidget(widget)
-        column.addStretch(1)
-        column.addWidget(research_note())
-        self._scroll(column, 340)
-
-    @property
-    def state(self) -> DockState:
-        """What the dock is doing."""
-        return self._state
+        self._stack((self.form, self.button, self.progress, self.message, *results), 340)
 
     def start(self) -> None:
         """Run what the form says."""
@@ -183,11 +161,6 @@ class RunDock(Dock):
     def _end(self) -> None:
         self.cancel()
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Checkpoints may have been installed meanwhile."""
-        super().showEvent(event)
-        self._reload()
-
     def _reload(self) -> None:
         if not isalive(self) or self._state.busy:
             return
@@ -216,12 +189,6 @@ class RunDock(Dock):
         self.button.setEnabled(state is not DockState.CANCELLING and (state.busy or not self.form.problem))
         self.state_changed.emit(state)
 
-    def _on_button(self) -> None:
-        if self._state.busy:
-            self.cancel()
-        else:
-            self.start()
-
     def _on_choice(self) -> None:
         if self._state.busy:
             return
@@ -245,21 +212,12 @@ class RunDock(Dock):
         if self._activity is not None:
             self._activity.show(*self.progress.count)
 
-    def _end_activity(self) -> None:
-        if self._activity is not None:
-            self._activity.close()
-        self._activity = None
-
     def _redraw(self) -> None:
         """Show what came in since the last time."""
         raise NotImplementedError
 
     def _on_error(self, error: Exception) -> None:
         self._fail(str(error))
-
-    def _fail(self, text: str) -> None:
-        self._set_state(DockState.FAILED)
-        self._complain(text)
 
     def _on_finished(self) -> None:
         run, self._worker = self._run, None
@@ -288,8 +246,8 @@ class RunDock(Dock):
         self._set_state(self._outcome())
         lines = [run.ending(), *(line for line in run.notices if not passing(line)), self.form.problem]
         self._say("\n".join(filter(None, lines)))
-        if run.title and self.visibleRegion().isEmpty():  # hidden, or behind another tab
-            show_info(f"{run.title}: {run.ending()}")
+        if run.title:
+            self._announce(f"{run.title}: {run.ending()}")
 
     def _on_closed(self) -> None:
         """The run is complete, or has failed: show the last of it."""

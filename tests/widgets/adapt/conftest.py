@@ -110,7 +110,7 @@ class Adapting:
     def choose_folder(self, *names: str) -> None:
         """Type the folder and let it be looked at."""
         names = names or ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
-        self.dock.form.folder.setText(str(self.scans(*names)))
+        self.dock.form.folder.line.setText(str(self.scans(*names)))
         self.qtbot.waitUntil(lambda: bool(self.dock.form._found.line or self.dock.form._found.problem))
 
     def press(self, button: object = None) -> None:

@@ -44,7 +44,7 @@ def test_it_says_what_is_missing_before_anything_runs(adapting: Adapting) -> Non
     with FileLock(str(other.folder / ".adapt.lock")):
         form.site.setText("ward")
         assert "'ward-flow' is being made in another window" in dock.message.text() and not dock.button.isEnabled()
-    form.folder.setText("/nowhere")
+    form.folder.line.setText("/nowhere")
     adapting.qtbot.waitUntil(lambda: "does not exist; choose the right one." in dock.message.text())
 
 
@@ -277,7 +277,7 @@ def test_the_command_itself_adapts_a_tiny_network(
     form.minutes.setMinimum(0.01)
     form.minutes.setDecimals(2)
     form.minutes.setValue(0.02)
-    form.folder.setText(str(tmp_path / "site" / "scanner-a"))
+    form.folder.line.setText(str(tmp_path / "site" / "scanner-a"))
     adapting.qtbot.waitUntil(lambda: "1 person, 1 session: T1, T2, PD, FLAIR" in form.found.text(), timeout=10_000)
     told: list[dict[str, object]] = []
     adapting.qtbot.keyClick(form.site, Qt.Key.Key_End)

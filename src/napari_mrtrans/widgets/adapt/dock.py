@@ -7,10 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info
 from qtpy.compat import isalive
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QMessageBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMessageBox, QWidget
 
 from ...asked.begun import Begun, drop
 from ...checkpoints.checkpoint import read_checkpoint
@@ -18,10 +16,10 @@ from ...checkpoints.installing import install, remove
 from ...errors import MrtransError
 from ..activity import Activity
 from ..checkpoints.installed import installed
-from ..dock import Dock, research_note
 from ..layer_combo import LayerCombo
+from ..start_dock import StartDock
 from ..state import DockState
-from ..transform.progress import ProgressLine, clock
+from ..transform.progress import clock
 from ..wording import for_window
 from .background import in_background
 from .curve import ErrorCurve
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 #: Steps of the bar.
 WHOLE = 1000
-_START = "Adapt"
 _BUTTON = {
     DockState.LOADING: "Cancel",
     DockState.RUNNING: "Cancel and keep the best so far",
@@ -46,46 +43,26 @@ _BUTTON = {
 }
 
 
-class AdaptWidget(Dock):
+class AdaptWidget(StartDock):
     """Adapts a model to the sessions of one scanner, in a process of its own."""
 
+    form: AdaptForm
+
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(AdaptForm(napari_viewer), "Adapt", parent)
         self._viewer = napari_viewer
-        self.form = AdaptForm(napari_viewer)
         self.unfinished = UnfinishedRow()
-        self.button = QPushButton(_START)
-        self.button.setMinimumHeight(32)
-        self.progress, self.curve, self.preview = ProgressLine(), ErrorCurve(), PreviewRow()
+        self.curve, self.preview = ErrorCurve(), PreviewRow()
         self.result = ResultPanel()
-        self._state = DockState.READY
         self._run: AdaptRun | None = None
-        self._activity: Activity | None = None
-        self._build()
-        self.button.clicked.connect(self._on_button)
-        self.form.changed.connect(self._on_choice)
+        above: tuple[QWidget, ...] = (self.unfinished, self.form, self.button, self.progress, self.message)
+        self._show_training(False)
+        self._stack((*above, self.result, self.preview, self.curve), 360)
         self.unfinished.resumed.connect(self.resume)
         self.unfinished.dropped.connect(self._on_drop)
         self.result.wanted.connect(self._on_use)
         self.result.discarded.connect(self._on_discard)
-        installed.changed.connect(self._reload)
         self._reload()
-
-    def _build(self) -> None:
-        column = QVBoxLayout()
-        column.setSpacing(8)
-        above: tuple[QWidget, ...] = (self.unfinished, self.form, self.button, self.progress, self.message)
-        for widget in (*above, self.result, self.preview, self.curve):
-            column.addWidget(widget)
-        column.addStretch(1)
-        column.addWidget(research_note())
-        self._show_training(False)
-        self._scroll(column, 360)
-
-    @property
-    def state(self) -> DockState:
-        """What the dock is doing."""
-        return self._state
 
     def start(self) -> None:
         """Adapt as the form says."""
@@ -144,11 +121,6 @@ class AdaptWidget(Dock):
         if self._run is not None:
             self._run.leave()
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Checkpoints may have come, and adaptations ended, meanwhile."""
-        super().showEvent(event)
-        self._reload()
-
     def _reload(self) -> None:
         if not isalive(self) or self._state.busy:
             return
@@ -165,21 +137,13 @@ class AdaptWidget(Dock):
             combo.keep = state.busy
         for part in (self.form, self.unfinished):
             part.setEnabled(not state.busy)
-        self.button.setText(_BUTTON.get(state, _START))
+        self.button.setText(_BUTTON.get(state, self._start_text))
         self.button.setEnabled(state.busy or not self.form.problem)
 
     def _on_button(self) -> None:
         if self._state is DockState.CANCELLING and not self._sure("Discard what was trained so far?"):
             return
-        if self._state.busy:
-            self.cancel()
-        else:
-            self.start()
-
-    def _on_choice(self) -> None:
-        if not self._state.busy:
-            self._set_state(DockState.READY)
-            self._say(self.form.problem)
+        super()._on_button()
 
     def _on_told(self, told: dict[str, Any]) -> None:
         if not isalive(self):
@@ -208,9 +172,8 @@ class AdaptWidget(Dock):
 
     def _close(self, state: DockState, line: str) -> bool:
         """The run has ended; False: so has the dock."""
-        if self._activity is not None:
-            self._activity.close()
-        self._run = self._activity = None
+        self._end_activity()
+        self._run = None
         if not isalive(self):
             return False
         self.progress.reset()
@@ -227,17 +190,12 @@ class AdaptWidget(Dock):
         if self._close(DockState.FAILED, ""):
             self._fail(for_window(problem))
 
-    def _fail(self, line: str) -> None:
-        self._set_state(DockState.FAILED)
-        self._complain(line)
-
     def _on_result(self, told: dict[str, Any]) -> None:
         if not self._close(DockState.DONE, ""):
             return
         self.result.show_result(told)
         installed.changed.emit()
-        if self.visibleRegion().isEmpty():  # hidden, or behind another tab
-            show_info(f"{told['name']}: {'better' if told['better'] else 'not better'} than before")
+        self._announce(f"{told['name']}: {'better' if told['better'] else 'not better'} than before")
 
     def _on_use(self) -> None:
         if self.result.told["installed"]:

@@ -13,12 +13,9 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
-    QPushButton,
     QWidget,
 )
 
@@ -28,6 +25,7 @@ from ...asked.settings import UNNAMED, Settings, check_free
 from ...checkpoints.library import list_checkpoints
 from ...errors import MrtransError
 from ..pair_choice import refill
+from ..path_row import PathRow
 from ..preferences import defaults
 from ..wording import for_window
 from .look import Found, look_later
@@ -72,8 +70,8 @@ class AdaptForm(QWidget):
         self.scans.addItems([choice.value for choice in Scans])
         self.scans.setAccessibleName("Where the sessions are")
         self.model.setAccessibleName("Model to start from")
-        self.folder, self.browse = QLineEdit(), QPushButton("Choose…")
-        self.folder.setPlaceholderText("my_bids_folder")
+        self.folder = PathRow("Sessions of your scanner", "Choose…")
+        self.folder.line.setPlaceholderText("my_bids_folder")
         self.folder.setToolTip(
             "BIDS (sub-01/anat/sub-01_T1w.nii.gz …), one subject of it, or a data set as downloaded. Whole heads, and "
             "contrasts on different grids, are registered and stripped first, which takes minutes for each."
@@ -96,8 +94,8 @@ class AdaptForm(QWidget):
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._look)
-        self.folder.textChanged.connect(self._on_folder)
-        self.browse.clicked.connect(self._on_browse)
+        self.folder.changed.connect(self._on_folder)
+        self.folder.chosen.connect(self._settle.start)
         self.scans.currentIndexChanged.connect(self._show)
         self.pairs.changed.connect(self._show)
         self.model.currentIndexChanged.connect(self._on_name)
@@ -106,19 +104,13 @@ class AdaptForm(QWidget):
         self.reload()
 
     def _build(self) -> None:
-        where = QHBoxLayout()
-        where.addWidget(self.folder, 1)
-        where.addWidget(self.browse)
-        self._folder_row = QWidget()
-        self._folder_row.setLayout(where)
-        where.setContentsMargins(0, 0, 0, 0)
         for label in (self.found, self.makes):
             label.setWordWrap(True)
         rows = QFormLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow("Scans", self.scans)
-        rows.addRow("Folder", self._folder_row)
+        rows.addRow("Folder", self.folder)
         rows.addRow("", self.found)
         rows.addRow(self.pairs)
         rows.addRow("Model", self.model)
@@ -148,7 +140,7 @@ class AdaptForm(QWidget):
         return (self.pairs.problem if self.from_layers else self._problem_of_folder()) or self._problem_of_pairs()
 
     def _problem_of_folder(self) -> str:
-        if not self.folder.text().strip():
+        if self.folder.path is None:
             return "Choose the folder with complete sessions of your scanner, or take images that are open."
         return for_window(self._found.problem)
 
@@ -181,7 +173,7 @@ class AdaptForm(QWidget):
         Settings(self.minutes.value(), self.site.text())
         folder = free_folder(f"{self.site.text()}-{parent.card.model}")
         asked = tuple(dict.fromkeys(one.pair.key for one in self.pairs.pairs)) if self.from_layers else ()
-        data = folder / SCANS if self.from_layers else Path(self.folder.text().strip()).expanduser().absolute()
+        data = folder / SCANS if self.from_layers else (self.folder.path or Path()).absolute()
         return Begun(
             data, parent.name, parent.card.model, self.minutes.value(), self.site.text(), asked, self._preferred.device,
             folder=folder,
@@ -220,19 +212,13 @@ class AdaptForm(QWidget):
         self._settle.start()
         self._show()
 
-    def _on_browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Sessions of your scanner", self.folder.text())
-        if chosen:
-            self.folder.setText(chosen)
-            self._settle.start()
-
     def _look(self) -> None:
-        text = self.folder.text().strip()
-        if text:
-            look_later(Path(text).expanduser(), lambda found: self._on_found(text, found))
+        path = self.folder.path
+        if path is not None:
+            look_later(path, lambda found: self._on_found(path, found))
 
-    def _on_found(self, text: str, found: Found) -> None:
-        if isalive(self) and text == self.folder.text().strip() and found != self._found:
+    def _on_found(self, path: Path, found: Found) -> None:
+        if isalive(self) and path == self.folder.path and found != self._found:
             self._found = found
             self._show()
 
@@ -240,7 +226,7 @@ class AdaptForm(QWidget):
         if not isalive(self):
             return
         layers, parent = self.from_layers, self.checkpoint
-        self.rows.setRowVisible(self._folder_row, not layers)
+        self.rows.setRowVisible(self.folder, not layers)
         self.rows.setRowVisible(self.found, not layers and bool(self._found.line))
         self.rows.setRowVisible(self.pairs, layers)
         self.found.setText(self._found.line)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidgetItem, QWidget
+
+from ..figure_table import FigureTable
 
 #: Heading, key in a row of the command's table, digits, and what it means.
 COLUMNS: tuple[tuple[str, str, int, str], ...] = (
@@ -27,27 +29,20 @@ COLUMNS: tuple[tuple[str, str, int, str], ...] = (
 SAMPLED = (4, 5)
 
 
-class GainTable(QTableWidget):
+class GainTable(FigureTable):
     """Figures on held-out slices, ``before → after``; the mean over the pairs last."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(COLUMNS), parent)
-        for number, (heading, _, _, meaning) in enumerate(COLUMNS):
-            item = QTableWidgetItem(heading)
-            item.setToolTip(meaning)
-            self.setHorizontalHeaderItem(number, item)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        columns = ((heading, meaning) for heading, _, _, meaning in COLUMNS)
+        super().__init__(columns, "Figures before and after", parent)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setAccessibleName("Figures before and after")
-        header, side = self.horizontalHeader(), self.verticalHeader()
-        assert header is not None and side is not None
+        header, side = self._header, self._side
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(20)
         for column in (0, 2):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        side.hide()
         side.setDefaultSectionSize(22)
 
     def show_rows(self, rows: Sequence[dict[str, Any]]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidgetItem, QWidget
 
 from ...checkpoints.library import is_shipped
+from ..figure_table import FigureTable
 
 if TYPE_CHECKING:
     from ...checkpoints.checkpoint import Checkpoint
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 HEADINGS = ("Name", "Model", "Pairs", "Size", "From", "Calibrated")
 
 
-class CheckpointTable(QTableWidget):
+class CheckpointTable(FigureTable):
     """Name, model, pairs, size on disk, origin and calibration; one row is chosen while there is one.
 
     Signals:
@@ -25,18 +26,13 @@ class CheckpointTable(QTableWidget):
     chosen = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(HEADINGS), parent)
+        super().__init__(((heading, "") for heading in HEADINGS), "Installed checkpoints", parent)
         self._checkpoints: list[Checkpoint] = []
-        self.setHorizontalHeaderLabels(HEADINGS)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setAccessibleName("Installed checkpoints")
-        header, side = self.horizontalHeader(), self.verticalHeader()
-        assert header is not None and side is not None
+        header, side = self._header, self._side
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(HEADINGS.index("Name"), QHeaderView.ResizeMode.Stretch)
-        side.hide()
         side.setDefaultSectionSize(24)
         self.itemSelectionChanged.connect(self.chosen)
 

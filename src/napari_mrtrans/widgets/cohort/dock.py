@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...errors import MrtransError
 from ..activity import Activity
-from ..checkpoints.installed import installed
-from ..dock import Dock, research_note
+from ..start_dock import StartDock
 from ..state import DockState
-from ..transform.progress import ProgressLine
 from .form import CohortForm
 from .opening import open_scan
 from .run import Queue
@@ -32,43 +28,24 @@ REFRESH_MS = 250
 STEPS = 100
 
 
-class CohortWidget(Dock):
+class CohortWidget(StartDock):
     """Transforms every scan of a folder, or every image that is ticked; what is finished is kept, also by a cancel."""
 
+    form: CohortForm
+
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(CohortForm(napari_viewer), "Start", parent)
         self._viewer = napari_viewer
-        self._state = DockState.READY
         self._queue: Queue | None = None
         self._worker: TransformWorker | None = None
-        self._activity: Activity | None = None
-        self.form = CohortForm(napari_viewer)
-        self.button = QPushButton("Start")
-        self.button.setMinimumHeight(32)
-        self.progress = ProgressLine()
         self.table = ScanTable()
         self.table.hide()
-        column = QVBoxLayout()
-        column.setSpacing(8)
-        for widget in (self.form, self.button, self.progress, self.message):
-            column.addWidget(widget)
-        column.addWidget(self.table, 1)
-        column.addStretch(0)
-        column.addWidget(research_note())
-        self._scroll(column, 440)
+        self._stack((self.form, self.button, self.progress, self.message, self.table), 440, tall=self.table)
         self._timer = QTimer(self)
         self._timer.setInterval(REFRESH_MS)
         self._timer.timeout.connect(self._tick)
-        self.button.clicked.connect(self._on_button)
-        self.form.changed.connect(self._on_choice)
         self.table.opened.connect(self.open)
-        installed.changed.connect(self._reload)
         self._on_choice()
-
-    @property
-    def state(self) -> DockState:
-        """What the dock is doing."""
-        return self._state
 
     @property
     def queue(self) -> Queue | None:
@@ -82,8 +59,7 @@ class CohortWidget(Dock):
         try:
             self._queue = Queue(self.form.asked())
         except MrtransError as error:
-            self._set_state(DockState.FAILED)
-            self._complain(str(error))
+            self._fail(str(error))
             return
         self._say("")
         self.table.show_queue(None, True)
@@ -118,11 +94,6 @@ class CohortWidget(Dock):
         except (OSError, ValueError, MrtransError) as error:
             self._complain(f"The result of {scan.path.name} cannot be opened: {str(error).splitlines()[0]}")
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Checkpoints may have been installed meanwhile."""
-        super().showEvent(event)
-        self._reload()
-
     def _end(self) -> None:
         self.cancel()
 
@@ -136,19 +107,10 @@ class CohortWidget(Dock):
     def _set_state(self, state: DockState) -> None:
         self._state = state
         self.form.setEnabled(not state.busy)
-        self.button.setText("Cancelling…" if state is DockState.CANCELLING else "Cancel" if state.busy else "Start")
+        self.button.setText(
+            "Cancelling…" if state is DockState.CANCELLING else "Cancel" if state.busy else self._start_text
+        )
         self.button.setEnabled(state is not DockState.CANCELLING and (state.busy or not self.form.problem))
-
-    def _on_button(self) -> None:
-        if self._state.busy:
-            self.cancel()
-        else:
-            self.start()
-
-    def _on_choice(self) -> None:
-        if not self._state.busy:
-            self._set_state(DockState.READY)
-            self._say(self.form.problem)
 
     def _tick(self) -> None:
         queue = self._queue
@@ -171,9 +133,7 @@ class CohortWidget(Dock):
     def _on_finished(self, event: Any = None) -> None:
         queue, self._worker = self._queue, None
         self._timer.stop()
-        if self._activity is not None:
-            self._activity.close()
-            self._activity = None
+        self._end_activity()
         if queue is None or not isalive(self):
             return
         cancelled = queue.monitor.cancel.is_set()
@@ -185,5 +145,4 @@ class CohortWidget(Dock):
             self._complain(queue.problem)
             return
         self._say(queue.ending())
-        if self.visibleRegion().isEmpty():  # hidden, or behind another tab
-            show_info(f"{queue.title}: {queue.ending()}")
+        self._announce(f"{queue.title}: {queue.ending()}")

@@ -18,11 +18,11 @@ from ...transformation.request import Request
 from .. import choices
 from ..pair_choice import refill
 from ..pair_form import sample_box, seed_box
+from ..path_row import PathRow
 from ..preferences import defaults
 from ..source import LayerSource, check_layer, guess_layer_contrast
 from .asked import Asked
 from .layer_list import LayerList
-from .path_row import PathRow
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QIcon, QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidgetItem, QWidget
 
+from ..figure_table import FigureTable
 from ..verdict_sign import verdict_icon
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class _Item(QTableWidgetItem):
         return bool(self.data(_KEY) < other.data(_KEY))
 
 
-class ScanTable(QTableWidget):
+class ScanTable(FigureTable):
     """The scans of a queue; a click on a heading sorts them.
 
     Signals:
@@ -45,20 +46,13 @@ class ScanTable(QTableWidget):
     opened = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(COLUMNS), parent)
+        super().__init__(COLUMNS.items(), "Scans and their verdicts", parent)
         self._scans: list[Scan] = []
         self._shown: dict[Scan, tuple[str, ...]] = {}
-        for number, (heading, meaning) in enumerate(COLUMNS.items()):
-            item = QTableWidgetItem(heading)
-            item.setToolTip(meaning)
-            self.setHorizontalHeaderItem(number, item)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setAccessibleName("Scans and their verdicts")
         self.setMinimumHeight(HEIGHT)
-        header, side = self.horizontalHeader(), self.verticalHeader()
-        assert header is not None and side is not None
+        header, side = self._header, self._side
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(VERDICT, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Interactive)
@@ -66,7 +60,6 @@ class ScanTable(QTableWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # names differ at their ends
         self.setWordWrap(True)
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as they are queued, until a heading is clicked
-        side.hide()
         side.setDefaultSectionSize(24)
         side.setMinimumSectionSize(24)
         self.cellDoubleClicked.connect(self._on_double_click)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidgetItem, QWidget
 
 from ...metrics.comparison import ModelRow
+from ..figure_table import FigureTable
 
 #: Heading and what it means.
 COLUMNS = {
@@ -24,27 +25,19 @@ COLUMNS = {
 MEASURED = (3, 4)
 
 
-class CompareTable(QTableWidget):
+class CompareTable(FigureTable):
     """Figures of the models; where one failed, its row says why."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(COLUMNS), parent)
-        for number, (heading, meaning) in enumerate(COLUMNS.items()):
-            item = QTableWidgetItem(heading)
-            item.setToolTip(meaning)
-            self.setHorizontalHeaderItem(number, item)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        super().__init__(COLUMNS.items(), "Figures of the models", parent)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWordWrap(True)
-        self.setAccessibleName("Figures of the models")
-        header, side = self.horizontalHeader(), self.verticalHeader()
-        assert header is not None and side is not None
+        header = self._header
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(20)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
-        side.hide()
 
     def show_rows(self, rows: Sequence[ModelRow], measured: bool) -> None:
         """Replace all rows; ``measured``: there is a reference."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidgetItem, QWidget
 
 from ...lesion.measure import LesionReport
+from ..figure_table import FigureTable
 
 HEADINGS = ("Lesion", "Voxels", "r", "95 %")
 #: So many rows show without scrolling.
 ROWS = 5
 
 
-class LesionTable(QTableWidget):
+class LesionTable(FigureTable):
     """Number, size, correlation and its interval of the lesions, largest first.
 
     Signals:
@@ -23,20 +24,15 @@ class LesionTable(QTableWidget):
     lesion_clicked = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(HEADINGS), parent)
+        super().__init__(((heading, "") for heading in HEADINGS), "Correlation for each lesion", parent)
         self._report: LesionReport | None = None
-        self.setHorizontalHeaderLabels(HEADINGS)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setToolTip(
             "Click a lesion to see where it lies. 95 %: interval of r, from drawing lesions anew, or blocks of voxels "
             "where there are few; a dash where it cannot be told. Neighbours are alike, so voxels have no p."
         )
-        self.setAccessibleName("Correlation for each lesion")
-        header, side = self.horizontalHeader(), self.verticalHeader()
-        assert header is not None and side is not None
+        header, side = self._header, self._side
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        side.hide()
         side.setDefaultSectionSize(24)
         self.cellClicked.connect(self._on_click)
 

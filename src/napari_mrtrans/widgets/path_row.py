@@ -13,22 +13,26 @@ class PathRow(QWidget):
 
     Args:
         title: Of the dialog.
+        button: What its button says.
         parent: The widget around it.
 
     Signals:
         changed: Another path stands there.
+        chosen: One was chosen in the dialog, perhaps the same.
     """
 
     changed = Signal()
+    chosen = Signal()
 
-    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+    def __init__(self, title: str, button: str = "…", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._title = title
         self.line = QLineEdit()
         self.line.setAccessibleName(title)
-        self.button = QPushButton("…")
+        self.button = QPushButton(button)
         self.button.setToolTip(f"{title}…")
-        self.button.setFixedWidth(32)
+        if button == "…":
+            self.button.setFixedWidth(32)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.line, 1)
@@ -47,3 +51,4 @@ class PathRow(QWidget):
         chosen = QFileDialog.getExistingDirectory(self, self._title, start)
         if chosen:
             self.line.setText(chosen)
+            self.chosen.emit()

@@ -1,0 +1,88 @@
+"""What docks that start something have: a form, a button that starts what it says and then cancels it, progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QPushButton, QWidget
+
+from .activity import Activity
+from .checkpoints.installed import installed
+from .dock import Dock
+from .state import DockState
+from .transform.progress import ProgressLine
+
+
+class StartDock(Dock):
+    """Knows its state; what is started, and how it is shown, is for the subclass.
+
+    Args:
+        form: With a ``problem`` in a line, and a signal ``changed``.
+        start: What the button says while nothing runs.
+        parent: The widget around it.
+    """
+
+    def __init__(self, form: Any, start: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._state = DockState.READY
+        self._start_text = start
+        self._activity: Activity | None = None
+        self.form = form
+        self.button = QPushButton(start)
+        self.button.setMinimumHeight(32)
+        self.progress = ProgressLine()
+        self.button.clicked.connect(self._on_button)
+        self.form.changed.connect(self._on_choice)
+        installed.changed.connect(self._reload)
+
+    @property
+    def state(self) -> DockState:
+        """What the dock is doing."""
+        return self._state
+
+    def start(self) -> None:
+        """Do what the form says."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Stop it."""
+        raise NotImplementedError
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Checkpoints may have been installed meanwhile."""
+        super().showEvent(event)
+        self._reload()
+
+    def _reload(self) -> None:
+        """Look again at what there is to choose from."""
+        raise NotImplementedError
+
+    def _set_state(self, state: DockState) -> None:
+        raise NotImplementedError
+
+    def _on_button(self) -> None:
+        if self._state.busy:
+            self.cancel()
+        else:
+            self.start()
+
+    def _on_choice(self) -> None:
+        if not self._state.busy:
+            self._set_state(DockState.READY)
+            self._say(self.form.problem)
+
+    def _fail(self, line: str) -> None:
+        self._set_state(DockState.FAILED)
+        self._complain(line)
+
+    def _end_activity(self) -> None:
+        if self._activity is not None:
+            self._activity.close()
+        self._activity = None
+
+    def _announce(self, line: str) -> None:
+        """Say how it ended to whoever does not see the dock."""
+        if self.visibleRegion().isEmpty():  # hidden, or behind another tab
+            show_info(line)
