@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 #: Share of the std voxels below the upper contrast limit.
 STD_QUANTILE = 0.99
-_ALL = (slice(None),)
 #: Relative change of the upper limit that is worth a redraw.
 LIMIT_TOLERANCE = 0.05
 
@@ -154,10 +153,16 @@ class ResultLayers:
         filled = [np.nan_to_num(samples.filled(0), copy=False) for samples in self._samples.values()]
         return (filled[0] if self._kinds.stacked else np.stack(filled)) if filled else None
 
-    def samples_at(self, voxel: tuple[int, ...]) -> NDArray[np.float32] | None:
-        """The samples of one voxel, if they are kept."""
-        kept = [np.atleast_1d(samples[(*_ALL, *voxel)[-samples.ndim :]]) for samples in self._samples.values()]
-        return np.concatenate(kept) if kept else None
+    @property
+    def n_kept(self) -> int:
+        """How many samples are kept."""
+        return self._kinds.n if self._samples else 0
+
+    def sample(self, k: int, where: tuple[Any, ...]) -> NDArray[np.float32]:
+        """Sample ``k`` at an index of the mean's array: a voxel, or slices of it."""
+        if self._kinds.stacked:
+            return self._samples["samples"][(k, *where)]
+        return list(self._samples.values())[k][where]
 
     def adopt(self, kind: str, layer: Image) -> None:
         """Add another layer that belongs to these; what was active stays so."""

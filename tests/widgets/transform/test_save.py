@@ -150,12 +150,13 @@ def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, 
     nib.Nifti1Image(brain.transpose(2, 1, 0), AFFINES[turn]).to_filename(source)
     (acquired,) = bench.viewer.open(str(source), plugin="napari-nifti")
     bench.dock.form.samples.setValue(3)
+    bench.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
     bench.run(timeout=60_000)
-    sigma = bench.dock.card.plot.values.copy()
+    sigma, samples = bench.dock.card.plot.values.copy(), bench.dock._run.layers.samples
     save(bench)
     bench.qtbot.mouseClick(bench.dock.results.remove, Qt.MouseButton.LeftButton)
     assert list(bench.viewer.layers) == [acquired] and not bench.dock.card.isVisible()
-    for kind in ("mean", "std"):
+    for kind in ("mean", "std", "samples"):
         bench.viewer.open(str(out / f"sub-01_T1w_T2_{kind}.nii.gz"), plugin="napari-nifti")
     results, card = bench.dock.results, bench.dock.card
     assert [results.runs.itemText(i) for i in range(results.runs.count())] == ["1. sub-01_T1w → T2 (flow, n=3), saved"]
@@ -164,7 +165,14 @@ def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, 
     assert card.isVisible() and f"σ̂ = {report['sigma_hat']:.4f}" in card.text
     np.testing.assert_allclose(card.plot.values, sigma, atol=1e-6)
     assert not bench.dock.save.isVisible() and bench.dock.report.isEnabled()
-    assert bench.dock.uncertainty.isVisible()
+    # Its samples can be seen as a film, as before they were saved.
+    film = bench.dock.uncertainty.film
+    assert film.isVisible()
+    film.click()
+    (shown,) = [layer for layer in bench.viewer.layers if result_record(layer).get("kind") == "film"]
+    shown.data.phase = 2
+    np.testing.assert_allclose(np.asarray(shown.data), samples[2], atol=1e-6)
+    film.click()
     # What was marked on its voxels is the user's.
     mean = next(layer for layer in bench.viewer.layers if result_record(layer).get("kind") == "mean")
     roi = bench.viewer.add_labels(np.zeros(mean.data.shape, int), name="roi", **inherited(mean))

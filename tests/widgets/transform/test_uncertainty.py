@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
+from napari_mrtrans.widgets.transform.film import Morph
 
 
 @pytest.fixture
@@ -82,13 +83,50 @@ def test_mean_std_and_samples_under_the_cursor(ran, brain):
     assert not panel.histogram.isVisible()
 
 
-def test_samples_are_flipped_through_in_place_of_the_mean(ran):
+def test_the_film_goes_smoothly_through_the_samples_in_place_of_the_mean(ran):
     panel = ran.dock.uncertainty
-    mean, samples = ran.layer("sub-01_T1w_T2_mean"), ran.layer("sub-01_T1w_T2_samples")
-    seen = set()
-    ran.viewer.dims.events.current_step.connect(lambda event: seen.add(ran.viewer.dims.current_step[0]))
+    mean, std = ran.layer("sub-01_T1w_T2_mean"), ran.layer("sub-01_T1w_T2_std")
+    std.visible = True
     ran.qtbot.mouseClick(panel.film, Qt.MouseButton.LeftButton)
-    assert samples.visible and not mean.visible
-    ran.qtbot.waitUntil(lambda: seen == {0, 1, 2})
+    film = ran.layer("sub-01_T1w_T2_film")
+    assert film.visible and not mean.visible and not std.visible and not film.editable
+    phases, pixels = set(), []
+    panel._timer.timeout.connect(lambda: (phases.add(film.data.phase), pixels.append(film._slice.image.raw[10, 8])))
+    ran.qtbot.waitUntil(lambda: film.data.phase >= 3, timeout=8000)
+    assert {1, 1.5, 2, 2.5} <= phases
+    # Samples lie 0.01 apart; no step between two pictures is as large.
+    assert np.ptp(pixels) > 0.012 and np.abs(np.diff(pixels)).max() < 0.009
+    mean.contrast_limits = (0.1, 0.7)
+    assert film.contrast_limits == [0.1, 0.7]
     ran.qtbot.mouseClick(panel.film, Qt.MouseButton.LeftButton)
-    assert mean.visible and not samples.visible
+    assert mean.visible and std.visible and not film.visible
+    # It is nobody's input and nobody's result.
+    assert ran.dock.form.image.findText(film.name) < 0
+    panel.film.click()
+    ran.viewer.layers.remove(film)
+    ran.qtbot.waitUntil(lambda: not panel.film.isChecked())
+    assert mean.visible
+
+
+def test_the_film_of_a_volume_in_3d_shows_whole_samples(ran):
+    ran.viewer.dims.ndisplay = 3
+    panel = ran.dock.uncertainty
+    panel.film.click()
+    film = ran.layer("sub-01_T1w_T2_film")
+    panel._next_frame()
+    np.testing.assert_array_equal(np.asarray(film.data), ran.dock._run.layers.samples[1])
+    ran.viewer.dims.ndisplay = 2
+
+
+def test_half_way_between_two_samples_deviations_are_not_smaller():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(0.5, 0.1, (40, 2, 60, 60)).astype(np.float32)
+    mean = SimpleNamespace(data=samples.mean(0))
+    layers = SimpleNamespace(mean=mean, n_kept=len(samples), sample=lambda k, where: samples[(k, *where)])
+    morph = Morph(SimpleNamespace(layers=layers))
+    np.testing.assert_array_equal(morph[1], samples[0, 1])
+    for morph.phase in (0.5, 39.3):  # the last leads back to the first
+        assert np.std(morph[1] - mean.data[1]) == pytest.approx(0.1, rel=0.05)
+    assert np.corrcoef(morph[1].ravel(), samples[0, 1].ravel())[0, 1] == pytest.approx(
+        np.sin(0.3 * np.pi / 2), abs=0.06
+    )

@@ -70,10 +70,17 @@ class SavedLayers:
     def _kind(self, kind: str) -> Image | None:
         return next((layer for layer in self.alive() if result_record(layer).get("kind") == kind), None)
 
-    def samples_at(self, voxel: tuple[int, ...]) -> NDArray[np.float32] | None:
-        """The samples of one voxel, if their file is open: they lie along its last axis."""
+    @property
+    def n_kept(self) -> int:
+        """How many samples are in the file of them, if it is open."""
         stack = self._kind("samples")
-        return None if stack is None or stack.ndim != 4 else np.asarray(stack.data[voxel])
+        return 0 if stack is None or stack.ndim != 4 else int(stack.data.shape[-1])
+
+    def sample(self, k: int, where: tuple[Any, ...]) -> NDArray[np.float32]:
+        """Sample ``k`` at an index of the mean's array; the file has samples along its last axis."""
+        stack = self._kind("samples")
+        assert stack is not None
+        return np.asarray(stack.data[(*where, k)], np.float32)
 
     def adopt(self, kind: str, layer: Image) -> None:
         """Add another layer that belongs to these; what was active stays so."""

@@ -17,16 +17,17 @@ from ..histogram import Histogram
 from ..layers import inherited
 from ..levels import Levels
 from ..source import CONTOURS, RESULT_KEY
+from .film import Morph
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from .saved_run import Result
 
-#: Between two samples of the film.
-FRAME_MS = 150
+#: Between two pictures of the film, and how many there are from one sample to the next.
+FRAME_MS, FRAMES = 60, 6
 _VEIL = Colormap([[0, 0, 0, 0], [0, 0, 0, 1]], name="veil")
-_KIND = "unsure"
+_KIND, _FILM = "unsure", "film"
 _COLOURS = DirectLabelColormap(
     color_dict={None: "transparent", 0: "transparent", 1: "#ffd54a", 2: "#ff8c2e", 3: "#e8324f"}
 )
@@ -69,8 +70,8 @@ class UncertaintyPanel(QWidget):
         self.film = QPushButton("Flip through samples")
         self.film.setCheckable(True)
         self.film.setToolTip(
-            f"Shows one sample after the other in place of the mean: {shortcuts.shown('flip')} (the space bar alone "
-            "moves the canvas). Needs One 4-D layer of them."
+            f"A smooth way from sample to sample in place of the mean: {shortcuts.shown('flip')} (the space bar alone "
+            "moves the canvas). What moves is unsure. In 3-D, one sample after the other."
         )
         self._build()
         self._timer = QTimer(self)
@@ -111,14 +112,8 @@ class UncertaintyPanel(QWidget):
     def refresh(self) -> None:
         """Layers may have come or gone."""
         self.setVisible(self._run is not None and self._run.layers.std is not None)
-        self.film.setVisible(self._stack is not None)
+        self.film.setVisible(self._run is not None and self._run.layers.n_kept > 1)
         self._limit_row.setVisible(self.unsure.currentIndex() > 0)
-
-    @property
-    def _stack(self) -> Image | None:
-        """All samples as one layer, if they were kept so."""
-        layers = [] if self._run is None else [layer for layer in self._run.layers.alive() if _is_stack(layer)]
-        return layers[0] if layers else None
 
     @property
     def veil(self) -> Image | None:
@@ -176,37 +171,48 @@ class UncertaintyPanel(QWidget):
         std = run.layers.std
         spread = "" if std is None else f" ± {float(std.data[voxel]):.3f}"
         self.cursor_text.setText(f"Under the cursor: {value:.3f}{spread}")
-        self.histogram.show_values(run.layers.samples_at(voxel))
+        kept = [run.layers.sample(k, voxel) for k in range(run.layers.n_kept)]
+        self.histogram.show_values(np.array(kept) if kept else None)
 
     def _on_film(self, on: bool) -> None:
-        stack, run = self._stack, self._run
-        if on and stack is not None and run is not None:
+        run = self._run
+        if on and run is not None and run.layers.mean is not None:
             self._seen = {layer: layer.visible for layer in run.layers.alive()}
-            for layer in self._seen:
-                layer.visible = layer is stack
+            shown = self._film_layer(run, run.layers.mean)
+            for layer in run.layers.alive():
+                layer.visible = layer is shown
             self._timer.start()
             return
         self._timer.stop()
         for layer, visible in self._seen.items():
             layer.visible = visible
+        film = self._found(_FILM)
+        if film is not None:
+            film.visible = False
         self._seen = {}
 
+    def _film_layer(self, run: Result, mean: Image) -> Image:
+        film = self._found(_FILM)
+        if film is None:
+            film = Image(Morph(run), colormap="gray", contrast_limits=mean.contrast_limits, **_beside(mean, _FILM))
+            self._adopt(run, _FILM, film)
+            self._viewer.layers.link_layers([mean, film], ("contrast_limits",))
+        return film
+
     def _next_frame(self) -> None:
-        stack = self._stack
-        if stack is None:
+        film = self._found(_FILM)
+        if film is None:  # deleted, as the run may be
             self.film.setChecked(False)
             return
-        axis = self._viewer.dims.ndim - stack.ndim
-        self._viewer.dims.set_current_step(axis, (self._viewer.dims.current_step[axis] + 1) % stack.data.shape[0])
+        flat = self._viewer.dims.ndisplay == 2
+        phase = film.data.phase
+        film.data.phase = (round(phase * FRAMES) + 1) / FRAMES if flat else np.floor(phase) + 1
+        film.refresh(thumbnail=False, extent=False, highlight=False)
 
 
-def _is_stack(layer: Image) -> bool:
-    """Samples of this session, along the first axis; in a file they are along the last, which no slider moves."""
-    return layer.ndim == 4 and not layer.metadata.get(RESULT_KEY, {}).get("reopened")
-
-
-def _beside(std: Image, kind: str) -> dict[str, Any]:
-    """Name, placement and record of a layer that is made of the std."""
-    placement = inherited(std)
-    placement["metadata"] = {**std.metadata, RESULT_KEY: {**std.metadata[RESULT_KEY], "kind": kind}}
-    return {**placement, "name": std.name.replace("_std", f"_{kind}")}
+def _beside(layer: Image, kind: str) -> dict[str, Any]:
+    """Name, placement and record of a layer that is made of the mean or the std."""
+    placement, record = inherited(layer), layer.metadata[RESULT_KEY]
+    placement["metadata"] = {**layer.metadata, RESULT_KEY: {**record, "kind": kind}}
+    name = layer.name.replace(f"_{record['kind']}", f"_{kind}")
+    return {**placement, "name": name if name != layer.name else f"{name}_{kind}"}
