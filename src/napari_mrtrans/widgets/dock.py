@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from html import escape
 from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
 
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, QUrl
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -23,6 +25,7 @@ from qtpy.QtWidgets import (
 
 #: What napari adds to the name of a plugin's dock; with it, the title does not fit.
 _PLUGIN = " (napari-mrtrans)"
+_LINK = "color: #7aa2f7"
 
 
 class Dock(QWidget):
@@ -32,6 +35,7 @@ class Dock(QWidget):
         super().__init__(parent)
         self.message = QLabel()
         self.message.setWordWrap(True)
+        self.message.setOpenExternalLinks(True)
         self._placed = False
 
     def _scroll(self, column: QVBoxLayout, width: int) -> None:
@@ -121,8 +125,16 @@ class Dock(QWidget):
         """Stop what is going on: the dock is gone."""
 
     def _say(self, text: str) -> None:
+        self.message.setTextFormat(Qt.TextFormat.PlainText)  # names of layers and files are no markup
         self.message.setText(text)
         self.message.setVisible(bool(text))
+
+    def _say_written(self, path: Path) -> None:
+        """A page was written: say where, with a link that opens it in the browser."""
+        url = QUrl.fromLocalFile(str(path.absolute())).toString(QUrl.ComponentFormattingOption.FullyEncoded)
+        self.message.setTextFormat(Qt.TextFormat.RichText)
+        self.message.setText(f'Wrote \'{escape(str(path))}\'. <a href="{escape(url)}" style="{_LINK}">Open it</a>')
+        self.message.show()
 
     def _complain(self, text: str) -> None:
         self._say(text)
@@ -132,7 +144,7 @@ class Dock(QWidget):
 def research_note() -> QLabel:
     """The line at the foot of a dock that shows results, with a link to where help is."""
     url = help_url()
-    link = f' <a href="{url}" style="color: #7aa2f7">Help</a>' if url else ""
+    link = f' <a href="{url}" style="{_LINK}">Help</a>' if url else ""
     note = QLabel(f"Research use only. Not for diagnosis.{link}")
     note.setOpenExternalLinks(True)
     note.setToolTip(url)

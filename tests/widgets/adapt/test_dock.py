@@ -231,8 +231,12 @@ def test_images_that_do_not_belong_together_are_named(adapting: Adapting, brain:
     viewer, dock = adapting.viewer, adapting.dock
     dock.form.scans.setCurrentText("Open images")
     viewer.add_image(brain, name="sub-01_T1w")
-    viewer.add_image(brain, name="sub-02_T2w")
+    assert dock.message.text() == "Open a second image of this person: the contrast that you want to get."
+    viewer.add_image(brain, name="mystery")
     pairs = dock.form.pairs
+    assert pairs.target.image.layer is viewer.layers["mystery"]
+    viewer.layers.remove("mystery")
+    viewer.add_image(brain, name="sub-02_T2w")
     pairs.source.image.choose(viewer.layers["sub-01_T1w"])
     pairs.target.image.choose(viewer.layers["sub-02_T2w"])
     assert "'sub-01_T1w' is of sub-01 and 'sub-02_T2w' of sub-02" in dock.message.text()

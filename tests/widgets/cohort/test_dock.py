@@ -186,8 +186,13 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     assert form.problem == "'c_T2w' is T2, not T1; untick it, or choose another contrast."
     assert not hands.dock.button.isEnabled()
     form.layers.item(2).setCheckState(Qt.CheckState.Unchecked)
-    assert form.problem == "Choose the output folder."
+    assert form.out.path == tmp_path / "in" / "derivatives" / "napari-mrtrans" and form.problem == ""
+    form.layers.item(0).setCheckState(Qt.CheckState.Unchecked)
+    form.out.line.setText("")
+    assert form.problem == "Choose the output folder."  # what is in memory only has no place
     form.out.line.setText(str(tmp_path / "out"))
+    form.layers.item(0).setCheckState(Qt.CheckState.Checked)
+    assert form.out.path == tmp_path / "out"
     form.target.setCurrentText("T2")
     hands.run()
     assert hands.states == ["done", "done"], hands.dock.message.text()

@@ -7,7 +7,7 @@ from html import unescape
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QUrl
 from qtpy.QtWidgets import QFileDialog
 
 from napari_mrtrans.widgets.lesion.dock import LesionWidget
@@ -51,7 +51,10 @@ def text_of(path):
 def test_one_click_writes_a_page_of_the_run(ran, page, tmp_path):
     write(ran)
     text = text_of(page)
-    assert ran.dock.message.text() == f"Wrote '{page}'. Open it in a browser."
+    said = ran.dock.message
+    assert unescape(re.sub("<[^>]+>", "", said.text())) == f"Wrote '{page}'. Open it"
+    assert QUrl(unescape(re.search('href="([^"]+)"', said.text())[1])).toLocalFile() == str(page)
+    assert said.openExternalLinks() and said.textFormat() == Qt.TextFormat.RichText
     assert "sub-01_T1w → T2" in text and "Research use only" in text and "10 slices" in text
     assert "napari-mrtrans transform sub-01_T1w.nii.gz --to T2 --from T1 --model many-flow -n 20 --seed 0" in text
     assert page.read_text().count('<img src="data:image/') == 2

@@ -289,6 +289,15 @@ def test_each_verdict_has_its_own_sign(loaded, engine, novelty, said):
     }[1.0 if np.isnan(novelty) else novelty]  # fmt: skip
 
 
+def test_one_slice_has_no_verdict_and_no_place_in_the_range_of_whole_scans(loaded, engine):
+    calibrate(loaded)
+    loaded.dock.form.range.setCurrentText("This slice")
+    loaded.run()
+    card = loaded.dock.card
+    assert "1 slice" in card.text and "σ̂ = " in card.text
+    assert not card.bar.isVisible()
+
+
 def test_without_calibration_the_card_shows_sigma_hat_alone(loaded):
     loaded.run()
     assert "P(OOD)" not in loaded.dock.card.text

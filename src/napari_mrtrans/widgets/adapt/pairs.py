@@ -125,6 +125,8 @@ class LayerPairs(QWidget):
         one = self._chosen()
         if one is not None:
             return one.problem()
+        if len(self.source.image.layers) == 1:
+            return "Open a second image of this person: the contrast that you want to get."
         if self.source.image.layer is self.target.image.layer:
             return "Source and target are the same image; choose the acquired target."
         for side in sides:
@@ -155,8 +157,9 @@ class LayerPairs(QWidget):
                 if layer is not source and guess_layer_contrast(layer) not in (None, self.source.shown)
             ]
             same = [layer for layer in others if entities(layer) == entities(source)]
-            if same or others:
-                self.target.image.choose((same or others)[0])
+            rest = [layer for layer in self.target.image.layers if layer is not source]
+            if suited := same or others or rest:
+                self.target.image.choose(suited[0])
         self._on_choice()
 
     def _on_choice(self) -> None:

@@ -72,7 +72,7 @@ class CohortForm(QWidget):
         for combo, told in ((self.origin, self._on_origin), (self.source, self.reload), (self.target, self._on_pair)):
             combo.currentIndexChanged.connect(told)
         self.model.currentIndexChanged.connect(self._on_model)
-        self.folder.changed.connect(self._on_folder)
+        self.folder.changed.connect(self._on_scans)
         self.layers.changed.connect(self._on_layers)
         self.out.changed.connect(self.changed)
         self._on_origin()
@@ -182,15 +182,16 @@ class CohortForm(QWidget):
         told = [guess_layer_contrast(layer) for layer in self.layers.chosen] if self._from_layers else []
         if known := next((contrast for contrast in told if contrast is not None), None):
             self.source.setCurrentText(known.value)
-        self.changed.emit()
+        self._on_scans()
 
     def _on_layers(self) -> None:
         if self._from_layers:
-            self.changed.emit()
+            self._on_scans()
 
-    def _on_folder(self) -> None:
-        """Results go below the scans until the user says where."""
-        folder = self.folder.path
+    def _on_scans(self) -> None:
+        """Results go below the scans, or below the first image that is a file, until the user says where."""
+        files = [file for layer in self.layers.chosen if (file := file_of(layer)) is not None]
+        folder = self.folder.path if not self._from_layers else files[0].parent if files else None
         if folder is not None and self.out.line.text() in ("", self._suggested):
             self._suggested = str(folder / "derivatives" / "napari-mrtrans")
             self.out.line.setText(self._suggested)

@@ -71,6 +71,7 @@ class TransformWidget(RunDock):
         self.results.chosen.connect(self._on_result_chosen)
         self.results.removed.connect(self._on_result_removed)
         self.files.told.connect(self._say)
+        self.files.written.connect(self._say_written)
         self.files.failed.connect(self._complain)
         self.acquired.failed.connect(self._complain)
         self.acquired.chosen.connect(self._on_acquired)

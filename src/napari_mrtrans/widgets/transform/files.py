@@ -25,11 +25,13 @@ class FileButtons(QWidget):
         parent: The widget around it.
 
     Signals:
-        told: One line on what was written.
+        told: One line on what was saved.
+        written: Where the page is.
         failed: One line on why nothing was.
     """
 
     told = Signal(str)
+    written = Signal(object)
     failed = Signal(str)
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
@@ -40,8 +42,9 @@ class FileButtons(QWidget):
         line.addWidget(self.save, 1)
         line.addWidget(self.report)
         for button in (self.save, self.report):
-            button.told.connect(self.told)
             button.failed.connect(self.failed)
+        self.save.told.connect(self.told)
+        self.report.written.connect(self.written)
 
     def offer(self, run: Result | None) -> None:
         """It is about this result from now on; None: nothing can be written now."""

@@ -66,11 +66,11 @@ class ReportButton(QPushButton):
         reference: The acquired image to compare with.
 
     Signals:
-        told: One line on what was written.
+        written: Where the page is.
         failed: One line on why nothing was.
     """
 
-    told = Signal(str)
+    written = Signal(object)
     failed = Signal(str)
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
@@ -133,7 +133,7 @@ class ReportButton(QPushButton):
         if problem:
             self.failed.emit(problem)
         else:
-            self.told.emit(f"Wrote '{path}'. Open it in a browser.")
+            self.written.emit(path)
 
 
 def _write(job: PageJob, path: Path) -> tuple[Path, str]:

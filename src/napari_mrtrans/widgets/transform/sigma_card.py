@@ -123,7 +123,8 @@ class SigmaCard(QFrame):
         reason = ood.reason(scores, tally.signs, run.pair.source)
         self._reason.setText(f"Unusual: {reason}." if reason else "")
         self._reason.setVisible(bool(reason))
-        self.bar.show_value(scores["sigma_hat"], ood.ranges.get(run.pair.key))
+        # the range is of whole scans: of a slice or two it would say as little as a verdict
+        self.bar.show_value(scores["sigma_hat"], None if probability is None else ood.ranges.get(run.pair.key))
 
 
 def _slices(count: int) -> str:
