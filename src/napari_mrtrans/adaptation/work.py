@@ -88,7 +88,7 @@ class Work:
         for number in self.plan.left_out:
             if self.cancelled and self.rows[0]:
                 break
-            phase = f"person {number + 1} of {count} left out"
+            phase = f"without person {number + 1} of {count}"
             model, tuned = self._train(divide(self.site.source, people[number]), phase, self.plan.each)
             longest = min(longest, max((t.best[0] / max(t.seconds, 1e-6) for t in tuned), default=1.0))
             self._judge(model, divide(self.site.source, people[number]), phase)

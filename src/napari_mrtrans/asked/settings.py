@@ -110,7 +110,7 @@ class Progress:
     """How far an adaptation is.
 
     Attributes:
-        phase: What is going on, for the user: ``person 2 of 3 left out: mean``, ``training on everybody``, ``figures``.
+        phase: What is going on, for the user: ``without person 2 of 3: mean``, ``training on everybody``, ``figures``.
         done: Share of the whole, 0 to 1.
         seconds_left: Of the whole.
         curve: Of the network that is trained now: seconds and held-out error over that of the parent, which begins it
