@@ -8,8 +8,8 @@ from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
 
-from napari_mrtrans.widgets.layers import RunningQuantile
 from napari_mrtrans.widgets.plots import CURVE, MARK, SlicePlot
+from napari_mrtrans.widgets.quantile import RunningQuantile
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.progress import Countdown, clock
 

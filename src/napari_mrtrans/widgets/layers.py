@@ -11,6 +11,7 @@ from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from .layer_kinds import LayerKinds
+from .quantile import RunningQuantile
 from .source import RESULT_KEY
 from .sparse import SparseSlices
 
@@ -55,27 +56,6 @@ def with_sample_axis(placement: dict[str, Any]) -> dict[str, Any]:
         "axis_labels": ("sample", *placement["axis_labels"]),
         "metadata": dict(placement["metadata"]),
     }
-
-
-class RunningQuantile:
-    """A quantile of many non-negative values in [0, 1] seen block by block, from a histogram."""
-
-    def __init__(self, bins: int = 2048) -> None:
-        self._counts = np.zeros(bins, dtype=np.int64)
-
-    def add(self, values: NDArray[np.floating]) -> None:
-        """Count one block; values above 1 count as 1."""
-        bins = len(self._counts)
-        index = np.minimum((values * bins).astype(np.int64), bins - 1)
-        self._counts += np.bincount(index, minlength=bins)
-
-    def value(self, quantile: float) -> float:
-        """The upper edge of the bin where ``quantile`` falls; 0 before any value."""
-        total = int(self._counts.sum())
-        if total == 0:
-            return 0.0
-        index = int(np.searchsorted(np.cumsum(self._counts), quantile * total))
-        return (index + 1) / len(self._counts)
 
 
 def _within(known: NDArray[np.bool_] | None, image: NDArray[np.float32]) -> NDArray[np.float32]:
