@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from scenes import PLUGIN, SLICE_MM, wait_for
+from scenes import PLUGIN, SLICE_MM, let_live, tick_all, wait_for
 from screenshot import under_xvfb
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Gaps:
 
     def measure(self, title: str, step: Step) -> None:
         """One mode from its click to its end."""
-        wait_for_ms(300)
+        let_live(0.3)
         self._beat()
         self._gaps.clear()
         began = time.perf_counter()
@@ -60,12 +60,6 @@ class Gaps:
         longest = ", ".join(f"{1000 * gap:.0f}" for gap in gaps[:3])
         over = sum(gap > 0.1 for gap in gaps)
         print(f"{title:44s} {longest:>16s} ms, {over} over 100 ms, in {time.perf_counter() - began:.1f} s", flush=True)
-
-
-def wait_for_ms(milliseconds: int) -> None:
-    """Let the window live for a while."""
-    end = time.monotonic() + milliseconds / 1000
-    wait_for(lambda: time.monotonic() > end)
 
 
 def main() -> None:
@@ -83,7 +77,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
         viewer = napari.Viewer(title="napari")
         viewer.window.resize(1250, 860)
-        wait_for_ms(1000)
+        let_live(1)
         print(f"{arguments.threads} threads compute; longest gaps of the event loop", flush=True)
         _modes(viewer, Gaps(), Path(folder))
         viewer.close()
@@ -117,7 +111,7 @@ def _modes(viewer: napari.Viewer, gaps: Gaps, folder: Path) -> None:
     gaps.measure("this slice, the first one", run(SliceRange.CURRENT))
     gaps.measure("this slice again", run(SliceRange.CURRENT))
     form.range.setCurrentText(SliceRange.SLAB.value)
-    wait_for_ms(200)
+    let_live(0.2)
     gaps.measure("a slab of 11, samples kept as one layer", run(SliceRange.SLAB, "One 4-D layer"))
     gaps.measure("the film of its samples, 3 s", lambda: _film(dock))
     gaps.measure("veil and contour lines, the limit moved", lambda: _limits(dock))
@@ -140,7 +134,7 @@ def _modes(viewer: napari.Viewer, gaps: Gaps, folder: Path) -> None:
 
 def _film(dock: TransformWidget) -> None:
     dock.uncertainty.film.click()
-    wait_for_ms(3000)
+    let_live(3)
     dock.uncertainty.film.click()
 
 
@@ -149,14 +143,14 @@ def _limits(dock: TransformWidget) -> None:
         dock.uncertainty.unsure.setCurrentText(choice)
         for limit in range(10, 100, 10):
             dock.uncertainty.limit.setValue(limit)
-            wait_for_ms(30)
+            let_live(0.03)
     dock.uncertainty.unsure.setCurrentIndex(0)
 
 
 def _slide(viewer: napari.Viewer) -> None:
     for place in range(8):
         viewer.dims.set_point(0, SLICE_MM + 2 * place)
-        wait_for_ms(700)
+        let_live(0.7)
 
 
 def _follow(viewer: napari.Viewer, dock: TransformWidget) -> None:
@@ -187,11 +181,8 @@ def _cancelled(dock: TransformWidget) -> None:
 
 
 def _compare(viewer: napari.Viewer) -> None:
-    from qtpy.QtCore import Qt
-
     dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Compare models")[1]
-    for row in range(dock.form.models.count()):
-        dock.form.models.item(row).setCheckState(Qt.CheckState.Checked)
+    tick_all(dock)
     dock.form.samples.setValue(2)
     dock.start()
     wait_for(lambda: not dock.state.busy)
@@ -199,7 +190,7 @@ def _compare(viewer: napari.Viewer) -> None:
 
 def _add(viewer: napari.Viewer, data: object) -> None:
     viewer.add_image(data, name="another")
-    wait_for_ms(300)
+    let_live(0.3)
 
 
 if __name__ == "__main__":

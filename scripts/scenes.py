@@ -41,6 +41,20 @@ def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
         time.sleep(0.005)
 
 
+def let_live(seconds: float) -> None:
+    """Let the window live for a while."""
+    end = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() > end)
+
+
+def tick_all(widget: CompareWidget) -> None:
+    """Every installed model."""
+    from qtpy.QtCore import Qt
+
+    for row in range(widget.form.models.count()):
+        widget.form.models.item(row).setCheckState(Qt.CheckState.Checked)
+
+
 def _nothing() -> None:
     pass
 
@@ -197,11 +211,8 @@ def transform_acquired(viewer: napari.Viewer) -> End:
 
 
 def _compare(viewer: napari.Viewer) -> CompareWidget:
-    from qtpy.QtCore import Qt
-
     widget = _on_phantom(viewer, "Compare models")
-    for row in range(widget.form.models.count()):
-        widget.form.models.item(row).setCheckState(Qt.CheckState.Checked)
+    tick_all(widget)
     return widget
 
 

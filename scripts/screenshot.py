@@ -12,11 +12,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenes import SCENES, wait_for
+from scenes import SCENES, let_live
 
 if TYPE_CHECKING:
     import napari
@@ -36,8 +35,7 @@ def take(viewer: napari.Viewer, path: Path) -> None:
     """Save the window as it is, in 256 colours, which makes the file a third as large."""
     from PIL import Image
 
-    settled = time.monotonic() + 0.5
-    wait_for(lambda: time.monotonic() > settled)
+    let_live(0.5)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False)).convert("RGB")
     picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -73,7 +73,7 @@ def stamps(paths: set[Path]) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
-@pytest.mark.nightly  # tests/faults kills cohorts too
+@pytest.mark.slow
 def test_killed_workers_and_a_killed_run_cost_nothing_but_what_they_were_at(
     data: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

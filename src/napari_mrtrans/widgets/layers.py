@@ -40,6 +40,14 @@ def inherited(layer: Layer) -> dict[str, Any]:
     }
 
 
+def beside(layer: Layer, kind: str) -> dict[str, Any]:
+    """Keyword arguments for a layer that is made of the mean or the std of a result: name, placement and record."""
+    placement, record = inherited(layer), layer.metadata[RESULT_KEY]
+    placement["metadata"][RESULT_KEY] = {**record, "kind": kind}
+    name = layer.name.replace(f"_{record['kind']}", f"_{kind}")
+    return {**placement, "name": name if name != layer.name else f"{name}_{kind}"}
+
+
 def with_sample_axis(placement: dict[str, Any]) -> dict[str, Any]:
     """The same placement for an array with one more axis, the samples, in front."""
     rotate = np.eye(4)
@@ -143,6 +151,12 @@ class ResultLayers:
         if self._kinds.stacked:
             return self._samples["samples"][(k, *where)]
         return list(self._samples.values())[k][where]
+
+    def samples_at(self, voxel: tuple[int, ...]) -> NDArray[np.float32] | None:
+        """The samples of one voxel, if they are kept."""
+        if self._kinds.stacked and self._samples:
+            return self._samples["samples"][(slice(None), *voxel)]
+        return np.array([samples[voxel] for samples in self._samples.values()]) if self._samples else None
 
     def adopt(self, kind: str, layer: Image) -> None:
         """Add another layer that belongs to these; what was active stays so."""

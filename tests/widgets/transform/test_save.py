@@ -172,7 +172,10 @@ def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, 
     (shown,) = [layer for layer in bench.viewer.layers if result_record(layer).get("kind") == "film"]
     shown.data.phase = 2
     np.testing.assert_allclose(np.asarray(shown.data), samples[2], atol=1e-6)
-    film.click()
+    (file,) = [layer for layer in bench.viewer.layers if result_record(layer).get("kind") == "samples"]
+    bench.viewer.layers.remove(file)  # the film ends with it
+    bench.qtbot.waitUntil(lambda: not film.isChecked())
+    assert not shown.visible and np.asarray(shown.data).shape == samples[2].shape
     # What was marked on its voxels is the user's.
     mean = next(layer for layer in bench.viewer.layers if result_record(layer).get("kind") == "mean")
     roi = bench.viewer.add_labels(np.zeros(mean.data.shape, int), name="roi", **inherited(mean))

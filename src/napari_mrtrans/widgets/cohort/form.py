@@ -190,8 +190,10 @@ class CohortForm(QWidget):
 
     def _on_scans(self) -> None:
         """Results go below the scans, or below the first image that is a file, until the user says where."""
-        files = [file for layer in self.layers.chosen if (file := file_of(layer)) is not None]
-        folder = self.folder.path if not self._from_layers else files[0].parent if files else None
+        folder = self.folder.path
+        if self._from_layers:
+            files = (file_of(layer) for layer in self.layers.chosen)
+            folder = next((file.parent for file in files if file is not None), None)
         if folder is not None and self.out.line.text() in ("", self._suggested):
             self._suggested = str(folder / "derivatives" / "napari-mrtrans")
             self.out.line.setText(self._suggested)

@@ -17,7 +17,7 @@ from ...errors import MrtransError
 from ..compare.layers import ERROR_LIMIT
 from ..compare.reference_combo import ReferenceCombo
 from ..compare.worker import ReferenceRequest
-from ..layers import inherited
+from ..layers import beside
 from ..lesion.roi import image_to_image
 from ..source import RESULT_KEY, LayerSource, check_layer
 
@@ -150,10 +150,7 @@ class AcquiredPanel(QWidget):
         for layer in list(run.layers.alive()):
             if layer.metadata[RESULT_KEY].get("kind") == _KIND:
                 self._viewer.layers.remove(layer)
-        placement = inherited(mean)
-        placement["metadata"] = {**mean.metadata, RESULT_KEY: {**mean.metadata[RESULT_KEY], "kind": _KIND}}
-        name = mean.name.replace("_mean", f"_{_KIND}")
-        layer = Image(error, name=name, colormap="inferno", contrast_limits=(0, ERROR_LIMIT), **placement)
+        layer = Image(error, colormap="inferno", contrast_limits=(0, ERROR_LIMIT), **beside(mean, _KIND))
         layer.editable = False
         run.layers.adopt(_KIND, layer)
 

@@ -36,9 +36,16 @@ class Morph:
         self.ndim, self.size = mean.data.ndim, int(np.prod(self.shape))
         self.phase = 0.0
 
+    @property
+    def over(self) -> bool:
+        """The samples are gone: the file of them was closed. What it shows then is the mean."""
+        return not self._layers.n_kept
+
     def __getitem__(self, key: Any) -> NDArray[np.float32]:
         where = key if isinstance(key, tuple) else (key,)
         count = self._layers.n_kept
+        if not count:
+            return np.asarray(self._mean[key], np.float32)
         first = int(self.phase) % count
         turn = (self.phase % 1) * np.pi / 2
         image = np.asarray(self._layers.sample(first, where), np.float32)

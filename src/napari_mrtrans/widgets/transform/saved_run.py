@@ -71,16 +71,25 @@ class SavedLayers:
         return next((layer for layer in self.alive() if result_record(layer).get("kind") == kind), None)
 
     @property
+    def _stack(self) -> Any:
+        """The samples, along the last axis, if their file is open."""
+        stack = self._kind("samples")
+        return None if stack is None or stack.ndim != 4 else stack.data
+
+    @property
     def n_kept(self) -> int:
         """How many samples are in the file of them, if it is open."""
-        stack = self._kind("samples")
-        return 0 if stack is None or stack.ndim != 4 else int(stack.data.shape[-1])
+        stack = self._stack
+        return 0 if stack is None else int(stack.shape[-1])
 
     def sample(self, k: int, where: tuple[Any, ...]) -> NDArray[np.float32]:
-        """Sample ``k`` at an index of the mean's array; the file has samples along its last axis."""
-        stack = self._kind("samples")
-        assert stack is not None
-        return np.asarray(stack.data[(*where, k)], np.float32)
+        """Sample ``k`` at an index of the mean's array; its file must be open."""
+        return np.asarray(self._stack[(*where, k)], np.float32)
+
+    def samples_at(self, voxel: tuple[int, ...]) -> NDArray[np.float32] | None:
+        """The samples of one voxel, if their file is open."""
+        stack = self._stack
+        return None if stack is None else np.asarray(stack[voxel])
 
     def adopt(self, kind: str, layer: Image) -> None:
         """Add another layer that belongs to these; what was active stays so."""

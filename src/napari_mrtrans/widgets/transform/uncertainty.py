@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushBut
 
 from .. import shortcuts
 from ..histogram import Histogram
-from ..layers import inherited
+from ..layers import beside
 from ..levels import Levels
 from ..source import CONTOURS, RESULT_KEY
 from .film import Morph
@@ -135,10 +135,10 @@ class UncertaintyPanel(QWidget):
         veiled, lined = choice in (Unsure.FADED, Unsure.HIDDEN), choice is Unsure.LINES
         veil, lines = self.veil, self._found(CONTOURS)
         if veil is None and veiled:
-            veil = Image(std.data, colormap=_VEIL, contrast_limits=(0, 1), **_beside(std, _KIND))
+            veil = Image(std.data, colormap=_VEIL, contrast_limits=(0, 1), **beside(std, _KIND))
             self._adopt(run, _KIND, veil)
         if lines is None and lined:
-            lines = Labels(Levels(std.data, limit), colormap=_COLOURS, opacity=1, **_beside(std, CONTOURS))
+            lines = Labels(Levels(std.data, limit), colormap=_COLOURS, opacity=1, **beside(std, CONTOURS))
             lines.contour = 1
             self._adopt(run, CONTOURS, lines)
         if veil is not None:
@@ -171,48 +171,37 @@ class UncertaintyPanel(QWidget):
         std = run.layers.std
         spread = "" if std is None else f" ± {float(std.data[voxel]):.3f}"
         self.cursor_text.setText(f"Under the cursor: {value:.3f}{spread}")
-        kept = [run.layers.sample(k, voxel) for k in range(run.layers.n_kept)]
-        self.histogram.show_values(np.array(kept) if kept else None)
+        self.histogram.show_values(run.layers.samples_at(voxel))
 
     def _on_film(self, on: bool) -> None:
         run = self._run
         if on and run is not None and run.layers.mean is not None:
+            film = self._film_layer(run, run.layers.mean)
             self._seen = {layer: layer.visible for layer in run.layers.alive()}
-            shown = self._film_layer(run, run.layers.mean)
-            for layer in run.layers.alive():
-                layer.visible = layer is shown
+            for layer in self._seen:
+                layer.visible = layer is film
             self._timer.start()
             return
         self._timer.stop()
         for layer, visible in self._seen.items():
             layer.visible = visible
-        film = self._found(_FILM)
-        if film is not None:
-            film.visible = False
         self._seen = {}
 
     def _film_layer(self, run: Result, mean: Image) -> Image:
         film = self._found(_FILM)
         if film is None:
-            film = Image(Morph(run), colormap="gray", contrast_limits=mean.contrast_limits, **_beside(mean, _FILM))
+            limits, placed = mean.contrast_limits, beside(mean, _FILM)
+            film = Image(Morph(run), colormap="gray", contrast_limits=limits, visible=False, **placed)
             self._adopt(run, _FILM, film)
             self._viewer.layers.link_layers([mean, film], ("contrast_limits",))
         return film
 
     def _next_frame(self) -> None:
         film = self._found(_FILM)
-        if film is None:  # deleted, as the run may be
+        if film is None or film.data.over:  # deleted, as the run or its samples may be
             self.film.setChecked(False)
             return
         flat = self._viewer.dims.ndisplay == 2
         phase = film.data.phase
         film.data.phase = (round(phase * FRAMES) + 1) / FRAMES if flat else np.floor(phase) + 1
         film.refresh(thumbnail=False, extent=False, highlight=False)
-
-
-def _beside(layer: Image, kind: str) -> dict[str, Any]:
-    """Name, placement and record of a layer that is made of the mean or the std."""
-    placement, record = inherited(layer), layer.metadata[RESULT_KEY]
-    placement["metadata"] = {**layer.metadata, RESULT_KEY: {**record, "kind": kind}}
-    name = layer.name.replace(f"_{record['kind']}", f"_{kind}")
-    return {**placement, "name": name if name != layer.name else f"{name}_{kind}"}
