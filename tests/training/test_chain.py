@@ -53,8 +53,7 @@ def test_every_recipe_starts_from_what_came_before_it(chain: str) -> None:
     for name in chain_recipes(chain):
         recipe = load_recipe(name)
         check_model(recipe)
-        parents = {parent for parent in (recipe.start_from, recipe.mean_checkpoint) if parent}
-        assert parents <= set(made), name
+        assert recipe.parents <= set(made), name
         made.append(recipe.checkpoint_name)
 
 

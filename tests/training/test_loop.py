@@ -11,6 +11,7 @@ from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
 from napari_mrtrans.training.hardware import Hardware
+from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.opponent import Opponent
 from napari_mrtrans.training.recipe import Augmentation, Recipe
@@ -249,6 +250,29 @@ def test_counts_of_batches_stay_whole_numbers_in_average_and_checkpoint(
     assert all(value.dtype == torch.int64 and int(value) == 16 for value in counts)
 
 
-def test_restyling_is_for_residuals() -> None:
+def test_restyling_needs_someones_effects() -> None:
     with pytest.raises(ValueError, match="restyle needs a mean_checkpoint"):
         recipe("flow", restyle=True)
+    with pytest.raises(ValueError, match="restyle_from is for a model with neither"):
+        recipe("flow", mean_checkpoint="some", restyle_from="some")
+    with pytest.raises(ValueError, match="restyle_from is for a model with neither"):
+        recipe("direct", session_effects=True, restyle_from="some")
+
+
+def test_a_model_without_a_mean_takes_the_effects_of_another(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its targets change, and nothing else: the weights of the other do not get into it."""
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
+    plain = train(recipe(name="plain"), splits, tmp_path, hardware=Hardware(workers=0))
+    effects = train(recipe(name="effects", session_effects=True), splits, tmp_path, hardware=Hardware(workers=0))
+    with pytest.raises(RecipeError, match="restyle: 'plain' was trained without session_effects"):
+        prepare_start(recipe("cgan", restyle_from=str(plain)), splits["train"], print)
+    start = prepare_start(recipe("cgan", restyle_from=str(effects)), splits["train"], print)
+    usual = prepare_start(recipe("cgan"), splits["train"], print)
+    assert start.restyle is not None and usual.restyle is None
+    assert start.options == usual.options
+    assert start.model.state_dict().keys() == usual.model.state_dict().keys()
+    made = train(recipe("cgan", restyle_from=str(effects)), splits, tmp_path / "own", hardware=Hardware(workers=0))
+    other = train(recipe("cgan"), splits, tmp_path / "usual", hardware=Hardware(workers=0))
+    assert any(not torch.equal(weights(made)[name], value) for name, value in weights(other).items())

@@ -75,7 +75,7 @@ def _with_parents(recipes: Sequence[Recipe], name: str) -> list[Recipe]:
     for recipe in reversed(recipes):
         if recipe.name == name or recipe.checkpoint_name in needed:
             needed.discard(recipe.checkpoint_name)
-            needed |= {parent for parent in (recipe.start_from, recipe.mean_checkpoint) if parent}
+            needed |= recipe.parents
             chosen.append(recipe)
     return chosen[::-1]
 

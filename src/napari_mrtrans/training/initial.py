@@ -64,6 +64,9 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
             )
         restyle = _restyle(direct, mean, source) if recipe.restyle else None
         options |= _residual_options(recipe, direct, mean.card, source, restyle)
+    if recipe.restyle_from is not None:
+        styled = load_checkpoint(recipe.restyle_from)
+        restyle = _restyle(styled.build(), styled, source)
     model = build(recipe.model, options)
     if isinstance(model, ResidualModel) and isinstance(direct, Direct) and model.mean_net is not None:
         model.mean_net.load_state_dict(direct.net.state_dict())
@@ -85,8 +88,8 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     return Start(model, public, restyle, seen)
 
 
-def _restyle(direct: Direct, mean: Checkpoint, source: Source) -> Restyle:
-    if direct.effects is None:
+def _restyle(direct: Model, mean: Checkpoint, source: Source) -> Restyle:
+    if not isinstance(direct, Direct) or direct.effects is None:
         raise RecipeError(f"restyle: '{mean.name}' was trained without session_effects.")
     if mean.card.splits.get("train") != [session.name for session in source.sessions]:
         raise RecipeError(f"restyle: '{mean.name}' was trained on other sessions than this recipe's.")

@@ -117,6 +117,7 @@ class Optimiser(_Strict):
 _LATER = (
     ("optimiser", "critic_lr"),
     ("checkpoint",),
+    ("restyle_from",),
     ("data", "framing"),
     ("data", "computed_pd"),
     ("augmentation", "source_curve"),
@@ -146,6 +147,9 @@ class Recipe(_Strict):
     )
     restyle: bool = Field(
         False, description="with mean_checkpoint: targets with the contrast of random sessions (its session effects)"
+    )
+    restyle_from: str | None = Field(
+        None, description="the same for a model with no mean: the Direct checkpoint whose session effects are taken"
     )
     data: DataOptions = DataOptions()
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -183,12 +187,21 @@ class Recipe(_Strict):
             raise ValueError("mean_checkpoint is for model: flow, ncsn, ddpm or cgan")
         if self.restyle and self.mean_checkpoint is None:
             raise ValueError("restyle needs a mean_checkpoint")
+        if self.restyle_from is not None and (self.mean_checkpoint is not None or self.session_effects):
+            raise ValueError(
+                "restyle_from is for a model with neither a mean_checkpoint nor session_effects of its own"
+            )
         return self
 
     @property
     def checkpoint_name(self) -> str:
         """Of what it writes."""
         return self.checkpoint or self.name
+
+    @property
+    def parents(self) -> frozenset[str]:
+        """The checkpoints (names or files) that it takes something from: weights, a mean, session effects."""
+        return frozenset(name for name in (self.start_from, self.mean_checkpoint, self.restyle_from) if name)
 
     @property
     def neighbours_mm(self) -> float:

@@ -1,0 +1,49 @@
+"""Print how much of src the tests reached: `COVERAGE=1 bash scripts/test.sh`, then this, on the coverage.json it left.
+
+Lines and branches are told apart, the least covered files are named; exit 1 where fewer lines than --least were reached.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def percent(part: int, whole: int) -> float:
+    """The share of `part` in `whole` in %, 100 of nothing."""
+    return 100 * part / whole if whole else 100.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, nargs="?", default=Path("coverage.json"))
+    parser.add_argument(
+        "--least", type=float, default=0.0, metavar="PERCENT", help="share of lines that must be reached"
+    )
+    parser.add_argument("--files", type=int, default=5, help="how many of the least covered files are named")
+    asked = parser.parse_args()
+    try:
+        files = json.loads(asked.file.read_text())["files"]
+    except (OSError, ValueError, KeyError) as error:
+        print(f"no coverage to read in {asked.file} ({error}): did the tests run with COVERAGE=1?", file=sys.stderr)
+        return 1
+
+    def count(kind: str) -> tuple[int, int]:
+        reached = sum(len(file[f"executed_{kind}"]) for file in files.values())
+        return reached, reached + sum(len(file[f"missing_{kind}"]) for file in files.values())
+
+    lines, branches = count("lines"), count("branches")
+    by_missing = sorted(files, key=lambda name: -len(files[name]["missing_lines"]))
+    for name in by_missing[: asked.files]:
+        print(f"{len(files[name]['missing_lines']):5} lines not reached in {name}")
+    print(
+        f"coverage of src: {percent(*lines):.2f} % of {lines[1]} lines, {percent(*branches):.2f} % of {branches[1]} branches"
+    )
+    if percent(*lines) < asked.least:
+        print(f"fewer than {asked.least:g} % of lines", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
