@@ -1,6 +1,6 @@
 """Print how much of src the tests reached: `COVERAGE=1 bash scripts/test.sh`, then this, on the coverage.json it left.
 
-Lines and branches are told apart, the least covered files are named; exit 1 where fewer lines than --least were reached.
+Lines and branches are told apart, the least covered files are named; exit 1 where fewer lines than --least are reached.
 """
 
 import argparse
@@ -36,9 +36,8 @@ def main() -> int:
     by_missing = sorted(files, key=lambda name: -len(files[name]["missing_lines"]))
     for name in by_missing[: asked.files]:
         print(f"{len(files[name]['missing_lines']):5} lines not reached in {name}")
-    print(
-        f"coverage of src: {percent(*lines):.2f} % of {lines[1]} lines, {percent(*branches):.2f} % of {branches[1]} branches"
-    )
+    shares = f"{percent(*lines):.2f} % of {lines[1]} lines, {percent(*branches):.2f} % of {branches[1]} branches"
+    print(f"coverage of src: {shares}")
     if percent(*lines) < asked.least:
         print(f"fewer than {asked.least:g} % of lines", file=sys.stderr)
         return 1
