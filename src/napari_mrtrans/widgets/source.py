@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 #: napari-nifti writes this key next to ``affine``; its presence tells the S, A, R voxel order.
 NIFTI_READER_KEY = "coordinate_system"
 RESULT_KEY = "mrtrans"
-#: The kind of a result's layer of contour lines, the only one that is made of labels.
-CONTOURS = "contours"
 #: Which array axis of a layer without an affine is taken as axial, where the user has said so.
 AXIAL_KEY = "mrtrans_axial_axis"
 #: Layers whose files were looked at, and are no results.
@@ -190,8 +188,7 @@ def is_acquired(layer: Layer) -> bool:
 
 def is_region(layer: Layer) -> bool:
     """True for layers in which the user may have marked something."""
-    # One that was made on the voxels of a result has that one's metadata, and is the user's all the same.
-    return isinstance(layer, Labels | Shapes) and result_record(layer).get("kind") != CONTOURS
+    return isinstance(layer, Labels | Shapes)
 
 
 def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import Colormap, DirectLabelColormap
+from napari.layers import Image, Layer
+from napari.utils.colormaps import Colormap
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushBut
 from .. import shortcuts
 from ..histogram import Histogram
 from ..layers import beside
-from ..levels import Levels
-from ..source import CONTOURS, RESULT_KEY
+from ..levels import MULTIPLES, Contours
+from ..source import RESULT_KEY
 from .film import Morph
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 #: Between two pictures of the film, and how many there are from one sample to the next.
 FRAME_MS, FRAMES = 60, 6
 _VEIL = Colormap([[0, 0, 0, 0], [0, 0, 0, 1]], name="veil")
-_KIND, _FILM = "unsure", "film"
-_COLOURS = DirectLabelColormap(
-    color_dict={None: "transparent", 0: "transparent", 1: "#ffd54a", 2: "#ff8c2e", 3: "#e8324f"}
+_KIND, _FILM, _LINES = "unsure", "film", "contours"
+_COLOURS = Colormap(
+    [[0, 0, 0, 0], "#ffd54a", "#ff8c2e", "#e8324f"], controls=np.linspace(0, 1, 5), interpolation="zero", name="lines"
 )
 
 
@@ -133,22 +133,23 @@ class UncertaintyPanel(QWidget):
         limit = self.limit.value() / 100 * float(std.contrast_limits[1])
         self.limit_text.setText(f"± {limit:.3f}")
         veiled, lined = choice in (Unsure.FADED, Unsure.HIDDEN), choice is Unsure.LINES
-        veil, lines = self.veil, self._found(CONTOURS)
+        veil, lines = self.veil, self._found(_LINES)
         if veil is None and veiled:
             veil = Image(std.data, colormap=_VEIL, contrast_limits=(0, 1), **beside(std, _KIND))
             self._adopt(run, _KIND, veil)
         if lines is None and lined:
-            lines = Labels(Levels(std.data, limit), colormap=_COLOURS, opacity=1, **beside(std, CONTOURS))
-            lines.contour = 1
-            self._adopt(run, CONTOURS, lines)
+            span = (0, len(MULTIPLES) + 1)
+            lines = Image(Contours(std.data, limit), colormap=_COLOURS, contrast_limits=span, **beside(std, _LINES))
+            self._adopt(run, _LINES, lines)
         if veil is not None:
-            veil.visible = veiled
             hard = choice is Unsure.HIDDEN
             veil.contrast_limits = (limit, 1.001 * limit + 1e-6) if hard else (0.0, 2 * limit + 1e-6)
+            _show(veil, veiled)
         if lines is not None:
-            lines.visible = lined
-            lines.data.step = limit
-            lines.refresh()
+            if lined and lines.data.step != limit:
+                lines.data.step = limit
+                lines.refresh(thumbnail=False, extent=False, highlight=False)
+            _show(lines, lined)
 
     @staticmethod
     def _adopt(run: Result, kind: str, layer: Layer) -> None:
@@ -205,3 +206,9 @@ class UncertaintyPanel(QWidget):
         phase = film.data.phase
         film.data.phase = (round(phase * FRAMES) + 1) / FRAMES if flat else np.floor(phase) + 1
         film.refresh(thumbnail=False, extent=False, highlight=False)
+
+
+def _show(layer: Layer, visible: bool) -> None:
+    """As wanted; napari slices and draws a layer again whenever it is told to show, shown before or not."""
+    if layer.visible != visible:
+        layer.visible = visible
