@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from importlib.resources import files
 from io import BytesIO
@@ -111,12 +111,14 @@ def write_together(
     folder: Path,
     files: Mapping[str, str | Callable[[Path], object]],
     remedy: str = "Choose another folder with -o.",
+    replaced: Collection[str] = (),
 ) -> list[Path]:
     """Write files, each given as its text or as what writes it to a path, into a folder that is made if need be.
 
     They appear under their names only when all are complete. Where they replace earlier ones, the last of these, which
     says what the others are, is the first to go: whoever is killed leaves no report beside the images of another run.
-    ``remedy`` ends the line of an error.
+    ``replaced`` are names of what earlier ones may have had besides; they go as well. ``remedy`` ends the line of an
+    error.
 
     Raises:
         MrtransError: the folder cannot be written.
@@ -132,6 +134,8 @@ def write_together(
                     content(part)
             if len(parts) > 1:
                 [*parts.values()][-1].unlink(missing_ok=True)
+            for name in replaced:
+                (folder / name).unlink(missing_ok=True)
             for part, path in parts.items():
                 part.replace(path)
         finally:

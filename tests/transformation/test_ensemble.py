@@ -189,11 +189,15 @@ def test_the_report_is_strict_json(family: str, flow: Checkpoint, direct: Checkp
     assert path.name == "Kopf_ü_T2.json"
 
 
-def test_saving_again_replaces(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bids", [False, True])
+def test_saving_again_replaces_all_of_the_earlier_result(bids: bool, tmp_path: Path) -> None:
+    """Its samples would else pass for those of the new one when that is opened again."""
     volume = Volume(head(SHAPE), RAS, Contrast.T1, "a")
-    ensemble(volume).save(tmp_path)
-    ensemble(volume, mean=np.full(SHAPE, 0.25, np.float32), samples=None).save(tmp_path)
-    assert np.asarray(nib.load(tmp_path / "a_T2_mean.nii.gz").dataobj).max() == 0.25
+    assert "samples" in ensemble(volume).save(tmp_path, bids=bids)
+    (tmp_path / "a_T1_samples.nii.gz").touch()  # of another target
+    written = ensemble(volume, mean=np.full(SHAPE, 0.25, np.float32), samples=None).save(tmp_path, bids=bids)
+    assert np.asarray(nib.load(written["mean"]).dataobj).max() == 0.25
+    assert {path.name for path in tmp_path.iterdir()} == {*(p.name for p in written.values()), "a_T1_samples.nii.gz"}
 
 
 def test_samples_are_written_only_if_kept(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..paths import write_together
 from ..scan.volume import Volume
-from .names import check_free, file_name, synthetic
+from .names import KINDS, check_free, file_name, synthetic
 
 
 def sigma_hat(std: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
@@ -70,6 +70,7 @@ class Ensemble:
         """Write ``<stem>_<TARGET>_mean.nii.gz``, ``_std``, what else there is, and the JSON; names to paths.
 
         Files appear under their final names only when all are complete; each says in its header that it is synthetic.
+        They replace an earlier result of the name altogether: samples that only that one kept are removed.
 
         Args:
             folder: Made if need be.
@@ -82,7 +83,8 @@ class Ensemble:
         """
         target = self.info["target"]
         images = self.images()
-        names = {kind: file_name(self.volume.name, target, kind, bids=bids) for kind in (*images, "json")}
+        every = {kind: file_name(self.volume.name, target, kind, bids=bids) for kind in KINDS}
+        names = {kind: every[kind] for kind in (*images, "json")}
         if not overwrite and "input" in self.info:  # one made by hand has no report
             check_free(Path(folder) / names["json"], self.info["input"], self.info["input_digest"])
         writers = {
@@ -91,5 +93,6 @@ class Ensemble:
         }
         self.info["samples_kept"] = self.samples is not None  # a window keeps them elsewhere
         document = json.dumps(self.info, indent=2) + "\n"
-        paths = write_together(Path(folder), {**writers, names["json"]: document}, remedy)
+        lacking = set(every.values()) - set(names.values())
+        paths = write_together(Path(folder), {**writers, names["json"]: document}, remedy, lacking)
         return dict(zip(names, paths, strict=True))
