@@ -19,6 +19,7 @@ import pytest
 
 import napari_mrtrans as mt
 from helpers import bids_folder, tiny_checkpoint
+from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.transformation.names import file_name
 
 SUBJECTS = 8
@@ -42,7 +43,9 @@ def start(data: Path, checkpoint: Path, out: Path, steps: int = STEPS) -> subpro
     """``napari-mrtrans cohort`` with two workers, in a process group of its own."""
     words = ["cohort", data, "--to", "T2", "--model", checkpoint, "-n", N, "--steps", steps, "-o", out, "--workers", 2]
     argv = ["napari-mrtrans", *map(str, words)]
-    code = f"import sys; sys.argv = {argv}; from napari_mrtrans.cli import main; main.main()"
+    # A shell that runs the tests in its background makes all that they start deaf to Ctrl-C.
+    hears = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hears}; sys.argv = {argv}; from napari_mrtrans.cli import main; main.main()"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -160,3 +163,20 @@ def test_a_scan_that_kills_its_workers_fails_alone(
     assert len(outcomes) == SUBJECTS
     failed = {outcome.scan.subject: outcome.reason for outcome in outcomes if outcome.reason}
     assert failed == {"sub-01": "Its worker was killed 4 times (out of memory?); use fewer --workers."}
+
+
+def test_a_cluster_whose_workers_are_gone_is_not_waited_for_for_ever(
+    data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mrtrans.cohort import cluster
+    from napari_mrtrans.cohort.plan import Order, find_scans
+    from napari_mrtrans.scan.contrasts import Contrast
+    from napari_mrtrans.transformation.request import Request
+
+    monkeypatch.setattr(cluster, "ALONE", 2)
+    scans = find_scans(data, Contrast.T1, print)
+    order = Order.make(tmp_path, mt.load_checkpoint(checkpoint), Request(Contrast.T2, Contrast.T1))
+    with cluster.connect(None, 1, len(scans)) as client:
+        client.cluster.scale(0)  # as where a worker's process cannot be started again
+        with pytest.raises(MrtransError, match=r"All workers ended and none .* with fewer --workers to go on\.$"):
+            list(cluster.compute(client, scans, order, {}))

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MrtransError
@@ -17,8 +18,10 @@ from .work import Outcome, work
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-#: Seconds in which a scheduler must answer.
-PATIENCE = 10
+#: Seconds in which a scheduler must answer that is elsewhere, and, on a machine that may be busy, one of our own.
+PATIENCE, OWN_PATIENCE = 10, 120
+#: Seconds after which a cluster of our own is given up when none of its workers is left and none came back.
+ALONE = 180
 #: Memory that a worker takes with one of our models and a volume of 1 mm, in bytes.
 WORKER_MEMORY = 2 << 30
 TOPIC = "napari-mrtrans-cohort"
@@ -60,7 +63,7 @@ def connect(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[
 
     for name in ("distributed", "tornado.application", "asyncio"):  # their tracebacks are no news to the user
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with dask.config.set({"distributed.comm.timeouts.connect": PATIENCE}):
+    with dask.config.set({"distributed.comm.timeouts.connect": OWN_PATIENCE if scheduler is None else PATIENCE}):
         if scheduler is None:
             count = workers or max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_MEMORY))
             with _deaf_to_ctrl_c():
@@ -115,7 +118,7 @@ def compute(
         shares: Filled with how much of each unfinished scan is done, in [0, 1].
 
     Raises:
-        MrtransError: the scheduler went away.
+        MrtransError: the scheduler went away, or all workers of our own cluster did and none was started again.
     """
     from distributed import CancelledError, wait
     from distributed import TimeoutError as Waited
@@ -130,9 +133,19 @@ def compute(
     client.subscribe_topic(TOPIC, heard)
     waiting = iter(by_key.items())
     out: dict[Future, Scan] = {}
+    seen = monotonic()
     try:
         while True:
-            free = max(1, sum(client.nthreads().values())) - len(out)
+            threads = sum(client.nthreads().values())
+            # Workers of a scheduler elsewhere may wait in a queue for hours.
+            if threads or client.cluster is None:
+                seen = monotonic()
+            elif monotonic() - seen > ALONE:
+                raise MrtransError(
+                    "All workers ended and none could be started again (no memory left, or the machine too busy?). "
+                    "Finished results were kept; run it again with fewer --workers to go on."
+                )
+            free = max(1, threads) - len(out)
             for key, scan in itertools.islice(waiting, max(0, free)):
                 out[client.submit(_on_worker, scan, order, key, key=key, pure=False)] = scan
             if not out:
