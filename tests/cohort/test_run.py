@@ -19,8 +19,11 @@ import pytest
 
 import napari_mrtrans as mt
 from helpers import bids_folder, tiny_checkpoint
+from napari_mrtrans.cohort.plan import Order, Scan, find_scans
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.transformation.names import file_name
+from napari_mrtrans.transformation.request import Request
 
 SUBJECTS = 8
 SHAPE = (20, 24, 8)
@@ -49,6 +52,12 @@ def start(data: Path, checkpoint: Path, out: Path, steps: int = STEPS) -> subpro
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+
+
+def planned(data: Path, checkpoint: Path, out: Path) -> tuple[list[Scan], Order]:
+    """What ``napari-mrtrans cohort`` would do, for those who do it themselves."""
+    scans = find_scans(data, Contrast.T1, print)
+    return scans, Order.make(out, mt.load_checkpoint(checkpoint), Request(Contrast.T2, Contrast.T1))
 
 
 def until(holds: Callable[[], object], run: subprocess.Popen[str], seconds: float = 240) -> None:
@@ -143,10 +152,7 @@ def test_a_scan_that_kills_its_workers_fails_alone(
     data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from napari_mrtrans.cohort import cluster
-    from napari_mrtrans.cohort.plan import Order, Scan, find_scans
     from napari_mrtrans.cohort.work import Outcome
-    from napari_mrtrans.scan.contrasts import Contrast
-    from napari_mrtrans.transformation.request import Request
 
     def deadly(scan: Scan, order: Order, key: str) -> Outcome:  # nested, so that it is sent by value
         import os
@@ -156,8 +162,7 @@ def test_a_scan_that_kills_its_workers_fails_alone(
         return Outcome(scan)
 
     monkeypatch.setattr(cluster, "_on_worker", deadly)
-    scans = find_scans(data, Contrast.T1, print)
-    order = Order.make(tmp_path, mt.load_checkpoint(checkpoint), Request(Contrast.T2, Contrast.T1))
+    scans, order = planned(data, checkpoint, tmp_path)
     with cluster.connect(None, 2, len(scans)) as client:
         outcomes = [outcome for outcome in cluster.compute(client, scans, order, {}) if outcome is not None]
     assert len(outcomes) == SUBJECTS
@@ -169,14 +174,38 @@ def test_a_cluster_whose_workers_are_gone_is_not_waited_for_for_ever(
     data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from napari_mrtrans.cohort import cluster
-    from napari_mrtrans.cohort.plan import Order, find_scans
-    from napari_mrtrans.scan.contrasts import Contrast
-    from napari_mrtrans.transformation.request import Request
 
     monkeypatch.setattr(cluster, "ALONE", 2)
-    scans = find_scans(data, Contrast.T1, print)
-    order = Order.make(tmp_path, mt.load_checkpoint(checkpoint), Request(Contrast.T2, Contrast.T1))
+    scans, order = planned(data, checkpoint, tmp_path)
     with cluster.connect(None, 1, len(scans)) as client:
         client.cluster.scale(0)  # as where a worker's process cannot be started again
         with pytest.raises(MrtransError, match=r"All workers ended and none .* with fewer --workers to go on\.$"):
             list(cluster.compute(client, scans, order, {}))
+
+
+def test_a_result_that_its_worker_took_along_is_asked_for_again(
+    data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that another scan killed may have held the word that this one is done; its files are there."""
+    from distributed import Future, KilledWorker
+
+    from napari_mrtrans.cohort import cluster
+    from napari_mrtrans.cohort.work import Outcome
+
+    lost: list[str] = []
+    result = Future.result
+
+    def taken_along(future: Future, timeout: object = None) -> Outcome:
+        if not future.key.endswith("-again"):
+            lost.append(future.key)
+            raise KilledWorker(future.key, None, 3)
+        return result(future, timeout)
+
+    monkeypatch.setattr(Future, "result", taken_along)
+    monkeypatch.setattr(cluster, "_on_worker", lambda scan, order, key: Outcome(scan))
+    scans, order = planned(data, checkpoint, tmp_path)
+    with cluster.connect(None, 1, len(scans)) as client:
+        outcomes = [outcome for outcome in cluster.compute(client, scans, order, {}) if outcome is not None]
+    assert len(lost) == SUBJECTS
+    assert sorted(outcome.scan.subject for outcome in outcomes) == sorted(scan.subject for scan in scans)
+    assert not any(outcome.reason for outcome in outcomes)

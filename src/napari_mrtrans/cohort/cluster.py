@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import signal
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -131,7 +131,7 @@ def compute(
             shares[by_key[key]] = share
 
     client.subscribe_topic(TOPIC, heard)
-    waiting = iter(by_key.items())
+    waiting = deque(by_key.items())
     out: dict[Future, Scan] = {}
     seen = monotonic()
     try:
@@ -146,7 +146,8 @@ def compute(
                     "Finished results were kept; run it again with fewer --workers to go on."
                 )
             free = max(1, threads) - len(out)
-            for key, scan in itertools.islice(waiting, max(0, free)):
+            for _ in range(min(max(0, free), len(waiting))):
+                key, scan = waiting.popleft()
                 out[client.submit(_on_worker, scan, order, key, key=key, pure=False)] = scan
             if not out:
                 return
@@ -158,8 +159,14 @@ def compute(
             for future in done:
                 scan = out.pop(future)
                 shares.pop(scan, None)
-                yield _outcome(future, scan)
+                outcome = _outcome(future, scan)
                 future.release()
+                if outcome is None:
+                    key = f"{future.key}-again"
+                    by_key[key] = scan
+                    waiting.append((key, scan))
+                else:
+                    yield outcome
     except (CancelledError, OSError) as error:
         raise MrtransError(
             f"The Dask scheduler went away ({type(error).__name__}). Finished results were kept; run it again to go on."
@@ -183,11 +190,15 @@ def _on_worker(scan: Scan, order: Order, key: str) -> Outcome:
     return work(scan, order, lambda share: worker.log_event(TOPIC, (key, share)))
 
 
-def _outcome(future: Future, scan: Scan) -> Outcome:
+def _outcome(future: Future, scan: Scan) -> Outcome | None:
+    """What became of a scan; None where it is done, but another scan killed the worker that was to say so."""
     from distributed import CancelledError, KilledWorker
 
     if future.status == "finished":
-        outcome: Outcome = future.result()
+        try:
+            outcome: Outcome = future.result()
+        except KilledWorker:
+            return None
         return outcome
     if future.status in ("cancelled", "lost"):
         raise CancelledError
