@@ -52,7 +52,7 @@ case ${1:-} in
         left=$((end - SECONDS))
         ((left > 30)) || { echo "$name: no time left"; return; }
         full=()
-        [[ $name == *-resvit || $name == *-cgan ]] && full=(--full) # as long as older files of these are shipped
+        [[ $name == *-resvit || $name == *-cgan ]] && full=(--full) # their shipped recipes are for one core
         train shipped --only "$name" "${full[@]}" --max-minutes "$((left / 60))" "${options[@]}" || echo "$name: failed"
       done
     }
