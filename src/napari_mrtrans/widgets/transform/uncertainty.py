@@ -13,9 +13,9 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from .. import shortcuts
+from ..contours import MULTIPLES, Contours
 from ..histogram import Histogram
 from ..layers import beside
-from ..levels import MULTIPLES, Contours
 from ..source import RESULT_KEY
 from .film import Morph
 

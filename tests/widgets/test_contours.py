@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_mrtrans.widgets.levels import Contours
+from napari_mrtrans.widgets.contours import Contours
 
 
 def test_lines_lie_on_the_inner_border_of_what_reaches_a_level() -> None:
