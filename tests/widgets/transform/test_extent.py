@@ -65,6 +65,21 @@ def test_a_slab_is_offered_about_the_slice_on_screen_and_typed(loaded, engine, b
     assert not extent.isVisible()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_slab_elsewhere_is_shown_where_it_begins(elsewhere, loaded, engine, brain):
+    """The slice on screen is not among those computed; who has moved the slider since stays there."""
+    choose(loaded, SliceRange.SLAB)
+    type_in(loaded, loaded.dock.form.extent.last, 10)
+    type_in(loaded, loaded.dock.form.extent.first, 8)
+    engine.pace = 0.2
+    loaded.press()
+    if elsewhere:
+        loaded.viewer.dims.set_point(0, 2)
+    loaded.wait_for(DockState.DONE)
+    shown = int(loaded.viewer.dims.point[0])
+    assert shown == 2 if elsewhere else shown in (8, 9, 10)
+
+
 def test_a_slab_outside_is_one_line_and_another_image_is_asked_anew(loaded, brain):
     extent = loaded.dock.form.extent
     choose(loaded, SliceRange.SLAB)

@@ -246,6 +246,10 @@ class TransformWidget(RunDock):
         if self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
         run.add(update)
+        begun = run.work.request.start_slice
+        if update.done == 1 and update.index != begun == slice_on_screen(self._viewer, run.source, run.axis):
+            # A slab or a ROI elsewhere: nobody would see that anything came.
+            show_slice(self._viewer, run.source, run.axis, update.index)
 
     def _redraw(self) -> None:
         run = self._run
