@@ -23,19 +23,19 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=5, help="how many of the least covered files are named")
     asked = parser.parse_args()
     try:
-        files = json.loads(asked.file.read_text())["files"]
+        found = json.loads(asked.file.read_text())
+        files, total = found["files"], found["summary"]
     except (OSError, ValueError, KeyError) as error:
         print(f"no coverage to read in {asked.file} ({error}): did the tests run with COVERAGE=1?", file=sys.stderr)
         return 1
 
     def count(kind: str) -> tuple[int, int]:
-        reached = sum(len(file[f"executed_{kind}"]) for file in files.values())
-        return reached, reached + sum(len(file[f"missing_{kind}"]) for file in files.values())
+        return total[f"covered_{kind}"], total[f"covered_{kind}"] + total[f"missing_{kind}"]
 
     lines, branches = count("lines"), count("branches")
-    by_missing = sorted(files, key=lambda name: -len(files[name]["missing_lines"]))
-    for name in by_missing[: asked.files]:
-        print(f"{len(files[name]['missing_lines']):5} lines not reached in {name}")
+    missing = {name: file["summary"]["missing_lines"] for name, file in files.items()}
+    for name in sorted(missing, key=lambda name: -missing[name])[: asked.files]:
+        print(f"{missing[name]:5} lines not reached in {name}")
     shares = f"{percent(*lines):.2f} % of {lines[1]} lines, {percent(*branches):.2f} % of {branches[1]} branches"
     print(f"coverage of src: {shares}")
     if percent(*lines) < asked.least:

@@ -43,6 +43,14 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
     return open_splits(recipe(), bids_folder(root / "data"), root / "cache")[0]
 
 
+@pytest.fixture(scope="module")
+def unstyled_and_styled(splits: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """``direct`` without and with session effects."""
+    out = tmp_path_factory.mktemp("styles")
+    plain = train(recipe(name="plain"), splits, out, hardware=Hardware(workers=0))
+    return plain, train(recipe(name="effects", session_effects=True), splits, out, hardware=Hardware(workers=0))
+
+
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(path).build().state_dict()
 
@@ -218,11 +226,13 @@ def test_one_pair_of_a_network_that_knows_several(splits: dict[str, Source], tmp
 
 
 def test_restyled_targets_need_the_effects_of_the_same_sessions(
-    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    splits: dict[str, Source],
+    unstyled_and_styled: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
-    plain = train(recipe(name="plain"), splits, tmp_path, hardware=Hardware(workers=0))
-    effects = train(recipe(name="effects", session_effects=True), splits, tmp_path, hardware=Hardware(workers=0))
+    plain, effects = unstyled_and_styled
     other = {**splits, "train": splits["validation"]}
     for mean, where, problem in ((plain, splits, "without session_effects"), (effects, other, "on other sessions")):
         with pytest.raises(RecipeError, match=f"restyle: .* trained {problem}"):
@@ -260,12 +270,14 @@ def test_restyling_needs_someones_effects() -> None:
 
 
 def test_a_model_without_a_mean_takes_the_effects_of_another(
-    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    splits: dict[str, Source],
+    unstyled_and_styled: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its targets change, and nothing else: the weights of the other do not get into it."""
     monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
-    plain = train(recipe(name="plain"), splits, tmp_path, hardware=Hardware(workers=0))
-    effects = train(recipe(name="effects", session_effects=True), splits, tmp_path, hardware=Hardware(workers=0))
+    plain, effects = unstyled_and_styled
     with pytest.raises(RecipeError, match="restyle: 'plain' was trained without session_effects"):
         prepare_start(recipe("cgan", restyle_from=str(plain)), splits["train"], print)
     start = prepare_start(recipe("cgan", restyle_from=str(effects)), splits["train"], print)

@@ -145,8 +145,7 @@ def compute(
                     "All workers ended and none could be started again (no memory left, or the machine too busy?). "
                     "Finished results were kept; run it again with fewer --workers to go on."
                 )
-            free = max(1, threads) - len(out)
-            for _ in range(min(max(0, free), len(waiting))):
+            while waiting and len(out) < max(1, threads):
                 key, scan = waiting.popleft()
                 out[client.submit(_on_worker, scan, order, key, key=key, pure=False)] = scan
             if not out:

@@ -88,12 +88,12 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     return Start(model, public, restyle, seen)
 
 
-def _restyle(direct: Model, mean: Checkpoint, source: Source) -> Restyle:
-    if not isinstance(direct, Direct) or direct.effects is None:
-        raise RecipeError(f"restyle: '{mean.name}' was trained without session_effects.")
-    if mean.card.splits.get("train") != [session.name for session in source.sessions]:
-        raise RecipeError(f"restyle: '{mean.name}' was trained on other sessions than this recipe's.")
-    return Restyle(direct.centred_effects(), direct.counted(), direct.pivots)
+def _restyle(model: Model, checkpoint: Checkpoint, source: Source) -> Restyle:
+    if not isinstance(model, Direct) or model.effects is None:
+        raise RecipeError(f"restyle: '{checkpoint.name}' was trained without session_effects.")
+    if checkpoint.card.splits.get("train") != [session.name for session in source.sessions]:
+        raise RecipeError(f"restyle: '{checkpoint.name}' was trained on other sessions than this recipe's.")
+    return Restyle(model.centred_effects(), model.counted(), model.pivots)
 
 
 def _averaged(source: Source) -> dict[str, list[int]]:
