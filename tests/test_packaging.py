@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import email
+import os
+import re
+import runpy
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -38,7 +43,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.importorskip(needed, reason=f"{needed} is not installed: pip install 'napari-mrtrans[test]'")
     out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(CHECKOUT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = {**os.environ, "NAPARI_MRTRANS_REPOSITORY": "https://github.com/someone/napari-mrtrans"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=told)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
@@ -99,6 +105,68 @@ def test_manifest_recipes_and_checkpoints_come_once(kind: str, request: pytest.F
 def test_no_scan_and_no_picture_is_packed(kind: str, request: pytest.FixtureRequest) -> None:
     names: list[str] = request.getfixturevalue(kind)
     assert not [name for name in names if name.lower().endswith(SCAN_OR_PICTURE)]
+
+
+def test_an_index_shows_links_and_pictures_that_lead_somewhere(built: Path) -> None:
+    """The wheel was made from the sdist, which has no git to ask."""
+    (path,) = built.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        stated = email.message_from_bytes(archive.read(name))
+    home = "https://github.com/someone/napari-mrtrans"
+    urls = dict(line.split(", ", 1) for line in stated.get_all("Project-URL", []))
+    assert urls.pop("Paper").startswith("https://doi.org/")
+    assert urls == {
+        "Documentation": f"{home}/blob/HEAD/README.md",
+        "Source": home,
+        "Issues": f"{home}/issues",
+        "Changelog": f"{home}/blob/HEAD/CHANGELOG.md",
+    }
+    readme = str(stated.get_payload())
+    assert f"]({home}/raw/HEAD/docs/images/transform-done.png)" in readme
+    targets = re.findall(r"\]\(([^)\s]+)\)", readme)
+    assert not [target for target in targets if not target.startswith(("https://", "#"))]
+    for target in targets:
+        inside = re.fullmatch(rf"{home}/(?:blob|raw)/HEAD/([^#]+)(?:#.*)?", target)
+        assert inside is None or (CHECKOUT / inside[1]).exists(), target
+
+
+@pytest.fixture(scope="module")
+def repository() -> Callable[[Path], str]:
+    pytest.importorskip("hatchling", reason="hatchling is not installed: pip install 'napari-mrtrans[test]'")
+    asked: Callable[[Path], str] = runpy.run_path(str(CHECKOUT / "scripts" / "package_metadata.py"))["repository"]
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("origin", "home"),
+    [
+        ("git@github.com:lab/napari-mrtrans.git", "https://github.com/lab/napari-mrtrans"),
+        ("https://me:secret@github.com/lab/napari-mrtrans.git", "https://github.com/lab/napari-mrtrans"),
+        ("ssh://git@gitlab.com/lab/group/napari-mrtrans", "https://gitlab.com/lab/group/napari-mrtrans"),
+        ("https://codeberg.org/lab/napari-mrtrans/", "https://codeberg.org/lab/napari-mrtrans"),
+        ("https://git.lab.example/napari-mrtrans", ""),
+        ("/srv/git/napari-mrtrans", ""),
+        (None, ""),
+    ],
+)
+def test_the_address_is_that_of_a_public_forge(
+    repository: Callable[[Path], str], origin: str | None, home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NAPARI_MRTRANS_REPOSITORY", raising=False)
+    assert repository(tmp_path) == ""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    if origin is not None:
+        subprocess.run(["git", "-C", str(tmp_path), "remote", "add", "origin", origin], check=True)
+    assert repository(tmp_path) == home
+
+
+def test_a_told_address_that_is_none_is_refused(
+    repository: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_MRTRANS_REPOSITORY", "https://git.lab.example/napari-mrtrans")
+    with pytest.raises(ValueError, match=r"must be a repository at github\.com, gitlab\.com"):
+        repository(tmp_path)
 
 
 @pytest.mark.parametrize("link", ["napari.yaml", "training", "resources"])

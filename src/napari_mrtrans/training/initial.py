@@ -91,8 +91,14 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
 def _restyle(model: Model, checkpoint: Checkpoint, source: Source) -> Restyle:
     if not isinstance(model, Direct) or model.effects is None:
         raise RecipeError(f"restyle: '{checkpoint.name}' was trained without session_effects.")
-    if checkpoint.card.splits.get("train") != [session.name for session in source.sessions]:
-        raise RecipeError(f"restyle: '{checkpoint.name}' was trained on other sessions than this recipe's.")
+    there, here = checkpoint.card.splits.get("train", []), [session.name for session in source.sessions]
+    if there != here:
+        differing = sorted(set(there) ^ set(here))
+        told = ", ".join(differing[:2]) + (", …" if len(differing) > 2 else "")
+        raise RecipeError(
+            f"restyle: '{checkpoint.name}' was trained on other sessions than this recipe's "
+            f"({told or 'another order'}); give both the same data, and the same seed, which names the phantoms."
+        )
     return Restyle(model.centred_effects(), model.counted(), model.pivots)
 
 
