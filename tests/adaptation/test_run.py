@@ -27,6 +27,7 @@ from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaul
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint
 from napari_mrtrans.datasets.sessions import RawSession
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.models import Direct
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.intensity import HEADROOM
 
@@ -122,6 +123,23 @@ def test_mean_and_sampler_are_adapted_and_installed(
     assert {"report.html", "figures.json", "pictures.png", "Lab-flow.safetensors"} <= {p.name for p in out.iterdir()}
     assert not (out / "work").exists()
     assert "before" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_adapting_learns_in_bfloat16_where_that_is_fast(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "precision", lambda *_: "bf16-mixed")
+    enabled: list[bool] = []
+    loss = Direct.loss
+
+    def watched(self: Direct, *args: object) -> torch.Tensor:
+        enabled.append(torch.is_autocast_enabled("cpu"))
+        return loss(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Direct, "loss", watched)
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct", sampler=SamplerDefaults(steps=2, n=2))
+    mt.adapt(parent, site / "sub-00", minutes=SHORT, out=tmp_path / "out", pairs=T1_T2, install=False)
+    assert enabled and all(enabled)
 
 
 def test_people_are_left_out_where_there_are_three(site: Path, user: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
+from napari_mrtrans.networks.critic import Critic
+from napari_mrtrans.networks.unet import UNet
 from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
@@ -223,6 +226,30 @@ def test_one_pair_of_a_network_that_knows_several(splits: dict[str, Source], tmp
     assert [str(pair) for pair in made.pairs] == ["T1→FLAIR"]
     assert made.card.options["conditional"]
     assert made.build().state_dict().keys() == parent.build().state_dict().keys()
+
+
+@pytest.mark.parametrize("asked", ["bf16", "float32"])
+def test_networks_learn_in_the_recipes_number_format(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """Also the loss of a generator and of its critic, which are not Fabric's forward()."""
+    seen: set[tuple[str, torch.dtype]] = set()
+    for part in ("net", "critic"):
+        module = UNet if part == "net" else Critic
+        forward = module.forward
+
+        def watched(
+            self: torch.nn.Module, *args: object, part: str = part, forward: Any = forward, **more: object
+        ) -> Any:
+            answer = forward(self, *args, **more)
+            if self.training:
+                seen.add((part, answer.dtype))
+            return answer
+
+        monkeypatch.setattr(module, "forward", watched)
+    train(recipe("cgan", (1, 1), precision=asked), splits, tmp_path, hardware=Hardware(workers=0))
+    expected = torch.bfloat16 if asked == "bf16" else torch.float32
+    assert seen == {("net", expected), ("critic", expected)}
 
 
 def test_restyled_targets_need_the_effects_of_the_same_sessions(

@@ -138,7 +138,7 @@ class _Run:
         self.fabric = Fabric(accelerator=held.device.type, devices=1, precision=number_format)
         self.curve: list[tuple[float, float]] = []
         _network(model).requires_grad_(True)
-        arrange(model, held.device, number_format)
+        arrange(model, held.device)
         optimiser = make_optimiser([p for p in model.parameters() if p.requires_grad], recipe.optimiser)
         self.wrapped, self.optimiser = self.fabric.setup(model, optimiser)
         self.wrapped.mark_forward_method("loss")
@@ -215,7 +215,8 @@ class _Run:
             self._check(value)
             if done < CRITIC_ALONE:
                 return
-        loss = self.wrapped.loss(batch, generator, self.opponent.critic if self.opponent else None)
+        with self.fabric.autocast():
+            loss = self.wrapped.loss(batch, generator, self.opponent.critic if self.opponent else None)
         self._check(float(loss.detach()))
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=clip)

@@ -97,7 +97,7 @@ def train(
         torch.set_float32_matmul_precision("high")  # Muon's products need no more
     start = prepare_start(recipe, splits["train"], say)
     raw = start.model
-    arrange(raw, fabric.device, number_format)
+    arrange(raw, fabric.device)
     options = recipe.optimiser
     optimiser = make_optimiser([p for p in raw.parameters() if p.requires_grad], options)
     model, optimiser = fabric.setup(raw, optimiser)
@@ -147,7 +147,8 @@ def train(
         if opponent is not None:
             losses["critic"] = opponent.learn(model, batch, generator, fabric, options.clip)
         if (step + 1) % raw.critic_steps == 0 or opponent is None:
-            loss = model.loss(batch, generator, opponent.critic if opponent else None)
+            with fabric.autocast():  # of its own accord Fabric does that for forward() alone
+                loss = model.loss(batch, generator, opponent.critic if opponent else None)
             losses["loss"] = _shared(loss, fabric)
             if math.isfinite(losses["loss"]):
                 fabric.backward(loss)

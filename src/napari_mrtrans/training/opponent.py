@@ -43,7 +43,8 @@ class Opponent:
         """One update; its loss. Afterwards the critic's weights take no gradient until the next."""
         self.critic.requires_grad_(True)
         # The bare network, within the model's precision: Fabric's wrapper forbids the gradient that the penalty needs.
-        loss = model.critic_loss(self.critic.module, batch, generator)
+        with fabric.autocast():
+            loss = model.critic_loss(self.critic.module, batch, generator)
         value = float(loss.detach())
         if math.isfinite(value):
             fabric.backward(loss)
