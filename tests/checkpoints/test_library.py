@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from helpers import tiny_checkpoint
 from napari_mrtrans.checkpoints import library
+from napari_mrtrans.checkpoints.card import Adapted
 from napari_mrtrans.checkpoints.checkpoint import CARD_KEY
 from napari_mrtrans.checkpoints.library import (
     PREFERENCE,
@@ -75,6 +76,20 @@ def test_order_is_by_family_then_name(shipped: Place) -> None:
     expected = [f"{letter}-{family}" for family in (*PREFERENCE, "novel") for letter in "az"]
     assert names() == expected
     assert PREFERENCE[0] == "flow"
+
+
+def test_what_was_adapted_to_a_scanner_is_nobody_s_default(shipped: Place) -> None:
+    """Its name may come first in the alphabet; on other scanners it is worse."""
+    shipped("t1-t2-flow", "flow")
+    adapted = Adapted(
+        parent="t1-t2-flow", parent_sha256="0", lineage=["t1-t2-flow"], site="hospital-a", people=1, sessions=1,
+        minutes=10, gain_db=1.0, judged_on="slices",
+    )  # fmt: skip
+    shipped("hospital-a-flow", "flow", where="user", adapted=adapted.model_dump())
+    assert names() == ["t1-t2-flow", "hospital-a-flow"]
+    assert load_checkpoint("flow").name == "t1-t2-flow"
+    assert choose_checkpoint(None, *T1T2).name == "t1-t2-flow"
+    assert choose_checkpoint("hospital-a-flow", *T1T2).name == "hospital-a-flow"
 
 
 def test_only_checkpoints_that_serve_the_pair(shipped: Place) -> None:

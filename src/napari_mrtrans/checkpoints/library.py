@@ -33,7 +33,8 @@ def searched_first(folder: Path) -> Iterator[None]:
 def list_checkpoints() -> list[Checkpoint]:
     """Installed checkpoints, default first.
 
-    A damaged file is skipped with a warning; a user's file hides a shipped one of the same name.
+    A damaged file is skipped with a warning; a user's file hides a shipped one of the same name. What was adapted to
+    one scanner is worse on others, so it follows the other files of its family: only who names it gets it.
     """
     found: dict[str, Checkpoint] = {}
     for folder in (shipped_checkpoint_dir(), user_checkpoint_dir(), *_first):
@@ -44,7 +45,7 @@ def list_checkpoints() -> list[Checkpoint]:
                 warnings.warn(str(error), stacklevel=2)
                 continue
             found[checkpoint.name] = checkpoint
-    return sorted(found.values(), key=lambda c: (_rank(c.card.model), c.name))
+    return sorted(found.values(), key=lambda c: (_rank(c.card.model), c.card.adapted is not None, c.name))
 
 
 def is_shipped(checkpoint: Checkpoint) -> bool:
