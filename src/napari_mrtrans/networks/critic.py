@@ -72,9 +72,10 @@ class Critic(nn.Module):
         target_contrast: Tensor | None = None,
     ) -> Tensor:
         """Source (batch, 1, H, W) and image (batch, images, H, W) in [-1, 1], sides multiples of 16; contrasts (batch,)
-        int64. Returns (batch,)."""
-        h = self.stem(self.unshuffle(torch.cat([source, image], dim=1)))
-        if self.source is not None and self.target is not None:
-            h = h + (self.source(source_contrast) + self.target(target_contrast))[:, :, None, None]
-        score: Tensor = self.head(self.body(h))
+        int64. Returns (batch,): in float32 always, for what is learned from are small differences of large scores."""
+        with torch.autocast(image.device.type, enabled=False):
+            h = self.stem(self.unshuffle(torch.cat([source, image], dim=1).float()))
+            if self.source is not None and self.target is not None:
+                h = h + (self.source(source_contrast) + self.target(target_contrast))[:, :, None, None]
+            score: Tensor = self.head(self.body(h))
         return score[:, 0]
