@@ -22,7 +22,7 @@ from ..scan.intensity import HEADROOM, clean, head_mask, normalise
 from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
-FORMAT = 3
+FORMAT = 4
 
 
 class Readable(Hashable, Protocol):
