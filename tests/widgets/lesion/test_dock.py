@@ -113,6 +113,7 @@ def test_any_image_may_be_measured_and_no_p_is_shown(check: Check) -> None:
     assert f"({low:.2f} to {high:.2f})" in check.dock.headline.text()
     assert [table.horizontalHeaderItem(i).text() for i in range(4)] == ["Lesion", "Voxels", "r", "95 %"]
     assert table.item(0, 3).text() == f"{low:.2f} to {high:.2f}"
+    assert table.columnWidth(3) >= table.sizeHintForColumn(3)  # else it reads "0.21 to …"
     check.dock.prediction.choose(check.truth)
     check.dock.reference.choose(check.truth)
     check.press()

@@ -33,6 +33,7 @@ class LesionTable(FigureTable):
         )
         header, side = self._header, self._side
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(HEADINGS.index("95 %"), QHeaderView.ResizeMode.ResizeToContents)  # or it is cut
         side.setDefaultSectionSize(24)
         self.cellClicked.connect(self._on_click)
 
