@@ -55,7 +55,8 @@ def test_what_was_made_by_what_and_how_sure(result: Ensemble, scan: Path, flow: 
     assert len(re.findall(r'<img src="data:image/(png|svg\+xml);base64,', page)) == 2
     # Nothing is fetched from elsewhere, and no folder is told.
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert str(scan.parent) not in page and "Doe" not in page
+    told = re.sub(r"base64,[^\"]*", "", page)  # of a picture's letters any three may be a name
+    assert str(scan.parent) not in told and "Doe" not in told
 
 
 def test_the_acquired_image_and_lesions_where_they_were_measured(result: Ensemble) -> None:

@@ -48,7 +48,8 @@ def save(bench):
 
 
 @pytest.mark.parametrize("name", ["LPS", "oblique"])
-def test_the_same_files_as_the_command_line(bench, checkpoints, out, tmp_path, name):
+def test_the_same_files_as_the_command_line(bench, checkpoints, out, tmp_path, name, monkeypatch):
+    monkeypatch.setenv("NAPARI_MRTRANS_BF16", "0")  # with it, answers depend a little on what shares their batch
     for path in checkpoints.parent.glob("shipped/*.safetensors"):
         path.unlink()
     checkpoint = tiny_checkpoint(checkpoints / "tiny-flow.safetensors")
