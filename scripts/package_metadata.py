@@ -19,11 +19,11 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 #: The environment variable that says it where git does not.
 TOLD = "NAPARI_MRTRANS_REPOSITORY"
 PAPER = "https://doi.org/10.1038/s41598-025-31958-3"
-#: What stands between the repository and the path of a page, and of a picture, by forge.
+#: What stands between the repository and the path of a page, and of a picture, and its issues, by forge.
 PATHS = {
-    "github.com": ("blob/HEAD", "raw/HEAD"),
-    "gitlab.com": ("-/blob/HEAD", "-/raw/HEAD"),
-    "codeberg.org": ("src/branch/main", "raw/branch/main"),
+    "github.com": ("blob/HEAD", "raw/HEAD", "issues"),
+    "gitlab.com": ("-/blob/HEAD", "-/raw/HEAD", "-/issues"),
+    "codeberg.org": ("src/branch/main", "raw/branch/main", "issues"),
 }
 _REMOTE = re.compile(r"(?:https://|ssh://|git://)?(?:[^@/]*@)?(?P<host>[^/:@]+)[:/](?P<path>[^:]+?)(?:\.git)?/?")
 _LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#:]+)(?P<part>#[^)\s]*)?\)")
@@ -73,8 +73,7 @@ def urls(home: str) -> dict[str, str]:
     """The metadata's links."""
     links = {"Paper": PAPER}
     if home:
-        pages, _ = _paths(home)
-        issues = f"{home}/-/issues" if "gitlab.com" in home else f"{home}/issues"
+        pages, _, issues = _paths(home)
         links |= {
             "Documentation": f"{pages}/README.md",
             "Source": home,
@@ -88,7 +87,7 @@ def with_links(text: str, home: str) -> str:
     """A Markdown ``text`` whose pictures and links into the repository lead to ``home``; unchanged without one."""
     if not home:
         return text
-    pages, pictures = _paths(home)
+    pages, pictures, _ = _paths(home)
 
     def absolute(link: re.Match[str]) -> str:
         base = pictures if link["picture"] else pages
@@ -97,6 +96,5 @@ def with_links(text: str, home: str) -> str:
     return _LINK.sub(absolute, text)
 
 
-def _paths(home: str) -> tuple[str, str]:
-    pages, pictures = PATHS[home.split("/")[2]]
-    return f"{home}/{pages}", f"{home}/{pictures}"
+def _paths(home: str) -> list[str]:
+    return [f"{home}/{path}" for path in PATHS[home.split("/")[2]]]
