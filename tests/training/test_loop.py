@@ -294,6 +294,8 @@ def test_restyling_needs_someones_effects() -> None:
         recipe("flow", mean_checkpoint="some", restyle_from="some")
     with pytest.raises(ValueError, match="restyle_from is for a model with neither"):
         recipe("direct", session_effects=True, restyle_from="some")
+    with pytest.raises(ValueError, match="restyle_strength needs restyle or restyle_from"):
+        recipe("cgan", restyle_strength=0.5)
 
 
 def test_a_model_without_a_mean_takes_the_effects_of_another(
@@ -308,8 +310,11 @@ def test_a_model_without_a_mean_takes_the_effects_of_another(
     with pytest.raises(RecipeError, match="restyle: 'plain' was trained without session_effects"):
         prepare_start(recipe("cgan", restyle_from=str(plain)), splits["train"], print)
     start = prepare_start(recipe("cgan", restyle_from=str(effects)), splits["train"], print)
+    average = prepare_start(recipe("cgan", restyle_from=str(effects), restyle_strength=0.0), splits["train"], print)
+    assert start.restyle is not None and bool(start.restyle.spread.any())
+    assert average.restyle is not None and not bool(average.restyle.spread.any())
     usual = prepare_start(recipe("cgan"), splits["train"], print)
-    assert start.restyle is not None and usual.restyle is None
+    assert usual.restyle is None
     assert start.options == usual.options
     assert start.model.state_dict().keys() == usual.model.state_dict().keys()
     made = train(recipe("cgan", restyle_from=str(effects)), splits, tmp_path / "own", hardware=Hardware(workers=0))

@@ -53,3 +53,14 @@ def test_what_is_drawn_has_the_covariance_of_the_counted_sessions_only() -> None
     after = Restyle(effects, counted, MEDIAN)(batch(20_000, 2), torch.Generator().manual_seed(0)).target[:, 0, 1, 1]
     assert float(after.mean()) == pytest.approx(0.4 - 0.3, abs=0.002)  # its own effect is lost all the same
     assert float(after.std()) == pytest.approx(0.02, rel=0.05)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_the_strength_scales_what_is_drawn_and_leaves_the_average_contrast(strength: float) -> None:
+    effects = torch.zeros(3, 4, 2)
+    effects[:, 1, 1] = torch.tensor([0.04, -0.01, -0.03])
+    after = Restyle(effects, ALL, MEDIAN, strength)(batch(20_000, 0), torch.Generator().manual_seed(0)).target
+    inside = after[:, 0, 1, 1]
+    assert float(inside.mean()) == pytest.approx(0.4 - 0.04, abs=0.001)
+    full = float(effects[:, 1, 1].square().mean().sqrt())
+    assert float(inside.std()) == pytest.approx(strength * full, rel=0.05, abs=1e-6)

@@ -62,11 +62,11 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
                 f"mean_checkpoint: '{mean.name}' sees neighbours at {direct.neighbours_mm:g} mm, the recipe at "
                 f"{recipe.neighbours_mm:g}; set options.neighbours_mm to its value."
             )
-        restyle = _restyle(direct, mean, source) if recipe.restyle else None
+        restyle = _restyle(recipe, direct, mean, source) if recipe.restyle else None
         options |= _residual_options(recipe, direct, mean.card, source, restyle)
     if recipe.restyle_from is not None:
         styled = load_checkpoint(recipe.restyle_from)
-        restyle = _restyle(styled.build(), styled, source)
+        restyle = _restyle(recipe, styled.build(), styled, source)
     model = build(recipe.model, options)
     if isinstance(model, ResidualModel) and isinstance(direct, Direct) and model.mean_net is not None:
         model.mean_net.load_state_dict(direct.net.state_dict())
@@ -88,7 +88,7 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     return Start(model, public, restyle, seen)
 
 
-def _restyle(model: Model, checkpoint: Checkpoint, source: Source) -> Restyle:
+def _restyle(recipe: Recipe, model: Model, checkpoint: Checkpoint, source: Source) -> Restyle:
     if not isinstance(model, Direct) or model.effects is None:
         raise RecipeError(f"restyle: '{checkpoint.name}' was trained without session_effects.")
     there, here = checkpoint.card.splits.get("train", []), [session.name for session in source.sessions]
@@ -99,7 +99,7 @@ def _restyle(model: Model, checkpoint: Checkpoint, source: Source) -> Restyle:
             f"restyle: '{checkpoint.name}' was trained on other sessions than this recipe's "
             f"({told or 'another order'}); give both the same data, and the same seed, which names the phantoms."
         )
-    return Restyle(model.centred_effects(), model.counted(), model.pivots)
+    return Restyle(model.centred_effects(), model.counted(), model.pivots, recipe.restyle_strength)
 
 
 def _averaged(source: Source) -> dict[str, list[int]]:

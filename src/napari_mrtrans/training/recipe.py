@@ -118,6 +118,7 @@ _LATER = (
     ("optimiser", "critic_lr"),
     ("checkpoint",),
     ("restyle_from",),
+    ("restyle_strength",),
     ("data", "framing"),
     ("data", "computed_pd"),
     ("augmentation", "source_curve"),
@@ -150,6 +151,9 @@ class Recipe(_Strict):
     )
     restyle_from: str | None = Field(
         None, description="the same for a model with no mean: the Direct checkpoint whose session effects are taken"
+    )
+    restyle_strength: float = Field(
+        1.0, ge=0, le=1, description="how much of them targets get in place of their own; 0 = the average contrast"
     )
     data: DataOptions = DataOptions()
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -187,6 +191,8 @@ class Recipe(_Strict):
             raise ValueError("mean_checkpoint is for model: flow, ncsn, ddpm or cgan")
         if self.restyle and self.mean_checkpoint is None:
             raise ValueError("restyle needs a mean_checkpoint")
+        if self.restyle_strength != 1 and not self.restyle and self.restyle_from is None:
+            raise ValueError("restyle_strength needs restyle or restyle_from")
         if self.restyle_from is not None and (self.mean_checkpoint is not None or self.session_effects):
             raise ValueError(
                 "restyle_from is for a model with neither a mean_checkpoint nor session_effects of its own"

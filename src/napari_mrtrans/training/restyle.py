@@ -25,12 +25,14 @@ class Restyle:
         effects: (sessions, contrasts, 2): log gain and offset in [0, 1] units, as ``Direct`` learned and centred them.
         counted: (sessions, contrasts): whose covariance is drawn from.
         pivots: What the gain leaves where it is, for each contrast, in [0, 1] units.
+        strength: Standard deviation of the drawn effects over that of the learned ones; 0 = every target gets the
+            sessions' average contrast.
     """
 
-    def __init__(self, effects: Tensor, counted: Tensor, pivots: list[float]) -> None:
+    def __init__(self, effects: Tensor, counted: Tensor, pivots: list[float], strength: float = 1.0) -> None:
         self.pivots = pivots
         self.effects = effects.detach().float()
-        self.spread = self.effects * (counted / counted.sum(dim=0).clamp(min=1).sqrt())[:, :, None]
+        self.spread = strength * self.effects * (counted / counted.sum(dim=0).clamp(min=1).sqrt())[:, :, None]
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The same batch, its targets with random effects; air stays air, and [0, 1] is kept."""
