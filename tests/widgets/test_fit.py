@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import nibabel as nib
+import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QScrollArea
+
+from .test_source import AFFINES
 
 NAMES = ("MR contrast transformation", "Compare models")
 
@@ -64,3 +68,16 @@ def test_what_does_not_fit_is_scrolled_to_and_the_wheel_changes_no_choice(laptop
     transform.findChild(QScrollArea).ensureWidgetVisible(transform.button)
     assert transform.button.visibleRegion().boundingRect().height() >= 32
     assert isinstance(transform.parent(), QDockWidget)
+
+
+def test_what_is_said_of_the_view_is_not_cut(laptop, qtbot, tmp_path):
+    """A form gives a row with a button beside wrapped text less height than the text needs."""
+    viewer, ((first, transform), _) = laptop
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(np.ones((16, 12, 20), np.float32), AFFINES["PSR"]).to_filename(path)
+    viewer.open(str(path), plugin="napari-nifti")
+    first.raise_()
+    transform.form.range.setCurrentText("This slice")
+    note = transform.form.view.note
+    qtbot.waitUntil(lambda: note.isVisible() and note.width() < 300)
+    qtbot.waitUntil(lambda: note.height() >= note.heightForWidth(note.width()), timeout=2000)

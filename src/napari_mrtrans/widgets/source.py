@@ -199,9 +199,13 @@ def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:
 
 def slider_of(viewer: ViewerModel, layer: Layer, axis: int) -> int:
     """The viewer's dimension that runs along ``axis`` of a layer."""
+    return viewer.dims.ndim - layer.ndim + int(np.abs(_step(layer, axis)).argmax())
+
+
+def _step(layer: Layer, axis: int) -> NDArray[np.float64]:
+    """How far the next voxel along ``axis`` is, in the layer's world."""
     there, here = np.eye(layer.ndim)[axis], np.zeros(layer.ndim)
-    along = np.subtract(layer.data_to_world(there), layer.data_to_world(here))
-    return viewer.dims.ndim - layer.ndim + int(np.abs(along).argmax())
+    return np.subtract(layer.data_to_world(there), layer.data_to_world(here))
 
 
 def axis_in_view(viewer: ViewerModel, layer: Layer, axis: int) -> bool:
@@ -229,12 +233,30 @@ def slider_number(viewer: ViewerModel, layer: Layer, axis: int, index: int) -> i
 
 
 def show_axial(viewer: ViewerModel, layer: Layer) -> None:
-    """Order the viewer's dimensions so that ``layer`` is seen in axial slices, anterior-posterior upright."""
-    world = [slider_of(viewer, layer, axis) for axis in _anatomical_axes(layer_affine(layer))]
+    """Show ``layer`` in axial slices, as radiologists do: anterior up, the patient's left on the right.
+
+    Without an affine, nothing tells anterior from posterior: then the directions stay as they are.
+    """
+    axial, row, column = _anatomical_axes(layer_affine(layer))
+    world = [slider_of(viewer, layer, axis) for axis in (axial, row, column)]
     others = [dim for dim in viewer.dims.order if dim not in world]
     viewer.dims.ndisplay = 2
     viewer.dims.order = (*others, *world)
+    if nifti_affine(layer) is not None:
+        to_right, to_anterior = _rises(layer, column, 0), _rises(layer, row, 1)
+        # the depth turns with one of the others, so that 3-D is not mirrored
+        viewer.scene.camera.orientation = (
+            "towards" if to_right == to_anterior else "away",
+            "up" if to_anterior else "down",
+            "left" if to_right else "right",
+        )
     viewer.reset_view()
+
+
+def _rises(layer: Layer, axis: int, ras: int) -> bool:
+    """Whether the layer's world coordinate along ``axis`` rises towards right (``ras`` 0) or anterior (1)."""
+    step = _step(layer, axis)
+    return bool(step[np.abs(step).argmax()] * layer_affine(layer)[ras, axis] > 0)
 
 
 def plane_in_view(viewer: ViewerModel, layer: Layer) -> str:

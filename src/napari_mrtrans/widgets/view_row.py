@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from .source import AXIAL_KEY, assumed_axis, nifti_affine, plane_in_view, show_axial
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _ORDINALS = ("First", "Second", "Third")
+
+
+class _Note(QLabel):
+    """Wrapped text that is shown whole: a form gives a row with a button beside the text less height than it needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self.setMinimumHeight(self.heightForWidth(self.width()))
 
 
 class ViewRow(QObject):
@@ -34,10 +47,12 @@ class ViewRow(QObject):
         self.axis = QComboBox()
         self.axis.setToolTip("This image has no affine that tells. Models transform axial slices.")
         self._axis_label = QLabel("Axial axis")
-        self.note = QLabel()
-        self.note.setWordWrap(True)
+        self.note = _Note()
         self.button = QPushButton("Show axial")
-        self.button.setToolTip("Order the viewer's axes so that its slider moves through axial slices.")
+        self.button.setToolTip(
+            "Order the viewer's axes so that its slider moves through axial slices: anterior up, the patient's left on "
+            "the right. In the view as it is, one computed slice is a line."
+        )
         self.warning = QWidget()
         line = QHBoxLayout(self.warning)
         line.setContentsMargins(0, 0, 0, 0)
@@ -82,4 +97,4 @@ class ViewRow(QObject):
             self.axis.setCurrentIndex(assumed_axis(layer.metadata))
         plane = "axial" if layer is None else plane_in_view(self._viewer, layer)
         self.warning.setVisible(self._one_slice and plane in ("coronal", "sagittal"))
-        self.note.setText(f"This view is {plane}; slices are computed axial: one of them is a line in it.")
+        self.note.setText(f"This view is {plane}; slices are computed axial.")

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mrtrans.errors import CheckpointError, OutOfMemory
 from napari_mrtrans.scan.contrasts import Contrast, Pair
-from napari_mrtrans.widgets.source import axial_axis, layer_affine
+from napari_mrtrans.widgets.source import axial_axis, layer_affine, show_axial
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.advanced import SAMPLER_NAMES
 from napari_mrtrans.widgets.wording import for_window
@@ -393,6 +393,32 @@ def test_one_slice_of_a_coronal_view_is_warned_of(bench, engine, tmp_path):
     assert re.match(r"This view is (coronal|sagittal);", view.note.text())
     bench.qtbot.mouseClick(view.button, Qt.MouseButton.LeftButton)
     assert bench.viewer.dims.order[0] == axial and not view.warning.isVisible()
+
+
+@pytest.mark.parametrize("code", ["RAS", "LAS", "LPS", "PSR", "SAR", "ILA"])
+def test_axial_is_shown_as_radiologists_do(bench, tmp_path, code):
+    """Anterior up and the patient's left on the right, in whatever order and direction the file was written."""
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    data = np.zeros((24, 24, 24), np.float32)
+    nib.Nifti1Image(data, AFFINES[code]).to_filename(path)
+    bench.viewer.open(str(path), plugin="napari-nifti")
+    layer = bench.viewer.layers[0]
+    handedness = bench.viewer.scene.camera.handedness
+    show_axial(bench.viewer, layer)
+    assert bench.viewer.scene.camera.handedness == handedness  # or 3-D would be mirrored
+    to_voxel = np.linalg.inv(layer_affine(layer))
+    centre = layer_affine(layer)[:3] @ (12, 12, 12, 1)
+
+    def on_screen(place):
+        """(right, down) of a place in the head, from the viewer's axes and directions."""
+        world = np.array(layer.data_to_world((to_voxel @ (*place, 1))[:3]))[list(bench.viewer.dims.displayed)]
+        _, vertical, horizontal = (str(side) for side in bench.viewer.scene.camera.orientation)
+        return world[1] * (1 if horizontal == "right" else -1), world[0] * (1 if vertical == "down" else -1)
+
+    right, down = np.subtract(on_screen(np.add(centre, (-5, 0, 0))), on_screen(centre))  # towards the patient's left
+    assert right > 4 and abs(down) < 1e-3
+    right, down = np.subtract(on_screen(np.add(centre, (0, 5, 0))), on_screen(centre))  # towards anterior
+    assert down < -4 and abs(right) < 1e-3
 
 
 def test_slices_have_the_numbers_of_the_slider(bench, engine, brain):
