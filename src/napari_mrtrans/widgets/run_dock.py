@@ -194,6 +194,7 @@ class RunDock(StartDock):
             return
         self._set_state(DockState.NO_IMAGE if self.form.layer is None else DockState.READY)
         self._say(self.form.problem)
+        self.progress.reset()  # it was about the choice before
 
     def _on_yield(self, result: Any) -> None:
         """The worker sent something."""

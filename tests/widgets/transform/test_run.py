@@ -551,3 +551,11 @@ def test_demo_opens_the_sample_and_runs_t1_to_t2(make_napari_viewer, qtbot, engi
     assert request.checkpoint.card.model == "flow"
     dock.cancel()
     qtbot.waitUntil(lambda: dock.state is DockState.CANCELLED)
+
+
+def test_the_bar_goes_with_the_choice_that_it_was_about(loaded, engine):
+    loaded.run()
+    done, total = loaded.dock.progress.count
+    assert done == total > 1
+    loaded.viewer.layers.clear()
+    assert loaded.dock.progress.count == (0, 1)
