@@ -81,3 +81,15 @@ def test_what_is_said_of_the_view_is_not_cut(laptop, qtbot, tmp_path):
     note = transform.form.view.note
     qtbot.waitUntil(lambda: note.isVisible() and note.width() < 300)
     qtbot.waitUntil(lambda: note.height() >= note.heightForWidth(note.width()), timeout=2000)
+
+
+def test_a_dock_opened_from_the_menu_has_a_title_that_fits(make_napari_viewer, qtbot, engine):
+    """napari adds the plugin's name in the menu, which is another than in code."""
+    viewer = make_napari_viewer(show=True)
+    window = viewer.window._qt_window
+    menus = [menu.menu() for bar in window.menuBar().actions() for menu in bar.menu().actions() if menu.menu()]
+    action = next(a for menu in menus for a in menu.actions() if a.text().startswith(NAMES[1]))
+    action.trigger()
+    (dock,) = (d for d in window.findChildren(QDockWidget) if d.windowTitle().startswith(NAMES[1]))
+    qtbot.waitUntil(lambda: dock.windowTitle() == NAMES[1])
+    assert dock.titleBarWidget().findChild(QLabel).text() == NAMES[1]

@@ -10,9 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.settings import get_settings
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QFileDialog
 
+from dicom_files import dicom_series
+from helpers import head
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.widgets.source import layer_affine
 from napari_mrtrans.widgets.state import DockState
@@ -70,3 +73,56 @@ def test_a_file_dropped_onto_the_window_is_ready_to_transform(bench, engine, sca
     assert np.abs(np.linalg.det(layer_affine(form.layer))) == pytest.approx(volume, rel=1e-4)
     bench.run()
     assert bench.dock.state is DockState.DONE
+
+
+def dropped(*paths):
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    return mime
+
+
+def test_without_an_image_the_dock_opens_one(bench, scan, monkeypatch):
+    opening = bench.dock.opening
+    assert opening.isVisible() and bench.dock.state is DockState.NO_IMAGE
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *args: ([], ""))
+    opening.open.click()
+    assert opening.isVisible()
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *args: ([str(scan)], ""))
+    opening.open.click()
+    assert bench.dock.form.layer.name.startswith("sub-01_T1w") and bench.dock.state is DockState.READY
+    assert not opening.isVisible() and bench.dock.message.text() == ""
+    bench.viewer.layers.clear()
+    assert opening.isVisible()
+    opening.brain.click()
+    assert bench.dock.form.pair.source is Contrast.T1 and not opening.isVisible()
+
+
+def test_files_dropped_on_the_dock_are_opened_without_a_question(bench, scan, tmp_path):
+    """A scan, a folder of DICOM, and what is neither, which is said and keeps nothing else from being opened."""
+    folder = tmp_path / "study"
+    volume = head((24, 18, 20)).astype(np.uint16)
+    dicom_series(folder, volume, np.diag([-1.0, -1, 1, 1]), t0008_103e="t1_mprage")
+    noise = tmp_path / "noise.nii.gz"
+    noise.write_bytes(b"no scan")
+    mime = dropped(scan, noise, folder)
+    enter = QDragEnterEvent(
+        QPoint(9, 9), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    bench.dock.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    bench.dock.dropEvent(
+        QDropEvent(
+            QPointF(9, 9), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        )
+    )
+    assert [layer.data.ndim for layer in bench.viewer.layers] == [3, 3]
+    assert "series" in bench.viewer.layers[1].name or "study" in bench.viewer.layers[1].name
+    assert "'noise.nii.gz' cannot be opened:" in bench.dock.message.text()
+    words = QMimeData()
+    words.setText("no file")
+    enter = QDragEnterEvent(
+        QPoint(9, 9), Qt.DropAction.CopyAction, words, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    enter.ignore()
+    bench.dock.dragEnterEvent(enter)
+    assert not enter.isAccepted()

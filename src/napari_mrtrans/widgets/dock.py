@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 from importlib.metadata import PackageNotFoundError, metadata
@@ -23,8 +24,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-#: What napari adds to the name of a plugin's dock; with it, the title does not fit.
-_PLUGIN = " (napari-mrtrans)"
+#: What napari adds to the name of a plugin's dock, opened from code or from its menu; with it, the title does not fit.
+_PLUGIN = re.compile(r" \((napari-mrtrans|MR contrast transformation)\)$")
 _LINK = "color: #7aa2f7"
 
 
@@ -107,10 +108,10 @@ class Dock(QWidget):
     def _fit_title(self) -> None:
         mine = self.parent() if isalive(self) else None
         if isinstance(mine, QDockWidget):  # which its tab shows
-            mine.setWindowTitle(mine.windowTitle().removesuffix(_PLUGIN))
+            mine.setWindowTitle(_PLUGIN.sub("", mine.windowTitle()))
         title = getattr(mine.titleBarWidget(), "title", None) if isinstance(mine, QDockWidget) else None
         if isinstance(title, QLabel):
-            title.setText(title.text().removesuffix(_PLUGIN))
+            title.setText(_PLUGIN.sub("", title.text()))
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """A dock closed for good has lost its parent once this event is over: then nobody could press Cancel."""

@@ -86,10 +86,7 @@ class PairChoice(QObject):
         """What keeps this from being transformed, in one line; empty where nothing does."""
         layer = self.layer
         if layer is None:
-            return (
-                "Open a brain MR image: NIfTI (if napari asks for a reader: napari-nifti) or a folder of DICOM slices. "
-                "Or try File ▸ Open Sample ▸ MR contrast transformation."
-            )
+            return "No image is open. Open a brain MR scan, NIfTI or DICOM, or drop it on this dock."
         if self.image.lost:
             return f"'{layer.name}' was removed. Choose another image."
         if line := self.problem_of_layer():

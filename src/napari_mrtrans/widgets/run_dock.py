@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QWidget
 
 from ..errors import MrtransError
 from .activity import Activity
 from .layer_combo import LayerCombo
+from .opening import OpenRow, files_of, open_scans
 from .pair_form import PairForm
 from .start_dock import StartDock
 from .state import DockState
@@ -18,6 +22,8 @@ from .transform.progress import ProgressLine
 from .wording import passing
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
     from .transform.worker import Monitor, TransformWorker
 
 #: Between redraws while slices arrive: smooth to the eye, and leaves the window free.
@@ -77,10 +83,15 @@ class RunDock(StartDock):
 
     form: PairForm
     state_changed = Signal(object)
+    _viewer: ViewerModel
 
     def __init__(self, form: PairForm, start: str, parent: QWidget | None = None) -> None:
         super().__init__(form, start, parent)
         self._state = DockState.NO_IMAGE
+        self.opening = OpenRow()
+        self.opening.chosen.connect(self.open_scans)
+        self.opening.sample.connect(self._open_sample)
+        self.setAcceptDrops(True)
         self._run: Startable | None = None
         self._worker: TransformWorker | None = None
         self._ending: Startable | None = None
@@ -93,7 +104,26 @@ class RunDock(StartDock):
 
     def _build(self, *results: QWidget) -> None:
         """One column, ``results`` below what every dock has."""
-        self._stack((self.form, self.button, self.progress, self.message, *results), 340)
+        self._stack((self.form, self.button, self.progress, self.message, self.opening, *results), 340)
+
+    def open_scans(self, paths: Iterable[Path]) -> None:
+        """Add the layers of NIfTI files and DICOM; what cannot be opened is said."""
+        if problems := open_scans(self._viewer, paths):
+            self._complain("\n".join(problems))
+
+    def _open_sample(self) -> None:
+        self._viewer.open_sample("napari-mrtrans", "icbm152")
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Files are taken."""
+        if event is not None and files_of(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Open them."""
+        if event is not None:
+            event.acceptProposedAction()
+            self.open_scans(files_of(event.mimeData()))
 
     def start(self) -> None:
         """Run what the form says."""
@@ -185,6 +215,7 @@ class RunDock(StartDock):
         for combo in self.form.findChildren(LayerCombo):
             combo.keep = state.busy
         self.form.setEnabled(self._editable)
+        self.opening.setVisible(state is DockState.NO_IMAGE)
         self.button.setText(self._button_text)
         self.button.setEnabled(state is not DockState.CANCELLING and (state.busy or not self.form.problem))
         self.state_changed.emit(state)
