@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .layer_kinds import LayerKinds
 from .quantile import RunningQuantile
+from .redraw import redraw
 from .source import RESULT_KEY
 from .sparse import SparseSlices
 
@@ -211,8 +212,9 @@ class ResultLayers:
             return
         self._dirty = False
         self._fit_std_limits()
+        flat = self._viewer.dims.ndisplay == 2  # in 3-D a thumbnail is made of the whole volume
         for layer in self.alive():
-            layer.refresh(thumbnail=False, extent=False, highlight=False)
+            redraw(layer, thumbnail=flat and layer in (self.mean, self.std))
 
     def complete(self) -> None:
         """Slices that never came hold no head: they are known to be 0."""
@@ -232,10 +234,7 @@ class ResultLayers:
         while self._finished:
             layer = self._finished.pop()
             if layer in self._viewer.layers:
-                layer.refresh()
-                if not layer.visible:  # napari leaves these black
-                    layer.set_view_slice()
-                    layer._update_thumbnail()
+                redraw(layer, thumbnail=True)
                 return True
         return False
 

@@ -146,6 +146,10 @@ def test_a_preview_is_refined_in_place(loaded, network):
     assert loaded.dock.card.overall == pytest.approx(0.1)
     loaded.qtbot.waitUntil(lambda: loaded.dock.progress.text == "slice 6 · finished")
     assert loaded.dock.state is DockState.RUNNING
+    # The list of layers shows it while the following goes on, also of what is hidden.
+    std = loaded.layer(MEAN.replace("mean", "std"))
+    assert not std.visible
+    loaded.qtbot.waitUntil(lambda: min(layer.thumbnail[..., :3].max() for layer in (mean, std)) > 20)
 
 
 def test_a_preview_claims_no_spread_and_limits_of_the_std_are_set_once(loaded, network):
