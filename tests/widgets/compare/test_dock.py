@@ -284,12 +284,15 @@ def test_side_by_side_and_back(desk: Desk) -> None:
     seen = {layer.name for layer in desk.viewer.layers if layer.visible}
     assert seen == {"a_T2w", "a_T1w_T2_mean (flow, n=20)", "a_T1w_T2_mean (direct)"}
     assert all(layer.name_overlay.visible == layer.visible for layer in desk.viewer.layers)
+    # of a name longer than its cell, the end is seen, which says the model
+    assert all(layer.name_overlay.position == "top_right" for layer in desk.viewer.layers if layer.visible)
     desk.viewer.layers.remove("a_T1w_T2_mean (direct)")
     desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
     assert not desk.viewer.canvas.grid.enabled
     after = {layer.name: layer.visible for layer in desk.viewer.layers}
     assert after == {name: seen for name, seen in before.items() if name != "a_T1w_T2_mean (direct)"}
     assert not any(layer.name_overlay.visible for layer in desk.viewer.layers)
+    assert all(layer.name_overlay.position == "top_left" for layer in desk.viewer.layers)
 
 
 def test_layers_deleted_while_it_runs(desk: Desk, engine: FakeEngine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Points; names of a few dozen letters fit three cells in a row.
 NAME_SIZE = 6
+#: Of a name that is longer, the end is seen: the model.
+NAME_AT = "top_right"
 
 
 class SideBySide:
@@ -23,7 +25,7 @@ class SideBySide:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._before: dict[Layer, tuple[bool, bool, float]] = {}
+        self._before: dict[Layer, tuple[bool, bool, float, Any]] = {}
         self._limits: dict[Layer, list[float]] = {}
         self._shown: list[Layer] = []
 
@@ -34,9 +36,9 @@ class SideBySide:
         self._shown = list(layers)
         for layer in self._viewer.layers:
             name = layer.name_overlay
-            self._before.setdefault(layer, (layer.visible, name.visible, name.font_size))
+            self._before.setdefault(layer, (layer.visible, name.visible, name.font_size, name.position))
             layer.visible = name.visible = layer in self._shown
-            name.font_size = NAME_SIZE
+            name.font_size, name.position = NAME_SIZE, NAME_AT
         for layer, limits in windows.items():
             if layer in self._viewer.layers:
                 self._limits.setdefault(layer, layer.contrast_limits)
@@ -46,9 +48,10 @@ class SideBySide:
 
     def leave(self) -> None:
         """One picture again, as it was before; new layers stay as they are."""
-        for layer, (visible, named, size) in self._before.items():
+        for layer, (visible, named, size, position) in self._before.items():
             if layer in self._viewer.layers:
-                layer.visible, layer.name_overlay.visible, layer.name_overlay.font_size = visible, named, size
+                name = layer.name_overlay
+                layer.visible, name.visible, name.font_size, name.position = visible, named, size, position
         for layer, limits in self._limits.items():
             layer.contrast_limits = limits
         self._before, self._limits, self._shown = {}, {}, []
