@@ -9,6 +9,7 @@ steps, so the network that runs many times can be small.
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,19 +60,26 @@ class ResidualModel(Model, ABC):
     Args:
         network: Options of the U-Net, or the name of a preset.
         mean_network: U-Net options of the frozen Direct network; None = the image itself.
+        mean_features: Show the network that network's last feature map too.
         residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
         neighbours_mm: Distance of the slices that the networks see beside each slice; 0 = they see the slice alone.
         conditional: Tell the network the contrast pair.
         spread: Standard deviation of the residual variable; the family fixes this and what follows.
         noisy: Image channels that the U-Net sees besides those of the condition.
         fixed: Other options of the U-Net.
+
+    Attributes:
+        trained_mean: In training, what takes the place of μ(x) for a batch: images (batch, 1, H, W) in [-1, 1].
     """
+
+    trained_mean: Callable[[Batch], Tensor] | None = None
 
     def __init__(
         self,
         *,
         network: dict[str, Any] | str,
         mean_network: dict[str, Any] | str | None = None,
+        mean_features: bool = True,
         residual_std: float = 0.1,
         neighbours_mm: float = 0.0,
         conditional: bool = True,
@@ -85,11 +93,12 @@ class ResidualModel(Model, ABC):
         seen = planes(neighbours_mm)
         self.scale = residual_std / spread if mean_network else 1.0
         self.mean_net: UNet | None = None
+        self.mean_features = mean_features
         context = 0
         if mean_network:
             self.mean_net = unet(mean_network, conditional=conditional, in_channels=seen, out_channels=1, time=False)
             self.mean_net.requires_grad_(False)
-            context = self.mean_net.feature_channels
+            context = self.mean_net.feature_channels if mean_features else 0
         images = noisy + seen + (1 if mean_network else 0)
         self.net = unet(network, conditional=conditional, in_channels=images, context_channels=context, **fixed)
 
@@ -98,8 +107,15 @@ class ResidualModel(Model, ABC):
         return max(self.net.multiple, self.mean_net.multiple if self.mean_net else 1)
 
     def start_from(self, state: dict[str, Tensor]) -> None:
-        """Takes over the network that samples; the mean stays this model's own."""
-        own = {name: value for name, value in self.state_dict().items() if name.startswith("mean_net.")}
+        """Takes over the network that samples; the mean stays this model's own.
+
+        One that sees no feature map leaves out the weights of another's.
+        """
+        mine = self.state_dict()
+        own = {name: value for name, value in mine.items() if name.startswith("mean_net.")}
+        stem = "net.stem.weight"
+        if not self.mean_features and stem in state and state[stem].shape[1] > mine[stem].shape[1]:
+            own[stem] = state[stem][:, : mine[stem].shape[1]]  # feature maps come last
         super().start_from({**state, **own})
 
     def condition(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Condition:
@@ -110,7 +126,8 @@ class ResidualModel(Model, ABC):
         with torch.no_grad():
             self.mean_net.eval()
             mean, features = self.mean_net.with_features(x, None, source_contrast, target_contrast)
-        return Condition(x, mean.float(), features, source_contrast, target_contrast)
+        shown = features if self.mean_features else None
+        return Condition(x, mean.float(), shown, source_contrast, target_contrast)
 
     def encode(self, target: Tensor, condition: Condition) -> Tensor:
         """Target in [0, 1] to the variable that is sampled."""
@@ -123,5 +140,9 @@ class ResidualModel(Model, ABC):
 
     def conditioned(self, batch: Batch) -> tuple[Condition, Tensor]:
         """A training batch's condition and its clean variable."""
-        condition = self.condition(batch.source, batch.source_contrast, batch.target_contrast)
+        if self.trained_mean is None:
+            condition = self.condition(batch.source, batch.source_contrast, batch.target_contrast)
+        else:
+            mean = self.trained_mean(batch)
+            condition = Condition(to_signed(batch.source), mean, None, batch.source_contrast, batch.target_contrast)
         return condition, self.encode(batch.target, condition)

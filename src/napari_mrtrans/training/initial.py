@@ -16,7 +16,9 @@ from ..checkpoints.library import load_checkpoint
 from ..datasets.store import Source
 from ..errors import RecipeError
 from ..models import Direct, Model, ResidualModel, build
+from ..models.base import to_unit
 from ..scan.contrasts import Contrast
+from .cross_fit import CrossMeans
 from .recipe import Recipe
 from .restyle import Restyle
 from .slices import TrainingSlices, batches
@@ -53,7 +55,7 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     if recipe.session_effects:
         options |= {"sessions": len(source.sessions), "averaged": _averaged(source), "pivot": "median"}
     direct = None if mean is None else mean.build()
-    restyle = None
+    restyle = cross = None
     if mean is not None and direct is not None:
         if not isinstance(direct, Direct) or direct.conditional != options["conditional"]:
             raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
@@ -63,13 +65,15 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
                 f"{recipe.neighbours_mm:g}; set options.neighbours_mm to its value."
             )
         restyle = _restyle(recipe, direct, mean, source) if recipe.restyle else None
-        options |= _residual_options(recipe, direct, mean.card, source, restyle)
+        cross = _cross_means(recipe, mean, source)
+        options |= _residual_options(recipe, cross or direct, mean.card, source, restyle)
     if recipe.restyle_from is not None:
         styled = load_checkpoint(recipe.restyle_from)
         restyle = _restyle(recipe, styled.build(), styled, source)
     model = build(recipe.model, options)
     if isinstance(model, ResidualModel) and isinstance(direct, Direct) and model.mean_net is not None:
         model.mean_net.load_state_dict(direct.net.state_dict())
+        model.trained_mean = cross
     notice = model.initialise()
     seen: int | None = 0
     if parent is not None:
@@ -86,6 +90,13 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     # A path on this machine is nothing to publish in a card.
     public = {name: value for name, value in options.items() if name != "pretrained_vit"}
     return Start(model, public, restyle, seen)
+
+
+def _cross_means(recipe: Recipe, mean: Checkpoint, source: Source) -> CrossMeans | None:
+    if not recipe.cross_means:
+        return None
+    names, scans = zip(*((session.name, not session.simulated) for session in source.sessions), strict=True)
+    return CrossMeans([load_checkpoint(name) for name in recipe.cross_means], mean, names, scans)
 
 
 def _restyle(recipe: Recipe, model: Model, checkpoint: Checkpoint, source: Source) -> Restyle:
@@ -110,7 +121,7 @@ def _averaged(source: Source) -> dict[str, list[int]]:
 
 
 def _residual_options(
-    recipe: Recipe, direct: Direct, card: Card, source: Source, restyle: Restyle | None
+    recipe: Recipe, direct: Direct | CrossMeans, card: Card, source: Source, restyle: Restyle | None
 ) -> dict[str, Any]:
     """Residual standard deviation over the first 128 augmented training slices, brain voxels, [-1, 1] units."""
     stage = recipe.stages[-1]
@@ -119,7 +130,11 @@ def _residual_options(
     for batch in itertools.islice(batches(TrainingSlices(source, recipe, stage, 0), 0, 0), -(-128 // stage.batch)):
         batch = batch if restyle is None else restyle(batch, generator)
         with torch.no_grad():
-            error = direct.predict(batch.source, batch.source_contrast, batch.target_contrast) - batch.target
+            if isinstance(direct, CrossMeans):
+                mean = to_unit(direct(batch))
+            else:
+                mean = direct.predict(batch.source, batch.source_contrast, batch.target_contrast)
+        error = mean - batch.target
         inside = batch.source[:, :1] > 0
         total += float((2 * error[inside]).square().sum())
         count += float(inside.sum())

@@ -119,6 +119,7 @@ _LATER = (
     ("checkpoint",),
     ("restyle_from",),
     ("restyle_strength",),
+    ("cross_means",),
     ("data", "framing"),
     ("data", "computed_pd"),
     ("augmentation", "source_curve"),
@@ -145,6 +146,11 @@ class Recipe(_Strict):
     start_from: str | None = Field(None, description="checkpoint (name or file) whose weights training starts from")
     mean_checkpoint: str | None = Field(
         None, description="flow, ncsn, ddpm, cgan: the Direct checkpoint (name or file) whose residual is sampled"
+    )
+    cross_means: tuple[str, ...] = Field(
+        (),
+        description="with mean_checkpoint and options.mean_features: false: Direct checkpoints that were each trained "
+        "without some of the people; training shows each person's mean by one that has not seen the person",
     )
     restyle: bool = Field(
         False, description="with mean_checkpoint: targets with the contrast of random sessions (its session effects)"
@@ -189,6 +195,8 @@ class Recipe(_Strict):
             raise ValueError("session_effects is for model: direct")
         if self.mean_checkpoint is not None and family_of(self.model).deterministic:
             raise ValueError("mean_checkpoint is for model: flow, ncsn, ddpm or cgan")
+        if self.cross_means and (self.mean_checkpoint is None or self.options.get("mean_features", True)):
+            raise ValueError("cross_means needs a mean_checkpoint and options.mean_features: false")
         if self.restyle and self.mean_checkpoint is None:
             raise ValueError("restyle needs a mean_checkpoint")
         if self.restyle_strength != 1 and not self.restyle and self.restyle_from is None:
@@ -207,7 +215,8 @@ class Recipe(_Strict):
     @property
     def parents(self) -> frozenset[str]:
         """The checkpoints (names or files) that it takes something from: weights, a mean, session effects."""
-        return frozenset(name for name in (self.start_from, self.mean_checkpoint, self.restyle_from) if name)
+        single = (self.start_from, self.mean_checkpoint, self.restyle_from)
+        return frozenset(name for name in (*single, *self.cross_means) if name)
 
     @property
     def neighbours_mm(self) -> float:

@@ -1,0 +1,67 @@
+"""Means that have not seen the person.
+
+A network that samples what a ``direct`` network leaves learns from what that leaves of *training* people, which is less
+than it leaves of others: its samples then lie too close together. So training can show it, for each person, the answer
+of a network that was trained without this person (cross-fitting: Chernozhukov et al. 2018, 10.1111/ectj.12097). The
+finished model sits on the network that was trained on all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..checkpoints.checkpoint import Checkpoint
+from ..errors import RecipeError
+from ..models import Batch, Direct
+from ..models.base import to_signed
+from ..networks.unet import UNet
+
+
+class CrossMeans:
+    """The mean of each slice of a batch, by a network that has not seen its session.
+
+    Args:
+        parts: ``direct`` checkpoints, each trained without some of the sessions.
+        whole: For sessions that all of them have seen: phantoms.
+        sessions: Names of the run's training sessions, in their order.
+        scans: Whether each of them is a scan.
+
+    Raises:
+        RecipeError: a checkpoint is of another kind, or all of them have seen a scan.
+    """
+
+    def __init__(
+        self, parts: Sequence[Checkpoint], whole: Checkpoint, sessions: Sequence[str], scans: Sequence[bool]
+    ) -> None:
+        models = [checkpoint.build() for checkpoint in (*parts, whole)]
+        for checkpoint, model in zip(parts, models, strict=False):
+            if not isinstance(model, Direct) or model.neighbours_mm != models[-1].neighbours_mm:
+                raise RecipeError(f"cross_means: '{checkpoint.name}' is no Direct model of the mean_checkpoint's kind.")
+        self.nets: list[UNet] = [
+            model.net.eval().requires_grad_(False) for model in models if isinstance(model, Direct)
+        ]
+        seen = [set(checkpoint.card.splits.get("train", [])) for checkpoint in parts]
+        which = []
+        for session, scan in zip(sessions, scans, strict=True):
+            unseen = [i for i, known in enumerate(seen) if session not in known]
+            if scan and not unseen:
+                raise RecipeError(f"cross_means: every checkpoint was trained on '{session}'; one must be without it.")
+            which.append(unseen[0] if unseen else len(parts))
+        self.which = torch.tensor(which)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        """(batch, 1, H, W) in [-1, 1], not clamped."""
+        assert batch.session is not None
+        x = to_signed(batch.source)
+        chosen = self.which.to(x.device)[batch.session]
+        mean = torch.empty_like(x[:, :1], dtype=torch.float32)
+        for i, net in enumerate(self.nets):
+            rows = chosen == i
+            if rows.any():
+                net.to(x.device)
+                mean[rows] = net(x[rows], None, batch.source_contrast[rows], batch.target_contrast[rows]).float()
+        return mean

@@ -1,0 +1,129 @@
+"""Residuals of people whom the mean that is shown in training has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers import OPTIONS, TINY, bids_folder, tiny_checkpoint
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from napari_mrtrans.datasets.store import Source
+from napari_mrtrans.errors import RecipeError
+from napari_mrtrans.models import Batch, Direct, Flow
+from napari_mrtrans.models.base import to_signed
+from napari_mrtrans.scan.contrasts import Pair
+from napari_mrtrans.training.hardware import Hardware
+from napari_mrtrans.training.initial import prepare_start
+from napari_mrtrans.training.loop import train
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.setup import open_splits
+
+PARTS = ["first", "second"]
+WITHOUT = {"network": TINY, "mean_features": False, **OPTIONS.get("flow", {})}
+
+
+def recipe(**changes: object) -> Recipe:
+    document = {
+        "name": "tiny-flow",
+        "model": "flow",
+        "pairs": ["T1->T2", "T2->T1"],
+        "options": WITHOUT,
+        "mean_checkpoint": "whole",
+        "cross_means": PARTS,
+        "data": {"test": ["sub-00"], "validation": ["sub-01"]},
+        "stages": [{"steps": 3, "batch": 2, "crop": [16, 16], "downsample": 2}],
+        "validation_slices": 1,
+        **changes,
+    }
+    return Recipe.model_validate(document)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
+    """Trained on are sub-02 and sub-03."""
+    root = tmp_path_factory.mktemp("bids")
+    return open_splits(recipe(), bids_folder(root / "data"), root / "cache")[0]
+
+
+@pytest.fixture
+def means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Checkpoint]:
+    """Untrained networks that claim to have seen all, or one of both."""
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path))
+    seen = {"whole": ["sub-02", "sub-03"], "first": ["sub-02"], "second": ["sub-03"]}
+    pairs = [Pair.parse("T1->T2"), Pair.parse("T2->T1")]
+    return {
+        name: tiny_checkpoint(tmp_path / f"{name}.safetensors", "direct", pairs=pairs, seed=i, splits={"train": people})
+        for i, (name, people) in enumerate(seen.items())
+    }
+
+
+def batch(sessions: list[int]) -> Batch:
+    image = torch.rand(len(sessions), 1, 16, 16, generator=torch.Generator().manual_seed(3))
+    one = torch.ones(len(sessions), dtype=torch.int64)
+    return Batch(image, image.flip(2), 0 * one, one, torch.tensor(sessions))
+
+
+def answer(checkpoint: Checkpoint, b: Batch) -> torch.Tensor:
+    model = checkpoint.build()
+    assert isinstance(model, Direct)
+    with torch.no_grad():
+        return to_signed(model.predict(b.source, b.source_contrast, b.target_contrast))
+
+
+def test_each_session_is_shown_the_mean_that_has_not_seen_it(
+    source: dict[str, Source], means: dict[str, Checkpoint]
+) -> None:
+    model = prepare_start(recipe(), source["train"], print).model
+    assert isinstance(model, Flow)
+    b = batch([0, 1, 0])
+    condition, clean = model.conditioned(b)
+    assert condition.mean is not None and condition.features is None
+    for row, by in ((0, "second"), (1, "first"), (2, "second")):
+        torch.testing.assert_close(condition.mean[row], answer(means[by], b)[row])
+    torch.testing.assert_close(clean, (to_signed(b.target) - condition.mean) / model.scale)
+    # Where it is used, it sits on the mean that has seen all.
+    used = model.condition(b.source, b.source_contrast, b.target_contrast)
+    torch.testing.assert_close(used.mean, answer(means["whole"], b))
+    assert used.features is None
+
+
+def test_the_finished_model_needs_none_of_them(
+    source: dict[str, Source], means: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    path = train(recipe(), source, tmp_path / "out", hardware=Hardware(workers=0))
+    made = read_checkpoint(path)
+    assert made.card.options["mean_features"] is False
+    whole = means["whole"].build().state_dict()
+    kept = made.build().state_dict()
+    assert {name for name in kept if not name.startswith(("net.", "mean_net."))} == set()
+    for name, value in whole.items():
+        torch.testing.assert_close(kept[f"mean_{name}"], value, rtol=0, atol=0)
+    own = train(recipe(cross_means=()), source, tmp_path / "own", hardware=Hardware(workers=0))
+    assert read_checkpoint(own).card.options["residual_std"] != made.card.options["residual_std"]
+
+
+def test_it_can_start_from_one_that_saw_feature_maps(
+    source: dict[str, Source], means: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    seeing = recipe(cross_means=(), options={**WITHOUT, "mean_features": True})
+    parent = train(seeing, source, tmp_path / "seeing", hardware=Hardware(workers=0))
+    started = prepare_start(recipe(start_from=str(parent)), source["train"], print).model.state_dict()
+    before = read_checkpoint(parent).build().state_dict()
+    stem = "net.stem.weight"
+    assert started[stem].shape[1] < before[stem].shape[1]
+    torch.testing.assert_close(started[stem], before[stem][:, : started[stem].shape[1]])
+    for name in before.keys() - {stem}:
+        torch.testing.assert_close(started[name], before[name])
+
+
+def test_bad_means_are_refused(source: dict[str, Source], means: dict[str, Checkpoint]) -> None:
+    for changes in ({"mean_checkpoint": None}, {"options": {"network": TINY}}):
+        with pytest.raises(ValueError, match=r"cross_means needs a mean_checkpoint and options\.mean_features: false"):
+            recipe(**changes)
+    with pytest.raises(RecipeError, match="every checkpoint was trained on 'sub-02'; one must be without it"):
+        prepare_start(recipe(cross_means=["first"]), source["train"], print)
+    tiny_checkpoint(Path(means["first"].path).parent / "other.safetensors", "flow")
+    with pytest.raises(RecipeError, match="'other' is no Direct model of the mean_checkpoint's kind"):
+        prepare_start(recipe(cross_means=["other"]), source["train"], print)
