@@ -74,8 +74,8 @@ class CGAN(ResidualModel):
         **shared: Any,
     ) -> None:
         critic = {name: shared.pop(f"critic_{name}", usual) for name, usual in _CRITIC.items()}
-        fixed = {"out_channels": 1, "time": False, "latent": latent, "latent_form": latent_form}
-        super().__init__(spread=1.0, noisy=0, fixed=fixed, **shared)
+        fixed = {"in_channels": 0, "out_channels": 1, "time": False, "latent": latent, "latent_form": latent_form}
+        super().__init__(spread=1.0, fixed=fixed, **shared)
         if regularisation and critic_samples == 1:
             raise ValueError("regularisation compares two samples: set critic_samples: 2.")
         if not (adversarial or regularisation):

@@ -65,8 +65,7 @@ class ResidualModel(Model, ABC):
         neighbours_mm: Distance of the slices that the networks see beside each slice; 0 = they see the slice alone.
         conditional: Tell the network the contrast pair.
         spread: Standard deviation of the residual variable; the family fixes this and what follows.
-        noisy: Image channels that the U-Net sees besides those of the condition.
-        fixed: Other options of the U-Net.
+        fixed: Other options of the U-Net; ``in_channels`` without those of the condition.
 
     Attributes:
         trained_mean: In training, what takes the place of μ(x) for a batch: images (batch, 1, H, W) in [-1, 1].
@@ -84,7 +83,6 @@ class ResidualModel(Model, ABC):
         neighbours_mm: float = 0.0,
         conditional: bool = True,
         spread: float,
-        noisy: int,
         fixed: dict[str, Any],
     ) -> None:
         super().__init__()
@@ -99,8 +97,9 @@ class ResidualModel(Model, ABC):
             self.mean_net = unet(mean_network, conditional=conditional, in_channels=seen, out_channels=1, time=False)
             self.mean_net.requires_grad_(False)
             context = self.mean_net.feature_channels if mean_features else 0
-        images = noisy + seen + (1 if mean_network else 0)
-        self.net = unet(network, conditional=conditional, in_channels=images, context_channels=context, **fixed)
+        images = fixed["in_channels"] + seen + (1 if mean_network else 0)
+        shown = {**fixed, "in_channels": images, "context_channels": context}
+        self.net = unet(network, conditional=conditional, **shown)
 
     @property
     def multiple(self) -> int:

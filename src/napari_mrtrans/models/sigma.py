@@ -37,7 +37,8 @@ class SigmaModel(ResidualModel):
         out_channels: int = 1,
         **shared: Any,
     ) -> None:
-        super().__init__(spread=sigma_data, noisy=1, fixed={"out_channels": out_channels, "time": True}, **shared)
+        fixed = {"in_channels": 1, "out_channels": out_channels, "time": True}
+        super().__init__(spread=sigma_data, fixed=fixed, **shared)
         self.sigma_data = sigma_data
 
     def clamp(self, y: Tensor, condition: Condition) -> Tensor:
