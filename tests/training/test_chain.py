@@ -49,7 +49,8 @@ def names(chain: list[Link]) -> list[str]:
 
 @pytest.mark.parametrize("chain", ["shipped", "full"])
 def test_every_recipe_starts_from_what_came_before_it(chain: str) -> None:
-    made: list[str] = []
+    """Or, where the budget is whole, from a file that comes with the package."""
+    made = [] if chain == "shipped" else [load_recipe(name).checkpoint_name for name in chain_recipes("shipped")]
     for name in chain_recipes(chain):
         recipe = load_recipe(name)
         check_model(recipe)
