@@ -86,7 +86,10 @@ class PairChoice(QObject):
         """What keeps this from being transformed, in one line; empty where nothing does."""
         layer = self.layer
         if layer is None:
-            return "No image is open. Open a brain MR scan, NIfTI or DICOM, or drop it on this dock."
+            return (
+                "Open a brain MR scan, NIfTI or DICOM, or drop it on this dock. (If napari asks for a reader: "
+                "napari-nifti. The sample brain is also in File ▸ Open Sample.)"
+            )
         if self.image.lost:
             return f"'{layer.name}' was removed. Choose another image."
         if line := self.problem_of_layer():
