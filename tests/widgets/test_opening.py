@@ -35,6 +35,17 @@ viewer.close()
 """
 
 
+def dragged(*paths):
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    return mime
+
+
+def copied(mime):
+    """What an event of a drag is told after its place."""
+    return Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+
+
 @pytest.fixture
 def scan(tmp_path, brain):
     """A T1 in an oblique file."""
@@ -59,12 +70,8 @@ def test_a_file_dropped_onto_the_window_is_ready_to_transform(bench, engine, sca
     # as after "Remember this choice" in the dialog in which napari asks which of its readers may open .nii.gz
     get_settings().plugins.extension2reader = {"*.nii.gz": "napari-nifti"}
     window = bench.viewer.window._qt_viewer
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(scan))])
-    event = QDropEvent(
-        QPointF(50, 50), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    )
-    window.dropEvent(event)
+    data = dragged(scan)
+    window.dropEvent(QDropEvent(QPointF(50, 50), *copied(data)))
     bench.wait_for(DockState.READY)
     form = bench.dock.form
     assert form.layer.source.reader_plugin == "napari-nifti"
@@ -73,12 +80,6 @@ def test_a_file_dropped_onto_the_window_is_ready_to_transform(bench, engine, sca
     assert np.abs(np.linalg.det(layer_affine(form.layer))) == pytest.approx(volume, rel=1e-4)
     bench.run()
     assert bench.dock.state is DockState.DONE
-
-
-def dropped(*paths):
-    mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    return mime
 
 
 def test_without_an_image_the_dock_opens_one(bench, scan, monkeypatch):
@@ -104,25 +105,17 @@ def test_files_dropped_on_the_dock_are_opened_without_a_question(bench, scan, tm
     dicom_series(folder, volume, np.diag([-1.0, -1, 1, 1]), t0008_103e="t1_mprage")
     noise = tmp_path / "noise.nii.gz"
     noise.write_bytes(b"no scan")
-    mime = dropped(scan, noise, folder)
-    enter = QDragEnterEvent(
-        QPoint(9, 9), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    )
+    mime = dragged(scan, noise, folder)
+    enter = QDragEnterEvent(QPoint(9, 9), *copied(mime))
     bench.dock.dragEnterEvent(enter)
     assert enter.isAccepted()
-    bench.dock.dropEvent(
-        QDropEvent(
-            QPointF(9, 9), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-        )
-    )
+    bench.dock.dropEvent(QDropEvent(QPointF(9, 9), *copied(mime)))
     assert [layer.data.ndim for layer in bench.viewer.layers] == [3, 3]
     assert "series" in bench.viewer.layers[1].name or "study" in bench.viewer.layers[1].name
     assert "'noise.nii.gz' cannot be opened:" in bench.dock.message.text()
     words = QMimeData()
     words.setText("no file")
-    enter = QDragEnterEvent(
-        QPoint(9, 9), Qt.DropAction.CopyAction, words, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    )
+    enter = QDragEnterEvent(QPoint(9, 9), *copied(words))
     enter.ignore()
     bench.dock.dragEnterEvent(enter)
     assert not enter.isAccepted()

@@ -25,7 +25,7 @@ class CrossMeans:
 
     Args:
         parts: ``direct`` checkpoints, each trained without some of the sessions.
-        whole: For sessions that all of them have seen: phantoms.
+        whole: The network that was trained on all, for sessions that all of them have seen: phantoms.
         sessions: Names of the run's training sessions, in their order.
         scans: Whether each of them is a scan.
 
@@ -34,15 +34,15 @@ class CrossMeans:
     """
 
     def __init__(
-        self, parts: Sequence[Checkpoint], whole: Checkpoint, sessions: Sequence[str], scans: Sequence[bool]
+        self, parts: Sequence[Checkpoint], whole: Direct, sessions: Sequence[str], scans: Sequence[bool]
     ) -> None:
-        models = [checkpoint.build() for checkpoint in (*parts, whole)]
-        for checkpoint, model in zip(parts, models, strict=False):
-            if not isinstance(model, Direct) or model.neighbours_mm != models[-1].neighbours_mm:
+        nets: list[UNet] = []
+        for checkpoint in parts:
+            model = checkpoint.build()
+            if not isinstance(model, Direct) or model.neighbours_mm != whole.neighbours_mm:
                 raise RecipeError(f"cross_means: '{checkpoint.name}' is no Direct model of the mean_checkpoint's kind.")
-        self.nets: list[UNet] = [
-            model.net.eval().requires_grad_(False) for model in models if isinstance(model, Direct)
-        ]
+            nets.append(model.net)
+        self.nets = [net.eval().requires_grad_(False) for net in (*nets, whole.net)]
         seen = [set(checkpoint.card.splits.get("train", [])) for checkpoint in parts]
         which = []
         for session, scan in zip(sessions, scans, strict=True):

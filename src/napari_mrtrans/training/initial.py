@@ -6,17 +6,19 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..checkpoints.card import Card
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
 from ..datasets.store import Source
 from ..errors import RecipeError
-from ..models import Direct, Model, ResidualModel, build
-from ..models.base import to_unit
+from ..models import Batch, Direct, Model, ResidualModel, build
+from ..models.base import to_signed, to_unit
 from ..scan.contrasts import Contrast
 from .cross_fit import CrossMeans
 from .recipe import Recipe
@@ -65,8 +67,8 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
                 f"{recipe.neighbours_mm:g}; set options.neighbours_mm to its value."
             )
         restyle = _restyle(recipe, direct, mean, source) if recipe.restyle else None
-        cross = _cross_means(recipe, mean, source)
-        options |= _residual_options(recipe, cross or direct, mean.card, source, restyle)
+        cross = _cross_means(recipe, direct, source)
+        options |= _residual_options(recipe, cross or partial(_answer, direct), mean.card, source, restyle)
     if recipe.restyle_from is not None:
         styled = load_checkpoint(recipe.restyle_from)
         restyle = _restyle(recipe, styled.build(), styled, source)
@@ -92,11 +94,16 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
     return Start(model, public, restyle, seen)
 
 
-def _cross_means(recipe: Recipe, mean: Checkpoint, source: Source) -> CrossMeans | None:
+def _cross_means(recipe: Recipe, direct: Direct, source: Source) -> CrossMeans | None:
     if not recipe.cross_means:
         return None
     names, scans = zip(*((session.name, not session.simulated) for session in source.sessions), strict=True)
-    return CrossMeans([load_checkpoint(name) for name in recipe.cross_means], mean, names, scans)
+    return CrossMeans([load_checkpoint(name) for name in recipe.cross_means], direct, names, scans)
+
+
+def _answer(direct: Direct, batch: Batch) -> Tensor:
+    """(batch, 1, H, W) in [-1, 1], not clamped."""
+    return direct.net(to_signed(batch.source), None, batch.source_contrast, batch.target_contrast)
 
 
 def _restyle(recipe: Recipe, model: Model, checkpoint: Checkpoint, source: Source) -> Restyle:
@@ -121,7 +128,7 @@ def _averaged(source: Source) -> dict[str, list[int]]:
 
 
 def _residual_options(
-    recipe: Recipe, direct: Direct | CrossMeans, card: Card, source: Source, restyle: Restyle | None
+    recipe: Recipe, mean: Callable[[Batch], Tensor], card: Card, source: Source, restyle: Restyle | None
 ) -> dict[str, Any]:
     """Residual standard deviation over the first 128 augmented training slices, brain voxels, [-1, 1] units."""
     stage = recipe.stages[-1]
@@ -130,11 +137,7 @@ def _residual_options(
     for batch in itertools.islice(batches(TrainingSlices(source, recipe, stage, 0), 0, 0), -(-128 // stage.batch)):
         batch = batch if restyle is None else restyle(batch, generator)
         with torch.no_grad():
-            if isinstance(direct, CrossMeans):
-                mean = to_unit(direct(batch))
-            else:
-                mean = direct.predict(batch.source, batch.source_contrast, batch.target_contrast)
-        error = mean - batch.target
+            error = to_unit(mean(batch)) - batch.target
         inside = batch.source[:, :1] > 0
         total += float((2 * error[inside]).square().sum())
         count += float(inside.sum())

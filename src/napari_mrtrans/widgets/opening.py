@@ -13,10 +13,13 @@ from napari.layers import Layer
 from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
+from ..scan.nifti import NIFTI_SUFFIXES
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-_NIFTI = (".nii", ".nii.gz")
+#: Takes NIfTI.
+READER = "napari-nifti"
 _FILTER = "Brain MR images (*.nii *.nii.gz *.dcm *.dicom *.ima);;All files (*)"
 
 
@@ -31,8 +34,8 @@ def open_scans(viewer: ViewerModel, paths: Iterable[Path]) -> list[str]:
     problems = []
     for path in paths:
         try:
-            if path.name.lower().endswith(_NIFTI):
-                viewer.open(str(path), plugin="napari-nifti")
+            if path.name.lower().endswith(NIFTI_SUFFIXES):
+                viewer.open(str(path), plugin=READER)
             else:
                 for data, placement, kind in filter(lambda made: made[0] is not None, read_layers(str(path))):
                     viewer.add_layer(Layer.create(data, placement, kind))

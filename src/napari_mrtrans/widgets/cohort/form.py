@@ -16,6 +16,7 @@ from ...scan.contrasts import Contrast, Pair
 from ...scan.nifti import NIFTI_SUFFIXES
 from ...transformation.request import Request
 from .. import choices
+from ..opening import READER
 from ..pair_choice import refill
 from ..pair_form import sample_box, seed_box
 from ..path_row import PathRow
@@ -215,7 +216,7 @@ class CohortForm(QWidget):
 def file_of(layer: Image) -> Path | None:
     """The NIfTI file that a layer is, None where it is in memory only or was read by another reader."""
     path = layer.source.path
-    known = path is not None and layer.source.reader_plugin == "napari-nifti" and str(path).endswith(NIFTI_SUFFIXES)
+    known = path is not None and layer.source.reader_plugin == READER and str(path).endswith(NIFTI_SUFFIXES)
     return Path(str(path)) if known and Path(str(path)).is_file() else None
 
 

@@ -9,13 +9,12 @@ import numpy as np
 from napari.layers import Layer
 
 from ..layers import STD_QUANTILE
+from ..opening import READER
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...cohort.plan import Order, Scan
-
-READER = "napari-nifti"
 
 
 def open_scan(viewer: ViewerModel, scan: Scan, order: Order) -> list[Layer]:

@@ -16,6 +16,7 @@ from .. import shortcuts
 from ..contours import MULTIPLES, Contours
 from ..histogram import Histogram
 from ..layers import beside
+from ..redraw import redraw
 from ..source import RESULT_KEY
 from .film import Morph
 
@@ -148,7 +149,7 @@ class UncertaintyPanel(QWidget):
         if lines is not None:
             if lined and lines.data.step != limit:
                 lines.data.step = limit
-                lines.refresh(thumbnail=False, extent=False, highlight=False)
+                redraw(lines, thumbnail=False)
             _show(lines, lined)
 
     @staticmethod
@@ -205,7 +206,7 @@ class UncertaintyPanel(QWidget):
         flat = self._viewer.dims.ndisplay == 2
         phase = film.data.phase
         film.data.phase = (round(phase * FRAMES) + 1) / FRAMES if flat else np.floor(phase) + 1
-        film.refresh(thumbnail=False, extent=False, highlight=False)
+        redraw(film, thumbnail=False)
 
 
 def _show(layer: Layer, visible: bool) -> None:
