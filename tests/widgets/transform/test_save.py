@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -298,3 +299,30 @@ def test_any_other_error_is_one_line(loaded, out, errors, monkeypatch):
     monkeypatch.setattr(loaded.dock._run, "ensemble", lambda: 1 / 0)
     save(loaded)
     assert errors == ["Nothing was saved: ZeroDivisionError: division by zero"]
+
+
+def test_a_result_is_proposed_beside_its_own_scan_until_they_are_collected(bench, engine, monkeypatch, tmp_path):
+    """The page of one person's scan is not proposed for the folder of another's."""
+    proposed, wanted = [], []
+
+    def page(_parent, _title, start, _kinds):
+        proposed.append(Path(start).parent)
+        return str(wanted.pop() if wanted else start), ""
+
+    def folder(_parent, _title, start):
+        proposed.append(Path(start))
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", page)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", folder)
+    for name in ("sub-01", "sub-02", "sub-03"):
+        (tmp_path / name).mkdir()
+        scan = tmp_path / name / f"{name}_T1w.nii.gz"
+        nib.Nifti1Image(head((24, 26, 8)), np.diag([4.0, 4, 6, 1])).to_filename(scan)
+        bench.dock.form.image.choose(*bench.viewer.open(str(scan), plugin="napari-nifti"))
+        bench.run(timeout=60_000)
+        wanted[:] = [tmp_path / "reports" / "two.html"] if name == "sub-02" else []
+        bench.qtbot.mouseClick(bench.dock.report, Qt.MouseButton.LeftButton)
+        bench.qtbot.waitUntil(lambda: bench.dock.report.text() == "Report…", timeout=60_000)
+    bench.qtbot.mouseClick(bench.dock.save, Qt.MouseButton.LeftButton)
+    collected = tmp_path / "reports"
+    assert proposed == [tmp_path / "sub-01", tmp_path / "sub-02", collected, collected]

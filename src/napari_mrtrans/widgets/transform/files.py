@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from .report import ReportButton
+from .result_folder import ResultFolder
 from .run import Run
 from .save import SaveButton
 
@@ -36,7 +37,8 @@ class FileButtons(QWidget):
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.save, self.report = SaveButton(), ReportButton(viewer)
+        folder = ResultFolder()
+        self.save, self.report = SaveButton(folder), ReportButton(viewer, folder)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(self.save, 1)

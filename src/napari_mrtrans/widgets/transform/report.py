@@ -23,6 +23,7 @@ from .acquired import reference_request
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from .result_folder import ResultFolder
     from .saved_run import Result
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class ReportButton(QPushButton):
 
     Args:
         viewer: Whose slider numbers the slices.
+        folder: Where results go.
         parent: The widget around it.
 
     Attributes:
@@ -73,11 +75,11 @@ class ReportButton(QPushButton):
     written = Signal(object)
     failed = Signal(str)
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, folder: ResultFolder, parent: QWidget | None = None) -> None:
         super().__init__(_IDLE, parent)
         self._viewer = viewer
+        self._folder = folder
         self._run: Result | None = None
-        self._folder: Path | None = None
         self._writing = False
         self.reference: Image | None = None
         self.setToolTip(
@@ -101,9 +103,9 @@ class ReportButton(QPushButton):
         run = self._run
         if run is None:
             return
-        start = self._folder if self._folder is not None else run.path.parent if run.path else Path.home()
         name = f"{run.work.source.name}_{run.pair.target}_report.html".replace("/", "_")
-        chosen, _ = QFileDialog.getSaveFileName(self, "Write a report to", str(start / name), "Web page (*.html)")
+        suggested = str(self._folder.proposed(run.path) / name)
+        chosen, _ = QFileDialog.getSaveFileName(self, "Write a report to", suggested, "Web page (*.html)")
         if chosen:
             self.write(Path(chosen))
 
@@ -118,7 +120,8 @@ class ReportButton(QPushButton):
         except MrtransError as error:
             self.failed.emit(str(error))
             return
-        self._folder, self._writing = path.parent, True
+        self._folder.chosen(path.parent, run.path)
+        self._writing = True
         self._refresh()
         worker = thread_worker(_write)(job, path)
         worker.returned.connect(self._on_written)

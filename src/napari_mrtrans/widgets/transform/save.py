@@ -16,6 +16,7 @@ from ...paths import check_folder
 from ...transformation.names import KINDS, file_name
 
 if TYPE_CHECKING:
+    from .result_folder import ResultFolder
     from .run import Run
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ _TIP = (
 class SaveButton(QPushButton):
     """Asks for a folder and saves a run there, in the background.
 
+    Args:
+        folder: Where results go.
+        parent: The widget around it.
+
     Signals:
         told: One line on what was saved.
         failed: One line on why nothing was.
@@ -41,10 +46,10 @@ class SaveButton(QPushButton):
     told = Signal(str)
     failed = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, folder: ResultFolder, parent: QWidget | None = None) -> None:
         super().__init__(_IDLE, parent)
         self._run: Run | None = None
-        self._folder: Path | None = None
+        self._folder = folder
         self._saving = False
         self.clicked.connect(self._ask)
         self.offer(None)
@@ -70,8 +75,7 @@ class SaveButton(QPushButton):
         run = self._run
         if run is None:
             return
-        start = str(self._folder if self._folder is not None else run.path.parent if run.path else Path.home())
-        chosen = QFileDialog.getExistingDirectory(self, "Save results to", start)
+        chosen = QFileDialog.getExistingDirectory(self, "Save results to", str(self._folder.proposed(run.path)))
         if chosen:
             self.save(Path(chosen))
 
@@ -89,7 +93,8 @@ class SaveButton(QPushButton):
         there = [name for name in names if (folder / name).exists()]
         if there and not self._may_replace(folder, there):
             return
-        self._folder, self._saving = folder, True
+        self._folder.chosen(folder, run.path)
+        self._saving = True
         self._name()
         self.setEnabled(False)
         worker = thread_worker(_save)(run, folder)
