@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from adapt_scenes import is_read, ready
 from scenes import PLUGIN, SLICE_MM, let_live, tick_all, wait_for
 from screenshot import under_xvfb
 
 if TYPE_CHECKING:
     import napari
 
+    from napari_mrtrans.widgets.adapt.dock import AdaptWidget
     from napari_mrtrans.widgets.transform.dock import TransformWidget
 
 Step = Callable[[], None]
@@ -127,6 +129,10 @@ def _modes(viewer: napari.Viewer, gaps: Gaps, folder: Path) -> None:
     gaps.measure("all slices, cancelled after five", lambda: _cancelled(dock))
     gaps.measure("compare six models, this slice", lambda: _compare(viewer))
     source = form.layer
+    adapting = ready(viewer)
+    adapting.form.minutes.setValue(1)
+    wait_for(lambda: is_read(adapting))
+    gaps.measure("adapt for a minute", lambda: _adapt(adapting))
     assert source is not None
     gaps.measure("napari alone: the slider over eight slices", lambda: _slide(viewer))
     gaps.measure("napari alone: add an image of this size", lambda: _add(viewer, source.data))
@@ -184,6 +190,11 @@ def _compare(viewer: napari.Viewer) -> None:
     dock = viewer.window.add_plugin_dock_widget(PLUGIN, "Compare models")[1]
     tick_all(dock)
     dock.form.samples.setValue(2)
+    dock.start()
+    wait_for(lambda: not dock.state.busy)
+
+
+def _adapt(dock: AdaptWidget) -> None:
     dock.start()
     wait_for(lambda: not dock.state.busy)
 

@@ -10,7 +10,14 @@ def test_the_bar_steps_once_a_second_at_most(qapp, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(activity, "monotonic", lambda: now[0])
     line = activity.Activity("a run")
-    for done, moment, shown in [(0, 100.0, 0), (1, 100.1, 1), (2, 100.2, 1), (5, 100.9, 1), (6, 101.2, 6), (9, 101.3, 6)]:
+    for done, moment, shown in [
+        (0, 100.0, 0),
+        (1, 100.1, 1),
+        (2, 100.2, 1),
+        (5, 100.9, 1),
+        (6, 101.2, 6),
+        (9, 101.3, 6),
+    ]:
         now[0] = moment
         line.show(done, 10)
         assert line._bar.n == shown

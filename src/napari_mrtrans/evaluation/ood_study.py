@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
@@ -48,7 +47,8 @@ class Measurement:
         kind: ``normal``, or what is unusual about it.
         sigma_hat: Over the head voxels of all slices, as ``n`` samples have it; None for deterministic models.
         per_slice: σ̂ of each slice.
-        std: Standard deviation in some voxels of a normal scan, and ``error``, truth minus mean, in the same ones.
+        std: Standard deviation in some voxels of a normal scan; ``mean`` of the samples and ``error``, truth minus
+            mean, in the same ones.
     """
 
     pair: str
@@ -58,6 +58,7 @@ class Measurement:
     sigma_hat: float | None
     per_slice: list[float]
     std: list[float]
+    mean: list[float]
     error: list[float]
 
 
@@ -165,7 +166,7 @@ class Input:
             known = [u for u in updates if np.isfinite(u.sigma_hat)]
         voxels = sum(u.voxels for u in known)
         factor = std_bias(settings.n) / std_bias(n) if n > 1 else 1.0
-        std, error = self._errors(known, axis, settings.seed) if errors and known else ([], [])
+        std, mean, error = self._errors(known, axis, settings.seed) if errors and known else ([], [], [])
         return Measurement(
             pair=self.pair.key,
             subject=self.subject,
@@ -174,19 +175,17 @@ class Input:
             sigma_hat=factor * sum(u.sigma_hat * u.voxels for u in known) / voxels if voxels else None,
             per_slice=[factor * u.sigma_hat for u in known],
             std=std,
+            mean=mean,
             error=error,
         )
 
-    def _errors(self, updates: list[SliceUpdate], axis: int, seed: int) -> tuple[list[float], list[float]]:
+    def _errors(self, updates: list[SliceUpdate], axis: int, seed: int) -> tuple[list[float], list[float], list[float]]:
         paired = PairedVolumes.open(self.scan.session, self.pair)
-        std: list[NDArray[np.float32]] = []
-        error: list[NDArray[np.float32]] = []
+        parts = []
         for u in updates:
             where = tuple(u.index if a == axis else slice(None) for a in range(3))
-            inside = paired.both[where]
-            std.append(u.std[inside])
-            error.append((paired.target[where] - u.mean)[inside])
-        values = np.stack([np.concatenate(std), np.concatenate(error)])
+            parts.append(np.stack([u.std, u.mean, paired.target[where] - u.mean])[:, paired.both[where]])
+        values = np.concatenate(parts, axis=1)
         picked = np.random.default_rng(seed).permutation(values.shape[1])[:VOXELS]
-        first, second = (np.round(part[picked].astype(float), 4).tolist() for part in values)
-        return first, second
+        std, mean, error = (np.round(part[picked].astype(float), 4).tolist() for part in values)
+        return std, mean, error
