@@ -114,7 +114,10 @@ def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None
     [
         ("t1-t2-flair-flow", ["t1-t2-flair-direct", "t1-t2-flair-flow"]),
         ("t1-t2-flair-ddpm", ["t1-t2-flair-ddpm"]),
-        ("t1-t2-flair-resvit", ["t1-t2-flair-resvit-phase1", "t1-t2-flair-resvit"]),
+        (
+            "t1-t2-flair-resvit",
+            ["resvit-phase1", "resvit-crops", "t1-t2-flair-direct", "resvit-average", "t1-t2-flair-resvit"],
+        ),
     ],
 )
 def test_one_checkpoint_and_what_it_starts_from(only: str, expected: list[str], tmp_path: Path) -> None:

@@ -76,11 +76,14 @@ def test_recipes_serve_the_pairs_of_the_files_that_they_made() -> None:
         assert (checkpoint.card.model, set(checkpoint.pairs)) == (recipe.model, set(recipe.pairs))
 
 
-@pytest.mark.parametrize(("model", "crop", "enough"), [("resvit", 16, False), ("resvit", 32, True), ("cgan", 8, False)])
-def test_a_crop_must_suit_the_critic(model: str, crop: int, enough: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "crop", "enough"),
+    [("resvit-crops", 16, False), ("resvit-crops", 32, True), ("t1-t2-flair-cgan", 8, False)],
+)
+def test_a_crop_must_suit_the_critic(name: str, crop: int, enough: bool) -> None:
     stage = {"steps": 1, "batch": 1, "crop": [crop, crop]}
-    overrides = ["options.network=fast"] if model == "cgan" else []
-    recipe = load_recipe(f"t1-t2-flair-{model}", overrides).model_copy(update={"stages": (Stage(**stage),)})
+    overrides = ["options.network=fast"] if name == "t1-t2-flair-cgan" else []
+    recipe = load_recipe(name, overrides).model_copy(update={"stages": (Stage(**stage),)})
     if enough:
         check_model(recipe)
     else:
