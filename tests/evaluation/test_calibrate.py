@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -147,6 +148,23 @@ def test_from_the_command_line_to_a_probability(
     table = (tmp_path / "tiny.ood.md").read_text()
     assert "| motion |" in table and "AUC within each pair. Test subjects only: sub-05" in table
 
+    # The spread alone: P(OOD) stays, and of what was measured already nothing is sampled anew.
+    beside = made.path.with_suffix(".calibration.json")
+    edited = json.loads(beside.read_text())
+    edited["spread"]["T1->T2"]["factor"] = 99.0
+    beside.write_text(json.dumps(edited))
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)
+        patch.setattr(sys, "argv", ["napari-mrtrans-train", *words[:8], "--slices", "2", "--spread-only"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    said = capsys.readouterr()
+    assert not end.value.code, said.err
+    assert "| all |" in said.out
+    again = read_checkpoint(made.path).calibration
+    assert again is not None and again.ood == found.ood and again.spread == found.spread
+    assert again.about["spread"]["n"] == 2 and again.about["coverage"] == found.about["coverage"]
+
     # Again: everything is there already, and no artefact is made a second time for its features.
     lines: list[str] = []
     monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)
@@ -155,6 +173,26 @@ def test_from_the_command_line_to_a_probability(
         data, read_checkpoint(made.path), tmp_path, Settings(2, slices=2), others={"odd": [other]}, say=lines.append
     )
     assert len(lines) > 10
+
+
+@pytest.mark.parametrize(
+    ("family", "more", "told"),
+    [
+        ("direct", [], "gives one answer, which has no spread; leave out --spread-only"),
+        ("flow", [], "has no calibration yet; leave out --spread-only"),
+        ("flow", ["--image-only"], "give it without --image-only and --other"),
+    ],
+)
+def test_a_spread_that_cannot_be_corrected_alone(
+    tmp_path: Path, data: Path, family: str, more: list[str], told: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    words = ["calibrate", str(checkpoint(tmp_path, family).path), "--data", str(data), "-o", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["napari-mrtrans-train", *words, "--spread-only", *more])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr()
+    assert end.value.code == 2 and told in said.err and "Traceback" not in said.err
 
 
 def test_a_deterministic_model_is_calibrated_on_novelty_alone(first: Path) -> None:

@@ -213,10 +213,14 @@ def calibrate(
         bool,
         typer.Option("--image-only", help="Judge the source image alone, in a minute: no samples, no spread."),
     ] = False,
+    spread_only: Annotated[
+        bool, typer.Option("--spread-only", help="Correct the spread anew; P(OOD) stays as it is.")
+    ] = False,
 ) -> None:
     """Fit the correction of a checkpoint's spread and P(OOD); put the calibration beside the checkpoint to use it."""
     from ..checkpoints.library import load_checkpoint
     from ..evaluation.calibrate import calibrate as fit
+    from ..evaluation.calibrate import calibrate_spread
     from ..evaluation.ood_study import Settings
     from ..scan.volume import NIFTI_SUFFIXES
 
@@ -229,7 +233,12 @@ def calibrate(
         others[kind] = files
     loaded = load_checkpoint(checkpoint)
     settings = Settings(n or loaded.card.sampler.n, slices, seed, device, sampling=not image_only)
-    paths = fit(data, loaded, output, settings, others=others, say=typer.echo)
+    if spread_only:
+        if image_only or others:
+            raise MrtransError("--spread-only leaves P(OOD) as it is; give it without --image-only and --other.")
+        paths = calibrate_spread(data, loaded, output, settings, say=typer.echo)
+    else:
+        paths = fit(data, loaded, output, settings, others=others, say=typer.echo)
     for path in paths:
         typer.echo(f"wrote {path}")
 

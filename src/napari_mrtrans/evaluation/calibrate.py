@@ -7,6 +7,7 @@ others' targets), tested on the test subjects, whom neither the network nor the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ..ood.signs import Looks
 from ..paths import check_folder, write_together
 from ..scan.contrasts import Pair
 from ..scan.intensity import HEADROOM
-from .calibrate_report import summary
+from .calibrate_report import coverage_lines, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood
 from .held_out import describe_machine, known_sessions
 from .ood_study import Measurement, Settings, measure
@@ -107,6 +108,40 @@ def calibrate(
         f"{checkpoint.name}.ood.md": summary(checkpoint, judged, calibration),
     }
     return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
+
+
+def calibrate_spread(
+    root: Path,
+    checkpoint: Checkpoint,
+    out: Path,
+    settings: Settings | None = None,
+    *,
+    say: Callable[[str], None] = print,
+) -> list[Path]:
+    """Fit the correction of the spread anew and keep P(OOD); arguments, files kept in ``out`` and errors as of
+    :func:`calibrate`.
+
+    Raises:
+        MrtransError: the checkpoint has no calibration, does not sample, or no validation subject is there.
+    """
+    known = checkpoint.calibration
+    if checkpoint.deterministic or known is None:
+        lacks = "gives one answer, which has no spread" if checkpoint.deterministic else "has no calibration yet"
+        raise MrtransError(f"'{checkpoint.name}' {lacks}; leave out --spread-only.")
+    check_folder(out)
+    sessions = known_sessions(root, [checkpoint])
+    settings = settings or Settings(checkpoint.card.sampler.n)
+    measured = measure(checkpoint, sessions, out / checkpoint.name, settings, errors_only=True, say=say)
+    rows = [row for _, row in measured]
+    spread = fit_spread(rows)
+    if not spread:
+        raise MrtransError(f"'{root}' holds no scans of validation subjects of '{checkpoint.name}' with their targets.")
+    of_spread = {"date": date.today().isoformat(), "machine": describe_machine(settings.device), **asdict(settings)}
+    found = coverage([row for row in rows if row.role == "test"], spread)
+    for line in coverage_lines(found) if found else ():
+        say(line)
+    about = {**known.about, "coverage": found, "spread": of_spread}
+    return [write_calibration(checkpoint, known.model_copy(update={"spread": spread, "about": about}), out)]
 
 
 def image_features(

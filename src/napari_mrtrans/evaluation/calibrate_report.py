@@ -38,20 +38,22 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
     lines += _probabilities(normal, groups["all artefacts and wrong contrast"], best)
     lines += _cross_validated(about["cross_validated"])
     if found := about["coverage"]:
-        lines += [
-            "",
-            "| pair | voxels within the central 90 % interval | after the correction | scans |",
-            "|---|---|---|---|",
-        ]
-        for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
-            own = [item for item in found if pair in (item["pair"], "all")]
-            before, after = (float(np.mean([item[key] for item in own])) for key in ("before", "after"))
-            lines.append(f"| {pair} | {before:.3f} | {after:.3f} | {len(own)} |")
+        lines += ["", *coverage_lines(found)]
     lesions = f" '{LESION}': slices about the largest part of an expert mask." if LESION in kinds else ""
     lines += ["", f"AUC within each pair. Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
               f"{about['slices']} slices of each scan, n = {about['n']}, seed {about['seed']}. "
               f"{about['date']}, {about['machine']}."]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def coverage_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of what the 90 % intervals of each pair hold, before and after the correction."""
+    lines = ["| pair | voxels within the central 90 % interval | after the correction | scans |", "|---|---|---|---|"]
+    for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
+        own = [item for item in found if pair in (item["pair"], "all")]
+        before, after = (float(np.mean([item[key] for item in own])) for key in ("before", "after"))
+        lines.append(f"| {pair} | {before:.3f} | {after:.3f} | {len(own)} |")
+    return lines
 
 
 def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float:

@@ -88,6 +88,7 @@ def measure(
     settings: Settings,
     *,
     others: Mapping[str, Sequence[Path]] | None = None,
+    errors_only: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[tuple[Input, Measurement]]:
     """Measure everything; what is in ``out`` already is taken from there.
@@ -98,6 +99,7 @@ def measure(
         out: Folder; ``measured.jsonl`` is kept there.
         settings: How much.
         others: Further unusual scans, by kind: files whose names tell their contrast.
+        errors_only: Only what has an acquired target.
         say: Told each finished line.
     """
     finished = Finished(out / "measured.jsonl", Measurement)
@@ -105,6 +107,8 @@ def measure(
     common.pop("device")
     rows = []
     for job in [*planned(checkpoint, sessions, settings.seed), *_others(checkpoint, others or {})]:
+        if errors_only and not job.has_target:
+            continue
         key = {**common, "pair": job.pair.key, "subject": job.subject, "kind": job.scan.kind, "few": FEW}
         row = finished.row(key, lambda job=job: job.run(checkpoint, settings))  # type: ignore[misc]
         rows.append((job, row))
@@ -149,9 +153,14 @@ class Input:
     role: Role
     scan: Scan
 
+    @property
+    def has_target(self) -> bool:
+        """Whether errors can be measured: a scan as it is, with its target."""
+        return self.scan.kind == NORMAL and self.pair.target in self.scan.session.files
+
     def run(self, checkpoint: Checkpoint, settings: Settings) -> Measurement:
         """Sample a few slices and gather what a calibration needs."""
-        errors = self.scan.kind == NORMAL and self.pair.target in self.scan.session.files
+        errors = self.has_target
         n = settings.n if errors and self.role != "train" else min(settings.n, FEW)
         known, axis = [], 0
         if settings.sampling and not checkpoint.deterministic:
