@@ -165,6 +165,15 @@ def test_from_the_command_line_to_a_probability(
     assert again is not None and again.ood == found.ood and again.spread == found.spread
     assert again.about["spread"]["n"] == 2 and again.about["coverage"] == found.about["coverage"]
 
+    # P(OOD) alone: the spread and the range of sigma-hat stay.
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)
+        calibrate(data, read_checkpoint(made.path), tmp_path, Settings(2, sampling=False), say=lambda line: None)
+    image = read_checkpoint(made.path).calibration
+    assert image is not None and image.ood is not None
+    assert image.spread == found.spread and image.ood.ranges == found.ood.ranges and image.ood.n == found.ood.n
+    assert image.ood.score in IMAGE_SCORES and image.about["coverage"] == found.about["coverage"]
+
     # Again: everything is there already, and no artefact is made a second time for its features.
     lines: list[str] = []
     monkeypatch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)

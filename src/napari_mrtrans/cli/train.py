@@ -211,7 +211,7 @@ def calibrate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
     image_only: Annotated[
         bool,
-        typer.Option("--image-only", help="Judge the source image alone, in a minute: no samples, no spread."),
+        typer.Option("--image-only", help="Fit P(OOD) alone, without samples, in a minute; the spread stays as it is."),
     ] = False,
     spread_only: Annotated[
         bool, typer.Option("--spread-only", help="Correct the spread anew; P(OOD) stays as it is.")

@@ -56,7 +56,7 @@ def calibrate(
         checkpoint: Any family; a deterministic one gets no correction of the spread and no σ̂.
         out: Output folder.
         settings: How much is measured; None = as many samples as the card says. Without ``sampling`` the source image
-            alone is judged, and the spread stays as it is.
+            alone is judged; the correction of the spread and the range of σ̂ stay as they are, if there are any.
         others: Further unusual scans for the test, by kind.
         say: Told progress.
 
@@ -102,6 +102,10 @@ def calibrate(
     test = [(job, row) for job, row in measured if row.role == "test"]
     judged = [judge(row, store.of(job.scan, checkpoint), checkpoint.name, ood, settings.n) for job, row in test]
     about["coverage"] = coverage([row for _, row in test], spread)
+    if not settings.sampling and (known := checkpoint.calibration) is not None:
+        spread = known.spread
+        ood = ood.model_copy(update={"n": known.ood.n, "ranges": known.ood.ranges} if known.ood else {})
+        about |= {name: known.about[name] for name in ("coverage", "spread") if name in known.about}
     calibration = Calibration(card=checkpoint.card_digest, spread=spread, ood=ood, about=about)
     files = {
         f"{checkpoint.name}.ood.json": to_json(judged),
