@@ -116,7 +116,7 @@ def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None
         ("t1-t2-flair-ddpm", ["t1-t2-flair-ddpm"]),
         (
             "t1-t2-flair-resvit",
-            ["resvit-phase1", "resvit-crops", "t1-t2-flair-direct", "resvit-average", "t1-t2-flair-resvit"],
+            ["resvit-phase1", "resvit-crops", "t1-t2-flair-direct", "t1-t2-flair-resvit"],
         ),
     ],
 )
