@@ -40,8 +40,7 @@ class Judged:
         ssim: In plane, there.
         mean_std: Standard deviation of the samples there; None for models with one answer.
         covered: Share of voxels within the samples' central 90 % interval; None likewise.
-        std: Standard deviation in some voxels; ``mean`` of the samples and ``error``, truth minus mean, in the same
-            ones.
+        std: Standard deviation in some voxels, and ``error``, truth minus mean, in the same ones.
     """
 
     pair: str
@@ -52,7 +51,6 @@ class Judged:
     mean_std: float | None
     covered: float | None
     std: list[float]
-    mean: list[float]
     error: list[float]
 
 
@@ -102,7 +100,6 @@ class Judge:
         single = len(samples) == 1
         # Of samples in pairs of opposite noise one each is independent.
         ranks = None if single else pit(samples[::2][:, inside], one.target[inside], rng)
-        kept = (("std", std), ("mean", mean), ("error", error))
         judged = Judged(
             pair=one.pair.key,
             person=person,
@@ -111,7 +108,8 @@ class Judge:
             ssim=_ssim(np.where(inside, mean, 0), np.where(inside, one.target, 0), inside),
             mean_std=None if single else float(std[inside].mean(dtype=np.float64)),
             covered=None if ranks is None else coverage(ranks, [0.9])[0],
-            **{name: [] if single else np.round(part.ravel()[some].astype(float), 4).tolist() for name, part in kept},
+            std=[] if single else np.round(std.ravel()[some].astype(float), 4).tolist(),
+            error=[] if single else np.round(error.ravel()[some].astype(float), 4).tolist(),
         )
         return judged, Answer(mean, None if single else std)
 
@@ -192,8 +190,8 @@ def _std_over_rmse(rows: Sequence[Judged]) -> float:
 
 def within(rows: Sequence[Judged], correction: SpreadCorrection) -> float:
     """Share of voxels within 1.645 corrected standard deviations."""
-    std, mean, error = (np.concatenate([getattr(row, name) for row in rows]) for name in ("std", "mean", "error"))
-    return float(np.mean(np.abs(error) <= Z90 * correction(std, mean)))
+    std, error = (np.concatenate([getattr(row, name) for row in rows]) for name in ("std", "error"))
+    return float(np.mean(np.abs(error) <= Z90 * correction(std)))
 
 
 def gain(table: Sequence[Line]) -> float:

@@ -42,9 +42,9 @@ def measurements(rows: Sequence[Judged], n: int, wanted: int) -> list[Measuremen
         hats = [factor * row.mean_std for row in own if row.mean_std is not None]
         weights = [row.voxels for row in own]
         std = [factor * value for row in own for value in row.std]
-        mean, error = ([value for row in own for value in getattr(row, name)] for name in ("mean", "error"))
+        error = [value for row in own for value in row.error]
         hat = float(np.average(hats, weights=weights))
-        out.append(Measurement(pair, f"sub-{person}", "validation", NORMAL, hat, hats, std, mean, error))
+        out.append(Measurement(pair, f"sub-{person}", "validation", NORMAL, hat, hats, std, error))
     return out
 
 

@@ -24,7 +24,6 @@ from ..ood.score import FEWEST, OodCalibration
 from ..ood.signs import Looks
 from ..paths import check_folder, write_together
 from ..scan.contrasts import Pair
-from ..scan.intensity import HEADROOM
 from .calibrate_report import coverage_lines, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood
 from .held_out import describe_machine, known_sessions
@@ -193,16 +192,8 @@ def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
     out = {}
     for pair, correction in fitted.items():
         widened = correction.scaled(widening(variation, people[pair]))
-        if pair in few:
-            std, contrast, _ = _voxels(gathered[pair])
-            widened = widened.not_narrower(std, contrast)
-        out[pair] = widened.about(pivot(pair))
+        out[pair] = widened.not_narrower(_voxels(gathered[pair])[0]) if pair in few else widened
     return out
-
-
-def pivot(pair: str) -> float:
-    """Where normalisation puts the median of the head in a target: about it scanners' contrasts differ."""
-    return 1 / HEADROOM[Pair.parse(pair).target]
 
 
 def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCorrection]) -> float:
@@ -223,9 +214,9 @@ def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCor
 
 
 def _needed(rows: Iterable[Measurement], correction: SpreadCorrection) -> float:
-    """How many corrected standard deviations hold 90 % of their errors; :data:`Z90` were it right (pivot 0)."""
-    std, contrast, error = _voxels(rows)
-    return float(np.quantile(np.abs(error) / correction(std, contrast), 0.9))
+    """How many corrected standard deviations hold 90 % of their errors; :data:`Z90` were it right."""
+    std, error = _voxels(rows)
+    return float(np.quantile(np.abs(error) / correction(std), 0.9))
 
 
 def widening(variation: float, people: int) -> float:
@@ -246,11 +237,10 @@ def widening(variation: float, people: int) -> float:
     return float(brentq(missing, 0.5, 1e3))
 
 
-def _voxels(rows: Iterable[Measurement]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The standard deviations, the means less their :func:`pivot`, and the errors of all their voxels."""
-    parts = [np.stack([row.std, np.subtract(row.mean, pivot(row.pair)), row.error]) for row in rows]
-    std, contrast, error = np.concatenate(parts, axis=1)
-    return std, contrast, error
+def _voxels(rows: Iterable[Measurement]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The standard deviations and errors of all their voxels."""
+    std, error = zip(*((row.std, row.error) for row in rows), strict=True)
+    return np.concatenate(std), np.concatenate(error)
 
 
 def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]) -> list[dict[str, Any]]:
@@ -259,8 +249,7 @@ def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]
     for row in rows:
         if row.std and row.pair in spread:
             std, error = np.asarray(row.std), np.abs(row.error)
-            corrected = spread[row.pair](std, np.asarray(row.mean))
-            before, after = (float((error <= Z90 * s).mean()) for s in (std, corrected))
+            before, after = (float((error <= Z90 * s).mean()) for s in (std, spread[row.pair](std)))
             out.append({"pair": row.pair, "subject": row.subject, "before": round(before, 4), "after": round(after, 4)})
     return out
 

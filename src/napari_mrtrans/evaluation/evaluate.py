@@ -212,7 +212,7 @@ def _tasks(settings: Settings, case: _Case, view: View, optional: Optional, mont
     for c in case.checkpoints:
         key = where | {
             "n": settings.n or c.card.sampler.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256,
-            "antithetic": settings.antithetic, "two_sample": settings.two_sample, "calibration": c.calibration_digest,
+            "antithetic": settings.antithetic, "two_sample": settings.two_sample,
         }  # fmt: skip
         drawn = NOTHING
         if montages and case.first_of_data:

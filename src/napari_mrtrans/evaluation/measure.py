@@ -134,8 +134,7 @@ class View:
         )  # fmt: skip
         seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
         samples = None if ensemble.samples is None else ensemble.samples[(slice(None), *self.window)]
-        calibrated = None if ensemble.calibrated_std is None else ensemble.calibrated_std[self.window]
-        row = self.row(checkpoint.name, ensemble.mean[self.window], samples, seconds, calibrated)
+        row = self.row(checkpoint.name, ensemble.mean[self.window], samples, seconds)
         if two_sample is not None:
             one = ensemble.mean[self.window] if samples is None else samples[0]
             images = (opened.source[self.window], one, opened.target[self.window], opened.both[self.window])
@@ -161,7 +160,6 @@ class View:
         prediction: NDArray,
         samples: NDArray[np.float32] | None = None,
         seconds: float | None = None,
-        calibrated: NDArray[np.float32] | None = None,
     ) -> Row:
         """All figures of one method's answer.
 
@@ -180,9 +178,7 @@ class View:
         source = np.where(inside, self.opened.source[self.window], 0)
         axes = self.opened.volume.voxel_sizes
         spacing = float(axes[0]), float(axes[1]), float(axes[2])
-        answer = Answer(
-            prediction, samples, source, truth, inside, self.axis, spacing, self.sampling.antithetic, calibrated
-        )
+        answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, self.sampling.antithetic)
         mean_std = None if samples is None else float(samples[:, inside].std(axis=0).mean(dtype=np.float64))
         return Row(
             method=method,

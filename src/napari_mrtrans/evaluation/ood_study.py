@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
@@ -47,8 +48,7 @@ class Measurement:
         kind: ``normal``, or what is unusual about it.
         sigma_hat: Over the head voxels of all slices, as ``n`` samples have it; None for deterministic models.
         per_slice: σ̂ of each slice.
-        std: Standard deviation in some voxels of a normal scan; ``mean`` of the samples and ``error``, truth minus
-            mean, in the same ones.
+        std: Standard deviation in some voxels of a normal scan, and ``error``, truth minus mean, in the same ones.
     """
 
     pair: str
@@ -58,7 +58,6 @@ class Measurement:
     sigma_hat: float | None
     per_slice: list[float]
     std: list[float]
-    mean: list[float]
     error: list[float]
 
 
@@ -175,7 +174,7 @@ class Input:
             known = [u for u in updates if np.isfinite(u.sigma_hat)]
         voxels = sum(u.voxels for u in known)
         factor = std_bias(settings.n) / std_bias(n) if n > 1 else 1.0
-        std, mean, error = self._errors(known, axis, settings.seed) if errors and known else ([], [], [])
+        std, error = self._errors(known, axis, settings.seed) if errors and known else ([], [])
         return Measurement(
             pair=self.pair.key,
             subject=self.subject,
@@ -184,17 +183,19 @@ class Input:
             sigma_hat=factor * sum(u.sigma_hat * u.voxels for u in known) / voxels if voxels else None,
             per_slice=[factor * u.sigma_hat for u in known],
             std=std,
-            mean=mean,
             error=error,
         )
 
-    def _errors(self, updates: list[SliceUpdate], axis: int, seed: int) -> tuple[list[float], list[float], list[float]]:
+    def _errors(self, updates: list[SliceUpdate], axis: int, seed: int) -> tuple[list[float], list[float]]:
         paired = PairedVolumes.open(self.scan.session, self.pair)
-        parts = []
+        std: list[NDArray[np.float32]] = []
+        error: list[NDArray[np.float32]] = []
         for u in updates:
             where = tuple(u.index if a == axis else slice(None) for a in range(3))
-            parts.append(np.stack([u.std, u.mean, paired.target[where] - u.mean])[:, paired.both[where]])
-        values = np.concatenate(parts, axis=1)
+            inside = paired.both[where]
+            std.append(u.std[inside])
+            error.append((paired.target[where] - u.mean)[inside])
+        values = np.stack([np.concatenate(std), np.concatenate(error)])
         picked = np.random.default_rng(seed).permutation(values.shape[1])[:VOXELS]
-        std, mean, error = (np.round(part[picked].astype(float), 4).tolist() for part in values)
-        return std, mean, error
+        first, second = (np.round(part[picked].astype(float), 4).tolist() for part in values)
+        return first, second

@@ -243,7 +243,7 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         median=median,
         samples=samples,
         sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
-        calibrated_std=None if correction is None else turn(np.where(inside, correction(std, mean), 0)),
+        calibrated_std=None if correction is None else turn(np.where(inside, correction(std), 0)),
         signs=_signs(engine, calibration, index),
         voxels=int(inside.sum()),
         done=0,
