@@ -8,6 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from helpers import TINY, tiny_model
 from napari_mrtrans.models import CGAN, Batch, Direct, Flow, Model, build
+from napari_mrtrans.models.families import family_of
 from napari_mrtrans.models.samplers import dpm_solver_pp_2m, log_sigmas
 from napari_mrtrans.networks.unet import PRESETS
 from napari_mrtrans.training.ema import ema_rule
@@ -38,6 +39,24 @@ def residual_cgan() -> CGAN:
 def solve(predict, noise):
     sigmas = log_sigmas(4)
     return dpm_solver_pp_2m(predict, noise * sigmas[0], sigmas)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "told"),
+    [
+        ("cgan", {}, True),
+        ("cgan", {"adversarial": False, "regularisation": 1.0, "critic_samples": 2}, False),
+        ("resvit", {}, True),
+        ("resvit", {"adversarial_weight": 0.0}, False),
+        ("flow", {}, False),
+    ],
+)
+def test_a_family_tells_by_the_options_whether_a_model_has_a_critic(
+    family: str, options: dict[str, object], told: bool
+) -> None:
+    model, whole = tiny_model(family, **options)
+    assert family_of(family).has_critic(whole) == told
+    assert (model.make_critic() is not None) == told
 
 
 def test_direct_loss_is_the_mean_squared_error_in_signed_units() -> None:

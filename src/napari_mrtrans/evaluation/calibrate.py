@@ -7,7 +7,6 @@ others' targets), tested on the test subjects, whom neither the network nor the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -90,11 +89,7 @@ def calibrate(
     ood, cross_validated = fit_ood(images, sigmas, settings.n, looks, say)
     spread = fit_spread(rows)
     about = {
-        "date": date.today().isoformat(),
-        "machine": describe_machine(settings.device),
-        "n": settings.n,
-        "slices": settings.slices,
-        "seed": settings.seed,
+        **_how(settings),
         "subjects": {part: [name for name in splits.get(part, []) if name in sessions] for part in splits},
         "cross_validated": cross_validated,
     }
@@ -139,12 +134,22 @@ def calibrate_spread(
     spread = fit_spread(rows)
     if not spread:
         raise MrtransError(f"'{root}' holds no scans of validation subjects of '{checkpoint.name}' with their targets.")
-    of_spread = {"date": date.today().isoformat(), "machine": describe_machine(settings.device), **asdict(settings)}
     found = coverage([row for row in rows if row.role == "test"], spread)
     for line in coverage_lines(found) if found else ():
         say(line)
-    about = {**known.about, "coverage": found, "spread": of_spread}
+    about = {**known.about, "coverage": found, "spread": _how(settings)}
     return [write_calibration(checkpoint, known.model_copy(update={"spread": spread, "about": about}), out)]
+
+
+def _how(settings: Settings) -> dict[str, Any]:
+    """When, where and with how much it was measured."""
+    return {
+        "date": date.today().isoformat(),
+        "machine": describe_machine(settings.device),
+        "n": settings.n,
+        "slices": settings.slices,
+        "seed": settings.seed,
+    }
 
 
 def image_features(

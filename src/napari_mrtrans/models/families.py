@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Family:
         published_weights: Millions of weights of the published network; 0 = not told.
         published_slices: Millions of slices that the published one saw; 0 = not told.
         repaired: Outliers of voxels are repaired (paper, "Evaluation of mean …") unless the user says otherwise.
+        critic_option: The option that is false or 0 where it is trained without its critic; empty: it never has one.
     """
 
     home: str
@@ -26,6 +29,11 @@ class Family:
     published_weights: float = 0.0
     published_slices: float = 0.0
     repaired: bool = False
+    critic_option: str = ""
+
+    def has_critic(self, options: Mapping[str, Any]) -> bool:
+        """Whether a model of these options is trained against a critic."""
+        return bool(self.critic_option and options.get(self.critic_option, True))
 
 
 #: In the order in which they are offered; the first that serves a pair is the default.
@@ -34,9 +42,20 @@ FAMILIES: dict[str, Family] = {
     # The weights are those of the published code at 128 x 128; the slices follow from the paper's hours of training.
     "ddpm": Family("ddpm:DDPM", described="DDPM", published_weights=85.6, published_slices=9.6, repaired=True),
     "ncsn": Family("ncsn:NCSN", described="NCSN"),
-    "cgan": Family("cgan:CGAN", single_pass=True, described="Conditional Wasserstein GAN", published_weights=25.7),
+    "cgan": Family(
+        "cgan:CGAN",
+        single_pass=True,
+        described="Conditional Wasserstein GAN",
+        published_weights=25.7,
+        critic_option="adversarial",
+    ),
     "resvit": Family(
-        "resvit:ResViT", deterministic=True, single_pass=True, described="ResViT", published_weights=123.1
+        "resvit:ResViT",
+        deterministic=True,
+        single_pass=True,
+        described="ResViT",
+        published_weights=123.1,
+        critic_option="adversarial_weight",
     ),
     "direct": Family("direct:Direct", deterministic=True, single_pass=True, described="Direct U-Net"),
 }

@@ -18,7 +18,7 @@ from helpers import tiny_checkpoint
 from napari_mrtrans.asked.begun import Begun, unfinished
 from napari_mrtrans.checkpoints.card import Grid
 from napari_mrtrans.datasets.readers import read_folder
-from napari_mrtrans.widgets.adapt import form, process
+from napari_mrtrans.widgets.adapt import process
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 
@@ -46,23 +46,6 @@ def test_it_says_what_is_missing_before_anything_runs(adapting: Adapting) -> Non
         assert "'ward-flow' is being made in another window" in dock.message.text() and not dock.button.isEnabled()
     form.folder.line.setText("/nowhere")
     adapting.qtbot.waitUntil(lambda: "does not exist; choose the right one." in dock.message.text())
-
-
-@pytest.mark.parametrize(
-    ("family", "options", "told"),
-    [
-        ("cgan", {}, True),
-        ("cgan", {"adversarial": False}, False),
-        ("resvit", {}, True),
-        ("resvit", {"adversarial_weight": 0.0}, False),
-        ("flow", {}, False),
-    ],
-)
-def test_a_model_that_is_adapted_without_a_critic_is_not_said_to_need_one(
-    family: str, options: dict[str, object], told: bool, tmp_path: Path
-) -> None:
-    card = tiny_checkpoint(tmp_path / "x.safetensors", family).card
-    assert form._has_critic(card.model_copy(update={"options": card.options | options})) == told
 
 
 def test_a_run_shows_how_it_improves_and_its_result_is_used(

@@ -24,6 +24,7 @@ from ...asked.place import at_work
 from ...asked.settings import UNNAMED, Settings, check_free
 from ...checkpoints.library import list_checkpoints
 from ...errors import MrtransError
+from ...models.families import family_of
 from ..pair_choice import refill
 from ..path_row import PathRow
 from ..preferences import defaults
@@ -34,18 +35,11 @@ from .pairs import LayerPairs
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ...checkpoints.card import Card
     from ...checkpoints.checkpoint import Checkpoint
 
 #: After the last key in the line of the folder, it is looked at.
 SETTLE_MS = 300
 _CRITIC = "Its critic starts from nothing, so that a few minutes do little for it."
-
-
-def _has_critic(card: Card) -> bool:
-    """Whether it is trained against a critic; one that was shipped without is adapted without."""
-    told = card.options.get("adversarial", True) and card.options.get("adversarial_weight", True)
-    return card.model in ("cgan", "resvit") and bool(told)
 
 
 @cache
@@ -238,7 +232,7 @@ class AdaptForm(QWidget):
         self.rows.setRowVisible(self.pairs, layers)
         self.found.setText(self._found.line)
         if parent is not None:
-            slow = _CRITIC if _has_critic(parent.card) else ""
+            slow = _CRITIC if family_of(parent.card.model).has_critic(parent.card.options) else ""
             named = self.site.text().strip() or "…"
             self.makes.setText(f"Makes '{named}-{parent.card.model}'; '{parent.name}' stays as it is. {slow}".strip())
         self.changed.emit()
