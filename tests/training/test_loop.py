@@ -228,6 +228,23 @@ def test_one_pair_of_a_network_that_knows_several(splits: dict[str, Source], tmp
     assert made.build().state_dict().keys() == parent.build().state_dict().keys()
 
 
+def test_a_parent_that_knows_who_is_kept_out_is_named(splits: dict[str, Source], tmp_path: Path) -> None:
+    """Else the card would call people unseen from whom its weights began."""
+    parents = {
+        name: train(
+            recipe(name=name, steps=(1, 1)), {**splits, "train": people}, tmp_path / name, hardware=Hardware(workers=0)
+        )
+        for name, people in (("same", splits["train"]), ("other", splits["validation"]))
+    }
+    for name, expected in (("same", 0), ("other", 1)):
+        told: list[str] = []
+        chosen = recipe(name="child", steps=(1, 1), start_from=str(parents[name]))
+        path = train(chosen, splits, tmp_path / f"of-{name}", say=told.append, hardware=Hardware(workers=0))
+        notes = [note for note in read_checkpoint(path).card.notes if "was trained on sub-01, kept out" in note]
+        assert len(notes) == expected
+        assert [line for line in told if "kept out" in line] == notes
+
+
 @pytest.mark.parametrize("asked", ["bf16", "float32"])
 def test_networks_learn_in_the_recipes_number_format(
     splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str

@@ -43,7 +43,7 @@ def make_card(
         images=seen,
         training=took.model_copy(update={"slices": None if start.seen is None else start.seen + seen}),
         metrics={"validation": metrics},
-        notes=notes,
+        notes=[*notes, *start.notes],
     )
 
 

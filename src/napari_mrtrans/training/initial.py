@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,16 +35,24 @@ class Start:
         options: For the card.
         restyle: What changes its training targets, if anything.
         seen: Slices that what it starts from has seen; None: that does not say.
+        notes: For the card: people who are kept out, but not of what it starts from.
     """
 
     model: Model
     options: dict[str, Any]
     restyle: Restyle | None = None
     seen: int | None = 0
+    notes: tuple[str, ...] = ()
 
 
-def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) -> Start:
+def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], kept_out: Collection[str] = ()) -> Start:
     """What a run starts from; a residual model gets its frozen Direct network and its scale.
+
+    Args:
+        recipe: What is trained.
+        source: Sessions to train on.
+        say: Takes notices.
+        kept_out: Names of the sessions to validate and test on, some of which what it starts from may know.
 
     Raises:
         RecipeError: a file or checkpoint that it starts from is missing or does not fit.
@@ -87,11 +95,25 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None]) ->
             model.start_from(given)
         except ValueError as error:
             raise RecipeError(f"start_from: '{parent.name}' is another network than the recipe's ({error}).") from None
-    if notice:
-        say(notice)
+    notes = tuple(_known_before(recipe, kept_out))
+    for line in (notice, *notes):
+        if line:
+            say(line)
     # A path on this machine is nothing to publish in a card.
     public = {name: value for name, value in options.items() if name != "pretrained_vit"}
-    return Start(model, public, restyle, seen)
+    return Start(model, public, restyle, seen, notes)
+
+
+def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:
+    """A line for each checkpoint that the recipe starts from and that was trained on people of those names."""
+    for parent in sorted(recipe.parents):
+        checkpoint = load_checkpoint(parent)
+        if known := sorted({*kept_out} & {*checkpoint.card.splits.get("train", [])}):
+            told = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
+            yield (
+                f"{checkpoint.name}, which this starts from, was trained on {told}, kept out here: unless these are "
+                "other people of the same name, figures of them are too good. Keep them out of both."
+            )
 
 
 def _cross_means(recipe: Recipe, direct: Direct, source: Source) -> CrossMeans | None:

@@ -95,7 +95,8 @@ def train(
     torch.manual_seed(recipe.seed)
     if fabric.device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # Muon's products need no more
-    start = prepare_start(recipe, splits["train"], say)
+    kept_out = [session.name for part, source in splits.items() if part != "train" for session in source.sessions]
+    start = prepare_start(recipe, splits["train"], say, kept_out)
     raw = start.model
     arrange(raw, fabric.device)
     options = recipe.optimiser
