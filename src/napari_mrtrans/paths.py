@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import platform
+import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +20,10 @@ import platformdirs
 from .errors import MrtransError
 
 _APP = "napari-mrtrans"
+#: This machine, among those that share a folder.
+_HOST = sha256(platform.node().encode()).hexdigest()[:4]
+#: Bytes that file systems allow a name, less those of a file that is not complete (:func:`part_of`).
+LONGEST_NAME = 255 - len(f".part-{_HOST}-1234567890-")
 
 
 def shipped_checkpoint_dir() -> Path:
@@ -118,7 +125,7 @@ def write_together(
     They appear under their names only when all are complete. Where they replace earlier ones, the last of these, which
     says what the others are, is the first to go: whoever is killed leaves no report beside the images of another run.
     ``replaced`` are names of what earlier ones may have had besides; they go as well. ``remedy`` ends the line of an
-    error.
+    error. What killed runs have left of the same files is removed; runs that write them now are not disturbed.
 
     Raises:
         MrtransError: the folder cannot be written.
@@ -139,16 +146,41 @@ def write_together(
             for part, path in parts.items():
                 part.replace(path)
         finally:
-            for part in parts:
+            for part, path in parts.items():
                 part.unlink(missing_ok=True)
+                remove_parts(path)
     except OSError as error:
         raise MrtransError(_cannot_write(folder, error, remedy)) from None
     return list(parts.values())
 
 
 def part_of(path: Path) -> Path:
-    """What a file is called until it is complete."""
-    return path.with_name(f".part-{path.name}")
+    """What a file is called in this process until it is complete."""
+    return path.with_name(f".part-{_HOST}-{os.getpid()}-{path.name}")
+
+
+def remove_parts(path: Path) -> None:
+    """Remove what processes of this machine that have ended left of a file."""
+    for left in path.parent.glob(f".part-{_HOST}-*-{glob.escape(path.name)}"):
+        found = re.fullmatch(rf"\.part-{_HOST}-(\d+)-{re.escape(path.name)}", left.name)
+        if found and not _lives(int(found[1])):
+            with suppress(OSError):  # Windows keeps what is open
+                left.unlink()
+
+
+def _lives(process: int) -> bool:
+    """Whether there is a process of this number."""
+    if process == os.getpid():
+        return True
+    if os.name == "nt":  # where asking would end it; what is open cannot be removed there
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
 
 
 def _cannot_write(folder: Path, error: OSError, remedy: str) -> str:

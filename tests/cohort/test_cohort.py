@@ -429,3 +429,20 @@ def test_numbers_that_are_no_image_are_named_and_left_out(
     mean = np.asarray(nib.load(asked.record(scan).with_name(asked.file_name(scan, "mean"))).dataobj)
     assert np.flatnonzero(mean.any(axis=(0, 1))).tolist() == info["slices"]
     assert not asked.is_done(scan)
+
+
+def test_scans_whose_results_would_have_one_name(run: Run, data: Path, tmp_path: Path) -> None:
+    """What BIDS does not allow in a label is left out of it; two that then are alike are told, and nothing is mixed."""
+    anat, out = tmp_path / "data" / "sub-01" / "anat", tmp_path / "out"
+    anat.mkdir(parents=True)
+    for acquisition in ("0.8mm", "1.0mm", "08mm"):
+        shutil.copy(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", anat / f"sub-01_acq-{acquisition}_T1w.nii.gz")
+    words = (tmp_path / "data", "--to", "T2", "-o", out, "-n", 2, "--steps", 1, "--workers", 1, "--no-thumbnails")
+    for expected in ("2 scans.", "2 scans, 2 of them done before."):
+        code, _, notices = run(*words)
+        assert code == 0 and expected in notices.splitlines()
+        told = "'sub-01_acq-08mm_T1w.nii.gz' is left out: its result would be called as that of 'sub-01_acq-0.8mm_"
+        assert told in notices
+    made = sorted(path.name for path in out.rglob("*_desc-synthetic_T2w.nii.gz"))
+    assert made == ["sub-01_acq-08mm_desc-synthetic_T2w.nii.gz", "sub-01_acq-10mm_desc-synthetic_T2w.nii.gz"]
+    assert not list(out.rglob("*.jpg"))

@@ -236,7 +236,7 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
     checkpoint = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", splits=elsewhere)
     folder = bids_folder(tmp_path / "data", subjects=1, shape=(40, 48, 24))
     settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11, two_sample=True)
-    with pytest.raises(MrtransError, match=r"glioma' does not exist"):
+    with pytest.raises(MrtransError, match=r"glioma', with the subjects that the checkpoint held out, is not there"):
         evaluate(folder, [checkpoint], tmp_path / "out", settings, say=silent)
     paths = evaluate(folder, [checkpoint], tmp_path / "out", replace(settings, subjects=["sub-00"]), say=silent)
     document = json.loads(paths[1].read_text())

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
+from napari_mrtrans.models.base import step_seed
+from napari_mrtrans.networks.blocks import ResBlock
 from napari_mrtrans.networks.critic import Critic
-from napari_mrtrans.networks.unet import UNet
+from napari_mrtrans.paths import part_of
 from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
@@ -147,7 +152,10 @@ def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, S
     assert read_checkpoint(path).card.steps == 1
     assert (tmp_path / STATE).exists()
     assert said[-1] == "Stopped after 1 of 8 steps; --resume continues."
-    (tmp_path / f".part-{STATE}").touch()  # a kill while a state was being written
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    part = part_of(tmp_path / STATE)  # a kill while a state was being written
+    part.with_name(part.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")).touch()
     train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
     assert not [*tmp_path.glob(f"*{STATE}")]
     stamp = path.stat().st_mtime_ns
@@ -163,9 +171,20 @@ def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(splits: dict[str,
         train(recipe(), splits, tmp_path, hardware=Hardware(workers=0))
     with pytest.raises(RecipeError, match="another recipe"):
         train(recipe(seed=5), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
+    grown = {**splits, "train": splits["validation"], "validation": splits["train"]}  # others are drawn to be kept out
+    with pytest.raises(RecipeError, match="people were added to the data or taken away"):
+        train(recipe(), grown, tmp_path, hardware=Hardware(workers=0), resume=True)
     (tmp_path / STATE).write_bytes(b"half")
     with pytest.raises(RecipeError, match="damaged"):
         train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
+
+
+def test_a_date_as_seed(splits: dict[str, Source], tmp_path: Path) -> None:
+    """Seed and step share the 64 bits that torch takes."""
+    train(recipe(steps=(1, 1), seed=20261128), splits, tmp_path, hardware=Hardware(workers=0))
+    assert len({step_seed(seed, step) for seed in (0, 1, 1 << 22, 20261128, 2**32 - 1) for step in range(50)}) == 250
+    with pytest.raises(ValueError, match="seed"):
+        recipe(seed=2**32)
 
 
 def test_training_learns_a_known_mapping(splits: dict[str, Source], tmp_path: Path) -> None:
@@ -252,7 +271,7 @@ def test_networks_learn_in_the_recipes_number_format(
     """Also the losses of a generator, which are not Fabric's forward(); a critic is exact always."""
     seen: set[tuple[str, torch.dtype]] = set()
     for part in ("net", "critic"):
-        module = UNet if part == "net" else Critic
+        module = ResBlock if part == "net" else Critic
         forward = module.forward
 
         def watched(

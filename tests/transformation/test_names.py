@@ -41,7 +41,7 @@ def test_a_result_says_that_it_is_synthetic() -> None:
 
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
     with pytest.raises(
-        MrtransError, match=r"^The results' names would have \d+ bytes, and 249 are possible; rename the"
+        MrtransError, match=r"^The results' names would have \d+ bytes, and 233 are possible; rename the"
     ):
         check_free(tmp_path / f"{'x' * 230}_T2.json", "x", "d")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from html import unescape
@@ -122,7 +123,12 @@ def test_a_saved_result_without_its_input_or_its_mean(result: Ensemble, tmp_path
     record.write_text(record.read_text().replace("sub-01_T1w.nii.gz", "moved.nii.gz"))
     again, found = saved_result(record)
     assert not found
-    assert "was not found and is not shown" in text_of(result_page(again, Beside(source=False)))
+    assert "was not found, or has changed, and is not shown" in text_of(result_page(again, Beside(source=False)))
+    moved = save_nifti(tmp_path / "moved.nii.gz", head(SHAPE)[::-1], RAS)  # another head of the same size
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"input": str(moved)}))
+    assert not saved_result(record)[1]
+    with pytest.raises(MrtransError, match=r"'moved.nii.gz' is not the one that 'sub-01_T1w_T2.json' was made of"):
+        saved_result(record, moved)
     files["mean"].unlink()
     with pytest.raises(MrtransError, match="is not beside it"):
         saved_result(record)

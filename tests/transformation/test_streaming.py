@@ -272,6 +272,23 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
         np.testing.assert_allclose(other[index].samples, update.samples, atol=2e-5)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_slices_that_memory_was_too_short_for_are_computed_afterwards(
+    brain: Volume, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    """A batch of several slices, of which the smaller batch takes only the first."""
+    options: dict[str, Any] = {"target": "T2", "n": n, "slices": (4, 14)}
+    reference = by_index(list(stream(brain, flow, **options)))
+    shortage = Shortage(4, CUDA_SHORTAGE)
+    monkeypatch.setattr(Engine, "_sample", lambda *arguments: shortage(*arguments))
+    updates = list(stream(brain, flow, batch=16, **options))
+    other = by_index(updates)
+    assert other.keys() == reference.keys() and len(updates) == 10
+    assert [update.done for update in updates] == list(range(1, 11))
+    for index, update in reference.items():
+        np.testing.assert_allclose(other[index].samples, update.samples, atol=5e-3)  # bfloat16
+
+
 def test_out_of_memory_at_batch_1_says_what_to_do_and_keeps_finished_slices(
     brain: Volume, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

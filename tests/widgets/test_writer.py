@@ -158,3 +158,38 @@ def test_what_is_written_of_a_result_says_so_and_tells_no_names(tmp_path):
     assert image.header["descrip"].item() == b"synthetic T2 from T1, t1-t2-flair-flow, n=20"
     assert image.header.get_intent() == ("none", (), "")
     np.testing.assert_array_equal(image.affine, file.affine)
+
+
+@pytest.mark.parametrize("name", ["RAS", "oblique"])
+@pytest.mark.parametrize("beside", ["two images", "samples"])
+def test_what_is_painted_on_a_layer_of_napari_s_own_lies_where_it_was_seen(make_napari_viewer, tmp_path, name, beside):
+    """Beside several layers napari makes labels with a placement of its own, beside samples such with an axis more."""
+    viewer = make_napari_viewer()
+    file, layer = opened(tmp_path, AFFINES[name])
+    viewer.add_layer(layer)
+    if beside == "samples":
+        placement = with_sample_axis(inherited(layer))
+        placement["metadata"][RESULT_KEY] = {"kind": "samples"}
+        viewer.layers.selection.active = viewer.add_image(np.stack([layer.data] * 2), **placement)
+    else:
+        viewer.layers.selection = {layer, viewer.add_image(layer.data / 2, **inherited(layer))}
+    viewer._new_labels()
+    labels = viewer.layers[-1]
+    voxel = (3, 2, 4)
+    painted = np.round(labels.world_to_data(layer.data_to_world(voxel))).astype(int)[-3:]
+    labels.data[(0,) * (labels.ndim - 3) + tuple(painted)] = 1
+    image = written(tmp_path, labels)
+    assert image.ndim == 3
+    place = nib.affines.apply_affine(image.affine, np.argwhere(image.get_fdata() > 0)[0])
+    truth = np.zeros(layer.data.shape)
+    truth[voxel] = 1
+    expected = nib.affines.apply_affine(file.affine, np.argwhere(truth.transpose(2, 1, 0) > 0)[0])
+    half = np.abs(image.affine[:3, :3]).sum(axis=1) / 2 if beside == "two images" else 1e-3
+    assert (np.abs(place - expected) <= half + 1e-3).all()
+
+
+def test_a_place_that_nothing_says_is_a_warning(make_napari_viewer, tmp_path, capsys):
+    viewer = make_napari_viewer()
+    labels = viewer.add_labels(np.eye(4, dtype=np.uint8)[None].repeat(3, axis=0), name="roi")
+    written(tmp_path, labels)
+    assert "No open image says where 'roi' lies in the scanner" in capsys.readouterr().out

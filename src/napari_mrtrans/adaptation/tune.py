@@ -27,6 +27,7 @@ from ..checkpoints.checkpoint import write_tensors
 from ..datasets.store import Source
 from ..errors import MrtransError, TrainingError
 from ..models import Model
+from ..models.base import step_seed
 from ..paths import write_together
 from ..training.ema import averaged, ema_rule
 from ..training.hardware import arrange, precision
@@ -199,8 +200,8 @@ class _Run:
         return 0 if self.fabric.device.type == "cpu" else 2
 
     def _learn(self, batch: object) -> None:
-        torch.manual_seed((self.recipe.seed << 40) + self.step)
-        generator = torch.Generator().manual_seed((self.recipe.seed << 40) + self.step)
+        torch.manual_seed(step_seed(self.recipe.seed, self.step))
+        generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, self.step))
         done = min(self.spent / self.budget, 1.0)
         options = self.recipe.optimiser
         factor = min(1.0, (self.step + 1) / max(1, options.warmup)) * 0.5 * (1 + math.cos(math.pi * done))

@@ -53,7 +53,8 @@ def cohort(
         str | None, typer.Option(metavar="tcp://HOST:PORT", help="A running Dask scheduler, instead of workers here.")
     ] = None,
     thumbnails: Annotated[
-        bool, typer.Option("--thumbnails/--no-thumbnails", help="Show slices of the scans in the page, too.")
+        bool,
+        typer.Option("--thumbnails/--no-thumbnails", help="Make a small picture of each scan, for the page."),
     ] = True,
     bids: Annotated[
         bool, typer.Option("--bids/--no-bids", help="Name results as BIDS derivatives: sub-01_desc-synthetic_T2w.")

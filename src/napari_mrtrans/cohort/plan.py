@@ -50,6 +50,7 @@ class Order:
         request: What is wanted of each, resolved.
         keep_samples: Write the samples, too.
         bids: Name results as BIDS derivatives.
+        thumbnails: Write a small picture of each, too.
         version: Of this package.
     """
 
@@ -60,11 +61,19 @@ class Order:
     request: Request
     keep_samples: bool = False
     bids: bool = True
+    thumbnails: bool = True
     version: str = __version__
 
     @classmethod
     def make(
-        cls, out: Path, checkpoint: Checkpoint, request: Request, *, keep_samples: bool = False, bids: bool = True
+        cls,
+        out: Path,
+        checkpoint: Checkpoint,
+        request: Request,
+        *,
+        keep_samples: bool = False,
+        bids: bool = True,
+        thumbnails: bool = True,
     ) -> Order:
         """For a checkpoint that serves the pair of ``request``, whose source is known.
 
@@ -73,7 +82,8 @@ class Order:
         """
         digest = checkpoint.calibration_digest
         resolved = request.resolved(checkpoint)
-        return cls(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, digest, resolved, keep_samples, bids)
+        wanted = keep_samples, bids, thumbnails
+        return cls(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, digest, resolved, *wanted)
 
     @property
     def source(self) -> Contrast:
@@ -92,6 +102,18 @@ class Order:
     def file_name(self, scan: Scan, kind: str) -> str:
         """Of one of the files of the scan's result (:data:`~..transformation.names.KINDS`)."""
         return file_name(scan.stem, self.target.value, kind, bids=self.bids)
+
+    def apart(self, scans: Iterable[Scan], say: Callable[[str], None]) -> list[Scan]:
+        """The scans without those whose results would have the name of another's; ``say`` is told of these."""
+        first: dict[Path, Scan] = {}
+        for scan in scans:
+            other = first.setdefault(self.record(scan), scan)
+            if other is not scan:
+                say(
+                    f"'{scan.path.name}' is left out: its result would be called as that of '{other.path.name}'; "
+                    "rename one, or use --no-bids."
+                )
+        return list(first.values())
 
     def check_free(self, scans: Iterable[Scan]) -> None:
         """See that no result would replace that of another scan.

@@ -88,7 +88,7 @@ class Output:
     Attributes:
         folder: A BIDS derivative of the data set.
         keep_samples: Write every sample, too.
-        thumbnails: Show slices of the scans in the page.
+        thumbnails: Make a small picture of each scan, and show it in the page.
         bids: Name results as BIDS derivatives.
     """
 
@@ -178,7 +178,15 @@ def run_scans(
     count = workers.count
     if not workers.here and workers.scheduler is None and resolve_device(request.device)[0].type != "cpu":
         count = count or 1  # they would share the one accelerator
-    order = Order.make(output.folder, checkpoint, request, keep_samples=output.keep_samples, bids=output.bids)
+    order = Order.make(
+        output.folder,
+        checkpoint,
+        request,
+        keep_samples=output.keep_samples,
+        bids=output.bids,
+        thumbnails=output.thumbnails,
+    )
+    scans = order.apart(scans, watch.say)
     check_kept(order.request, output.keep_samples)
     about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
     write_together(order.out, about)
@@ -196,7 +204,7 @@ def run_scans(
             finally:
                 shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)
                 found = ledger.rows()
-                files = _write(ledger, found, checkpoint, output.thumbnails)
+                files = _write(ledger, found, checkpoint)
             return Cohort(found, ledger.count - before, files)
     except Timeout:
         raise MrtransError(
@@ -240,7 +248,7 @@ def _note(outcomes: Generator[Outcome | None], ledger: Ledger, shares: dict[Scan
                 return
 
 
-def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint, thumbnails: bool) -> list[Path]:
+def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint) -> list[Path]:
     """Table and page."""
     order = ledger.order
     asked = order.request
@@ -249,6 +257,6 @@ def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint, thumbnails:
     some = "" if asked.slices is None else f", slices {asked.slices[0]}:{asked.slices[1]} only"
     about = f"{checkpoint.name} ({order.sha256[:12]}){sampling}{some}. napari-mrtrans {order.version}."
     title = f"{order.source}→{order.target} of {len(found)} scans"
-    document = page(title, about, found, order.out if thumbnails else None)
+    document = page(title, about, found, order.out if order.thumbnails else None)
     stem = f"cohort_{order.source}_{order.target}"
     return write_together(order.out, {f"{stem}.tsv": table(found), f"{stem}.html": document})

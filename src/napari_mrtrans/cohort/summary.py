@@ -31,7 +31,7 @@ class Row:
         seconds: That it took.
         n: Samples.
         result: The JSON, below the output folder.
-        thumbnail: The small picture, below the output folder.
+        thumbnail: The small picture, below the output folder; empty where there is none.
         reason: Why it failed, else notices.
         ood_reason: What speaks against the scan, empty where nothing does.
     """
@@ -113,7 +113,8 @@ class Ledger:
             *who, DONE, **{name: info[name] for name in numbers}, verdict=info["verdict"],
             ood_reason=info.get("ood_reason") or "",
             result=record.relative_to(self.order.out).as_posix(),
-            thumbnail=picture.relative_to(self.order.out).as_posix(), reason=" ".join(info["notices"]),
+            thumbnail=picture.relative_to(self.order.out).as_posix() if picture.is_file() else "",
+            reason=" ".join(info["notices"]),
         )  # fmt: skip
 
 

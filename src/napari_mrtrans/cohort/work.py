@@ -160,13 +160,16 @@ def _save(ensemble: Ensemble, scan: Scan, order: Order, key: str) -> None:
     try:
         ensemble.info |= {"key": key, "files": [order.file_name(scan, kind) for kind in ensemble.images()]}
         written = ensemble.save(aside, bids=order.bids)
-        write_together(aside, {thumbnail.name: lambda path: save_thumbnail(path, ensemble)})
-        for folder in (record.parent, thumbnail.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        record.unlink(missing_ok=True)
+        if order.thumbnails:
+            write_together(aside, {thumbnail.name: lambda path: save_thumbnail(path, ensemble)})
+            thumbnail.parent.mkdir(parents=True, exist_ok=True)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        for path in (record, thumbnail):
+            path.unlink(missing_ok=True)
         for kind in KINDS:
             record.with_name(order.file_name(scan, kind)).unlink(missing_ok=True)
-        (aside / thumbnail.name).replace(thumbnail)
+        if order.thumbnails:
+            (aside / thumbnail.name).replace(thumbnail)
         for path in written.values():
             path.replace(record.with_name(path.name))
     except OSError as error:

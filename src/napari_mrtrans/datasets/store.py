@@ -122,7 +122,8 @@ class Source:
         return _open(self.sessions[index], self.spacing, self.cache)
 
 
-_open = lru_cache(maxsize=4096)(decode)
+#: Each holds a file open, of which a process may have 256 on some systems; one that was dropped is open again at once.
+_open = lru_cache(maxsize=128)(decode)
 
 
 def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dict[str, Any]]:

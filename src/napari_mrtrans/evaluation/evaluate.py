@@ -17,12 +17,12 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.shared import sharing
 from ..datasets.bids import Session
 from ..datasets.phantom import PREFIX
-from ..errors import MrtransError, VolumeError
+from ..errors import MrtransError, OutOfMemory, SliceError, VolumeError
 from ..paths import check_folder
 from ..scan.contrasts import Pair
 from ..scan.intensity import HEADROOM
 from ..training.finished import Finished, digest
-from ..transformation.engine import BadNumbers
+from ..transformation.engine import MAX_HELD, BadNumbers
 from ..transformation.streaming import SliceUpdate
 from .held_out import NotMeasured, check_held_out, data_set, describe_machine, known_sessions, session_names
 from .lookup import Lookup
@@ -108,6 +108,8 @@ def evaluate(
     """
     if settings.slab is not None and settings.slab < SSIM_WINDOW:
         raise MrtransError(f"--slab must be at least {SSIM_WINDOW} slices, the width of the SSIM window.")
+    if many := [n for c in checkpoints if (n := settings.n or c.card.sampler.n) > MAX_HELD and not c.deterministic]:
+        raise MrtransError(f"At most {MAX_HELD} samples can be evaluated, and these are {max(many)}; lower -n.")
     sessions = known_sessions(root, checkpoints, settings.subjects)
     check_folder(out)
     cases = list(_cases(root, checkpoints, sessions, settings))
@@ -129,7 +131,7 @@ def evaluate(
                 tell = partial(_tell, progress, title, done, total)
                 make = partial(_noted, optional, task, tell)
                 rows.append(finished.row(task.key, make, again=task.drawn.missing))
-            except (NotMeasured, VolumeError, BadNumbers) as error:
+            except (NotMeasured, VolumeError, BadNumbers, SliceError, OutOfMemory) as error:
                 left_out.append(f"{title}: {error}")
                 say(f"Left out: {left_out[-1]}")
             else:
@@ -205,9 +207,11 @@ class _Task:
 def _tasks(settings: Settings, case: _Case, view: View, optional: Optional, montages: Path | None) -> Iterator[_Task]:
     """What is measured on a case; ``montages`` is the folder where they go, None where there are to be none."""
     where = {"pair": str(case.pair), "subject": case.session.name, "slab": settings.slab, "version": __version__}
-    where["format"] = FORMAT
+    where |= {"format": FORMAT, "files": digest({"files": case.session.stamp()})}
     if case.lookup.sessions:
-        yield _Task("look-up table", where | {"lookup": case.training}, lambda _: view.looked_up(case.lookup))
+        fitted = digest({"files": [session.stamp() for session in case.lookup.sessions]})
+        of = where | {"lookup": case.training, "fitted": fitted}
+        yield _Task("look-up table", of, lambda _: view.looked_up(case.lookup))
     yield _Task("blurred target", where | {"blurred": True}, lambda _: view.blurred())
     for c in case.checkpoints:
         key = where | {

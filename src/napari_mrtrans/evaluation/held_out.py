@@ -92,8 +92,13 @@ def known_sessions(
         try:
             formats = recognise(root / folder)
         except RecipeError:
-            if folder in needed:
+            if folder in needed and subjects:
                 raise
+            if folder in needed:
+                raise RecipeError(
+                    f"'{root / folder}', with the subjects that the checkpoint held out, is not there; give the folder "
+                    f"it was trained with, or name subjects of '{root}' that it has not seen (--subjects)."
+                ) from None
             continue
         for session in (s for name in formats for s in read_folder(root / folder, name).sessions):
             prefixed = session if folder == "." else replace(session, subject=f"{folder}/{session.subject}")
@@ -107,13 +112,18 @@ def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> l
     return [name for subject in subjects for name in visits[subject] or [subject]]
 
 
+def subject_of(name: str) -> str:
+    """A session's name without its visit."""
+    return name.partition("/ses-")[0]
+
+
 def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, Session], root: Path) -> None:
-    """A subject must be there, and not one that was trained on.
+    """A subject must be there, and not one that was trained on, at whatever visit.
 
     Raises:
         MrtransError: it is not so.
     """
-    if name in training:
+    if subject_of(name) in map(subject_of, training):
         raise MrtransError(f"'{name}' is a training subject; choose others.")
     if name not in sessions:
         raise MrtransError(f"Subject '{name}' is not in '{root}'.")

@@ -109,6 +109,7 @@ def measure(
         if errors_only and not job.has_target:
             continue
         key = {**common, "pair": job.pair.key, "subject": job.subject, "kind": job.scan.kind, "few": FEW}
+        key["files"] = job.scan.session.stamp()
         row = finished.row(key, lambda job=job: job.run(checkpoint, settings))  # type: ignore[misc]
         rows.append((job, row))
         sigma = "" if row.sigma_hat is None else f"  sigma-hat {row.sigma_hat:.4f}"

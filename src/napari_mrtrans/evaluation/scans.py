@@ -124,6 +124,7 @@ class FeatureStore:
             "kind": scan.kind,
             "seed": self.seed,
             "spacing": checkpoint.card.grid.spacing_mm,
+            "frame": checkpoint.card.framing.least,
             "features": [len(NAMES), PLACES, RUN],
             "judge": load_judge().digest,
         }

@@ -57,6 +57,11 @@ class Scheduler:
         """Number of slices that need no more work."""
         return len(self._finished)
 
+    @property
+    def offered(self) -> int:
+        """Number of slices that can be computed; 0 until they are offered."""
+        return len(self._offered or ())
+
     def stage(self, index: int) -> Stage:
         """How far slice ``index`` is; UNKNOWN until slices are offered, EMPTY where it is not among them."""
         with self._changed:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +31,13 @@ class SharedGenerator(torch.Generator):
 
     rank: int = 0
     world: int = 1
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Of the noise of a training step in one process; torch takes no more than 64 bits."""
+    if seed < 1 << 22:
+        return (seed << 40) + (rank << 32) + step
+    return int(np.random.SeedSequence([seed, rank, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:

@@ -127,7 +127,7 @@ class Direct(Model):
 
     def predict(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Tensor:
         """(batch, planes, H, W) in [0, 1] to the predicted target (batch, 1, H, W), same unit, not clamped."""
-        return to_unit(self.net(to_signed(source), None, source_contrast, target_contrast))
+        return to_unit(self.net(to_signed(source), None, source_contrast, target_contrast).float())
 
     def sample(
         self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve

@@ -207,7 +207,8 @@ class UNet(nn.Module):
             else:
                 h = stage(F.interpolate(h, scale_factor=2.0, mode="nearest"))
         h = F.silu(self.norm(h))
-        out = self.head(h)
+        with torch.autocast(h.device.type, enabled=False):  # bfloat16 would leave a few hundred grey levels
+            out = self.head(h.float())
         out = F.pixel_shuffle(out, self.unshuffle) if self.unshuffle > 1 else out
         return (out if self.curve is None else out + self.curve(image, embedding)), h
 

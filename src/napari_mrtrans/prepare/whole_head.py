@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,7 +206,7 @@ def _read(path: Path, volume: Volume) -> tuple[NDArray[np.bool_], NDArray[np.flo
         with np.load(path) as kept:
             bits = np.unpackbits(kept["mask"], count=volume.data.size).astype(bool)
             return bits.reshape(volume.data.shape), kept["field"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         return None
 
 

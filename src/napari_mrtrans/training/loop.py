@@ -6,6 +6,8 @@ exactly the steps that the uninterrupted run takes. Batch and noise do not depen
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ from ..datasets.splits import write_splits
 from ..datasets.store import Source
 from ..errors import RecipeError, TrainingError
 from ..models import Batch
-from ..models.base import SharedGenerator
+from ..models.base import SharedGenerator, step_seed
 from .card import make_card
 from .ema import averaged, ema_rule
 from .hardware import HERE, Hardware, arrange, precision, what_it_took
@@ -108,7 +110,7 @@ def train(
     ema = AveragedModel(raw, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
     if hardware.compiled:
         torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
-    parts = Parts(raw, ema, optimiser, opponent)
+    parts = Parts(raw, ema, optimiser, opponent, people=_people(splits))
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
@@ -135,7 +137,7 @@ def train(
     finished = True
     losses = {"loss": 0.0}
     for batch in _all_batches(recipe, splits["train"], step, hardware.workers, fabric):
-        torch.manual_seed((recipe.seed << 40) + (fabric.global_rank << 32) + step)
+        torch.manual_seed(step_seed(recipe.seed, step, fabric.global_rank))
         factor = _lr_factor(step, recipe)
         for group in optimiser.param_groups:
             group["lr"] = options.lr * factor
@@ -224,9 +226,14 @@ def _shared(loss: Tensor, fabric: Fabric) -> float:
 
 def _generator(recipe: Recipe, step: int, fabric: Fabric) -> SharedGenerator:
     generator = SharedGenerator()
-    generator.manual_seed((recipe.seed << 40) + step)
+    generator.manual_seed(step_seed(recipe.seed, step))
     generator.rank, generator.world = fabric.global_rank, fabric.world_size
     return generator
+
+
+def _people(splits: dict[str, Source]) -> str:
+    names = {part: [session.name for session in source.sessions] for part, source in splits.items()}
+    return hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()
 
 
 def _lr_factor(step: int, recipe: Recipe) -> float:

@@ -166,7 +166,7 @@ class Recipe(_Strict):
     augmentation: Augmentation = Augmentation()
     optimiser: Optimiser = Optimiser()
     ema: float = Field(0.999, ge=0, lt=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     precision: Literal["auto", "float32", "bf16"] = "auto"
     validate_every: int = Field(250, ge=1, description="steps between validation passes")
     validation_slices: int = Field(16, ge=1)

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from ..checkpoints.checkpoint import read_checkpoint, write_tensors
 from ..errors import CheckpointError, RecipeError
 from ..models import Model
-from ..paths import part_of
+from ..paths import remove_parts
 from .opponent import Opponent
 from .recipe import Recipe
 
@@ -25,13 +25,14 @@ STATE = "state.safetensors"
 
 @dataclass
 class Parts:
-    """What a state holds."""
+    """What a state holds; ``people`` is the digest of who is trained on and who is kept out."""
 
     model: Model
     ema: AveragedModel
     optimiser: Any
     opponent: Opponent | None
     hours: float = 0.0
+    people: str = ""
 
     def modules(self) -> dict[str, torch.nn.Module]:
         critic = {"critic": self.opponent.critic} if self.opponent else {}
@@ -52,7 +53,7 @@ def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
     for name, optimiser in parts.optimisers().items():
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    header = {"recipe": recipe.sha256, "step": step, "hours": parts.hours}
+    header = {"recipe": recipe.sha256, "step": step, "hours": parts.hours, "people": parts.people}
     held = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     write_tensors(path, held, {"run": json.dumps(header)})
 
@@ -60,7 +61,7 @@ def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
 def drop_state(path: Path) -> None:
     """Remove the state, and what a killed run has left of one."""
     path.unlink(missing_ok=True)
-    part_of(path).unlink(missing_ok=True)
+    remove_parts(path)
 
 
 def is_trained(checkpoint: Path, recipe: Recipe) -> bool:
@@ -78,7 +79,7 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
     """Fill ``parts`` from the state at ``path``; its step.
 
     Raises:
-        RecipeError: there is none, it is damaged, or it belongs to another recipe.
+        RecipeError: there is none, it is damaged, or it belongs to another recipe or to other people.
     """
     from safetensors import safe_open
 
@@ -94,6 +95,11 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
         ) from None
     if header["recipe"] != recipe.sha256:
         raise RecipeError(f"The run in '{path.parent}' was started with another recipe; resume it with its own.")
+    if header.get("people", parts.people) != parts.people:
+        raise RecipeError(
+            f"Since the run in '{path.parent}' was started, people were added to the data or taken away, and others "
+            "would be kept out. Give it the same data, or start again in another folder."
+        )
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

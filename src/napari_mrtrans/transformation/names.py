@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MrtransError
+from ..paths import LONGEST_NAME
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 
 #: What may be written of a result: images by the last part of their names, and the report.
 KINDS = ("mean", "std", "std-calibrated", "samples", "json")
 #: In ``desc-``, which takes letters and digits only; the mean is the image itself, and the JSON its sidecar.
 _BIDS = {"mean": "", "json": "", "std": "Std", "std-calibrated": "StdCalibrated", "samples": "Samples"}
-#: Bytes that file systems allow a name, less those of a file that is not complete.
-_LONGEST = 255 - len(".part-")
 
 
 def file_name(name: str, target: str, kind: str, *, bids: bool = False) -> str:
     """What the file of one of :data:`KINDS` is called for the volume ``name``.
 
     As a BIDS derivative, ``sub-01_ses-2_T1w`` becomes ``sub-01_ses-2_desc-synthetic_T2w.nii.gz``, and its standard
-    deviation ``…_desc-syntheticStd_T2w.nii.gz``.
+    deviation ``…_desc-syntheticStd_T2w.nii.gz``. What BIDS does not allow in a label is left out of it (``acq-0.8mm``
+    becomes ``acq-08mm``).
     """
     plain = re.sub(r"[\\/\n\r]", "_", name)
     if not bids:
@@ -42,7 +42,8 @@ def _entities(stem: str) -> tuple[str, str]:
     if not re.fullmatch(r"sub-[A-Za-z0-9+]+", parts[0]):
         label = re.sub(r"[^A-Za-z0-9]", "", "".join(p for p in re.split(r"[_-]", stem) if guess_contrast(p) is None))
         return f"sub-{label or re.sub(r'[^A-Za-z0-9]', '', stem) or 'volume'}", ""
-    kept = [part for part in parts if re.fullmatch(r"[A-Za-z]+-[A-Za-z0-9+]+", part)]
+    pairs = (part.partition("-") for part in parts if re.fullmatch(r"[A-Za-z]+-.*[A-Za-z0-9+].*", part))
+    kept = [f"{key}-{re.sub('[^A-Za-z0-9+]', '', label)}" for key, _, label in pairs]
     described = "".join(part.removeprefix("desc-") for part in kept if part.startswith("desc-"))
     return "_".join(part for part in kept if not part.startswith("desc-")), described
 
@@ -74,9 +75,9 @@ def check_free(record: Path, source: str, digest: str) -> None:
     Raises:
         MrtransError: there is one, or the name is too long for a file.
     """
-    if (size := len(os.fsencode(record.name)) + len("_std-calibrated.nii.gz")) > _LONGEST:
+    if (size := len(os.fsencode(record.name)) + len("_std-calibrated.nii.gz")) > LONGEST_NAME:
         raise MrtransError(
-            f"The results' names would have {size} bytes, and {_LONGEST} are possible; rename the input."
+            f"The results' names would have {size} bytes, and {LONGEST_NAME} are possible; rename the input."
         )
     if not record.exists():
         return

@@ -136,7 +136,7 @@ def _caption(result: Ensemble, beside: Beside) -> str:
     info = result.info
     parts = [f"Mean and standard deviation of {info['target']} in the unit interval, as the model knows intensities."]
     if not beside.source:
-        parts.append("The input was not found and is not shown.")
+        parts.append("The input was not found, or has changed, and is not shown.")
     if beside.acquired is not None:
         parts.append(f"Acquired: '{beside.acquired.name}'.")
     roi = info.get("roi")

@@ -39,7 +39,7 @@ def read_report(record: Path) -> dict[str, Any]:
 
 
 def saved_result(record: Path, image: Path | None = None) -> tuple[Ensemble, bool]:
-    """The result whose JSON is ``record``, without median and samples, and whether its input was found.
+    """The result whose JSON is ``record``, without median and samples, and whether its input was found, unchanged.
 
     Args:
         record: What ``transform`` wrote; the images lie beside it.
@@ -54,12 +54,13 @@ def saved_result(record: Path, image: Path | None = None) -> tuple[Ensemble, boo
         raise MrtransError(f"The mean that belongs to '{record.name}' is not beside it.")
     mean = Volume.load(images["mean"], info["target"])
     file = image or Path(info["input"])
-    found = file.is_file()
-    if image is not None and not found:
+    if image is not None and not file.is_file():
         raise MrtransError(f"The input '{image}' is not there.")
-    volume = Volume.load(file, info["source"]) if found else mean
-    if volume.data.shape != mean.data.shape:
+    volume = Volume.load(file, info["source"]) if file.is_file() else mean
+    found = file.is_file() and volume.digest() == info.get("input_digest", volume.digest())
+    if image is not None and not found:
         raise MrtransError(f"The input '{file.name}' is not the one that '{record.name}' was made of.")
+    volume = volume if found else mean
     std, calibrated = (_voxels(images[kind]) for kind in ("std", "std-calibrated"))
     per_slice = np.array([np.nan if value is None else value for value in info["sigma_hat_per_slice"]])
     overall = float("nan") if info.get("sigma_hat") is None else float(info["sigma_hat"])

@@ -27,7 +27,8 @@ class SliceUpdate:
         voxels: Head voxels in the slice.
         done: Slices finished so far, this one included.
         total: Slices with head in the requested range.
-        calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
+        calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction or there
+            is one sample only.
         signs: What speaks against the source slice; all unknown where the slice is small or the checkpoint has no
             calibration.
         repaired: Pixels whose mean was replaced by the median.

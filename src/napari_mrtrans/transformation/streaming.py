@@ -15,6 +15,7 @@ from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
 from ..errors import MrtransError, OutOfMemory, SliceError
 from ..ood.image_quality import MIN_AREA
+from ..ood.score import std_bias
 from ..ood.signs import UNKNOWN, Signs
 from ..scan.masks import inside as inside_of
 from ..scan.volume import Volume
@@ -102,9 +103,10 @@ def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks, store: SliceStore | 
         updates: list[SliceUpdate] = [update for update in known if update is not None]
         if len(updates) < len(group):
             try:
-                updates, failed = _computed(runner, group)
+                updates, failed, left = _computed(runner, group)
             except Cancelled:
                 return
+            pending[:0] = left
             failures += failed
             if failures and not done and not updates and (len(failures) >= GIVE_UP or not pending):
                 raise failures[0]
@@ -118,23 +120,27 @@ def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks, store: SliceStore | 
         raise SliceError(f"{len(failures)} of {total} slices failed, the others were kept. {first}")
 
 
-def _computed(runner: SliceRunner, group: list[int]) -> tuple[list[SliceUpdate], list[Exception]]:
-    """A group's slices, and what went wrong; where something did, each slice is tried alone."""
+def _computed(runner: SliceRunner, group: list[int]) -> tuple[list[SliceUpdate], list[Exception], list[int]]:
+    """A group's slices, what went wrong, and those that memory was too short for at once.
+
+    Where something went wrong, each slice is tried alone.
+    """
     try:
-        return [runner.update(index, result, 0, 0) for index, result in runner.compute(group)], []
+        results = runner.compute(group)
+        return [runner.update(index, result, 0, 0) for index, result in results], [], group[len(results) :]
     except (Cancelled, OutOfMemory):
         raise
     except Exception as error:
         logger.debug("Slices %s failed", group, exc_info=error)
         if len(group) == 1:
-            return [], [error]
+            return [], [error], []
     updates: list[SliceUpdate] = []
     failed: list[Exception] = []
     for index in group:
-        one, errors = _computed(runner, [index])
+        one, errors, _ = _computed(runner, [index])
         updates += one
         failed += errors
-    return updates, failed
+    return updates, failed, []
 
 
 def _plain(error: Exception) -> str:
@@ -234,7 +240,9 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         if job.request.repair:
             mean, robust, flagged = repair_outliers(mean, std, result, inside)
     calibration = checkpoint.calibration
-    correction = calibration.spread.get(job.request.pair.key) if calibration else None
+    correction = calibration.spread.get(job.request.pair.key) if calibration and job.n > 1 else None
+    # It was fitted to the spread of as many samples as are usual; that of fewer is smaller.
+    as_usual = std_bias(checkpoint.card.sampler.n) / std_bias(job.n) if correction else 1.0
     number = job.orientation.slice_index(index, len(job.mask))
     update = SliceUpdate(
         index=number,
@@ -243,7 +251,7 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         median=median,
         samples=samples,
         sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
-        calibrated_std=None if correction is None else turn(np.where(inside, correction(std), 0)),
+        calibrated_std=None if correction is None else turn(np.where(inside, correction(as_usual * std), 0)),
         signs=_signs(engine, calibration, index),
         voxels=int(inside.sum()),
         done=0,

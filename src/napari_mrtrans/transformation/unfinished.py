@@ -64,7 +64,10 @@ class Unfinished:
     def __init__(
         self, record: Path, key: str, *, samples: bool = False, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        self.folder = record.with_name(f".unfinished-{hashlib.sha256(record.stem.encode()).hexdigest()[:16]}")
+        start = f".unfinished-{hashlib.sha256(record.stem.encode()).hexdigest()[:16]}"
+        # Of its own work: another run into the same folder, with another model, must not add to it.
+        self.folder = record.with_name(f"{start}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
+        self._others = f"{start}*"
         self._key, self._samples, self._say = key, samples, say
         self._broken = False
 
@@ -74,8 +77,10 @@ class Unfinished:
             known = (self.folder / "key").read_text(encoding="utf-8") == self._key
         except (OSError, ValueError):
             known = False
+        for other in self.folder.parent.glob(self._others):
+            if other != self.folder or not known:
+                shutil.rmtree(other, ignore_errors=True)
         if not known:
-            self.remove()
             return {}
         found = (_read(path) for path in sorted(self.folder.glob("slice-*.npz")))
         return {update.index: update for update in found if update is not None}
@@ -105,8 +110,9 @@ class Unfinished:
             self._say(f"Finished slices cannot be kept in '{self.folder.parent}' ({reason(error)}).")
 
     def remove(self) -> None:
-        """The result is complete, or of no use."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """The result is complete; what else was begun for it is of no use."""
+        for folder in self.folder.parent.glob(self._others):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(path: Path) -> SliceUpdate | None:

@@ -51,6 +51,13 @@ class FileGrid:
             return cls(same, affine)
         return cls(turn, original, header)
 
+    def layer(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Voxels of the file, spatial axes first, in the layer's order."""
+        back = np.empty_like(self.turn)
+        for axis, (there, flip) in enumerate(self.turn):
+            back[int(there)] = axis, flip
+        return np.asarray(nib.apply_orientation(data, back))
+
     def array(self, data: NDArray[Any]) -> NDArray[Any]:
         """Voxels of the layer, spatial axes first, in the file's order."""
         return np.asarray(nib.apply_orientation(data, self.turn))

@@ -108,6 +108,7 @@ class ResultLayers:
         self._record = record
         self._show_std = False
         self._spread = RunningQuantile()
+        self._std_limits: list[float] | None = None
         self._dirty = False
         self._arrays: dict[str, NDArray[np.float32]] = {}
         self._samples: dict[str, SparseSlices] = {}
@@ -292,6 +293,8 @@ class ResultLayers:
     def _fit_std_limits(self) -> None:
         if self.std is None:
             return
-        upper = self._spread.value(STD_QUANTILE)
-        if upper > 0 and abs(upper - self.std.contrast_limits[1]) > LIMIT_TOLERANCE * upper:
+        upper, limits = self._spread.value(STD_QUANTILE), self.std.contrast_limits
+        own = self._std_limits is not None and limits != self._std_limits  # the user's
+        if upper > 0 and not own and abs(upper - limits[1]) > LIMIT_TOLERANCE * upper:
             self.std.contrast_limits = (0.0, upper)
+            self._std_limits = self.std.contrast_limits

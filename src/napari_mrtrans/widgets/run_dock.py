@@ -154,14 +154,16 @@ class RunDock(StartDock):
         self._run = run
         self._on_begin(run)
         self._say("")
+        self._worker = None
+        self._set_state(DockState.LOADING)
+        self.progress.show_waiting(run.monitor.stage)
+        self._end_activity()
+        # While it is made, napari handles what waits, a second click among it: there is nothing to cancel yet.
+        self._activity = Activity(run.title)
         self._worker = worker = run.worker()
         worker.yielded.connect(self._on_yield)
         worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
-        self._set_state(DockState.LOADING)
-        self.progress.show_waiting(run.monitor.stage)
-        self._end_activity()
-        self._activity = Activity(run.title)
         self._timer.start()
         worker.start()
 

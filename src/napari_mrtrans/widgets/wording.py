@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 _WORDS = (
     ("give a brain mask with --mask", "choose a brain mask under Advanced"),
     ("give a better one with --mask", "choose a better one under Advanced"),
@@ -30,3 +33,19 @@ def for_window(line: str) -> str:
 def passing(line: str) -> bool:
     """It tells of something that goes on now, not of something that stays true."""
     return line.endswith(_PASSING)
+
+
+def in_slider_numbers(line: str, number: Callable[[int], int]) -> str:
+    """The same line with slices counted as on the slider, the last one included.
+
+    Args:
+        line: Of the engine, which counts them along the array and leaves the last one out (``slices 2:5``).
+        number: Of a slice on the slider.
+    """
+
+    def told(found: re.Match[str]) -> str:
+        first, last = sorted((number(int(found[1])), number(int(found[2]) - 1)))
+        return f"slices {first} to {last}" if first < last else f"slice {first}"
+
+    line = re.sub(r"(?<=\bslice )\d+", lambda found: str(number(int(found[0]))), line)
+    return re.sub(r"\bslices (\d+):(\d+)", told, line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +19,11 @@ from ..paths import write_together
 from ..scan.volume import describe
 from ..transformation.names import synthetic
 from .file_grid import FileGrid
+from .lesion.roi import between
 from .source import RESULT_KEY, assumed_affine, assumed_axis, recorded_affine
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
 
 _PLACEMENT = ("scale", "translate", "rotate", "shear")
 #: Types that every NIfTI program reads, narrowest first.
@@ -53,8 +57,14 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     shape = array.shape[:3]
     affine = recorded_affine(metadata)
     if affine is None:
-        metadata = _neighbour(attributes, array.shape)
-        affine = recorded_affine(metadata)
+        found = _neighbour(attributes, array.shape)
+        of_samples = found.pop(RESULT_KEY, {}).get("kind") == "samples"
+        if array.ndim == 4 and of_samples and array.dtype.kind in "bui":  # what napari makes beside them
+            array, found = array.max(axis=0), {}
+            scale, shape = scale[1:], array.shape
+        metadata, affine = found, recorded_affine(found)
+    if affine is None:
+        affine = _by_world(name, array, attributes)
     if affine is None:
         affine = assumed_affine(scale[:3], assumed_axis(metadata))
     grid = FileGrid.of(shape, affine, metadata)
@@ -85,6 +95,34 @@ def _storable(array: NDArray[Any]) -> NDArray[Any]:
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             return array.astype(kind)
     return array.astype(np.float64)
+
+
+def _by_world(name: str, array: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[np.float64] | None:
+    """The affine of a layer that knows none, by where it lies among those that do; of what it has before the last three
+    axes, nothing. None, and a warning, where it lies beside all of them."""
+    import napari
+    from napari.layers import Image
+    from napari.utils.notifications import show_warning
+
+    viewer = napari.current_viewer()
+    known = [] if viewer is None else [layer for layer in viewer.layers if recorded_affine(layer.metadata) is not None]
+    own = {key: attributes[key] for key in (*_PLACEMENT, "affine")}
+    shown = np.broadcast_to(np.float32(0), np.shape(array) if len(own["scale"]) == 3 else (1, *array.shape))
+    here = Image(shown, contrast_limits=(0, 1), **own)
+    shared = [(_shared(here, layer), layer) for layer in known]
+    most, other = max(shared, key=lambda found: found[0], default=(0.0, None))
+    if other is None or most <= 0 or array.ndim != 3:
+        show_warning(f"No open image says where '{name}' lies in the scanner; the file says it by its axes alone.")
+        return None
+    affine = recorded_affine(other.metadata)
+    assert affine is not None
+    return affine @ between(here, other)
+
+
+def _shared(here: Layer, there: Layer) -> float:
+    """How much of napari's world two layers have in common, along the last three axes."""
+    first, second = (np.asarray(layer.extent.world)[:, -3:] for layer in (here, there))
+    return float(np.prod(np.clip(np.minimum(first[1], second[1]) - np.maximum(first[0], second[0]), 0, None)))
 
 
 def _neighbour(attributes: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:

@@ -294,3 +294,22 @@ def test_the_command_itself_adapts_a_tiny_network(
     assert json.loads((out / "figures.json").read_text())["pairs"]
     assert adapting.dock.result.table.rowCount() == 7  # six pairs and their mean
     assert (out / "lab-direct.safetensors").exists() and not (out / "asked.json").exists()
+
+
+def test_the_run_ends_while_it_is_asked_whether_to_drop_it(adapting: Adapting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then Yes drops nothing and, above all, begins nothing."""
+    adapting.choose_folder()
+    adapting.plan.waits, adapting.plan.ends_after = True, 1.0
+    adapting.begin()
+    adapting.wait_for(DockState.RUNNING)
+    adapting.press()
+    begun: list[object] = []
+    monkeypatch.setattr(adapting.dock, "start", lambda: begun.append(None))
+
+    def ended_meanwhile(question: str) -> bool:
+        adapting.qtbot.waitUntil(lambda: not adapting.dock.state.busy, timeout=20_000)
+        return True
+
+    monkeypatch.setattr(adapting.dock, "_sure", ended_meanwhile)
+    adapting.press()
+    assert not begun and adapting.dock.state is DockState.DONE and adapting.dock.result.isVisible()

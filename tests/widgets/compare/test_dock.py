@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -334,6 +335,11 @@ def test_closing_the_dock_ends_the_run(desk: Desk, engine: FakeEngine) -> None:
     desk.viewer.window.remove_dock_widget(desk.dock)
     desk.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=10_000)
     assert len(engine.requests) == 1
+
+
+def test_it_computes_where_the_preferences_say(desk: Desk, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mrtrans.widgets.compare.form.defaults", lambda: SimpleNamespace(device="cpu"))
+    assert desk.dock.form.settings(desk.dock.form.pair).request.device == "cpu"
 
 
 def test_a_reference_is_suggested_until_one_is_chosen(desk: Desk, head: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import nibabel as nib
 import numpy as np
@@ -24,6 +25,7 @@ from napari_mrtrans.widgets.source import layer_affine
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 from napari_mrtrans.widgets.transform.form import SliceRange
+from napari_mrtrans.widgets.transform.uncertainty import Unsure
 
 from ..conftest import Heartbeat, has
 
@@ -451,3 +453,48 @@ def test_followed_slices_can_be_saved_without_their_previews(loaded, network, tm
     np.testing.assert_array_equal(mean, np.nan_to_num(loaded.layer(MEAN).data))
     shown = [k for k in range(12) if np.isfinite(loaded.layer(MEAN).data[k]).all()]
     assert shown == [k for k in range(12) if mean[k].any()] == loaded.dock._run.gathered.finished
+
+
+def test_another_axial_axis_is_another_run(loaded):
+    loaded.press()
+    wait_for_slice(loaded, 6)
+    before, combo = loaded.dock._run, loaded.dock.form.view.axis
+    combo.setCurrentIndex(1)
+    combo.activated.emit(1)
+    loaded.qtbot.waitUntil(lambda: loaded.dock._run is not before, timeout=5000)
+    assert loaded.dock._run.axis == 1
+    loaded.qtbot.waitUntil(lambda: loaded.dock._run.countdown.done > 0, timeout=20_000)
+    assert loaded.layer(MEAN).metadata["mrtrans_axial_axis"] == 1
+
+
+def test_a_veil_goes_with_the_std_that_it_shows(loaded):
+    loaded.press()
+    wait_for_slice(loaded, 6)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, STD), timeout=20_000)
+    uncertainty, run = loaded.dock.uncertainty, loaded.dock._run
+    loaded.dock.form.seed.setValue(3)
+    loaded.qtbot.waitUntil(lambda: loaded.dock._run is not run, timeout=5000)
+    wait_for_slice(loaded, 6)
+    loaded.qtbot.waitUntil(uncertainty.isVisible, timeout=20_000)
+    uncertainty.unsure.setCurrentText(Unsure.HIDDEN.value)
+    loaded.qtbot.waitUntil(lambda: uncertainty.veil is not None, timeout=5000)
+    veil = uncertainty.veil
+    loaded.dock.form.choose(Contrast.T1, Contrast.T2, "direct")
+    loaded.qtbot.waitUntil(lambda: not has(loaded.viewer, STD), timeout=20_000)
+    assert veil not in loaded.viewer.layers
+
+
+def all_finished(bench) -> bool:
+    """Every slice that was offered is told to be finished."""
+    offered = bench.dock._run.monitor.scheduler.offered
+    return offered > 0 and f"{offered}/{offered} finished" in bench.dock.progress.text
+
+
+def test_what_is_remembered_counts_as_finished_of_all(loaded):
+    loaded.viewer.dims.ndisplay = 3
+    for _ in range(2):
+        loaded.press()
+        loaded.qtbot.waitUntil(lambda: "finished" in loaded.dock.progress.text, timeout=20_000)
+        loaded.qtbot.waitUntil(partial(all_finished, loaded), timeout=30_000)
+        loaded.dock.cancel()
+        loaded.qtbot.waitUntil(lambda: not loaded.dock.state.busy, timeout=5000)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QPoint, Qt, QThreadPool
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt, QThreadPool
+from qtpy.QtGui import QMouseEvent
 
 from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
 from napari_mrtrans.errors import OutOfMemory, SliceError
@@ -559,3 +560,50 @@ def test_the_bar_goes_with_the_choice_that_it_was_about(loaded, engine):
     assert done == total > 1
     loaded.viewer.layers.clear()
     assert loaded.dock.progress.count == (0, 1)
+
+
+def test_a_double_click_starts_one_run_that_ends(loaded, engine):
+    """The second click is handled while napari makes its activity bar."""
+    engine.pace, button = 0.02, loaded.dock.button
+    centre, left, none = QPointF(button.rect().center()), Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    kinds = QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonRelease, QEvent.Type.MouseButtonDblClick
+    for kind in (*kinds, QEvent.Type.MouseButtonRelease):
+        held = none if kind is QEvent.Type.MouseButtonRelease else left
+        where = QPointF(button.mapToGlobal(centre.toPoint()))
+        QCoreApplication.postEvent(button, QMouseEvent(kind, centre, where, left, held, Qt.KeyboardModifier.NoModifier))
+    loaded.qtbot.waitUntil(lambda: loaded.dock.state in (DockState.DONE, DockState.CANCELLED), timeout=30_000)
+    loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000)
+    loaded.qtbot.wait(50)
+    assert not loaded.dock._timer.isActive() and loaded.dock._activity is None and not progress._all_instances
+
+
+def test_limits_of_the_std_that_the_user_has_set_stay(loaded, engine):
+    engine.pace = 0.1
+    loaded.press()
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_std"), timeout=20_000)
+    std = loaded.layer("sub-01_T1w_T2_std")
+    loaded.qtbot.waitUntil(lambda: std.contrast_limits[1] < 0.5, timeout=20_000)
+    std.contrast_limits = (0.001, 0.3)
+    loaded.qtbot.waitUntil(lambda: not loaded.dock.state.busy, timeout=30_000)
+    loaded.qtbot.wait(50)
+    assert std.contrast_limits == [0.001, 0.3]
+
+
+def test_a_brain_mask_is_of_one_image(loaded, engine, brain):
+    form = loaded.dock.form
+    form.advanced.brain.choose(loaded.viewer.add_labels((brain > 60).astype(np.uint8), name="brain of sub-01"))
+    loaded.run()
+    assert engine.requests[-1].request.mask is not None
+    form.image.choose(loaded.viewer.add_image(brain[::-1] * 0.7, name="sub-02_T1w"))
+    assert form.advanced.brain.layer is None
+    loaded.run()
+    assert engine.requests[-1].request.mask is None
+
+
+def test_a_closed_dock_lets_go_of_its_runs(loaded):
+    loaded.run()
+    run = weakref.ref(loaded.dock._run)
+    before = len(loaded.viewer.mouse_move_callbacks)
+    loaded.viewer.window.remove_dock_widget(loaded.dock)
+    loaded.qtbot.waitUntil(lambda: len(loaded.viewer.mouse_move_callbacks) == before - 1, timeout=2000)
+    assert loaded.dock.uncertainty._run is None and run() is not None  # the dock itself has it until it is gone

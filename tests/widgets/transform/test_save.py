@@ -19,6 +19,7 @@ from napari_mrtrans.widgets.layers import inherited
 from napari_mrtrans.widgets.lesion.measure import measured
 from napari_mrtrans.widgets.source import result_record
 from napari_mrtrans.widgets.state import DockState
+from napari_mrtrans.widgets.transform.form import SliceRange
 
 from ..conftest import has
 from ..test_source import AFFINES
@@ -326,3 +327,31 @@ def test_a_result_is_proposed_beside_its_own_scan_until_they_are_collected(bench
     bench.qtbot.mouseClick(bench.dock.save, Qt.MouseButton.LeftButton)
     collected = tmp_path / "reports"
     assert proposed == [tmp_path / "sub-01", tmp_path / "sub-02", collected, collected]
+
+
+@pytest.mark.parametrize("turn", ["RAS", "oblique"])
+def test_a_reopened_slab_is_compared_as_it_was(bench, engine, out, brain, tmp_path, turn):
+    """Its mean holds a part of the head; the input, which is still there, says where the rest is."""
+    for name, image in (("T1w", brain), ("T2w", np.where(brain > 0, 260 - brain, 0).astype(np.float32))):
+        nib.Nifti1Image(image.transpose(2, 1, 0), AFFINES[turn]).to_filename(tmp_path / f"sub-01_{name}.nii.gz")
+        bench.viewer.open(str(tmp_path / f"sub-01_{name}.nii.gz"), plugin="napari-nifti")
+    source, acquired = bench.viewer.layers
+    bench.dock.form.image.choose(source)
+    bench.dock.form.range.setCurrentText(SliceRange.SLAB.value)
+    bench.dock.form.extent.first.setValue(5)
+    bench.dock.form.extent.last.setValue(8)
+    bench.run(timeout=60_000)
+    panel = bench.dock.acquired
+
+    def figures():
+        panel.reference.choose(acquired)
+        panel.compare()
+        bench.qtbot.waitUntil(lambda: not panel._working, timeout=30_000)
+        return panel.figures.text()
+
+    before = figures()
+    assert "PSNR" in before
+    save(bench)
+    bench.qtbot.mouseClick(bench.dock.results.remove, Qt.MouseButton.LeftButton)
+    bench.viewer.open(str(out / "sub-01_T1w_T2_mean.nii.gz"), plugin="napari-nifti")
+    assert figures() == before

@@ -141,9 +141,11 @@ class AdaptWidget(StartDock):
         self.button.setEnabled(state.busy or not self.form.problem)
 
     def _on_button(self) -> None:
-        if self._state is DockState.CANCELLING and not self._sure("Discard what was trained so far?"):
+        asked = self._state is DockState.CANCELLING
+        if asked and not self._sure("Discard what was trained so far?"):
             return
-        super()._on_button()
+        if not asked or self._state is DockState.CANCELLING:  # or it has ended while the question stood
+            super()._on_button()
 
     def _on_told(self, told: dict[str, Any]) -> None:
         if not isalive(self):

@@ -14,6 +14,7 @@ from ..last_used import LastUsed
 from ..model_list import ModelList
 from ..pace import estimate
 from ..pair_form import PairForm
+from ..preferences import defaults
 from ..source import axial_axis, layer_affine
 from ..transform.run import RunSettings
 from .reference_combo import ReferenceCombo
@@ -55,7 +56,9 @@ class CompareForm(PairForm):
 
     def settings(self, pair: Pair) -> RunSettings:
         """What all models share."""
-        request = Request(pair.target, pair.source, n=self.samples.value(), seed=self.seed.value())
+        request = Request(
+            pair.target, pair.source, n=self.samples.value(), seed=self.seed.value(), device=defaults().device
+        )
         return RunSettings(request, this_slice=self.range.currentText() == ComparedSlices.CURRENT)
 
     @property

@@ -21,6 +21,7 @@ from .worker import ComparisonRequest, Event, ModelEnded, ReferenceReady, Refere
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from ...transformation.streaming import SliceUpdate
     from .form import CompareForm
 
 
@@ -29,6 +30,12 @@ class _ModelRun(Run):
 
     layers_type = ComparedLayers
     layers: ComparedLayers
+
+    def add(self, update: SliceUpdate) -> None:
+        """Take in one finished slice; nobody saves it from here, so nothing is gathered."""
+        self.countdown.advance(update.done, update.total)
+        self.layers.add(update)
+        self.tally.add(update.index, update.sigma_hat, update.voxels, update.signs)
 
 
 class Comparison:

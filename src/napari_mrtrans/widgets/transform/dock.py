@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from ..layers import ResultLayers
 from ..run_dock import RunDock
 from ..source import show_slice, slice_on_screen, slider_number, slider_numbers
 from ..state import DockState
-from ..wording import passing
+from ..wording import in_slider_numbers, passing
 from .acquired import AcquiredPanel
 from .extent import SliceRange
 from .files import FileButtons
@@ -93,6 +92,11 @@ class TransformWidget(RunDock):
         }
         shortcuts.bind(self, actions)
         self.button.setToolTip(f"{shortcuts.shown('start')}. Following the slider: {shortcuts.shown('follow')}")
+
+    def _end(self) -> None:
+        super()._end()
+        self._end_activity()
+        self.uncertainty.end()
 
     @property
     def layers(self) -> ResultLayers | None:
@@ -266,9 +270,10 @@ class TransformWidget(RunDock):
 
     def _on_error(self, error: Exception) -> None:
         """The engine counts slices along the array, the user along the slider."""
-        run = self._run
-        number = (lambda found: found) if run is None else partial(slider_number, self._viewer, run.anchor, run.axis)
-        self._fail(re.sub(r"(?<=\bslice )\d+", lambda found: str(number(int(found[0]))), str(error)))
+        run, line = self._run, str(error)
+        if run is not None:
+            line = in_slider_numbers(line, partial(slider_number, self._viewer, run.anchor, run.axis))
+        self._fail(line)
 
     def _on_closed(self) -> None:
         self.results.show_runs(self._results(), self._run)

@@ -78,7 +78,7 @@ class FollowRun(Run):
     def repeats(self, other: FollowRun) -> bool:
         """It would give the same slices as another run on the same layer."""
         mine, theirs = (
-            (run.work.checkpoint, replace(run.work.request, start_slice=None).to_json(), run.std_kind)
+            (run.work.checkpoint, replace(run.work.request, start_slice=None).to_json(), run.std_kind, run.axis)
             for run in (self, other)
         )
         return self.source is other.source and mine == theirs
@@ -99,7 +99,7 @@ class FollowRun(Run):
     def add(self, update: SliceUpdate) -> None:
         """Take in a preview or a finished slice."""
         shown = self._all_in_view or update.index == self._index
-        self.countdown.advance(update.done, update.total or self.countdown.total)
+        self.countdown.advance(update.done, update.total or self.countdown.total or self.monitor.scheduler.offered)
         if update.preview:
             self.layers.add_preview(update, shown=shown)
         else:
@@ -111,7 +111,7 @@ class FollowRun(Run):
 
     def show_progress(self, progress: ProgressLine) -> None:
         """Tell how far the slice on screen is, or all of them where no slider moves through them."""
-        done, total = self.countdown.done, self.countdown.total
+        done, total = self.countdown.done, self.countdown.total or self.monitor.scheduler.offered
         stage = self.monitor.scheduler.stage(self._index)
         if stage is Stage.UNKNOWN:
             return

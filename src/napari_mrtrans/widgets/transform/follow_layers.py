@@ -65,9 +65,11 @@ class FollowLayers(ResultLayers):
 
     def _renew(self) -> None:
         """Empty what was taken over and make it this run's."""
-        std = self._layers.pop("std", None) if self._kinds.deterministic else None
-        if std is not None and std in self._viewer.layers:
-            self._viewer.layers.remove(std)
+        if self._kinds.deterministic:  # std, and what shows it: veil and lines
+            for kind in [kind for kind in self._layers if kind != "mean"]:
+                layer = self._layers.pop(kind)
+                if layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
         kept = self._arrays
         self._written.clear()
         self._allocate()
@@ -77,6 +79,7 @@ class FollowLayers(ResultLayers):
         self._pending = [kind for kind in self._arrays if kind not in self._layers]
         for kind, layer in self._layers.items():
             layer.name = self._name(kind)
+            layer.metadata.update(self._placement["metadata"])
             layer.metadata[RESULT_KEY] = self._labels(kind)
 
     def _fit_std_limits(self) -> None:

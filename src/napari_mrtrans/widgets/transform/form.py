@@ -24,6 +24,7 @@ from .run import RunSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from ...checkpoints.checkpoint import Checkpoint
 
@@ -50,9 +51,11 @@ class TransformForm(PairForm):
         self.advanced = Advanced(viewer)
         self.extent = Extent(viewer)
         self._checkpoints: list[Checkpoint] = []
+        self._masked: Layer | None = None
         self._build()
         self._remember()
         self._choice.changed.connect(self._on_pair)
+        self._choice.changed.connect(self._drop_mask)
         self.model.currentIndexChanged.connect(self._on_model)
         self._choice.reload()
 
@@ -110,6 +113,12 @@ class TransformForm(PairForm):
     def problem(self) -> str:
         """What keeps this from being run, in one line; empty where nothing does."""
         return super().problem or self.extent.problem
+
+    def _drop_mask(self) -> None:
+        """A brain mask is of one image; on the next one, it would cut out another head's brain."""
+        if self.layer is not self._masked:
+            self._masked = self.layer
+            self.advanced.brain.setCurrentIndex(0)
 
     def _on_range(self) -> None:
         self._show_extent()

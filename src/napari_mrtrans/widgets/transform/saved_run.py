@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -211,7 +212,11 @@ class SavedRun:
         from ...transformation.acquired import acquired_on
 
         brain = LayerSource.of(self.anchor, self.pair.target).volume()
-        request = Request(self.pair.target, self.pair.source)
+        result = self.ensemble()
+        if self.source_found:  # the mean of a slab holds a part of the head only
+            brain = replace(brain, data=self._grid.layer(result.volume.data), contrast=self.pair.source)
+        prepare = result.info.get("request", {}).get("prepare")
+        request = Request(self.pair.target, self.pair.source, prepare=prepare)
         return acquired_on(reference.source.volume(), brain, request, reference.to_reference)
 
 

@@ -101,6 +101,13 @@ class UncertaintyPanel(QWidget):
         for widget in (self.film, self.cursor_text, self.histogram):
             column.addWidget(widget)
 
+    def end(self) -> None:
+        """The dock is gone; the viewer may live on."""
+        if self._on_move in self._viewer.mouse_move_callbacks:
+            self._viewer.mouse_move_callbacks.remove(self._on_move)
+        self._timer.stop()
+        self._run = None
+
     def show_run(self, run: Result | None) -> None:
         """It is about this run from now on."""
         self.film.setChecked(False)

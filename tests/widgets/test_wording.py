@@ -1,0 +1,23 @@
+"""Lines of the engine in the words of a window."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_mrtrans.widgets.wording import in_slider_numbers
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("No head in slices 0:2; choose others.", "No head in slices 18 to 19; choose others."),
+        ("No head in slices 0:1; choose others.", "No head in slice 19; choose others."),
+        (
+            "The GPU ran out of memory at slice 3. Lower Batch (now 8).",
+            "The GPU ran out of memory at slice 16. Lower Batch (now 8).",
+        ),
+        ("2 of 20 slices failed, the others were kept.", "2 of 20 slices failed, the others were kept."),
+    ],
+)
+def test_slices_have_the_slider_s_numbers(line: str, told: str) -> None:
+    assert in_slider_numbers(line, lambda index: 19 - index) == told
