@@ -32,7 +32,7 @@ def _one_of(value: str, known: Iterable[str]) -> str:
 class DataOptions(_Strict):
     """Where the subjects are and who is held out."""
 
-    format: str = Field("auto", description="naming of the files (see data/*.py); auto: told by the names")
+    format: str = Field("auto", description="naming of the files (see datasets/*.py); auto: told by the names")
     folders: tuple[str, ...] = Field((".",), description="data sets below --data, one each")
     spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size of the model grid")
     framing: Framing = Field(Framing(), description="what the network sees of a slice in use; as the last stage's crop")
