@@ -47,11 +47,12 @@ def shipped(
 
     chain = links("full" if full else "shipped", output, only, set_)
     if dry_run:
-        from ..training.cost import cost_line
+        from ..training.cost import RATES, cost_line
 
         for link in chain:
             state = "done" if link.done else cost_line(link.recipe)
             typer.echo(f"{link.recipe.name:32} {link.recipe.slices:>9,} slices  {state}")
+        typer.echo(RATES)
         return
     check_folder(output)
     root = _with_prepared(data, output)

@@ -64,7 +64,7 @@ def run(
     from ..training.catalogue import list_recipes, load_recipe
 
     if list_:
-        from ..training.cost import cost_line
+        from ..training.cost import RATES, cost_line
 
         for name in list_recipes():
             loaded = load_recipe(name)
@@ -73,6 +73,7 @@ def run(
                 f"{name:32} {loaded.model:8} {pairs:9} {loaded.slices:>10,} slices  {cost_line(loaded):24} "
                 f"{loaded.description}"
             )
+        typer.echo(RATES)
         return
     if recipe is None:
         raise RecipeError("Name a recipe or a YAML file; --list shows the shipped ones.")
