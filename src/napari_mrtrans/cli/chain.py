@@ -32,7 +32,9 @@ def shipped(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of every recipe.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be trained, and its cost.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be trained, and its cost (as --list).")
+    ] = False,
 ) -> None:
     """Train the package's checkpoints, each recipe in its turn; they are in OUT/checkpoints. Resumable."""
     import time
@@ -47,12 +49,11 @@ def shipped(
 
     chain = links("full" if full else "shipped", output, only, set_)
     if dry_run:
-        from ..training.cost import RATES, cost_line
+        from ..training.cost import cost_line
 
         for link in chain:
             state = "done" if link.done else cost_line(link.recipe)
             typer.echo(f"{link.recipe.name:32} {link.recipe.slices:>9,} slices  {state}")
-        typer.echo(RATES)
         return
     check_folder(output)
     root = _with_prepared(data, output)

@@ -16,11 +16,6 @@ from .recipe import Recipe
 
 #: Sustained rates for the estimate, in FLOP/s: a data-centre GPU in 32-bit precision, two laptop cores.
 GPU, CPU = 3e13, 1e11
-#: What to know of :func:`cost_line`.
-RATES = (
-    f"Times are reckoned from operations, at {GPU / 1e12:g} TFLOP/s of a GPU and {CPU / 1e12:g} of two cores: "
-    "small networks take longer on a GPU, and bfloat16 is faster on both."
-)
 
 
 def training_flop(recipe: Recipe) -> float:
