@@ -264,29 +264,6 @@ def test_a_parent_that_knows_who_is_kept_out_is_named(splits: dict[str, Source],
         assert [line for line in told if "kept out" in line] == notes
 
 
-def test_training_starts_from_the_average_of_several(splits: dict[str, Source], tmp_path: Path) -> None:
-    """With the session effects, where all have learned those of the same sessions."""
-    made = [
-        train(recipe(name=name, seed=seed, session_effects=True), splits, tmp_path / name, hardware=Hardware(workers=0))
-        for seed, name in enumerate(("first", "second"))
-    ]
-    chosen = recipe(session_effects=True, start_from=str(made[0]), averaged_with=[str(made[1])])
-    start = prepare_start(chosen, splits["train"], print)
-    one, other = map(weights, made)
-    for name, value in start.model.state_dict().items():
-        torch.testing.assert_close(value, (one[name] + other[name]) / 2)
-    assert not torch.equal(one["effects"], other["effects"]) and start.seen == 16
-    assert recipe().sha256 == recipe(averaged_with=[]).sha256
-    wider = train(
-        recipe(name="wider", steps=(1, 1), options={"network": {**TINY, "widths": [16, 32]}}),
-        splits, tmp_path / "wider", hardware=Hardware(workers=0),
-    )  # fmt: skip
-    with pytest.raises(RecipeError, match="averaged_with: 'wider' is another network than 'first'"):
-        prepare_start(recipe(start_from=str(made[0]), averaged_with=[str(wider)]), splits["train"], print)
-    with pytest.raises(ValueError, match="averaged_with needs a start_from"):
-        recipe(averaged_with=["x"])
-
-
 @pytest.mark.parametrize("asked", ["bf16", "float32"])
 def test_networks_learn_in_the_recipes_number_format(
     splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str

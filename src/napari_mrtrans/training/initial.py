@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -87,18 +87,14 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
     notice = model.initialise()
     seen: int | None = 0
     if parent is not None:
-        parents = [parent, *map(load_checkpoint, recipe.averaged_with)]
-        seen = max((p.card.training.slices or 0 for p in parents if p.card.training), default=0) or None
-        given = _average(parents)
+        seen = parent.card.training.slices if parent.card.training else None
+        given = parent.build().state_dict()
         if given.keys() == model.state_dict().keys():
             notice = None  # nothing of the random start is left
         try:
             model.start_from(given)
         except ValueError as error:
             raise RecipeError(f"start_from: '{parent.name}' is another network than the recipe's ({error}).") from None
-        names = [session.name for session in source.sessions]
-        if recipe.averaged_with and all(p.card.splits.get("train") == names for p in parents):
-            model.load_state_dict({name: given[name] for name in given.keys() & {"effects"}}, strict=False)
     notes = tuple(_known_before(recipe, kept_out))
     for line in (notice, *notes):
         if line:
@@ -106,22 +102,6 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
     # A path on this machine is nothing to publish in a card.
     public = {name: value for name, value in options.items() if name != "pretrained_vit"}
     return Start(model, public, restyle, seen, notes)
-
-
-def _average(checkpoints: Sequence[Checkpoint]) -> dict[str, Tensor]:
-    """The mean of the weights of several networks of one kind.
-
-    Raises:
-        RecipeError: they are not.
-    """
-    states = [checkpoint.build().state_dict() for checkpoint in checkpoints]
-    for checkpoint, state in zip(checkpoints, states, strict=True):
-        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in states[0].items()}:
-            raise RecipeError(f"averaged_with: '{checkpoint.name}' is another network than '{checkpoints[0].name}'.")
-    return {
-        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
-        for name, value in states[0].items()
-    }
 
 
 def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:

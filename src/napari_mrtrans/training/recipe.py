@@ -120,7 +120,6 @@ _LATER = (
     ("restyle_from",),
     ("restyle_strength",),
     ("cross_means",),
-    ("averaged_with",),
     ("data", "framing"),
     ("data", "computed_pd"),
     ("augmentation", "source_curve"),
@@ -145,11 +144,6 @@ class Recipe(_Strict):
         description="direct: a gain and offset for every training session; the network learns their average",
     )
     start_from: str | None = Field(None, description="checkpoint (name or file) whose weights training starts from")
-    averaged_with: tuple[str, ...] = Field(
-        (),
-        description="with start_from: further checkpoints of that network; training starts from the average of the "
-        "weights of all (Wortsman 2022, arXiv 2203.05482), which needs a common origin",
-    )
     mean_checkpoint: str | None = Field(
         None, description="flow, ncsn, ddpm, cgan: the Direct checkpoint (name or file) whose residual is sampled"
     )
@@ -199,8 +193,6 @@ class Recipe(_Strict):
     def _effects(self) -> Recipe:
         if self.session_effects and self.model != "direct":
             raise ValueError("session_effects is for model: direct")
-        if self.averaged_with and self.start_from is None:
-            raise ValueError("averaged_with needs a start_from")
         if self.mean_checkpoint is not None and family_of(self.model).deterministic:
             raise ValueError("mean_checkpoint is for model: flow, ncsn, ddpm or cgan")
         if self.cross_means and (self.mean_checkpoint is None or self.options.get("mean_features", True)):
@@ -224,7 +216,7 @@ class Recipe(_Strict):
     def parents(self) -> frozenset[str]:
         """The checkpoints (names or files) that it takes something from: weights, a mean, session effects."""
         single = (self.start_from, self.mean_checkpoint, self.restyle_from)
-        return frozenset(name for name in (*single, *self.averaged_with, *self.cross_means) if name)
+        return frozenset(name for name in (*single, *self.cross_means) if name)
 
     @property
     def neighbours_mm(self) -> float:
