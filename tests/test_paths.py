@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +14,7 @@ import pytest
 
 from napari_mrtrans import paths
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.paths import in_memory, plain_line, reason, write_shared, write_together
+from napari_mrtrans.paths import in_memory, part_of, plain_line, reason, write_shared, write_together
 
 
 def test_the_report_of_earlier_files_is_the_first_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,3 +123,16 @@ def test_numpy_s_words_for_a_full_disk_are_the_system_s(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert reason(caught.value) in ("No space left on device", "File too large")
     assert paths.plain_line(caught.value)
+
+
+def test_a_part_of_a_process_that_has_ended_goes_and_that_of_another_stays(tmp_path: Path) -> None:
+    """Two runs that write one file, as ``dataset_description.json``, do not take each other's."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    own = part_of(tmp_path / "x.json").name
+    names = {who: own.replace(f"-{os.getpid()}-", f"-{who}-") for who in (ended.pid, os.getppid())}
+    for name in (*names.values(), own.replace("x.json", "sub-x.json")):
+        (tmp_path / name).write_text("half")
+    write_together(tmp_path, {"x.json": "whole"})
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"x.json", names[os.getppid()], own.replace("x.json", "sub-x.json")}

@@ -5,8 +5,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -15,10 +17,12 @@ from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation import measure as module
 from napari_mrtrans.evaluation import tiles
 from napari_mrtrans.evaluation.evaluate import Settings, evaluate
+from napari_mrtrans.evaluation.held_out import check_held_out
 from napari_mrtrans.evaluation.lookup import Lookup
 from napari_mrtrans.evaluation.report import paper_figures, write
 from napari_mrtrans.paths import write_together
 from napari_mrtrans.scan.contrasts import Pair
+from napari_mrtrans.transformation.engine import Engine
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +220,41 @@ def test_a_checkpoint_that_answers_nan_is_named_and_the_others_are_reported(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_model_too_large_for_the_memory_is_named_and_the_others_are_reported(
+    root: Path, direct: Checkpoint, flow: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Engine._sample
+
+    def short(this: Engine, group: list[int], numbers: range) -> np.ndarray:
+        if this.name == flow.name:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(this, group, numbers)
+
+    monkeypatch.setattr(Engine, "_sample", short)
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11, n=2)
+    document = json.loads(evaluate(root, [flow, direct], tmp_path / "out", settings, say=silent)[1].read_text())
+    assert direct.name in {row["method"] for row in document["rows"]}
+    assert any("ran out of memory" in line for line in document["about"]["left_out"])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_rows_of_other_scans_of_the_same_name_are_not_taken_over(direct: Checkpoint, tmp_path: Path) -> None:
+    folder = bids_folder(tmp_path / "data", subjects=3, shape=(40, 48, 24))
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11, subjects=["sub-02"])
+
+    def figures() -> dict[str, float]:
+        paths = evaluate(folder, [direct], tmp_path / "out", settings, say=silent)
+        return {row["method"]: row["psnr"] for row in json.loads(paths[1].read_text())["rows"]}
+
+    before = figures()
+    assert figures() == before
+    file = folder / "sub-02" / "anat" / "sub-02_T2w.nii.gz"
+    save_nifti(file, np.sqrt(nib.load(file).get_fdata()))
+    after = figures()
+    assert all(after[method] != before[method] for method in before)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_subjects_on_mismatched_grids_are_named_and_the_others_are_reported(direct: Checkpoint, tmp_path: Path) -> None:
     folder = bids_folder(tmp_path / "data", subjects=4, shape=(40, 48, 24))
     save_nifti(folder / "sub-03" / "anat" / "sub-03_T2w.nii.gz", head((40, 48, 22)))
@@ -247,6 +286,16 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
     page = paths[3].read_text()
     assert "One subject: neither an interval nor a test is possible" in page
     assert "Another data set" in page
+
+
+def test_another_visit_of_a_training_subject_is_no_held_out_one() -> None:
+    with pytest.raises(MrtransError, match="'sub-01/ses-2' is a training subject"):
+        check_held_out("sub-01/ses-2", ["sub-01/ses-1"], {}, Path("data"))
+
+
+def test_more_samples_than_can_be_held_are_refused_at_once(root: Path, flow: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(MrtransError, match="At most 64 samples can be evaluated, and these are 65; lower -n"):
+        evaluate(root, [flow], tmp_path / "out", Settings(n=65))
 
 
 def test_a_folder_without_targets_is_refused(direct: Checkpoint, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.prepare import whole_head
 from napari_mrtrans.prepare.whole_head import GIVEN, STRIPPED, fit_for_models, prepare_volume
+from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.prepared import PreparedVolume
 from napari_mrtrans.scan.volume import Volume
 
@@ -150,3 +151,18 @@ def test_bad_sessions_are_named(tmp_path: Path, names: list[str], line: str) -> 
         find_sessions([tmp_path])
     with pytest.raises(MrtransError, match="does not exist"):
         find_sessions([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "turned"])
+def test_a_damaged_copy_of_a_brain_is_made_anew(damage: str, tmp_path: Path) -> None:
+    volume = Volume(np.arange(336, dtype=np.float32).reshape(6, 7, 8), RAS, Contrast.T1, "scan")
+    mask, field = np.eye(6, 7, dtype=bool)[..., None].repeat(8, axis=2), np.ones((2, 2, 2), dtype=np.float32)
+    path = tmp_path / "kept.npz"
+    whole_head._write(path, mask, field)
+    kept = whole_head._read(path, volume)
+    assert kept is not None and (kept[0] == mask).all()
+    content = bytearray(path.read_bytes())
+    for place in (10, 60, 100, len(content) // 2, len(content) - 30):
+        turned = bytes([content[place] ^ 255]) + content[place + 1 :]
+        path.write_bytes(content[:place] + (b"" if damage == "cut" else turned))
+        whole_head._read(path, volume)  # a copy, if it is whole in spite of that, or None: no error

@@ -11,8 +11,10 @@ import torch
 
 from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, stream, transform
-from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, write_calibration
 from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.ood.score import std_bias
 from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume
 from napari_mrtrans.transformation.engine import Engine
 
@@ -270,6 +272,24 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     assert notices[-1] == "Out of memory; batch lowered to 2."
     for index, update in reference.items():
         np.testing.assert_allclose(other[index].samples, update.samples, atol=2e-5)
+
+
+def test_the_calibrated_std_allows_for_how_few_samples_there_are(brain: Volume, flow: Checkpoint) -> None:
+    """It was fitted to the spread of as many as the card says; of one sample there is no spread."""
+    calibration = Calibration(card=flow.card_digest, spread={"T1->T2": SpreadCorrection(floor=0.0, factor=2.0)})
+    written = write_calibration(flow, calibration, flow.path.parent)
+    try:
+        for n in (1, 2, 4, flow.card.sampler.n):
+            (update,) = stream(brain, flow, target="T2", n=n, slices=(9, 10))
+            if n == 1:
+                assert update.calibrated_std is None
+                continue
+            assert update.calibrated_std is not None
+            inside = update.calibrated_std > 0
+            ratio = update.calibrated_std[inside] / update.std[inside]
+            np.testing.assert_allclose(ratio, 2 * std_bias(flow.card.sampler.n) / std_bias(n), rtol=1e-4)
+    finally:
+        written.unlink()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
