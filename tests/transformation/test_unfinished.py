@@ -1,0 +1,41 @@
+"""Slices that were finished before a run ended, kept for the next one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_mrtrans.ood.signs import UNKNOWN
+from napari_mrtrans.transformation.slice_update import SliceUpdate
+from napari_mrtrans.transformation.unfinished import Unfinished
+
+
+def update(value: float) -> SliceUpdate:
+    image = np.full((4, 5), value, dtype=np.float32)
+    return SliceUpdate(
+        index=3,
+        mean=image,
+        std=image,
+        median=None,
+        samples=None,
+        sigma_hat=value,
+        signs=UNKNOWN,
+        voxels=20,
+        done=1,
+        total=2,
+    )
+
+
+def test_two_runs_into_one_folder_do_not_mix_their_slices(tmp_path: Path) -> None:
+    """Each its own model, begun one after the other, and both killed."""
+    first, second = (Unfinished(tmp_path / "a_T2.json", key) for key in ("one model", "another"))
+    assert first.read() == {}
+    first.write(update(0.25))
+    assert second.read() == {}
+    first.write(update(0.25))
+    second.write(update(0.75))
+    (kept,) = Unfinished(tmp_path / "a_T2.json", "one model").read().values()
+    assert kept.sigma_hat == 0.25 and (kept.mean == 0.25).all()
+    first.remove()
+    assert list(tmp_path.iterdir()) == []
