@@ -133,6 +133,8 @@ def write_together(
     parts = {part_of(folder / name): folder / name for name in files}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in parts.values():  # first: whoever is killed after the last file is in place will not come again
+            remove_parts(path)
         try:
             for part, content in zip(parts, files.values(), strict=True):
                 if isinstance(content, str):
@@ -146,9 +148,8 @@ def write_together(
             for part, path in parts.items():
                 part.replace(path)
         finally:
-            for part, path in parts.items():
+            for part in parts:
                 part.unlink(missing_ok=True)
-                remove_parts(path)
     except OSError as error:
         raise MrtransError(_cannot_write(folder, error, remedy)) from None
     return list(parts.values())

@@ -68,7 +68,7 @@ def test_slice_without_head_is_told(loaded, errors):
     loaded.dock.form.range.setCurrentText("This slice")
     loaded.viewer.dims.set_point(0, 0)
     loaded.run(timeout=60_000)
-    assert errors == ["No head in slices 0:1; choose others."]
+    assert errors == ["No head in slice 0; choose others."]
 
 
 def test_cancel_ends_within_a_second(loaded):

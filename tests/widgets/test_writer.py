@@ -10,7 +10,7 @@ from napari_nifti import napari_get_reader
 
 from napari_mrtrans.errors import MrtransError, VolumeError
 from napari_mrtrans.widgets.layers import inherited, with_sample_axis
-from napari_mrtrans.widgets.source import RESULT_KEY
+from napari_mrtrans.widgets.source import RESULT_KEY, layer_affine
 from napari_mrtrans.widgets.writer import write_nifti
 
 from .test_source import AFFINES
@@ -165,7 +165,7 @@ def test_what_is_written_of_a_result_says_so_and_tells_no_names(tmp_path):
 def test_what_is_painted_on_a_layer_of_napari_s_own_lies_where_it_was_seen(make_napari_viewer, tmp_path, name, beside):
     """Beside several layers napari makes labels with a placement of its own, beside samples such with an axis more."""
     viewer = make_napari_viewer()
-    file, layer = opened(tmp_path, AFFINES[name])
+    _, layer = opened(tmp_path, AFFINES[name])
     viewer.add_layer(layer)
     if beside == "samples":
         placement = with_sample_axis(inherited(layer))
@@ -181,9 +181,7 @@ def test_what_is_painted_on_a_layer_of_napari_s_own_lies_where_it_was_seen(make_
     image = written(tmp_path, labels)
     assert image.ndim == 3
     place = nib.affines.apply_affine(image.affine, np.argwhere(image.get_fdata() > 0)[0])
-    truth = np.zeros(layer.data.shape)
-    truth[voxel] = 1
-    expected = nib.affines.apply_affine(file.affine, np.argwhere(truth.transpose(2, 1, 0) > 0)[0])
+    expected = nib.affines.apply_affine(layer_affine(layer), voxel)
     half = np.abs(image.affine[:3, :3]).sum(axis=1) / 2 if beside == "two images" else 1e-3
     assert (np.abs(place - expected) <= half + 1e-3).all()
 

@@ -92,7 +92,7 @@ def known_sessions(
         try:
             formats = recognise(root / folder)
         except RecipeError:
-            if folder in needed and subjects:
+            if folder in needed and (subjects or not root.is_dir()):
                 raise
             if folder in needed:
                 raise RecipeError(

@@ -96,6 +96,14 @@ class UNetOptions:
         return Level(block, Attention(c_out, groups=self.groups, heads=self.heads) if attends else None)
 
 
+def _exactly(layer: nn.Module, h: Tensor) -> Tensor:
+    """In float32, whatever the rest is computed in."""
+    if h.device.type == "meta":  # which knows no autocast
+        return layer(h)
+    with torch.autocast(h.device.type, enabled=False):
+        return layer(h.float())
+
+
 class UNet(nn.Module):
     """Image-to-image U-Net, optionally told a noise level and a contrast pair.
 
@@ -207,8 +215,7 @@ class UNet(nn.Module):
             else:
                 h = stage(F.interpolate(h, scale_factor=2.0, mode="nearest"))
         h = F.silu(self.norm(h))
-        with torch.autocast(h.device.type, enabled=False):  # bfloat16 would leave a few hundred grey levels
-            out = self.head(h.float())
+        out = _exactly(self.head, h)  # bfloat16 would leave a few hundred grey levels
         out = F.pixel_shuffle(out, self.unshuffle) if self.unshuffle > 1 else out
         return (out if self.curve is None else out + self.curve(image, embedding)), h
 

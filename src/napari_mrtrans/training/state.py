@@ -60,8 +60,8 @@ def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
 
 def drop_state(path: Path) -> None:
     """Remove the state, and what a killed run has left of one."""
-    path.unlink(missing_ok=True)
     remove_parts(path)
+    path.unlink(missing_ok=True)
 
 
 def is_trained(checkpoint: Path, recipe: Recipe) -> bool:
