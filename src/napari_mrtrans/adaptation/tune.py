@@ -200,8 +200,9 @@ class _Run:
         return 0 if self.fabric.device.type == "cpu" else 2
 
     def _learn(self, batch: object) -> None:
-        torch.manual_seed(step_seed(self.recipe.seed, self.step))
-        generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, self.step))
+        seed = step_seed(self.recipe.seed, self.step)
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         done = min(self.spent / self.budget, 1.0)
         options = self.recipe.optimiser
         factor = min(1.0, (self.step + 1) / max(1, options.warmup)) * 0.5 * (1 + math.cos(math.pi * done))

@@ -118,6 +118,11 @@ class Source:
     spacing: float
     cache: Path
 
+    @property
+    def names(self) -> list[str]:
+        """Of the sessions, in their order."""
+        return [session.name for session in self.sessions]
+
     def __getitem__(self, index: int) -> Decoded:
         return _open(self.sessions[index], self.spacing, self.cache)
 

@@ -35,7 +35,7 @@ def make_card(
         intensity=Intensity(headroom=HEADROOM),
         sampler=recipe.sampler,
         data=sources,
-        splits={part: [session.name for session in source.sessions] for part, source in splits.items()},
+        splits={part: source.names for part, source in splits.items()},
         seed=recipe.seed,
         recipe=recipe.name,
         recipe_sha256=recipe.sha256,

@@ -131,7 +131,7 @@ def _answer(direct: Direct, batch: Batch) -> Tensor:
 def _restyle(recipe: Recipe, model: Model, checkpoint: Checkpoint, source: Source) -> Restyle:
     if not isinstance(model, Direct) or model.effects is None:
         raise RecipeError(f"restyle: '{checkpoint.name}' was trained without session_effects.")
-    there, here = checkpoint.card.splits.get("train", []), [session.name for session in source.sessions]
+    there, here = checkpoint.card.splits.get("train", []), source.names
     if there != here:
         differing = sorted(set(there) ^ set(here))
         told = ", ".join(differing[:2]) + (", …" if len(differing) > 2 else "")

@@ -6,8 +6,6 @@ exactly the steps that the uninterrupted run takes. Batch and noise do not depen
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +28,7 @@ from ..models import Batch
 from ..models.base import SharedGenerator, step_seed
 from .card import make_card
 from .ema import averaged, ema_rule
+from .finished import digest
 from .hardware import HERE, Hardware, arrange, precision, what_it_took
 from .initial import prepare_start
 from .muon import make_optimiser
@@ -97,7 +96,8 @@ def train(
     torch.manual_seed(recipe.seed)
     if fabric.device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # Muon's products need no more
-    kept_out = [session.name for part, source in splits.items() if part != "train" for session in source.sessions]
+    people = {part: source.names for part, source in splits.items()}
+    kept_out = [name for part, names in people.items() if part != "train" for name in names]
     start = prepare_start(recipe, splits["train"], say, kept_out)
     raw = start.model
     arrange(raw, fabric.device)
@@ -110,7 +110,7 @@ def train(
     ema = AveragedModel(raw, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
     if hardware.compiled:
         torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
-    parts = Parts(raw, ema, optimiser, opponent, people=_people(splits))
+    parts = Parts(raw, ema, optimiser, opponent, people=digest(people))
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
@@ -229,11 +229,6 @@ def _generator(recipe: Recipe, step: int, fabric: Fabric) -> SharedGenerator:
     generator.manual_seed(step_seed(recipe.seed, step))
     generator.rank, generator.world = fabric.global_rank, fabric.world_size
     return generator
-
-
-def _people(splits: dict[str, Source]) -> str:
-    names = {part: [session.name for session in source.sessions] for part, source in splits.items()}
-    return hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()
 
 
 def _lr_factor(step: int, recipe: Recipe) -> float:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 #: In voxels, at the far corner: rounding of a header, not another grid.
 _TOLERANCE = 0.01
+#: Axes as they lie.
+_SAME = np.array([[0, 1], [1, 1], [2, 1]], dtype=float)
 
 
 @dataclass(frozen=True)
@@ -36,26 +38,23 @@ class FileGrid:
         as they lie in memory.
         """
         header = metadata.get("header")
-        same = np.array([[0, 1], [1, 1], [2, 1]], dtype=float)
         if not isinstance(header, nib.Nifti1Header):
-            return cls(same, affine)
+            return cls(_SAME, affine)
         original = header.get_best_affine()
         if not np.isfinite(original).all() or np.linalg.matrix_rank(original) < 4:
-            return cls(same, affine)
+            return cls(_SAME, affine)
         turn = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.io_orientation(original))
         turned = affine @ nib.orientations.inv_ornt_aff(turn, tuple(shape))
         there = tuple(int(shape[axis]) for axis in np.argsort(turn[:, 0]))
         difference = np.linalg.solve(original, turned) - np.eye(4)
         off = np.abs(difference[:3] * (*there, 1)).max()
         if there != tuple(header.get_data_shape()[:3]) or off > _TOLERANCE:
-            return cls(same, affine)
+            return cls(_SAME, affine)
         return cls(turn, original, header)
 
     def layer(self, data: NDArray[Any]) -> NDArray[Any]:
         """Voxels of the file, spatial axes first, in the layer's order."""
-        back = np.empty_like(self.turn)
-        for axis, (there, flip) in enumerate(self.turn):
-            back[int(there)] = axis, flip
+        back = nib.orientations.ornt_transform(_SAME, self.turn)
         return np.asarray(nib.apply_orientation(data, back))
 
     def array(self, data: NDArray[Any]) -> NDArray[Any]:

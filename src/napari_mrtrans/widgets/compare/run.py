@@ -21,7 +21,6 @@ from .worker import ComparisonRequest, Event, ModelEnded, ReferenceReady, Refere
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ...transformation.streaming import SliceUpdate
     from .form import CompareForm
 
 
@@ -30,12 +29,7 @@ class _ModelRun(Run):
 
     layers_type = ComparedLayers
     layers: ComparedLayers
-
-    def add(self, update: SliceUpdate) -> None:
-        """Take in one finished slice; nobody saves it from here, so nothing is gathered."""
-        self.countdown.advance(update.done, update.total)
-        self.layers.add(update)
-        self.tally.add(update.index, update.sigma_hat, update.voxels, update.signs)
+    can_be_saved = False
 
 
 class Comparison:

@@ -65,6 +65,8 @@ class Run:
     """
 
     layers_type: type[ResultLayers] = ResultLayers
+    #: Slices are gathered for the files of the result, also of a run whose layers were deleted.
+    can_be_saved = True
     #: The input is at hand, to be shown in a report.
     source_found = True
 
@@ -147,7 +149,8 @@ class Run:
     def add(self, update: SliceUpdate) -> None:
         """Take in one finished slice."""
         self.countdown.advance(update.done, update.total)
-        self.gathered.add(update)
+        if self.can_be_saved:
+            self.gathered.add(update)
         self.layers.add(update)
         self.tally.add(update.index, update.sigma_hat, update.voxels, update.signs)
 

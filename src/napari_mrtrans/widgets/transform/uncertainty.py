@@ -105,8 +105,7 @@ class UncertaintyPanel(QWidget):
         """The dock is gone; the viewer may live on."""
         if self._on_move in self._viewer.mouse_move_callbacks:
             self._viewer.mouse_move_callbacks.remove(self._on_move)
-        self._timer.stop()
-        self._run = None
+        self.show_run(None)
 
     def show_run(self, run: Result | None) -> None:
         """It is about this run from now on."""
