@@ -22,9 +22,10 @@ from napari_mrtrans.adaptation import site as site_module
 from napari_mrtrans.adaptation import tune, work
 from napari_mrtrans.asked import settings as asked
 from napari_mrtrans.asked.settings import Progress
-from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint
+from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.datasets.sessions import RawSession
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.models import Direct

@@ -13,6 +13,7 @@ from napari_mrtrans.adaptation.figures import Judged, within
 from napari_mrtrans.adaptation.site import Site
 from napari_mrtrans.checkpoints.card import SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
+from napari_mrtrans.checkpoints.correction import Voxels
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.evaluation.fit_ood import Image, Sigma
@@ -30,7 +31,8 @@ def rows(people: int, slices: int, true: float = 0.1, shown: float = 0.05) -> li
             std = rng.uniform(0.5, 1.5, 400) * shown
             error = rng.normal(size=400) * std * true / shown
             square = float(np.mean(error**2))
-            out.append(Judged("T1->T2", person, 400, square, 0.5, shown, 0.6, std.tolist(), error.tolist()))
+            kept = Voxels(std, error, std, *rng.random((2, 400))).lists(rng, 400)
+            out.append(Judged("T1->T2", person, 400, square, 0.5, shown, 0.6, kept))
     return out
 
 
@@ -43,7 +45,7 @@ def test_the_spread_is_widened_to_what_the_errors_are() -> None:
 def test_few_slices_say_too_little() -> None:
     assert spread.fitted_spread(rows(1, 5), 10, 10) == {}
     assert list(spread.fitted_spread(rows(1, 6), 10, 10)) == ["T1->T2"]
-    answers = [Judged("T1->T2", 1, 400, 0.01, 0.5, None, None, [], [])] * 9  # of a model with one answer
+    answers = [Judged("T1->T2", 1, 400, 0.01, 0.5, None, None, {})] * 9  # of a model with one answer
     assert spread.fitted_spread(answers, 1, 1) == {}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 import napari_mrtrans as mt
 from helpers import RAS, head, tiny_checkpoint
-from napari_mrtrans.checkpoints.calibration import Z90, Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint, write_calibration
+from napari_mrtrans.checkpoints.correction import Z90, SpreadCorrection, Voxels
 from napari_mrtrans.ood.image_quality import NAMES
 from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.scan.contrasts import Contrast
@@ -34,6 +36,78 @@ def test_heavy_tails_still_give_ninety_percent() -> None:
     error = std * rng.standard_t(3, std.shape)
     fit = SpreadCorrection.fit(std, error)
     assert np.mean(np.abs(error) <= Z90 * fit(std)) == pytest.approx(0.9, abs=0.005)
+
+
+def planted(rng: np.random.Generator, count: int = 60_000) -> Voxels:
+    """Errors of standard deviation 0.05, twice that where the answer is bright, 1.5 times where the source is dark."""
+    std, answer, source = rng.uniform(0.02, 0.06, count), rng.random(count), rng.random(count)
+    width = 0.05 * np.where(answer > 0.75, 2, 1) * np.where(source < 0.25, 1.5, 1)
+    return Voxels(std, rng.normal(0, width), std, answer, source)
+
+
+def test_curves_tell_at_which_intensities_errors_are_larger() -> None:
+    rng = np.random.default_rng(0)
+    found, other = SpreadCorrection.shaped(planted(rng)), planted(rng)
+    plain = SpreadCorrection.fit(other.std, other.error)
+    for bright in (True, False):
+        for dark in (True, False):
+            these = ((other.answer > 0.85) == bright) & ((other.source < 0.15) == dark)
+            these &= (np.abs(other.answer - 0.75) > 0.1) & (np.abs(other.source - 0.25) > 0.1)
+            held = [
+                np.mean(np.abs(other.error[these]) <= Z90 * std[these]) for std in (found.of(other), plain(other.std))
+            ]
+            assert held[0] == pytest.approx(0.9, abs=0.03)
+            assert abs(held[1] - 0.9) > abs(held[0] - 0.9)
+    assert found.blur_mm > 0
+
+
+def test_curves_stay_with_floor_and_factor_fitted_anew() -> None:
+    rng = np.random.default_rng(1)
+    found, other = SpreadCorrection.shaped(planted(rng)), planted(rng)
+    wide = replace(other, error=3 * other.error)
+    again = found.refitted([(found, wide)])
+    assert (again.by_answer, again.by_source) == (found.by_answer, found.by_source)
+    assert np.mean(np.abs(wide.error) <= Z90 * again.of(wide)) == pytest.approx(0.9, abs=0.005)
+
+
+def test_few_voxels_bend_a_curve_little() -> None:
+    rng = np.random.default_rng(2)
+    few = planted(rng, 200)
+    bright = few.answer > 0.9
+    few.error[bright] *= 50
+    assert max(SpreadCorrection.shaped(few).by_answer) < 2
+
+
+def test_a_slice_is_corrected_by_its_surroundings_and_its_intensities() -> None:
+    inside = np.zeros((40, 30), dtype=bool)
+    inside[5:35, 5:25] = True
+    rng = np.random.default_rng(3)
+    std, answer, source = rng.uniform(0.02, 0.06, (40, 30)), np.full((40, 30), 0.5), np.full((40, 30), 0.25)
+    source[:, 15:] = 1.0
+    std[~inside] = 9.0  # of no account: outside the head nothing is known
+    law = SpreadCorrection(floor=0.0, factor=2.0, blur_mm=3.0, by_source=[1.0, 1.0, 3.0])
+    out = law.image(std, answer, source, inside, (1.0, 1.0))
+    assert not out[~inside].any()
+    middle = np.sqrt(np.mean(std[inside] ** 2))
+    np.testing.assert_allclose(out[inside & (source < 1)], 2 * middle, rtol=0.15)
+    np.testing.assert_allclose(out[inside & (source == 1)], 6 * middle, rtol=0.15)
+    # Twice as large pixels: half as many of them.
+    coarse = law.image(std, answer, source, inside, (2.0, 2.0))
+    assert coarse[inside & (source < 1)].std() > 1.5 * out[inside & (source < 1)].std()
+
+
+def test_a_correction_of_before_is_still_one() -> None:
+    law = SpreadCorrection.model_validate_json('{"floor": 0.03, "factor": 2.0}')
+    rng = np.random.default_rng(4)
+    std = rng.uniform(0, 0.1, (8, 9))
+    expected = np.hypot(0.03, 2 * std)
+    np.testing.assert_allclose(law.image(std, std, std, std >= 0, (1.0, 1.0)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("text", ['"by_answer": [1.0, 0.0]', '"by_source": [-1.0]', '"blur_mm": -1.0'])
+def test_a_curve_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=text.split('"')[1]):
+        SpreadCorrection.model_validate_json(f'{{"floor": 0.03, "factor": 2.0, {text}}}')
 
 
 def calibrated(path: Path, family: str = "flow"):

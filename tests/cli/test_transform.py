@@ -17,8 +17,9 @@ import pytest
 from cli.test_main import RAI, SHAPE, Run, assert_one_line, installed, load, report, run, scan  # noqa: F401 (fixtures)
 from helpers import head, save_nifti, tiny_checkpoint
 from napari_mrtrans import transform
-from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import CALIBRATION_SUFFIX, read_checkpoint, write_calibration
+from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.scan.masks import read_mask
 from napari_mrtrans.scan.volume import Volume
 

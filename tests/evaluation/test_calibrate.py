@@ -11,8 +11,8 @@ from scipy.stats import norm
 
 from helpers import bids_folder, save_nifti, tiny_checkpoint
 from napari_mrtrans import Volume, transform
-from napari_mrtrans.checkpoints.calibration import Z90
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from napari_mrtrans.checkpoints.correction import Z90, Voxels
 from napari_mrtrans.checkpoints.judge_file import load_judge
 from napari_mrtrans.cli import train as cli
 from napari_mrtrans.errors import MrtransError
@@ -54,8 +54,9 @@ def first(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
 def measured(
     subject: str, role: str, rng: np.random.Generator, error: float = 2.0, pair: str = "T1->T2"
 ) -> Measurement:
-    """Errors ``error`` times as large as the spread says."""
+    """Errors ``error`` times as large as the spread says, wherever they are."""
     std = rng.uniform(0.02, 0.08, 500)
+    values = Voxels(std, rng.normal(0, error * std), std, *rng.random((2, 500)))
     return Measurement(
         pair=pair,
         subject=subject,
@@ -63,8 +64,7 @@ def measured(
         kind="normal",
         sigma_hat=0.05,
         per_slice=[0.05],
-        std=std.tolist(),
-        error=rng.normal(0, error * std).tolist(),
+        kept=values.lists(rng, 500),
     )
 
 
@@ -82,7 +82,7 @@ def test_the_correction_is_fitted_to_validation_and_covers_the_test() -> None:
 def test_one_or_two_people_do_not_narrow_a_spread(people: int, factor: float) -> None:
     rng = np.random.default_rng(0)
     rows = [measured(f"sub-{i}", "validation", rng, error=0.5) for i in range(people)]
-    std = np.concatenate([row.std for row in rows])
+    std = np.concatenate([row.answered.std for row in rows])
     assert fit_spread(rows)["T1->T2"](std).mean() / std.mean() == pytest.approx(factor, rel=0.1)
 
 
@@ -91,7 +91,7 @@ def test_pairs_of_few_people_share_a_correction(people: int, expected: list[floa
     rng = np.random.default_rng(0)
     rows = [measured(f"sub-{i}", "validation", rng, 4.0, "T1->T2") for i in range(people)]
     rows += [measured(f"sub-{i}", "validation", rng, 1.0, "T1->FLAIR") for i in range(people)]
-    std = np.asarray(rows[0].std)
+    std = rows[0].answered.std
     factors = [fit_spread(rows)[pair](std).mean() / std.mean() for pair in ("T1->T2", "T1->FLAIR")]
     # Shared, it lies between, nearer to the wide one (90 % of the voxels of both together); who needs more gets it.
     np.testing.assert_allclose(factors, expected, rtol=0.1)

@@ -131,6 +131,8 @@ def test_a_spread_that_knows_the_errors_is_found_out(one: Session) -> None:
     of.opened.target[of.window] = prediction + error
     samples = np.stack([prediction + error, prediction - error]).astype(np.float32)
     row = of.row("x", prediction, samples)
+    assert row.rank_calibrated is None
+    assert of.row("x", prediction, samples, calibrated=-error).rank_calibrated == pytest.approx(-1, abs=1e-6)
     assert row.rank_std == pytest.approx(1, abs=1e-6)
     assert row.sparsification == pytest.approx(0, abs=1e-6)
     assert row.rank_intensity < 0.2

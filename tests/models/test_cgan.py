@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from helpers import TINY
 from napari_mrtrans.models import CGAN, Batch
-from napari_mrtrans.models.cgan import gradient_penalty, two_sample_regulariser
+from napari_mrtrans.models.cgan import gradient_penalty, two_sample_crps, two_sample_regulariser
 from napari_mrtrans.networks.blocks import ConditionalInstanceNorm
 from napari_mrtrans.networks.critic import Critic
 
@@ -141,6 +141,37 @@ def test_regulariser_is_least_at_the_mean_and_the_deviation_of_a_gaussian_target
     assert best < min(at(0.3, 0.14), at(0.3, 0.28), at(0.3, 0.0), at(0.2, 0.2), at(0.4, 0.2))
 
 
+def test_crps_is_least_for_the_distribution_of_the_target_gaussian_or_not() -> None:
+    """A target that is far off once in ten: nine tenths N(0, 0.05), one N(0, 0.6)."""
+    torch.manual_seed(0)
+
+    def drawn(images: int, share: float, wide: float) -> Tensor:
+        noise = torch.randn(1, images, 400, 500)
+        return noise * torch.where(torch.rand_like(noise) < share, wide, 0.05)
+
+    target = drawn(1, 0.1, 0.6)
+    right, narrow, often, gaussian = (
+        float(two_sample_crps(target, drawn(2, share, wide)))
+        for share, wide in ((0.1, 0.6), (0.0, 0.6), (0.3, 0.6), (1.0, float(target.std())))
+    )
+    assert right < min(narrow, often, gaussian)
+
+
+def test_crps_of_blocks_sees_what_samples_share() -> None:
+    """Noise of one pixel beside an offset of the whole image, of equal variance: pixel by pixel they are alike."""
+    torch.manual_seed(0)
+    target, offset = (torch.randn(400, images, 1, 1).expand(-1, -1, 16, 16) for images in (1, 2))
+    grain = torch.randn(400, 2, 16, 16)
+
+    def score(images: Tensor, *scales: int) -> float:
+        model = cgan(critic_samples=2, regularisation=1.0, score="crps", scales=scales)
+        return float(model._regulariser(target, images))
+
+    assert score(offset, 1) == pytest.approx(score(grain, 1), abs=0.05)
+    assert score(offset, 16) < score(grain, 16) - 0.1
+    assert score(offset, 1, 16) == pytest.approx((score(offset, 1) + score(offset, 16)) / 2, rel=1e-5)
+
+
 def test_regularisation_alone_needs_no_critic() -> None:
     model, b = cgan(critic_samples=2, regularisation=10.0, adversarial=False), batch()
     assert model.make_critic() is None
@@ -156,6 +187,15 @@ def test_regularisation_alone_needs_no_critic() -> None:
 def test_a_regularisation_that_cannot_be_is_refused(options: dict) -> None:
     with pytest.raises(ValueError, match="regularisation"):
         cgan(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"scales": [4]}, {"score": "crps", "scales": []}, {"score": "crps", "scales": [0]}, {"score": "energy"}],
+)
+def test_scores_that_cannot_be_are_refused(options: dict) -> None:
+    with pytest.raises(ValueError, match=r"scales:|score:"):
+        cgan(critic_samples=2, regularisation=1.0, **options)
 
 
 @pytest.mark.parametrize("unshuffle", [1, 2, 4])

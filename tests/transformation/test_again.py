@@ -14,8 +14,9 @@ import pytest
 from helpers import head, save_nifti, tiny_checkpoint
 from napari_mrtrans import __version__, stream, transform
 from napari_mrtrans.checkpoints import library
-from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration
+from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.errors import CheckpointError, MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.masks import read_mask

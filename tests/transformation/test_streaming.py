@@ -11,8 +11,9 @@ import torch
 
 from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, stream, transform
-from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, write_calibration
+from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.ood.score import std_bias
 from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from .. import metrics
-from ..checkpoints.calibration import Z90, SpreadCorrection
 from ..checkpoints.card import SamplerDefaults
+from ..checkpoints.correction import Z90, SpreadCorrection, Voxels, smoothed
 from ..metrics.coverage import coverage, pit
 from ..models import Model
 from ..scan.contrasts import Pair
@@ -40,7 +40,7 @@ class Judged:
         ssim: In plane, there.
         mean_std: Standard deviation of the samples there; None for models with one answer.
         covered: Share of voxels within the samples' central 90 % interval; None likewise.
-        std: Standard deviation in some voxels, and ``error``, truth minus mean, in the same ones.
+        kept: :class:`~napari_mrtrans.checkpoints.correction.Voxels`, some of them; empty for models with one answer.
     """
 
     pair: str
@@ -50,8 +50,12 @@ class Judged:
     ssim: float
     mean_std: float | None
     covered: float | None
-    std: list[float]
-    error: list[float]
+    kept: dict[str, list[float]]
+
+    @property
+    def answered(self) -> Voxels:
+        """What was kept."""
+        return Voxels.read(self.kept)
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,13 @@ class Judge:
     Attributes:
         device: Where they are.
         sampler: How they are sampled.
+        spacing_mm: Of the slices' pixels.
         seed: Of the voxels that are kept.
     """
 
     device: torch.device
     sampler: SamplerDefaults
+    spacing_mm: float
     seed: int = 0
 
     def samples(self, model: Model) -> int:
@@ -92,12 +98,12 @@ class Judge:
         """All figures of one slice."""
         samples = self.answer(model, one)
         mean, std = samples.mean(axis=0), samples.std(axis=0)
-        inside = (one.source[0] > 0) & (one.target > 0)
+        head = one.source[0] > 0
+        inside = head & (one.target > 0)
         error = one.target - mean
         rng = np.random.default_rng([self.seed, person])
-        places = np.flatnonzero(inside)
-        some = rng.permutation(places)[:VOXELS]
         single = len(samples) == 1
+        images = std, error, smoothed(std, head, (self.spacing_mm,) * 2), mean, one.source[0]
         # Of samples in pairs of opposite noise one each is independent.
         ranks = None if single else pit(samples[::2][:, inside], one.target[inside], rng)
         judged = Judged(
@@ -108,8 +114,7 @@ class Judge:
             ssim=_ssim(np.where(inside, mean, 0), np.where(inside, one.target, 0), inside),
             mean_std=None if single else float(std[inside].mean(dtype=np.float64)),
             covered=None if ranks is None else coverage(ranks, [0.9])[0],
-            std=[] if single else np.round(std.ravel()[some].astype(float), 4).tolist(),
-            error=[] if single else np.round(error.ravel()[some].astype(float), 4).tolist(),
+            kept={} if single else Voxels(*(image[inside] for image in images)).lists(rng, VOXELS),
         )
         return judged, Answer(mean, None if single else std)
 
@@ -190,8 +195,8 @@ def _std_over_rmse(rows: Sequence[Judged]) -> float:
 
 def within(rows: Sequence[Judged], correction: SpreadCorrection) -> float:
     """Share of voxels within 1.645 corrected standard deviations."""
-    std, error = (np.concatenate([getattr(row, name) for row in rows]) for name in ("std", "error"))
-    return float(np.mean(np.abs(error) <= Z90 * correction(std)))
+    voxels = Voxels.joined(row.answered for row in rows)
+    return float(np.mean(np.abs(voxels.error) <= Z90 * correction.of(voxels)))
 
 
 def gain(table: Sequence[Line]) -> float:

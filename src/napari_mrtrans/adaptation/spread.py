@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checkpoints.calibration import Calibration, SpreadCorrection
+from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint, write_calibration
+from ..checkpoints.correction import SpreadCorrection, Voxels
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..evaluation.calibrate import fit_spread, image_features
@@ -41,20 +42,22 @@ def measurements(rows: Sequence[Judged], n: int, wanted: int) -> list[Measuremen
         own = [row for row in rows if (row.pair, row.person) == (pair, person)]
         hats = [factor * row.mean_std for row in own if row.mean_std is not None]
         weights = [row.voxels for row in own]
-        std = [factor * value for row in own for value in row.std]
-        error = [value for row in own for value in row.error]
+        voxels = Voxels.joined(row.answered for row in own)
+        kept = voxels.lists(np.random.default_rng(0), len(voxels.std), factor)
         hat = float(np.average(hats, weights=weights))
-        out.append(Measurement(pair, f"sub-{person}", "validation", NORMAL, hat, hats, std, error))
+        out.append(Measurement(pair, f"sub-{person}", "validation", NORMAL, hat, hats, kept))
     return out
 
 
-def fitted_spread(rows: Sequence[Judged], n: int, wanted: int) -> dict[str, SpreadCorrection]:
-    """A correction for each pair that has enough slices; none for models with one answer."""
-    if not any(row.std for row in rows):
+def fitted_spread(
+    rows: Sequence[Judged], n: int, wanted: int, parent: Mapping[str, SpreadCorrection] | None = None
+) -> dict[str, SpreadCorrection]:
+    """A correction for each pair that has enough slices, with the parent's curves; none for models with one answer."""
+    if not any(row.kept for row in rows):
         return {}
     count = {pair: sum(row.pair == pair for row in rows) for pair in {row.pair for row in rows}}
     enough = [row for row in rows if count[row.pair] >= ENOUGH]
-    return fit_spread(measurements(enough, n, wanted)) if enough else {}
+    return fit_spread(measurements(enough, n, wanted), parent) if enough else {}
 
 
 def corrected_coverage(
@@ -65,7 +68,8 @@ def corrected_coverage(
     out = {}
     half = _halves(after)
     crossed = [
-        fitted_spread([row for row, side in zip(after, half, strict=True) if side != one], n, wanted) for one in (0, 1)
+        fitted_spread([row for row, side in zip(after, half, strict=True) if side != one], n, wanted, parent)
+        for one in (0, 1)
     ]
     for pair in dict.fromkeys(row.pair for row in before):
         own = [row for row in before if row.pair == pair]
@@ -108,7 +112,7 @@ def write_site_calibration(
     """
     known = parent.calibration
     pairs = [pair.key for pair in checkpoint.pairs]
-    spread = fitted_spread(rows, n, checkpoint.card.sampler.n)
+    spread = fitted_spread(rows, n, checkpoint.card.sampler.n, known.spread if known else None)
     if not checkpoint.deterministic:
         kept = {pair: known.spread[pair] for pair in pairs if known and pair in known.spread and pair not in spread}
         if kept:

@@ -48,7 +48,7 @@ class Work:
         self.plan = Plan.of(settings.minutes, len(self.people), settings.seed)
         self.clock = Clock(self.plan.total)
         self.view = View(parent.card.framing, self.before.multiple, self.before.neighbours_mm)
-        self.judge = Judge(device, parent.card.sampler, settings.seed)
+        self.judge = Judge(device, parent.card.sampler, parent.card.grid.spacing_mm, settings.seed)
         self.finished = Finished(self.work / "judged.jsonl", Judged)
         self.rows: tuple[list[Judged], list[Judged]] = ([], [])
         self.shown: dict[str, Shown] = {}

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checkpoints.calibration import Z90, Calibration, SpreadCorrection
+from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint, write_calibration
+from ..checkpoints.correction import Z90, SpreadCorrection, Voxels
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..errors import MrtransError
@@ -174,31 +175,46 @@ def judge(row: Measurement, features: NDArray[np.float64], name: str, ood: OodCa
     return OodRow(name, row.pair, row.subject, row.kind, sigma, scores, ood.assess(scores), of_three)
 
 
-def fit_spread(rows: Iterable[Measurement]) -> dict[str, SpreadCorrection]:
+def fit_spread(
+    rows: Iterable[Measurement], known: Mapping[str, SpreadCorrection] | None = None
+) -> dict[str, SpreadCorrection]:
     """A correction for each pair that a validation subject has.
 
-    Pairs with fewer than :data:`FEW_PEOPLE` share one, for what a contrast of one or two people needed says less of the
-    next person than what all their contrasts needed does; where it needed more, it gets more. It only ever widens. All
-    are widened further by how much people differ (:func:`person_variation`), so that the interval holds for the next
-    one.
+    Its curves over the intensities, which take many people, are those of ``known``, or fitted to training and
+    validation subjects: the network's errors on those whom it knows are smaller, but at the same places. Floor and
+    factor are fitted to validation subjects.
+
+    Pairs with fewer than :data:`FEW_PEOPLE` share floor and factor, for what a contrast of one or two people needed
+    says less of the next person than what all their contrasts needed does; where it needed more, it gets more. It only
+    ever widens. All are widened further by how much people differ (:func:`person_variation`), so that the interval
+    holds for the next one.
     """
-    rows = [row for row in rows if row.std]
+    rows = [row for row in rows if row.kept]
     gathered: dict[str, list[Measurement]] = {}
     for row in rows:
         if row.role == "validation":
             gathered.setdefault(row.pair, []).append(row)
     people = {pair: len({person(row.subject) for row in mine}) for pair, mine in gathered.items()}
     few = [pair for pair in gathered if people[pair] < FEW_PEOPLE]
-    fitted = {pair: SpreadCorrection.fit(*_voxels(mine)) for pair, mine in gathered.items() if pair not in few}
-    if few:
-        shared = SpreadCorrection.fit(*_voxels([row for pair in few for row in gathered[pair]]))
-        fitted |= {pair: shared.scaled(max(1.0, _needed(gathered[pair], shared) / Z90)) for pair in few}
+    voxels = {pair: _voxels(mine) for pair, mine in gathered.items()}
+    shape = {pair: (known or {}).get(pair) or _shape([row for row in rows if row.pair == pair]) for pair in gathered}
+    fitted = {pair: shape[pair].refitted([(shape[pair], voxels[pair])]) for pair in gathered if pair not in few}
+    for pair in few:
+        shared = shape[pair].refitted([(shape[other], voxels[other]) for other in few])
+        fitted[pair] = shared.scaled(max(1.0, _needed(voxels[pair], shared) / Z90))
     variation = person_variation(rows, fitted)
     out = {}
     for pair, correction in fitted.items():
         widened = correction.scaled(widening(variation, people[pair]))
-        out[pair] = widened.not_narrower(_voxels(gathered[pair])[0]) if pair in few else widened
+        out[pair] = widened.not_narrower(voxels[pair]) if pair in few else widened
     return out
+
+
+def _shape(rows: Sequence[Measurement]) -> SpreadCorrection:
+    """The curves that errors of training and validation people tell; none where they are few."""
+    rows = [row for row in rows if row.role != "test"]
+    enough = len({person(row.subject) for row in rows}) >= FEW_PEOPLE
+    return SpreadCorrection.shaped(_voxels(rows)) if enough else SpreadCorrection(floor=0.0, factor=1.0)
 
 
 def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCorrection]) -> float:
@@ -215,13 +231,12 @@ def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCor
             of.setdefault((person(row.subject), row.pair), []).append(row)
     if len({who for who, _ in of}) < FEW_PEOPLE:
         return 0.0
-    return float(np.std([np.log(_needed(mine, fitted[pair])) for (_, pair), mine in of.items()], ddof=1))
+    return float(np.std([np.log(_needed(_voxels(mine), fitted[pair])) for (_, pair), mine in of.items()], ddof=1))
 
 
-def _needed(rows: Iterable[Measurement], correction: SpreadCorrection) -> float:
+def _needed(voxels: Voxels, correction: SpreadCorrection) -> float:
     """How many corrected standard deviations hold 90 % of their errors; :data:`Z90` were it right."""
-    std, error = _voxels(rows)
-    return float(np.quantile(np.abs(error) / correction(std), 0.9))
+    return float(np.quantile(np.abs(voxels.error) / correction.of(voxels), 0.9))
 
 
 def widening(variation: float, people: int) -> float:
@@ -242,19 +257,19 @@ def widening(variation: float, people: int) -> float:
     return float(brentq(missing, 0.5, 1e3))
 
 
-def _voxels(rows: Iterable[Measurement]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The standard deviations and errors of all their voxels."""
-    std, error = zip(*((row.std, row.error) for row in rows), strict=True)
-    return np.concatenate(std), np.concatenate(error)
+def _voxels(rows: Iterable[Measurement]) -> Voxels:
+    """All that were kept of them."""
+    return Voxels.joined(row.answered for row in rows)
 
 
 def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]) -> list[dict[str, Any]]:
     """Share of voxels of each test scan within the central 90 % interval of a normal law, before and after."""
     out = []
     for row in rows:
-        if row.std and row.pair in spread:
-            std, error = np.asarray(row.std), np.abs(row.error)
-            before, after = (float((error <= Z90 * s).mean()) for s in (std, spread[row.pair](std)))
+        if row.kept and row.pair in spread:
+            voxels = row.answered
+            error = np.abs(voxels.error)
+            before, after = (float((error <= Z90 * std).mean()) for std in (voxels.std, spread[row.pair].of(voxels)))
             out.append({"pair": row.pair, "subject": row.subject, "before": round(before, 4), "after": round(after, 4)})
     return out
 

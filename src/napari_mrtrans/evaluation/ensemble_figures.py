@@ -31,6 +31,7 @@ class Answer:
         axis: Across the slices.
         spacing: Of the array's axes, in mm.
         antithetic: Samples come in pairs of opposite noise.
+        calibrated: The corrected standard deviation, or None.
     """
 
     prediction: NDArray
@@ -41,6 +42,7 @@ class Answer:
     axis: int
     spacing: tuple[float, float, float]
     antithetic: bool = True
+    calibrated: NDArray[np.float32] | None = None
 
     @property
     def independent(self) -> NDArray[np.float32] | None:
@@ -68,7 +70,7 @@ def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
     if samples is None or independent is None:
         return {}
     rng, inside, truth = np.random.default_rng(seed), answer.inside, answer.truth
-    error, std = answer.prediction - truth, samples.std(axis=0)
+    error, std, shown = answer.prediction - truth, samples.std(axis=0), answer.calibrated
     some = rng.permutation(np.flatnonzero(inside))[:PIT_VOXELS]
     flat = independent.reshape(len(independent), -1)
     covered = coverage(pit(flat[:, some], truth.ravel()[some], rng))
@@ -85,6 +87,7 @@ def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
         "ssim_of_n": [mean.ssim for mean in means],
         **{f"kappa{k + 1}_of_n": [mean.cumulants[k] for mean in means] for k in range(4)},
         "rank_std": known(rank_correlation(std, error, inside)),
+        "rank_calibrated": None if shown is None else known(rank_correlation(shown, error, inside)),
         "sparsification": known(sparsification_error(std, error, inside)),
         "crps": crps(independent, truth, inside) if several else None,
         "band_ratios": None if bands is None else [known(ratio) for ratio in bands],

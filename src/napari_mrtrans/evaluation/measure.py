@@ -134,7 +134,8 @@ class View:
         )  # fmt: skip
         seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
         samples = None if ensemble.samples is None else ensemble.samples[(slice(None), *self.window)]
-        row = self.row(checkpoint.name, ensemble.mean[self.window], samples, seconds)
+        shown = None if ensemble.calibrated_std is None else ensemble.calibrated_std[self.window]
+        row = self.row(checkpoint.name, ensemble.mean[self.window], samples, seconds, shown)
         if two_sample is not None:
             one = ensemble.mean[self.window] if samples is None else samples[0]
             images = (opened.source[self.window], one, opened.target[self.window], opened.both[self.window])
@@ -160,6 +161,7 @@ class View:
         prediction: NDArray,
         samples: NDArray[np.float32] | None = None,
         seconds: float | None = None,
+        calibrated: NDArray[np.float32] | None = None,
     ) -> Row:
         """All figures of one method's answer.
 
@@ -178,7 +180,8 @@ class View:
         source = np.where(inside, self.opened.source[self.window], 0)
         axes = self.opened.volume.voxel_sizes
         spacing = float(axes[0]), float(axes[1]), float(axes[2])
-        answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, self.sampling.antithetic)
+        antithetic = self.sampling.antithetic
+        answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, antithetic, calibrated)
         mean_std = None if samples is None else float(samples[:, inside].std(axis=0).mean(dtype=np.float64))
         return Row(
             method=method,

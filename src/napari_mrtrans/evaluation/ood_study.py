@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.correction import Voxels, smoothed
 from ..datasets.bids import Session
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
@@ -48,7 +48,8 @@ class Measurement:
         kind: ``normal``, or what is unusual about it.
         sigma_hat: Over the head voxels of all slices, as ``n`` samples have it; None for deterministic models.
         per_slice: σ̂ of each slice.
-        std: Standard deviation in some voxels of a normal scan, and ``error``, truth minus mean, in the same ones.
+        kept: :class:`~napari_mrtrans.checkpoints.correction.Voxels` of a normal scan, some of them, with the spread
+            that ``n`` samples have; empty where there are none.
     """
 
     pair: str
@@ -57,8 +58,12 @@ class Measurement:
     kind: str
     sigma_hat: float | None
     per_slice: list[float]
-    std: list[float]
-    error: list[float]
+    kept: dict[str, list[float]]
+
+    @property
+    def answered(self) -> Voxels:
+        """What was kept."""
+        return Voxels.read(self.kept)
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,9 @@ class Input:
             known = [u for u in updates if np.isfinite(u.sigma_hat)]
         voxels = sum(u.voxels for u in known)
         factor = std_bias(settings.n) / std_bias(n) if n > 1 else 1.0
-        std, error = self._errors(known, axis, settings.seed) if errors and known else ([], [])
+        kept = {}
+        if errors and known:
+            kept = self._answered(known, axis).lists(np.random.default_rng(settings.seed), VOXELS, factor)
         return Measurement(
             pair=self.pair.key,
             subject=self.subject,
@@ -183,20 +190,17 @@ class Input:
             kind=self.scan.kind,
             sigma_hat=factor * sum(u.sigma_hat * u.voxels for u in known) / voxels if voxels else None,
             per_slice=[factor * u.sigma_hat for u in known],
-            std=std,
-            error=error,
+            kept=kept,
         )
 
-    def _errors(self, updates: list[SliceUpdate], axis: int, seed: int) -> tuple[list[float], list[float]]:
+    def _answered(self, updates: list[SliceUpdate], axis: int) -> Voxels:
         paired = PairedVolumes.open(self.scan.session, self.pair)
-        std: list[NDArray[np.float32]] = []
-        error: list[NDArray[np.float32]] = []
+        across = [float(size) for a, size in enumerate(paired.volume.voxel_sizes) if a != axis]
+        parts = []
         for u in updates:
             where = tuple(u.index if a == axis else slice(None) for a in range(3))
-            inside = paired.both[where]
-            std.append(u.std[inside])
-            error.append((paired.target[where] - u.mean)[inside])
-        values = np.stack([np.concatenate(std), np.concatenate(error)])
-        picked = np.random.default_rng(seed).permutation(values.shape[1])[:VOXELS]
-        first, second = (np.round(part[picked].astype(float), 4).tolist() for part in values)
-        return first, second
+            both, source = paired.both[where], paired.source[where]
+            smooth = smoothed(u.std, paired.head[where], (across[0], across[1]))
+            images = (u.std, paired.target[where] - u.mean, smooth, u.mean, source)
+            parts.append(Voxels(*(image[both] for image in images)))
+        return Voxels.joined(parts)

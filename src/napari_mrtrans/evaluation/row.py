@@ -11,7 +11,7 @@ from dataclasses import dataclass
 #: How many samples are averaged to see what more of them bring.
 COUNTS = (1, 2, 5, 10, 20)
 #: Raise when a row gets new figures: rows of earlier evaluations lack them.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,12 @@ class Row:
     ``normal_share``, the fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05; None
     below 3 samples or where all are constant), and ``psnr_of_n`` and ``ssim_of_n`` of the mean of the first
     :data:`COUNTS` samples with their cumulants (paper, Eq. 17; mean over the head), ``kappa1_of_n`` to
-    ``kappa4_of_n``; ``rank_std``, the rank correlation of std and |error|, ``sparsification``
+    ``kappa4_of_n``; ``rank_std``, the rank correlation of std and |error|, ``rank_calibrated``, that of the
+    corrected standard deviation (None without a calibration), ``sparsification``
     (:func:`~napari_mrtrans.metrics.uncertainty.sparsification_error`), ``crps``, and ``band_ratios``
-    (:func:`~napari_mrtrans.metrics.spectrum.band_ratios`, coarse to fine). All but ``rank_std`` and ``sparsification``,
-    which are of the standard deviation as it is shown, are of independent samples: of antithetic pairs one each.
+    (:func:`~napari_mrtrans.metrics.spectrum.band_ratios`, coarse to fine). All but the rank
+    correlations and ``sparsification``, which are of the standard deviation of all samples, are of independent ones: of
+    antithetic pairs one each.
 
     ``lesion_r`` is Pearson's r with the target inside the expert mask; ``lesion_sums`` is what it is made of
     (:mod:`.lesion_sums`), so that it can be pooled over people. ``two_sample`` is the AUC of :mod:`.two_sample`, None
@@ -79,6 +81,7 @@ class Row:
     rank_intensity: float | None = None
     rank_gradient: float | None = None
     rank_std: float | None = None
+    rank_calibrated: float | None = None
     sparsification: float | None = None
     crps: float | None = None
     band_ratios: list[float | None] | None = None

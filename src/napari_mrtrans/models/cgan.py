@@ -14,12 +14,18 @@ a sample, so samples that are too alike give themselves away:
 
     L = E [ ½ d(x, y, g(x, z)) + ½ d(x, g(x, z), y) - d(x, g(x, z), g(x, z')) ]
 
-A critic teaches slowly where the mean of the samples is and how far they spread. ``regularisation`` (Bendel et al.
-2023, arXiv 2210.13389, of two samples) tells both directly: g also minimises, per pixel in [-1, 1],
+A critic teaches slowly where the mean of the samples is and how far they spread. ``regularisation`` tells both
+directly: g also minimises, per pixel in [-1, 1], either (``moments``; Bendel et al. 2023, arXiv 2210.13389)
 
     |y - (g + g')/2| - |g - g'| / √12
 
-whose minimum over Gaussian samples has the mean and the standard deviation of a Gaussian target.
+whose minimum over Gaussian samples has the mean and the standard deviation of a Gaussian target, or (``crps``; Gneiting
+& Raftery 2007, Eq. 21; of two samples as Lang et al. 2024, arXiv 2412.15832)
+
+    (|y - g| + |y - g'| - |g - g'|) / 2
+
+which no other distribution than that of y minimises, Gaussian or not. With ``scales`` above 1 images averaged over
+blocks of so many pixels are told the same, so that long waves of the samples spread as those of targets do.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..networks.critic import Critic
 from .base import VOCABULARY, Batch, Solve, integers, to_signed
@@ -36,6 +43,8 @@ from .residual import Condition, ResidualModel
 
 #: What can be told of the critic's size, and what it is otherwise.
 _CRITIC = {"width": 32, "grid": 8, "unshuffle": 1}
+#: The regularisation: which it is, and what sides of blocks it looks at.
+_SCORE: dict[str, Any] = {"score": "moments", "scales": (1,)}
 
 
 class CGAN(ResidualModel):
@@ -51,6 +60,8 @@ class CGAN(ResidualModel):
         critic_samples: Images that the critic judges together: 1 (the paper), or 2 against collapse.
         regularisation: Weight of the mean over pixels of what is said above; 0 (the paper) = none. Needs two samples.
             The gradients of critic and regularisation are about as long at the root of the number of pixels.
+        score: Which regularisation: ``moments`` or ``crps``.
+        scales: Sides of the blocks of pixels whose averages ``crps`` compares; their scores are averaged.
         adversarial: Without a critic, the regularisation is all of the loss: a start for the adversarial training.
         penalty_weight: λ.
         penalty: ``partial`` or ``full``.
@@ -73,11 +84,18 @@ class CGAN(ResidualModel):
         penalty: Literal["partial", "full"] = "partial",
         **shared: Any,
     ) -> None:
+        score, scales = (shared.pop(name, usual) for name, usual in _SCORE.items())
         critic = {name: shared.pop(f"critic_{name}", usual) for name, usual in _CRITIC.items()}
         fixed = {"in_channels": 0, "out_channels": 1, "time": False, "latent": latent, "latent_form": latent_form}
         super().__init__(spread=1.0, fixed=fixed, **shared)
         if regularisation and critic_samples == 1:
             raise ValueError("regularisation compares two samples: set critic_samples: 2.")
+        if score not in ("moments", "crps"):
+            raise ValueError(f"score: 'moments' or 'crps', not '{score}'.")
+        if score == "moments" and tuple(scales) != (1,):
+            raise ValueError("scales: only score: crps compares averages of blocks.")
+        if not scales or min(scales) < 1:
+            raise ValueError(f"scales: sides of blocks in pixels, at least one and each from 1 on; got {list(scales)}.")
         if not (adversarial or regularisation):
             raise ValueError("adversarial: false leaves the regularisation alone: give it a weight.")
         self.adversarial = adversarial
@@ -87,6 +105,7 @@ class CGAN(ResidualModel):
         self.critic_steps = critic_steps
         self.critic_samples = critic_samples
         self.regularisation = regularisation
+        self.score, self.scales = score, tuple(scales)
         self.penalty_weight = penalty_weight
         self.full = penalty == "full"
 
@@ -116,12 +135,18 @@ class CGAN(ResidualModel):
         x, fake = self._fake(batch, generator)
         loss = fake.new_zeros(())
         if self.regularisation:
-            loss = self.regularisation * two_sample_regulariser(to_signed(batch.target), fake)
+            loss = self.regularisation * self._regulariser(to_signed(batch.target), fake)
         if critic is not None:
             loss = loss - critic(x, fake, *_pair(batch)).mean()
         if critic is not None and self.critic_samples > 1:
             loss = loss + critic(x, self._real(batch, fake, generator), *_pair(batch)).mean()
         return loss
+
+    def _regulariser(self, target: Tensor, fake: Tensor) -> Tensor:
+        if self.score == "moments":
+            return two_sample_regulariser(target, fake)
+        scores = [two_sample_crps(_blocks(target, side), _blocks(fake, side)) for side in self.scales]
+        return torch.stack(scores).mean()
 
     def critic_loss(self, critic: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         """-L + λ · penalty."""
@@ -157,6 +182,17 @@ def two_sample_regulariser(target: Tensor, fake: Tensor) -> Tensor:
     """|y - mean| - |g - g'| / √12, mean over pixels; target (batch, 1, H, W) and fake (batch, 2, H, W) in [-1, 1]."""
     error = (target - fake.mean(dim=1, keepdim=True)).abs().mean()
     return error - (fake[:, 0] - fake[:, 1]).abs().mean() / math.sqrt(12)
+
+
+def two_sample_crps(target: Tensor, fake: Tensor) -> Tensor:
+    """(|y - g| + |y - g'| - |g - g'|) / 2, mean over pixels; target (batch, 1, H, W) and fake (batch, 2, H, W)."""
+    error = (target - fake).abs().mean()
+    return error - (fake[:, 0] - fake[:, 1]).abs().mean() / 2
+
+
+def _blocks(images: Tensor, side: int) -> Tensor:
+    """Averages of blocks of ``side`` x ``side`` pixels; what is left at the end of a row or column isn't looked at."""
+    return images if side == 1 else F.avg_pool2d(images, side)
 
 
 def gradient_penalty(

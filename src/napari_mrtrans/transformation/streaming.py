@@ -243,6 +243,9 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
     correction = calibration.spread.get(job.request.pair.key) if calibration and job.n > 1 else None
     # It was fitted to the spread of as many samples as are usual; that of fewer is smaller.
     as_usual = std_bias(checkpoint.card.sampler.n) / std_bias(job.n) if correction else 1.0
+    calibrated = None
+    if correction is not None:
+        calibrated = correction.image(as_usual * std, mean, job.images[index], inside, job.prepared.spacing[1:])
     number = job.orientation.slice_index(index, len(job.mask))
     update = SliceUpdate(
         index=number,
@@ -251,7 +254,7 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         median=median,
         samples=samples,
         sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
-        calibrated_std=None if correction is None else turn(np.where(inside, correction(as_usual * std), 0)),
+        calibrated_std=None if calibrated is None else turn(calibrated),
         signs=_signs(engine, calibration, index),
         voxels=int(inside.sum()),
         done=0,

@@ -18,7 +18,14 @@ def cells(table: Table, row: int = 0) -> dict[str, Cell]:
 
 
 def test_the_table_of_errors_sets_the_spread_against_plain_maps() -> None:
-    spread = {"rank_std": 0.5, "sparsification": 0.25, "crps": 0.04, "band_ratios": [0.5, 1.0, None], "two_sample": 0.9}
+    spread = {
+        "rank_std": 0.5,
+        "rank_calibrated": 0.45,
+        "sparsification": 0.25,
+        "crps": 0.04,
+        "band_ratios": [0.5, 1.0, None],
+        "two_sample": 0.9,
+    }
     rows = [
         planted_row("a", subject="sub-1", rank_intensity=0.4, rank_gradient=0.1, mae=0.06, **spread),
         planted_row(
@@ -28,7 +35,12 @@ def test_the_table_of_errors_sets_the_spread_against_plain_maps() -> None:
     ]
     table = spread_tables.errors(Results(rows, ABOUT))
     mine, direct = cells(table), cells(table, 1)
-    assert [mine[f"{name} ~ |error|"].text for name in ("std", "intensity", "gradient")] == ["0.400", "0.500", "0.100"]
+    assert [mine[f"{name} ~ |error|"].text for name in ("std", "calibrated std", "intensity", "gradient")] == [
+        "0.400",
+        "0.450",
+        "0.500",
+        "0.100",
+    ]
     assert [name for name, cell in mine.items() if cell.best] == ["intensity ~ |error|"]
     assert (mine["CRPS"].text, mine["MAE of the mean"].text, mine["MAE of direct"].text) == (
         "0.0400",

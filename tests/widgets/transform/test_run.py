@@ -14,7 +14,8 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt, QThreadPool
 from qtpy.QtGui import QMouseEvent
 
-from napari_mrtrans.checkpoints.calibration import Calibration, SpreadCorrection
+from napari_mrtrans.checkpoints.calibration import Calibration
+from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.errors import OutOfMemory, SliceError
 from napari_mrtrans.ood.image_quality import NAMES
 from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range

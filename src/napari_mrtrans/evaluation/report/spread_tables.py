@@ -14,11 +14,16 @@ from .results import Results
 from .tables import NONE, Cell, Table
 
 #: Heading and attribute of :class:`.Row`.
-_MAPS = (("std", "rank_std"), ("intensity", "rank_intensity"), ("gradient", "rank_gradient"))
+_MAPS = (
+    ("std", "rank_std"),
+    ("calibrated std", "rank_calibrated"),
+    ("intensity", "rank_intensity"),
+    ("gradient", "rank_gradient"),
+)
 
 
 def errors(results: Results) -> Table | None:
-    """How well spreads tell where the errors are; None without a checkpoint. Of the three maps the best is bold."""
+    """How well spreads tell where the errors are; None without a checkpoint. The best of the maps is bold."""
     rows = []
     direct = results.checkpoint_of("direct")
     for method in results.models:
