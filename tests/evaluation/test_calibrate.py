@@ -17,7 +17,7 @@ from napari_mrtrans.checkpoints.judge_file import load_judge
 from napari_mrtrans.cli import train as cli
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate, coverage, fit_spread, person_variation, widening
-from napari_mrtrans.evaluation.calibrate_report import stratified_auc
+from napari_mrtrans.evaluation.calibrate_report import coverage_lines, stratified_auc
 from napari_mrtrans.evaluation.ood_study import Measurement, Settings
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
 from napari_mrtrans.ood.score import IMAGE_SCORES
@@ -75,6 +75,12 @@ def test_the_correction_is_fitted_to_validation_and_covers_the_test() -> None:
     test = [measured("sub-new", "test", rng)]
     (found,) = coverage(test, spread)
     assert found["before"] < 0.7
+    assert found["rank_before"] > 0.2  # errors are as large as the spread says
+    assert abs(found["rank_intensity"]) < 0.2
+    assert "| std ~ error |" in coverage_lines([found])[0]
+    assert (
+        "~" not in coverage_lines([found | {"rank_before": None}, {"pair": "T1->T2", "before": 0.7, "after": 0.9}])[0]
+    )
     assert found["after"] == pytest.approx(0.9, abs=0.05)
 
 

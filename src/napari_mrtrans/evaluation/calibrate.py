@@ -20,11 +20,13 @@ from ..checkpoints.correction import Z90, SpreadCorrection, Voxels
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..errors import MrtransError
+from ..metrics.uncertainty import rank_correlation
 from ..ood.score import FEWEST, OodCalibration
 from ..ood.signs import Looks
 from ..paths import check_folder, write_together
 from ..scan.contrasts import Pair
 from .calibrate_report import coverage_lines, summary
+from .ensemble_figures import known as finite
 from .fit_ood import FOLDS, Image, Sigma, fit_ood
 from .held_out import describe_machine, known_sessions
 from .ood_study import Measurement, Settings, measure
@@ -263,14 +265,22 @@ def _voxels(rows: Iterable[Measurement]) -> Voxels:
 
 
 def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]) -> list[dict[str, Any]]:
-    """Share of voxels of each test scan within the central 90 % interval of a normal law, before and after."""
+    """Of each test scan, before and after: the share of voxels within the central 90 % interval of a normal law, and
+    the rank correlation of the standard deviation with the size of the error, beside that of plain intensity (of the
+    answer or of the source, whichever is the closer, either sign). None where a map is constant."""
     out = []
     for row in rows:
         if row.kept and row.pair in spread:
             voxels = row.answered
-            error = np.abs(voxels.error)
-            before, after = (float((error <= Z90 * std).mean()) for std in (voxels.std, spread[row.pair].of(voxels)))
-            out.append({"pair": row.pair, "subject": row.subject, "before": round(before, 4), "after": round(after, 4)})
+            stds = voxels.std, spread[row.pair].of(voxels)
+            held = (float((np.abs(voxels.error) <= Z90 * std).mean()) for std in stds)
+            everywhere = np.ones(len(voxels.error), dtype=bool)
+            images = (*stds, voxels.answer, voxels.source)
+            *ranks, answer, source = (rank_correlation(image, voxels.error, everywhere) for image in images)
+            figures = (*held, *ranks, max(abs(answer), abs(source)))
+            names = ("before", "after", "rank_before", "rank_after", "rank_intensity")
+            found = {name: finite(round(figure, 4)) for name, figure in zip(names, figures, strict=True)}
+            out.append({"pair": row.pair, "subject": row.subject, **found})
     return out
 
 

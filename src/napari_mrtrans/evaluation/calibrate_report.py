@@ -47,12 +47,20 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
 
 
 def coverage_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table of what the 90 % intervals of each pair hold, before and after the correction."""
-    lines = ["| pair | voxels within the central 90 % interval | after the correction | scans |", "|---|---|---|---|"]
+    """A table of what the 90 % intervals of each pair hold, and of how well the standard deviation tells where the
+    errors are, before and after the correction."""
+    ranked = {
+        "rank_before": "std ~ error",
+        "rank_after": "corrected std ~ error",
+        "rank_intensity": "intensity ~ error",
+    }
+    held = {"before": "voxels within the central 90 % interval", "after": "after the correction"}
+    heads = held | {name: head for name, head in ranked.items() if all(item.get(name) is not None for item in found)}
+    lines = [f"| pair | {' | '.join(heads.values())} | scans |", "|---" * (len(heads) + 2) + "|"]
     for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
         own = [item for item in found if pair in (item["pair"], "all")]
-        before, after = (float(np.mean([item[key] for item in own])) for key in ("before", "after"))
-        lines.append(f"| {pair} | {before:.3f} | {after:.3f} | {len(own)} |")
+        cells = (f"{np.mean([item[name] for item in own]):.3f}" for name in heads)
+        lines.append(f"| {pair} | {' | '.join(cells)} | {len(own)} |")
     return lines
 
 
