@@ -25,7 +25,9 @@ def essence(checkpoint: Checkpoint) -> str:
     elif card.options.get("prediction") == "preconditioned":
         what += " in preconditioned form"
     elif card.options.get("regularisation"):
-        what += " whose two samples are also held to the target's mean and spread (Bendel 2023)"
+        crps = card.options.get("score") == "crps"
+        told = "distribution, by the CRPS (Lang 2024)" if crps else "mean and spread (Bendel 2023)"
+        what += f" whose two samples are also held to the target's {told}"
     elif not what.endswith(")"):
         what += " as published"
     weights = checkpoint.n_parameters / 1e6
