@@ -4,7 +4,7 @@ Reads what ``napari-mrtrans-train calibrate`` measured of training and validatio
 letters of their names, or the data set) the curves are fitted to everybody else, and the rank correlation of the size
 of the error with four maps is taken on the people of that origin: the standard deviation of the samples, the same
 averaged over its surroundings, that times the curves, and plain intensity (of answer or source, whichever is the
-closer, either sign).
+closer, either sign). All rows in the file are taken: let the folder be of one calibration.
 
     python benchmarks/spread_curves.py OUT/t1-t2-flair-flow/measured.jsonl
 """
@@ -12,7 +12,6 @@ closer, either sign).
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from pathlib import Path
 
@@ -21,7 +20,8 @@ import numpy as np
 from napari_mrtrans.checkpoints.correction import SpreadCorrection, Voxels
 from napari_mrtrans.evaluation.ood_study import Measurement
 from napari_mrtrans.evaluation.scans import person
-from napari_mrtrans.metrics.uncertainty import rank_correlation
+from napari_mrtrans.metrics.uncertainty import rank_correlation, rank_of_intensity
+from napari_mrtrans.training.finished import Finished
 
 HEAD = ("std", "surroundings", "and curves", "intensity")
 
@@ -34,19 +34,17 @@ def origin(row: Measurement) -> str:
 
 def ranks(correction: SpreadCorrection, voxels: Voxels) -> list[float]:
     """Of the four maps."""
-    everywhere = np.ones(len(voxels.error), dtype=bool)
-    maps = (voxels.std, voxels.smooth, correction.of(voxels), voxels.answer, voxels.source)
-    *found, answer, source = (rank_correlation(image, voxels.error, everywhere) for image in maps)
-    return [*found, max(abs(answer), abs(source))]
+    maps = (voxels.std, voxels.smooth, correction.of(voxels))
+    plain = rank_of_intensity(voxels.answer, voxels.source, voxels.error)
+    return [*(rank_correlation(image, voxels.error) for image in maps), plain]
 
 
 def main() -> None:
     """Print a table by origin and one by pair."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measured", type=Path)
-    lines = parser.parse_args().measured.read_text(encoding="utf-8").splitlines()
-    rows = [Measurement(**json.loads(line)["row"]) for line in lines if line]
-    rows = [row for row in rows if row.kept and row.role != "test"]
+    kept = Finished(parser.parse_args().measured, Measurement).rows.values()
+    rows = [row for row in kept if row.kept and row.role != "test"]
     found: dict[str, list[list[float]]] = {}
     for pair in dict.fromkeys(row.pair for row in rows):
         mine = [row for row in rows if row.pair == pair]

@@ -17,6 +17,8 @@ from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.scan.contrasts import Contrast
 
 SHAPE = (24, 28, 12)
+#: Intensities of answer and source, where they are of no account.
+HALF = (np.asarray(0.5), np.asarray(0.5))
 
 
 @pytest.mark.parametrize(("floor", "factor"), [(0.05, 2.0), (0.0, 1.5), (0.08, 0.5)])
@@ -26,7 +28,7 @@ def test_a_planted_law_is_recovered(floor: float, factor: float) -> None:
     truth = np.hypot(floor, factor * std)
     fit = SpreadCorrection.fit(std, rng.normal(0, truth))
     np.testing.assert_allclose(
-        fit(np.array([0.02, 0.05, 0.1])), np.hypot(floor, factor * np.array([0.02, 0.05, 0.1])), rtol=0.06
+        fit(np.array([0.02, 0.05, 0.1]), *HALF), np.hypot(floor, factor * np.array([0.02, 0.05, 0.1])), rtol=0.06
     )
 
 
@@ -35,7 +37,7 @@ def test_heavy_tails_still_give_ninety_percent() -> None:
     std = rng.uniform(0.01, 0.1, 50_000)
     error = std * rng.standard_t(3, std.shape)
     fit = SpreadCorrection.fit(std, error)
-    assert np.mean(np.abs(error) <= Z90 * fit(std)) == pytest.approx(0.9, abs=0.005)
+    assert np.mean(np.abs(error) <= Z90 * fit(std, *HALF)) == pytest.approx(0.9, abs=0.005)
 
 
 def planted(rng: np.random.Generator, count: int = 60_000) -> Voxels:
@@ -54,7 +56,8 @@ def test_curves_tell_at_which_intensities_errors_are_larger() -> None:
             these = ((other.answer > 0.85) == bright) & ((other.source < 0.15) == dark)
             these &= (np.abs(other.answer - 0.75) > 0.1) & (np.abs(other.source - 0.25) > 0.1)
             held = [
-                np.mean(np.abs(other.error[these]) <= Z90 * std[these]) for std in (found.of(other), plain(other.std))
+                np.mean(np.abs(other.error[these]) <= Z90 * std[these])
+                for std in (found.of(other), plain(other.std, *HALF))
             ]
             assert held[0] == pytest.approx(0.9, abs=0.03)
             assert abs(held[1] - 0.9) > abs(held[0] - 0.9)
@@ -65,9 +68,21 @@ def test_curves_stay_with_floor_and_factor_fitted_anew() -> None:
     rng = np.random.default_rng(1)
     found, other = SpreadCorrection.shaped(planted(rng)), planted(rng)
     wide = replace(other, error=3 * other.error)
-    again = found.refitted([(found, wide)])
+    (again,) = SpreadCorrection.refitted([(found, wide)])
     assert (again.by_answer, again.by_source) == (found.by_answer, found.by_source)
     assert np.mean(np.abs(wide.error) <= Z90 * again.of(wide)) == pytest.approx(0.9, abs=0.005)
+
+
+def test_kept_voxels_are_read_again_and_none_are_none() -> None:
+    rng = np.random.default_rng(5)
+    voxels = planted(rng, 100)
+    kept = voxels.lists(rng, 40, 1.25)
+    again = Voxels.read(kept)
+    assert [len(values) for values in kept.values()] == [40] * 5
+    place = int(np.argmin(np.abs(voxels.answer - again.answer[0])))
+    assert again.std[0] == pytest.approx(1.25 * voxels.std[place], abs=1e-4)
+    assert again.smooth[0] == pytest.approx(voxels.smooth[place], abs=1e-4)  # an average does not depend on n
+    assert Voxels(*(np.zeros(0) for _ in range(5))).lists(rng, 40) == {}
 
 
 def test_few_voxels_bend_a_curve_little() -> None:

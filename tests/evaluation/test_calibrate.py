@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,20 @@ import pytest
 from scipy.stats import norm
 
 from helpers import bids_folder, save_nifti, tiny_checkpoint
-from napari_mrtrans import Volume, transform
-from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from napari_mrtrans.checkpoints.correction import Z90, Voxels
+from napari_mrtrans import Volume, stream, transform
+from napari_mrtrans.checkpoints.calibration import Calibration
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration
+from napari_mrtrans.checkpoints.correction import Z90, SpreadCorrection, Voxels
 from napari_mrtrans.checkpoints.judge_file import load_judge
 from napari_mrtrans.cli import train as cli
+from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate, coverage, fit_spread, person_variation, widening
 from napari_mrtrans.evaluation.calibrate_report import coverage_lines, stratified_auc
-from napari_mrtrans.evaluation.ood_study import Measurement, Settings
+from napari_mrtrans.evaluation.held_out import PairedVolumes
+from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
+from napari_mrtrans.evaluation.scans import Scan
 from napari_mrtrans.ood.score import IMAGE_SCORES
 from napari_mrtrans.ood.slice_quality import NAMES
 from napari_mrtrans.scan.contrasts import Contrast, Pair
@@ -89,7 +94,55 @@ def test_one_or_two_people_do_not_narrow_a_spread(people: int, factor: float) ->
     rng = np.random.default_rng(0)
     rows = [measured(f"sub-{i}", "validation", rng, error=0.5) for i in range(people)]
     std = np.concatenate([row.answered.std for row in rows])
-    assert fit_spread(rows)["T1->T2"](std).mean() / std.mean() == pytest.approx(factor, rel=0.1)
+    (mine,) = fit_spread(rows).values()
+    assert np.concatenate([mine.of(row.answered) for row in rows]).mean() / std.mean() == pytest.approx(factor, rel=0.1)
+
+
+def test_known_curves_stay_and_test_people_bend_none() -> None:
+    """Curves are fitted to training and validation people, or are the parent's; width to validation people alone."""
+    rng = np.random.default_rng(0)
+    rows = [measured(f"sub-{i}", "train", rng) for i in range(4)] + [measured("sub-v", "validation", rng, 3.0)]
+    bent = replace(rows[0].answered, error=9 * rows[0].answered.answer)
+    test = replace(measured("sub-t", "test", rng), kept=bent.lists(rng, 500))
+    (mine,) = fit_spread(rows).values()
+    assert fit_spread([*rows, test])["T1->T2"] == mine
+    assert mine.blur_mm > 0 and len(mine.by_answer) == len(mine.by_source) > 0
+    known = SpreadCorrection(floor=9.0, factor=9.0, blur_mm=1.5, by_answer=[1.0, 3.0], by_source=[2.0, 1.0])
+    (other,) = fit_spread(rows, {"T1->T2": known}).values()
+    assert (other.by_answer, other.by_source) == ([1.0, 3.0], [2.0, 1.0])
+    held = np.abs(rows[-1].answered.error) <= Z90 * other.of(rows[-1].answered)
+    assert held.mean() >= 0.9 and other.factor < 9
+
+
+def test_scans_of_which_nothing_could_be_compared_are_left_out() -> None:
+    """Of a slab that shares no measured slice with its target."""
+    rng = np.random.default_rng(0)
+    rows = [measured("sub-v", "validation", rng), measured("sub-t", "test", rng)]
+    empty = [replace(row, kept={}) for row in rows]
+    assert fit_spread([*rows, *empty]) == fit_spread(rows)
+    spread = fit_spread(rows)
+    assert coverage([*rows, *empty], spread) == coverage(rows, spread)
+
+
+def test_what_is_fitted_is_what_is_shown(tmp_path: Path) -> None:
+    """Voxels of another size on each axis, which lie in another order: surroundings and curves go the same way."""
+    turned = np.diag([3.0, 1.0, 2.0, 1.0])[[2, 0, 1, 3]]
+    folder = bids_folder(tmp_path / "bids", subjects=1, shape=(14, 40, 44), affine=turned)
+    anat = folder / "sub-00" / "anat"
+    session = Session("sub-00", "", {c: anat / f"sub-00_{c}w.nii.gz" for c in T1_T2}, None)
+    made = checkpoint(tmp_path)
+    law = SpreadCorrection(floor=0.01, factor=2.0, blur_mm=1.5, by_answer=[1.0, 3.0], by_source=[2.0, 1.0, 1.5])
+    write_calibration(made, Calibration(card=made.card_digest, spread={T1_T2.key: law}), tmp_path)
+    made = read_checkpoint(made.path)
+    job = Input(T1_T2, session.name, "validation", Scan(session, Contrast.T1))
+    volume = Volume.load(session.files[Contrast.T1])
+    middle = volume.n_slices // 2
+    (update,) = stream(volume, made, target="T2", n=2, slices=(middle, middle + 1), prepare=False)
+    kept = job._answered([update], volume.axial_axis)
+    both = PairedVolumes.open(session, T1_T2).both.take(middle, volume.axial_axis)
+    assert volume.axial_axis == 1 and update.calibrated_std is not None
+    np.testing.assert_allclose(update.calibrated_std[both], law.of(kept), rtol=1e-5)
+    assert np.ptp(law.curves(kept.answer, kept.source)) > 0.5
 
 
 @pytest.mark.parametrize(("people", "expected"), [(2, [4.0, 3.1]), (3, [4.0, 1.0])])
@@ -98,7 +151,8 @@ def test_pairs_of_few_people_share_a_correction(people: int, expected: list[floa
     rows = [measured(f"sub-{i}", "validation", rng, 4.0, "T1->T2") for i in range(people)]
     rows += [measured(f"sub-{i}", "validation", rng, 1.0, "T1->FLAIR") for i in range(people)]
     std = rows[0].answered.std
-    factors = [fit_spread(rows)[pair](std).mean() / std.mean() for pair in ("T1->T2", "T1->FLAIR")]
+    fitted = fit_spread(rows)
+    factors = [fitted[pair].of(rows[0].answered).mean() / std.mean() for pair in ("T1->T2", "T1->FLAIR")]
     # Shared, it lies between, nearer to the wide one (90 % of the voxels of both together); who needs more gets it.
     np.testing.assert_allclose(factors, expected, rtol=0.1)
 

@@ -191,11 +191,19 @@ def test_a_regularisation_that_cannot_be_is_refused(options: dict) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"scales": [4]}, {"score": "crps", "scales": []}, {"score": "crps", "scales": [0]}, {"score": "energy"}],
+    [
+        {"scales": [4]},
+        {"score": "crps", "scales": []},
+        {"score": "crps", "scales": [0]},
+        {"score": "energy"},
+        {"scales": [2.5]},
+        {"scales": 4},
+        {"score": "crps", "regularisation": 0.0},
+    ],
 )
 def test_scores_that_cannot_be_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match=r"scales:|score:"):
-        cgan(critic_samples=2, regularisation=1.0, **options)
+        cgan(**{"critic_samples": 2, "regularisation": 1.0, **options})
 
 
 @pytest.mark.parametrize("unshuffle", [1, 2, 4])

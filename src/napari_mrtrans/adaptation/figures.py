@@ -98,12 +98,10 @@ class Judge:
         """All figures of one slice."""
         samples = self.answer(model, one)
         mean, std = samples.mean(axis=0), samples.std(axis=0)
-        head = one.source[0] > 0
-        inside = head & (one.target > 0)
+        inside = (one.source[0] > 0) & (one.target > 0)
         error = one.target - mean
         rng = np.random.default_rng([self.seed, person])
         single = len(samples) == 1
-        images = std, error, smoothed(std, head, (self.spacing_mm,) * 2), mean, one.source[0]
         # Of samples in pairs of opposite noise one each is independent.
         ranks = None if single else pit(samples[::2][:, inside], one.target[inside], rng)
         judged = Judged(
@@ -114,9 +112,15 @@ class Judge:
             ssim=_ssim(np.where(inside, mean, 0), np.where(inside, one.target, 0), inside),
             mean_std=None if single else float(std[inside].mean(dtype=np.float64)),
             covered=None if ranks is None else coverage(ranks, [0.9])[0],
-            kept={} if single else Voxels(*(image[inside] for image in images)).lists(rng, VOXELS),
+            kept={} if single else self._voxels(one, mean, std).lists(rng, VOXELS),
         )
         return judged, Answer(mean, None if single else std)
+
+    def _voxels(self, one: FixedSlice, mean: NDArray[np.float32], std: NDArray[np.float32]) -> Voxels:
+        head = one.source[0] > 0
+        smooth = smoothed(std, head, (self.spacing_mm, self.spacing_mm))
+        images = (std, one.target - mean, smooth, mean, one.source[0])
+        return Voxels(*(image[head & (one.target > 0)] for image in images))
 
 
 def _ssim(answer: NDArray[np.float32], target: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:

@@ -67,13 +67,14 @@ class Voxels:
         return cls(*(np.asarray(kept[name], dtype=np.float64) for name in NAMES))
 
     def lists(self, rng: np.random.Generator, most: int, times: float = 1.0) -> dict[str, list[float]]:
-        """``most`` of them, for a JSON file; the spread ``times`` as wide, as more or fewer samples would have it."""
+        """``most`` of them, for a JSON file; ``std`` is ``times`` as wide, as that of more or fewer samples would be.
+
+        An averaged variance does not depend on the number of samples: that of antithetic pairs has no bias.
+        """
         picked = rng.permutation(len(self.std))[:most]
-        wide = {"std": times, "smooth": times}
-        return {
-            name: np.round(wide.get(name, 1.0) * getattr(self, name)[picked].astype(float), 4).tolist()
-            for name in NAMES
-        }
+        images = {name: getattr(self, name)[picked].astype(float) for name in NAMES}
+        images["std"] *= times
+        return {name: np.round(values, 4).tolist() for name, values in images.items()} if picked.size else {}
 
 
 NAMES = tuple(field.name for field in fields(Voxels))
@@ -101,15 +102,13 @@ class SpreadCorrection(BaseModel):
     def __call__(
         self,
         std: NDArray[np.floating],
-        answer: NDArray[np.floating] | float = 0.5,
-        source: NDArray[np.floating] | float = 0.5,
+        answer: NDArray[np.floating],
+        source: NDArray[np.floating],
     ) -> NDArray[np.float32]:
         """Voxel by voxel, of a ``std`` that is averaged over its surroundings already; all of one shape, in [0, 1]."""
         return (np.hypot(self.floor, self.factor * std) * self.curves(answer, source)).astype(np.float32)
 
-    def curves(
-        self, answer: NDArray[np.floating] | float, source: NDArray[np.floating] | float
-    ) -> NDArray[np.floating] | float:
+    def curves(self, answer: NDArray[np.floating], source: NDArray[np.floating]) -> NDArray[np.floating] | float:
         """By how much errors at these intensities are larger than elsewhere."""
         return _at(self.by_answer, answer) * _at(self.by_source, source)
 
@@ -161,11 +160,13 @@ class SpreadCorrection(BaseModel):
             found = found.model_copy(update={name: [float(f"{value:.4g}") for value in curve]})
         return found
 
-    def refitted(self, parts: Iterable[tuple[SpreadCorrection, Voxels]]) -> SpreadCorrection:
-        """The same curves, with floor and factor fitted anew to voxels whose own corrections may have other curves."""
+    @classmethod
+    def refitted(cls, parts: Iterable[tuple[SpreadCorrection, Voxels]]) -> list[SpreadCorrection]:
+        """Each with its own curves, but with one floor and one factor, fitted anew to the voxels of all."""
+        parts = list(parts)
         pairs = [(own._std(voxels), voxels.error / own.curves(voxels.answer, voxels.source)) for own, voxels in parts]
-        plain = type(self).fit(*(np.concatenate(values) for values in zip(*pairs, strict=True)))
-        return self.model_copy(update={"floor": plain.floor, "factor": plain.factor})
+        plain = cls.fit(*(np.concatenate(values) for values in zip(*pairs, strict=True)))
+        return [own.model_copy(update={"floor": plain.floor, "factor": plain.factor}) for own, _ in parts]
 
     def not_narrower(self, voxels: Voxels) -> SpreadCorrection:
         """The same, or scaled until it leaves the ``std`` of these as wide as they are on average."""
@@ -192,7 +193,7 @@ def smoothed(
     return np.where(inside, np.sqrt(variance / np.where(inside, weight, 1)), std)
 
 
-def _at(curve: list[float], image: NDArray[np.floating] | float) -> NDArray[np.floating] | float:
+def _at(curve: list[float], image: NDArray[np.floating]) -> NDArray[np.floating] | float:
     return np.interp(image, np.linspace(0, 1, len(curve)), curve) if curve else 1.0
 
 

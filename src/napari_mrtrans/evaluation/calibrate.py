@@ -1,7 +1,8 @@
 """Fit a checkpoint's calibration: the correction of its spread, and what turns its scores into P(OOD).
 
-Fitted to training and validation subjects (the spread to validation subjects alone, for the network has seen the
-others' targets), tested on the test subjects, whom neither the network nor the calibration has seen.
+Fitted to training and validation subjects (the width of the spread to validation subjects alone, for the network has
+seen the others' targets; at which intensities it is wider, to both), tested on the test subjects, whom neither the
+network nor the calibration has seen.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..checkpoints.correction import Z90, SpreadCorrection, Voxels
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..errors import MrtransError
-from ..metrics.uncertainty import rank_correlation
+from ..metrics.uncertainty import rank_correlation, rank_of_intensity
 from ..ood.score import FEWEST, OodCalibration
 from ..ood.signs import Looks
 from ..paths import check_folder, write_together
@@ -200,10 +201,11 @@ def fit_spread(
     few = [pair for pair in gathered if people[pair] < FEW_PEOPLE]
     voxels = {pair: _voxels(mine) for pair, mine in gathered.items()}
     shape = {pair: (known or {}).get(pair) or _shape([row for row in rows if row.pair == pair]) for pair in gathered}
-    fitted = {pair: shape[pair].refitted([(shape[pair], voxels[pair])]) for pair in gathered if pair not in few}
+    fitted: dict[str, SpreadCorrection] = {}
+    for group in [*([few] if few else []), *([pair] for pair in gathered if pair not in few)]:
+        fitted |= zip(group, SpreadCorrection.refitted([(shape[pair], voxels[pair]) for pair in group]), strict=True)
     for pair in few:
-        shared = shape[pair].refitted([(shape[other], voxels[other]) for other in few])
-        fitted[pair] = shared.scaled(max(1.0, _needed(voxels[pair], shared) / Z90))
+        fitted[pair] = fitted[pair].scaled(max(1.0, _needed(voxels[pair], fitted[pair]) / Z90))
     variation = person_variation(rows, fitted)
     out = {}
     for pair, correction in fitted.items():
@@ -274,10 +276,8 @@ def coverage(rows: Iterable[Measurement], spread: Mapping[str, SpreadCorrection]
             voxels = row.answered
             stds = voxels.std, spread[row.pair].of(voxels)
             held = (float((np.abs(voxels.error) <= Z90 * std).mean()) for std in stds)
-            everywhere = np.ones(len(voxels.error), dtype=bool)
-            images = (*stds, voxels.answer, voxels.source)
-            *ranks, answer, source = (rank_correlation(image, voxels.error, everywhere) for image in images)
-            figures = (*held, *ranks, max(abs(answer), abs(source)))
+            ranks = (rank_correlation(std, voxels.error) for std in stds)
+            figures = (*held, *ranks, rank_of_intensity(voxels.answer, voxels.source, voxels.error))
             names = ("before", "after", "rank_before", "rank_after", "rank_intensity")
             found = {name: finite(round(figure, 4)) for name, figure in zip(names, figures, strict=True)}
             out.append({"pair": row.pair, "subject": row.subject, **found})

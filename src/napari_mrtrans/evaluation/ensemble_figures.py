@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..metrics.coverage import calibration_error, coverage, pit
 from ..metrics.spectrum import band_ratios
-from ..metrics.uncertainty import crps, gradient, rank_correlation, sparsification_error
+from ..metrics.uncertainty import crps, gradient, rank_correlation, rank_of_intensity, sparsification_error
 from ..transformation.statistics import effect_of_n, normality
 from .row import COUNTS
 
@@ -55,11 +55,10 @@ class Answer:
 def of_errors(answer: Answer) -> dict[str, Any]:
     """What the errors are, and how well plain maps tell where they are."""
     error = answer.prediction - answer.truth
-    plain = (answer.prediction, answer.source)
     steep = gradient(answer.prediction, answer.axis, answer.spacing)
     return {
         "mae": float(np.abs(error[answer.inside]).mean()),
-        "rank_intensity": known(max(abs(rank_correlation(image, error, answer.inside)) for image in plain)),
+        "rank_intensity": known(rank_of_intensity(answer.prediction, answer.source, error, answer.inside)),
         "rank_gradient": known(abs(rank_correlation(steep, error, answer.inside))),
     }
 

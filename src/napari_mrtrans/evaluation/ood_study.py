@@ -1,7 +1,8 @@
 """What a checkpoint gives for normal and unusual inputs: what a calibration is fitted to and tested on.
 
-Samples are dear, and what they cost buys most on the validation and test subjects, where the errors count. Of the
-others only σ̂ is wanted, a mean over thousands of voxels, for which a few samples do. As in the paper, unusual inputs
+Samples are dear, and what they cost buys most on the validation and test subjects, where the width of the errors
+counts. Of the others σ̂ is wanted, a mean over thousands of voxels, and at which intensities the errors are larger, for
+which a few samples do. As in the paper, unusual inputs
 stand beside the usual ones: one for each scan that the calibration is fitted to, and every kind on the test subjects.
 """
 
@@ -29,7 +30,7 @@ from ..transformation.streaming import Hooks, SliceUpdate, run_job
 from .held_out import PairedVolumes
 from .scans import KINDS, LESION, NORMAL, Scan, drawn
 
-#: Samples of each slice where only σ̂ is wanted.
+#: Samples of each slice where σ̂ is wanted, or the errors of people whom the network knows.
 FEW = 6
 #: Voxels kept of each normal scan with a target, to fit and test the correction of the spread.
 VOXELS = 2000
@@ -71,7 +72,7 @@ class Settings:
     """How much is measured.
 
     Attributes:
-        n: Samples of each slice; at most :data:`FEW` where only σ̂ is wanted.
+        n: Samples of each slice; at most :data:`FEW` of unusual scans and of training people.
         slices: Slices of each scan, evenly spread.
         seed: Of the starting noise, the artefacts and the draw of kinds.
         device: As :func:`napari_mrtrans.stream`.

@@ -11,24 +11,33 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 
 
-def rank_correlation(score: NDArray, error: NDArray, mask: NDArray[np.bool_]) -> float:
+def rank_correlation(score: NDArray, error: NDArray, mask: NDArray[np.bool_] | None = None) -> float:
     """Spearman's rank correlation of a map with the size of the error, in [-1, 1]; NaN where one of them is constant.
 
     Args:
         score: What claims to know, say the standard deviation.
         error: Absolute or signed; its magnitude counts.
-        mask: The voxels that count.
+        mask: The voxels that count; None = all.
 
     Raises:
         MrtransError: shapes differ, fewer than 2 voxels, or a value inside the mask is NaN or infinite.
     """
     from scipy.stats import rankdata
 
-    values, wrong = _inside(score, error, mask)
+    values, wrong = _inside(score, error, np.ones(np.shape(error), dtype=bool) if mask is None else mask)
     first, second = rankdata(values), rankdata(np.abs(wrong))
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(np.corrcoef(first, second)[0, 1])
+
+
+def rank_of_intensity(answer: NDArray, source: NDArray, error: NDArray, mask: NDArray[np.bool_] | None = None) -> float:
+    """What a spread has to beat: the rank correlation of the error's size with plain intensity, of the answer or of the
+    source, whichever is the closer relation, either sign; NaN where both are constant. Arguments and errors as of
+    :func:`rank_correlation`.
+    """
+    found = [abs(rank_correlation(image, error, mask)) for image in (answer, source)]
+    return max((rank for rank in found if np.isfinite(rank)), default=float("nan"))
 
 
 def sparsification_error(score: NDArray, error: NDArray, mask: NDArray[np.bool_]) -> float:

@@ -31,6 +31,7 @@ blocks of so many pixels are told the same, so that long waves of the samples sp
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -92,15 +93,17 @@ class CGAN(ResidualModel):
             raise ValueError("regularisation compares two samples: set critic_samples: 2.")
         if score not in ("moments", "crps"):
             raise ValueError(f"score: 'moments' or 'crps', not '{score}'.")
+        if score == "crps" and not regularisation:
+            raise ValueError("score: crps needs a weight; set regularisation.")
+        if not isinstance(scales, Sequence) or not scales or not all(isinstance(s, int) and s > 0 for s in scales):
+            raise ValueError(f"scales: a list of sides of blocks, in whole pixels from 1 on; got {scales}.")
         if score == "moments" and tuple(scales) != (1,):
             raise ValueError("scales: only score: crps compares averages of blocks.")
-        if not scales or min(scales) < 1:
-            raise ValueError(f"scales: sides of blocks in pixels, at least one and each from 1 on; got {list(scales)}.")
         if not (adversarial or regularisation):
             raise ValueError("adversarial: false leaves the regularisation alone: give it a weight.")
         self.adversarial = adversarial
         self.latent = latent
-        self.smallest_crop = 16  # the critic pools to a sixteenth
+        self.smallest_crop = max(16, *scales)  # the critic pools to a sixteenth
         self.critic_options = {**critic, "images": critic_samples}
         self.critic_steps = critic_steps
         self.critic_samples = critic_samples

@@ -241,11 +241,13 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
             mean, robust, flagged = repair_outliers(mean, std, result, inside)
     calibration = checkpoint.calibration
     correction = calibration.spread.get(job.request.pair.key) if calibration and job.n > 1 else None
-    # It was fitted to the spread of as many samples as are usual; that of fewer is smaller.
-    as_usual = std_bias(checkpoint.card.sampler.n) / std_bias(job.n) if correction else 1.0
     calibrated = None
     if correction is not None:
-        calibrated = correction.image(as_usual * std, mean, job.images[index], inside, job.prepared.spacing[1:])
+        # Fitted to as many samples as are usual: a voxel's std of fewer is smaller, a variance of many voxels is not.
+        as_usual = 1.0 if correction.blur_mm else std_bias(checkpoint.card.sampler.n) / std_bias(job.n)
+        # An outlier is its voxel's own affair.
+        spread = robust if correction.blur_mm else std
+        calibrated = correction.image(as_usual * spread, mean, job.images[index], inside, job.prepared.spacing[1:])
     number = job.orientation.slice_index(index, len(job.mask))
     update = SliceUpdate(
         index=number,
