@@ -322,7 +322,7 @@ def test_a_spread_is_widened_by_how_much_people_differ() -> None:
     rows = [measured("sub-v", "validation", rng, error=2.0)]
     rows += [measured(f"sub-{i}", "train", rng, error=float(2.0 * np.exp(0.5 * rng.normal()))) for i in range(200)]
     fitted = fit_spread(rows[:1])
-    variation = person_variation(rows, fitted)
+    variation = person_variation(rows, fitted)["T2"]
     assert variation == pytest.approx(0.5, rel=0.15)
     # The person it was fitted to may have been any of them: their own error counts as well.
     mine, next_one = rng.normal(0, 0.5, (2, 5000))
@@ -339,14 +339,17 @@ def test_what_pairs_of_a_person_differ_counts_as_well() -> None:
     rows = [
         measured(f"sub-{i}", "train", rng, error, pair)
         for i in range(6)
-        for pair, error in zip(("T1->T2", "T1->FLAIR")[:: 1 - 2 * (i % 2)], (1.0, 3.0), strict=True)
+        for pair, error in zip(("T1->T2", "FLAIR->T2")[:: 1 - 2 * (i % 2)], (1.0, 3.0), strict=True)
     ]
-    fitted = dict.fromkeys(("T1->T2", "T1->FLAIR"), fit_spread([measured("v", "validation", rng)])["T1->T2"])
-    assert person_variation(rows, fitted) == pytest.approx(np.log(3) / 2, rel=0.15)
+    rows += [measured(f"sub-{i}", "train", rng, 2.0, "T2->T1") for i in range(6)]
+    fitted = dict.fromkeys(("T1->T2", "FLAIR->T2", "T2->T1"), fit_spread([measured("v", "validation", rng)])["T1->T2"])
+    variation = person_variation(rows, fitted)
+    assert variation["T2"] == pytest.approx(np.log(3) / 2, rel=0.15)
+    assert variation["T1"] < 0.1  # what people differ in one target says nothing of another
 
 
 def test_people_who_do_not_differ_and_too_few_people_widen_nothing() -> None:
     rng = np.random.default_rng(0)
     rows = [measured("sub-v", "validation", rng), measured("sub-0", "train", rng, error=9.0)]
-    assert person_variation(rows, fit_spread(rows)) == 0
+    assert person_variation(rows, fit_spread(rows)) == {"T2": 0}
     assert widening(0.0, 1) == pytest.approx(1)

@@ -209,7 +209,7 @@ def fit_spread(
     variation = person_variation(rows, fitted)
     out = {}
     for pair, correction in fitted.items():
-        widened = correction.scaled(widening(variation, people[pair]))
+        widened = correction.scaled(widening(variation[target_of(pair)], people[pair]))
         out[pair] = widened.not_narrower(voxels[pair]) if pair in few else widened
     return out
 
@@ -221,21 +221,29 @@ def _shape(rows: Sequence[Measurement]) -> SpreadCorrection:
     return SpreadCorrection.shaped(_voxels(rows)) if enough else SpreadCorrection(floor=0.0, factor=1.0)
 
 
-def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCorrection]) -> float:
-    """How much people differ in the width of their errors: the standard deviation, over the pairs of training and
-    validation people, of the log of the factor by which the corrected spread would still have to be scaled to cover
-    90 %.
+def person_variation(rows: Iterable[Measurement], fitted: Mapping[str, SpreadCorrection]) -> dict[str, float]:
+    """How much people differ in the width of their errors, for each target contrast: the standard deviation, over
+    training and validation people and the pairs with that target, of the log of the factor by which the corrected
+    spread would still have to be scaled to cover 90 %. Scanners differ in T1 more than in T2.
 
     The network knows the training people, so their errors are too small; that they differ less than those of others is
     not to be expected. 0 with fewer than :data:`FEW_PEOPLE`.
     """
-    of: dict[tuple[str, str], list[Measurement]] = {}
+    of: dict[str, dict[tuple[str, str], list[Measurement]]] = {target_of(pair): {} for pair in fitted}
     for row in rows:
         if row.role != "test" and row.pair in fitted:
-            of.setdefault((person(row.subject), row.pair), []).append(row)
-    if len({who for who, _ in of}) < FEW_PEOPLE:
-        return 0.0
-    return float(np.std([np.log(_needed(_voxels(mine), fitted[pair])) for (_, pair), mine in of.items()], ddof=1))
+            of[target_of(row.pair)].setdefault((person(row.subject), row.pair), []).append(row)
+    out = dict.fromkeys(of, 0.0)
+    for target, scans in of.items():
+        if len({who for who, _ in scans}) >= FEW_PEOPLE:
+            needed = [_needed(_voxels(mine), fitted[pair]) for (_, pair), mine in scans.items()]
+            out[target] = float(np.std(np.log(needed), ddof=1))
+    return out
+
+
+def target_of(pair: str) -> str:
+    """``T2`` of ``T1->T2``."""
+    return Pair.parse(pair).target.value
 
 
 def _needed(voxels: Voxels, correction: SpreadCorrection) -> float:
