@@ -124,7 +124,7 @@ def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None
     ("only", "expected"),
     [
         ("t1-t2-flair-flow", ["t1-t2-flair-direct", "t1-t2-flair-flow"]),
-        ("t1-t2-flair-ddpm", ["ddpm-large-batches", "t1-t2-flair-ddpm"]),
+        ("t1-t2-flair-ddpm", ["t1-t2-flair-ddpm"]),
         (
             "t1-t2-flair-resvit",
             ["resvit-phase1", "resvit-crops", "t1-t2-flair-direct", "t1-t2-flair-resvit"],
