@@ -15,6 +15,7 @@ from ..asked.place import LEFT, WORK
 from ..asked.settings import Hooks, Progress, Settings
 from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.correction import BLUR_MM
 from ..devices import resolve_device
 from ..errors import MrtransError, RecipeError
 from ..models import Model
@@ -150,7 +151,7 @@ class Work:
             if self.hooks.leave():
                 raise MrtransError(LEFT)
             for side, net in enumerate((self.before, model)):
-                key = {"net": ids[side], "pair": one.pair.key, "session": index, "at": one.position}
+                key = {"net": ids[side], "pair": one.pair.key, "session": index, "at": one.position, "blur_mm": BLUR_MM}
                 made = partial(self._judged, net, one, numbers[index], answers)
                 self.rows[side].append(self.finished.row(key, made))
                 done += 1

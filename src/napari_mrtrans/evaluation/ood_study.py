@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.correction import Voxels, smoothed
+from ..checkpoints.correction import BLUR_MM, Voxels, smoothed
 from ..datasets.bids import Session
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
@@ -114,7 +114,14 @@ def measure(
     for job in [*planned(checkpoint, sessions, settings.seed), *_others(checkpoint, others or {})]:
         if errors_only and not job.has_target:
             continue
-        key = {**common, "pair": job.pair.key, "subject": job.subject, "kind": job.scan.kind, "few": FEW}
+        key = {
+            **common,
+            "pair": job.pair.key,
+            "subject": job.subject,
+            "kind": job.scan.kind,
+            "few": FEW,
+            "blur_mm": BLUR_MM,
+        }
         key["files"] = job.scan.session.stamp()
         row = finished.row(key, lambda job=job: job.run(checkpoint, settings))  # type: ignore[misc]
         rows.append((job, row))
