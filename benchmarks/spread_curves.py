@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrtrans.checkpoints.correction import SpreadCorrection, Voxels
+from napari_mrtrans.evaluation.held_out import data_set
 from napari_mrtrans.evaluation.ood_study import Measurement
 from napari_mrtrans.evaluation.scans import person
 from napari_mrtrans.metrics.uncertainty import rank_correlation, rank_of_intensity
@@ -29,7 +30,7 @@ HEAD = ("std", "surroundings", "and curves", "intensity")
 def origin(row: Measurement) -> str:
     """Hospital or data set."""
     letters = re.match(r"sub-([A-Za-z]{1,4})", person(row.subject))
-    return letters[1] if letters else row.subject.split("/")[0]
+    return letters[1] if letters else data_set(row.subject)
 
 
 def ranks(correction: SpreadCorrection, voxels: Voxels) -> list[float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..checkpoints.card import SamplerDefaults
-from ..checkpoints.correction import Z90, SpreadCorrection, Voxels, smoothed
+from ..checkpoints.correction import Z90, SpreadCorrection, Voxels
 from ..metrics.coverage import coverage, pit
 from ..models import Model
 from ..scan.contrasts import Pair
@@ -118,9 +118,8 @@ class Judge:
 
     def _voxels(self, one: FixedSlice, mean: NDArray[np.float32], std: NDArray[np.float32]) -> Voxels:
         head = one.source[0] > 0
-        smooth = smoothed(std, head, (self.spacing_mm, self.spacing_mm))
-        images = (std, one.target - mean, smooth, mean, one.source[0])
-        return Voxels(*(image[head & (one.target > 0)] for image in images))
+        heads, spacing = (head, head & (one.target > 0)), (self.spacing_mm, self.spacing_mm)
+        return Voxels.of_slice(std, mean, one.source[0], one.target, heads, spacing)
 
 
 def _ssim(answer: NDArray[np.float32], target: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:

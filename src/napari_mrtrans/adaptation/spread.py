@@ -110,11 +110,10 @@ def write_site_calibration(
         out: Where features of the scans are kept meanwhile.
         say: Told what was fitted and what was not.
     """
-    known = parent.calibration
     pairs = [pair.key for pair in checkpoint.pairs]
-    spread = fitted_spread(rows, n, checkpoint.card.sampler.n, known.spread if known else None)
+    spread = fitted_spread(rows, n, checkpoint.card.sampler.n, parent.spread)
     if not checkpoint.deterministic:
-        kept = {pair: known.spread[pair] for pair in pairs if known and pair in known.spread and pair not in spread}
+        kept = {pair: parent.spread[pair] for pair in pairs if pair in parent.spread and pair not in spread}
         if kept:
             say(f"Too few held-out slices to correct the spread of {', '.join(kept)}: the parent's correction is kept.")
         spread = {**kept, **spread}

@@ -182,9 +182,8 @@ class Work:
         table = lines(*self.rows)
         if self.before.deterministic:
             return table
-        known = self.parent.calibration
         corrected = corrected_coverage(
-            *self.rows, known.spread if known else {}, self.judge.samples(self.before), self.parent.card.sampler.n
+            *self.rows, self.parent.spread, self.judge.samples(self.before), self.parent.card.sampler.n
         )
         return [replace(line, corrected=corrected.get(line.pair)) for line in table]
 

@@ -22,6 +22,7 @@ from ..paths import user_checkpoint_dir, write_together
 from ..scan.contrasts import Pair
 from .calibration import Calibration
 from .card import CARD_VERSION, Card, first_problem
+from .correction import SpreadCorrection
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +101,11 @@ class Checkpoint:
                 return found
             warnings.warn(f"'{path}' is left out: it was fitted for another checkpoint; calibrate again.", stacklevel=2)
         return None
+
+    @property
+    def spread(self) -> dict[str, SpreadCorrection]:
+        """The corrections of its standard deviation, by pair (``T1->T2``); empty without a calibration."""
+        return self.calibration.spread if self.calibration else {}
 
     @property
     def calibration_digest(self) -> str:

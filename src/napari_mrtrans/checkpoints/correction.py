@@ -56,6 +56,21 @@ class Voxels:
     source: NDArray[np.floating]
 
     @classmethod
+    def of_slice(
+        cls,
+        std: NDArray[np.floating],
+        mean: NDArray[np.floating],
+        source: NDArray[np.floating],
+        target: NDArray[np.floating],
+        heads: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+        spacing: tuple[float, float],
+    ) -> Voxels:
+        """Those of an answered slice (row, column); ``heads``: of the source, and where it has a target as well."""
+        head, both = heads
+        images = (std, target - mean, smoothed(std, head, spacing), mean, source)
+        return cls(*(image[both] for image in images))
+
+    @classmethod
     def joined(cls, parts: Iterable[Voxels]) -> Voxels:
         """All of them."""
         parts = list(parts)

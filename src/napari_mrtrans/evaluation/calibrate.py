@@ -202,7 +202,7 @@ def fit_spread(
     voxels = {pair: _voxels(mine) for pair, mine in gathered.items()}
     shape = {pair: (known or {}).get(pair) or _shape([row for row in rows if row.pair == pair]) for pair in gathered}
     fitted: dict[str, SpreadCorrection] = {}
-    for group in [*([few] if few else []), *([pair] for pair in gathered if pair not in few)]:
+    for group in filter(None, [few, *([pair] for pair in gathered if pair not in few)]):
         fitted |= zip(group, SpreadCorrection.refitted([(shape[pair], voxels[pair]) for pair in group]), strict=True)
     for pair in few:
         fitted[pair] = fitted[pair].scaled(max(1.0, _needed(voxels[pair], fitted[pair]) / Z90))

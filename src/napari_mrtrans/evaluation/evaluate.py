@@ -214,7 +214,7 @@ def _tasks(settings: Settings, case: _Case, view: View, optional: Optional, mont
         yield _Task("look-up table", of, lambda _: view.looked_up(case.lookup))
     yield _Task("blurred target", where | {"blurred": True}, lambda _: view.blurred())
     for c in case.checkpoints:
-        correction = c.calibration.spread.get(case.pair.key) if c.calibration else None
+        correction = c.spread.get(case.pair.key)
         key = where | {
             "n": settings.n or c.card.sampler.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256,
             "antithetic": settings.antithetic, "two_sample": settings.two_sample,

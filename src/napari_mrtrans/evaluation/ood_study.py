@@ -2,8 +2,8 @@
 
 Samples are dear, and what they cost buys most on the validation and test subjects, where the width of the errors
 counts. Of the others σ̂ is wanted, a mean over thousands of voxels, and at which intensities the errors are larger, for
-which a few samples do. As in the paper, unusual inputs
-stand beside the usual ones: one for each scan that the calibration is fitted to, and every kind on the test subjects.
+which a few samples do. As in the paper, unusual inputs stand beside the usual ones: one for each scan that the
+calibration is fitted to, and every kind on the test subjects.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.correction import BLUR_MM, Voxels, smoothed
+from ..checkpoints.correction import BLUR_MM, Voxels
 from ..datasets.bids import Session
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
@@ -207,8 +207,7 @@ class Input:
         parts = []
         for u in updates:
             where = tuple(u.index if a == axis else slice(None) for a in range(3))
-            both, source = paired.both[where], paired.source[where]
-            smooth = smoothed(u.std, paired.head[where], (across[0], across[1]))
-            images = (u.std, paired.target[where] - u.mean, smooth, u.mean, source)
-            parts.append(Voxels(*(image[both] for image in images)))
+            heads = paired.head[where], paired.both[where]
+            slices = u.std, u.mean, paired.source[where], paired.target[where]
+            parts.append(Voxels.of_slice(*slices, heads, (across[0], across[1])))
         return Voxels.joined(parts)

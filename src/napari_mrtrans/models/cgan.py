@@ -103,7 +103,7 @@ class CGAN(ResidualModel):
             raise ValueError("adversarial: false leaves the regularisation alone: give it a weight.")
         self.adversarial = adversarial
         self.latent = latent
-        self.smallest_crop = max(16, *scales)  # the critic pools to a sixteenth
+        self.smallest_crop = max(16, *scales)  # the critic pools to a sixteenth, and blocks have to fit
         self.critic_options = {**critic, "images": critic_samples}
         self.critic_steps = critic_steps
         self.critic_samples = critic_samples

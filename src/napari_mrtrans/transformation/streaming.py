@@ -239,15 +239,14 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         median, samples = turn(np.median(result, axis=0)), turn(result)
         if job.request.repair:
             mean, robust, flagged = repair_outliers(mean, std, result, inside)
-    calibration = checkpoint.calibration
-    correction = calibration.spread.get(job.request.pair.key) if calibration and job.n > 1 else None
     calibrated = None
+    correction = checkpoint.spread.get(job.request.pair.key) if job.n > 1 else None
     if correction is not None:
-        # Fitted to as many samples as are usual: a voxel's std of fewer is smaller, a variance of many voxels is not.
-        as_usual = 1.0 if correction.blur_mm else std_bias(checkpoint.card.sampler.n) / std_bias(job.n)
-        # An outlier is its voxel's own affair.
-        spread = robust if correction.blur_mm else std
-        calibrated = correction.image(as_usual * spread, mean, job.images[index], inside, job.prepared.spacing[1:])
+        if correction.blur_mm:
+            spread = robust  # an outlier is its voxel's own affair
+        else:  # fitted to as many samples as are usual: that of fewer is smaller, unless it is averaged over voxels
+            spread = std_bias(checkpoint.card.sampler.n) / std_bias(job.n) * std
+        calibrated = correction.image(spread, mean, job.images[index], inside, job.prepared.spacing[1:])
     number = job.orientation.slice_index(index, len(job.mask))
     update = SliceUpdate(
         index=number,
@@ -257,7 +256,7 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         samples=samples,
         sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
         calibrated_std=None if calibrated is None else turn(calibrated),
-        signs=_signs(engine, calibration, index),
+        signs=_signs(engine, checkpoint.calibration, index),
         voxels=int(inside.sum()),
         done=0,
         total=0,

@@ -110,8 +110,7 @@ class Advanced(QCollapsible):
         for field in (self._sampler, self._steps):
             field.setEnabled(sampling)
         self._keep.setEnabled(checkpoint is not None and not checkpoint.deterministic)
-        calibration = None if checkpoint is None else checkpoint.calibration
-        self._calibrated.setEnabled(calibration is not None and bool(calibration.spread))
+        self._calibrated.setEnabled(checkpoint is not None and bool(checkpoint.spread))
 
     @property
     def fields(self) -> dict[str, QSpinBox | QComboBox | QCheckBox]:

@@ -125,7 +125,7 @@ class Run:
         self.gathered = Gathered(layer.data.shape, self.axis)
         calibration = checkpoint.calibration
         self.ood = calibration.ood if calibration else None
-        corrected = calibration is not None and pair.key in calibration.spread and settings.calibrated and self.n > 1
+        corrected = pair.key in checkpoint.spread and settings.calibrated and self.n > 1
         self.std_kind = "calibrated" if corrected else "population"
 
     @property
