@@ -141,9 +141,9 @@ def sections(
             "deviation, as sampled and as corrected, of plain intensity (prediction or source, whichever is closer) "
             "and of the prediction's in-plane gradient. Sparsification error: 0 = as good as the errors themselves, "
             "1 = at random. CRPS against the mean absolute error, which is the CRPS of one image without a spread. "
-            "Power of (sample - mean) over that of (target - mean) in bands of wavelength: 1 = as wide as the errors. Told "
-            "apart: AUC of a small network that tells answers from targets on people it was not trained on, 0.5 = it "
-            "cannot.",
+            "Power of (sample - mean) over that of (target - mean) in bands of wavelength: 1 = as wide as the errors. "
+            "Told apart: AUC of a small network that tells answers from targets on people it was not trained on, 0.5 = "
+            "it cannot.",
             [spread_tables.errors(results)],
         ),
         Section(
