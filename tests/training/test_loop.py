@@ -146,6 +146,24 @@ def test_the_card_says_what_was_done(splits: dict[str, Source], tmp_path: Path) 
     assert list((tmp_path / "out" / "tensorboard").glob("events*"))
 
 
+def test_validation_scores_what_samples_and_leaves_out_a_computed_contrast(
+    splits: dict[str, Source], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    path = train(
+        recipe("cgan", steps=(1, 1), validate_every=2), splits, tmp_path, hardware=Hardware(workers=0), say=said.append
+    )
+    figures = read_checkpoint(path).card.metrics["validation"]
+    assert {*figures} == {"psnr", "std_over_rmse", "crps"}
+    assert 0 < figures["crps"] < 1
+    assert any(f"crps {figures['crps']:.4g}" in line for line in said)
+    mixed = recipe(pairs=["T1->T2", "T1->PD", "PD->T2"])
+    assert mixed.watched == mixed.pairs
+    computed = {**mixed.data.model_dump(mode="json", exclude_defaults=True), "computed_pd": True}
+    assert [str(pair) for pair in recipe(pairs=["T1->T2", "T1->PD", "PD->T2"], data=computed).watched] == ["T1→T2"]
+    assert [str(pair) for pair in recipe(pairs=["T1->PD"], data=computed).watched] == ["T1→PD"]
+
+
 def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, Source], tmp_path: Path) -> None:
     said: list[str] = []
     path = train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), max_minutes=0, say=said.append)

@@ -23,8 +23,8 @@ from ..training.validation import FixedSlice, draw
 
 #: Draws of the noise level for each slice of a denoiser's loss, the same every time.
 DRAWS = 2
-#: Samples for the CRPS of a generator.
-SAMPLES = 4
+#: Samples for the CRPS of a generator, each of another antithetic pair, for it is of independent ones.
+SAMPLES = range(0, 8, 2)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class HeldOut:
         return float((answer - target)[inside].float().square().mean())
 
     def _crps(self, model: Model, one: FixedSlice) -> float:
-        samples = draw(model, one, range(SAMPLES), self.device, self.sampler)[:, 0].float().cpu().numpy()
+        samples = draw(model, one, SAMPLES, self.device, self.sampler)[:, 0].float().cpu().numpy()
         return crps(samples, one.target, one.source[0] > 0)
 
     @torch.no_grad()

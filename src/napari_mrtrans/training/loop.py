@@ -120,7 +120,7 @@ def train(
     held, seen = (
         fixed_slices(
             source,
-            recipe.pairs,
+            recipe.watched,
             recipe.validation_slices,
             (recipe.data.framing, raw.multiple),
             neighbours_mm=recipe.neighbours_mm,

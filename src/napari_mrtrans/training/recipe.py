@@ -15,7 +15,7 @@ from ..datasets.phantom_options import PhantomOptions
 from ..datasets.readers import AUTO, READERS
 from ..errors import MrtransError
 from ..models.families import FAMILIES, family_of
-from ..scan.contrasts import Pair
+from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import Framing
 
 
@@ -222,6 +222,12 @@ class Recipe(_Strict):
     def neighbours_mm(self) -> float:
         """Distance of the slices that the model sees beside each slice; 0 = it sees the slice alone."""
         return float(self.options.get("neighbours_mm", 0.0))
+
+    @property
+    def watched(self) -> tuple[Pair, ...]:
+        """The pairs that validation is on: without a computed PD, a function of the rest, if there are others."""
+        acquired = tuple(pair for pair in self.pairs if Contrast.PD not in pair)
+        return (acquired or self.pairs) if self.data.computed_pd else self.pairs
 
     @property
     def conditional(self) -> bool:

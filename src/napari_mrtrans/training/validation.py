@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..checkpoints.card import SamplerDefaults
 from ..datasets.store import Decoded, Source
+from ..metrics.uncertainty import crps
 from ..models import Model
 from ..models.base import contrast_index
 from ..models.noise import Noise
@@ -135,13 +136,14 @@ def validate(
     step: int,
     sampler: SamplerDefaults,
 ) -> dict[str, float]:
-    """PSNR inside the head (dB, range 1) averaged over held-out slices; unless deterministic, also mean std / RMSE.
+    """PSNR inside the head (dB, range 1) averaged over held-out slices.
 
-    Of a model that samples, ``psnr`` is that of the mean of 4 samples.
+    Unless deterministic, also mean std / RMSE and CRPS; ``psnr`` is then that of the mean of 4 samples, in antithetic
+    pairs, and ``crps`` of one of each pair.
     """
     was_training = model.training
     model.eval()
-    psnrs, stds, squares, rows = [], [], [], []
+    psnrs, stds, squares, scores, rows = [], [], [], [], []
     for one in held:
         samples = draw(model, one, range(1 if model.deterministic else SAMPLES), device, sampler)
         x, y = (torch.from_numpy(image)[None, None].to(device) for image in (one.source[0], one.target))
@@ -151,10 +153,13 @@ def validate(
         psnrs.append(float(-10 * square.mean().log10()))
         squares.append(float(square.mean()))
         stds.append(float(std[inside].mean()))
+        if not model.deterministic:
+            scores.append(crps(samples[::2, 0].float().cpu().numpy(), one.target, one.source[0] > 0))
         rows.append(torch.cat([x, y, mean, (mean - y).abs(), 4 * std], dim=3)[0])
     metrics = {"psnr": sum(psnrs) / len(psnrs)}
     if not model.deterministic:
         metrics["std_over_rmse"] = (sum(stds) / len(stds)) / (sum(squares) / len(squares)) ** 0.5
+        metrics["crps"] = sum(scores) / len(scores)
     if board is not None:
         for key, value in metrics.items():
             board.add_scalar(f"validation/{key}", value, step)
