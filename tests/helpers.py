@@ -76,12 +76,14 @@ def tiny_checkpoint(
     name: str | None = None,
     seed: int = 0,
     neighbours_mm: float = 0.0,
+    latent_form: str = "",
     **card: object,
 ) -> Checkpoint:
     """Write an untrained checkpoint that serves ``pairs`` (default: all six of T1, T2, FLAIR)."""
     from napari_mrtrans.checkpoints.checkpoint import write_checkpoint
 
-    more = {"neighbours_mm": neighbours_mm} if neighbours_mm else {}
+    more = {"neighbours_mm": neighbours_mm, "latent_form": latent_form}
+    more = {name: value for name, value in more.items() if value}
     model, options = tiny_model(family, seed, **more)
     document = {
         "name": name or path.stem,

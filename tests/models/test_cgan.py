@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from helpers import TINY
 from napari_mrtrans.models import CGAN, Batch
-from napari_mrtrans.models.cgan import gradient_penalty, two_sample_crps, two_sample_regulariser
+from napari_mrtrans.models.cgan import (
+    WIDTHS,
+    gradient_penalty,
+    noise_at_widths,
+    two_sample_crps,
+    two_sample_regulariser,
+)
 from napari_mrtrans.networks.blocks import ConditionalInstanceNorm
 from napari_mrtrans.networks.critic import Critic
 
@@ -72,9 +80,10 @@ def test_critic_scores_each_sample_on_its_own() -> None:
     assert (critic(x, y, PAIR[0] + 3, PAIR[1]) - scores).abs().max() > 1e-5
 
 
-def test_samples_differ_by_their_latent_vector_alone() -> None:
-    model, b = cgan().eval(), batch()
-    z = torch.randn(3, 4, model.latent)
+@pytest.mark.parametrize("form", ["elu", "image"])
+def test_samples_differ_by_their_noise_alone(form: str) -> None:
+    model, b = cgan(latent_form=form).eval(), batch()
+    z = torch.randn(3, 4, model.latent) if form == "elu" else torch.randn(3, 4, 16, 16)
     with torch.no_grad():
         out = model.sample(b.source, *PAIR, z, None)
         alone = model.sample(b.source[2:], PAIR[0][2:], PAIR[1][2:], z[2:, 3:], None)
@@ -83,9 +92,23 @@ def test_samples_differ_by_their_latent_vector_alone() -> None:
     torch.testing.assert_close(out[2:, 3:], alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("samples", [1, 2])
-def test_each_side_learns_alone(samples: int) -> None:
-    model, b = cgan(critic_samples=samples), batch()
+@pytest.mark.parametrize("shape", [(64, 48), (33, 47)])
+def test_an_image_of_noise_is_shown_at_several_widths(shape: tuple[int, int]) -> None:
+    """All of variance 1 everywhere; each wider one is smoother than a white image by as much as its Gaussian says."""
+    z = torch.randn((600, *shape), generator=torch.Generator().manual_seed(0))
+    shown = noise_at_widths(z)
+    assert shown.shape == (600, len(WIDTHS), *shape)
+    torch.testing.assert_close(shown[:, 0], z, atol=1e-5, rtol=0)
+    assert shown.std(0).sub(1).abs().max() < 0.2  # of 600: 0.03 each
+    assert shown.std((0, 2, 3)).sub(1).abs().max() < 0.1
+    torch.testing.assert_close(shown[:, -1].std((1, 2)), torch.zeros(600), atol=1e-5, rtol=0)
+    alike = (shown[:, 1] * shown[:, 1].roll(4, dims=1)).mean()
+    assert float(alike) == pytest.approx(math.exp(-(4**2) / (4 * 2**2)), abs=0.02)
+
+
+@pytest.mark.parametrize(("samples", "form"), [(1, "elu"), (2, "elu"), (2, "image")])
+def test_each_side_learns_alone(samples: int, form: str) -> None:
+    model, b = cgan(critic_samples=samples, latent_form=form), batch()
     critic = model.make_critic()
     model.critic_loss(critic, b, torch.Generator().manual_seed(0)).backward()
     assert all(p.grad is None for p in model.parameters())

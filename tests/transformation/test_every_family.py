@@ -14,12 +14,16 @@ from napari_mrtrans.errors import CheckpointError
 from napari_mrtrans.models import FAMILIES
 
 SHAPE = (30, 36, 8)
+#: A generator whose noise is an image, beside one of each family.
+OF_IMAGES = "cgan-of-images"
+KINDS = [*FAMILIES, OF_IMAGES]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
     folder = tmp_path_factory.mktemp("checkpoints")
-    return {family: tiny_checkpoint(folder / f"tiny-{family}.safetensors", family) for family in FAMILIES}
+    made = {family: tiny_checkpoint(folder / f"tiny-{family}.safetensors", family) for family in FAMILIES}
+    return made | {OF_IMAGES: tiny_checkpoint(folder / f"{OF_IMAGES}.safetensors", "cgan", latent_form="image")}
 
 
 def transformed(checkpoint: Checkpoint, **options: object) -> mt.Ensemble:
@@ -27,7 +31,7 @@ def transformed(checkpoint: Checkpoint, **options: object) -> mt.Ensemble:
     return mt.transform(volume, checkpoint, target="T2", **{"n": 3, "seed": 1, "slices": (2, 6), **options})
 
 
-@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize("family", KINDS)
 def test_a_volume_is_transformed(installed: dict[str, Checkpoint], family: str) -> None:
     checkpoint = installed[family]
     ensemble = transformed(checkpoint)
@@ -40,7 +44,7 @@ def test_a_volume_is_transformed(installed: dict[str, Checkpoint], family: str) 
     assert (ensemble.info["sampler"] is None) == checkpoint.single_pass
 
 
-@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize("family", KINDS)
 def test_samples_depend_on_their_seed_and_not_on_their_batch(installed: dict[str, Checkpoint], family: str) -> None:
     checkpoint = installed[family]
     first = transformed(checkpoint)

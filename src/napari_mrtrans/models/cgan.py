@@ -3,10 +3,13 @@
     L(d, g) = E d(x, y) - E d(x, g(x, z)),  z ~ N(0, I)                      (Eq. 2)
     min_g max_d  L - λ E ( || ∇_ŷ d(x, ŷ) || - 1 )²,  ŷ = ε y + (1 - ε) g    (Eq. 3)
 
-The latent vector z reaches the U-Net through conditional instance normalisation, so samples differ everywhere. The
-penalty is on the gradient with respect to the image alone (``partial``: the paper, Gulrajani et al. 2017, arXiv
-1704.00028; Adler & Öktem 2018) or to the source as well (``full``: Ray et al. 2023). With a ``mean_network``, g draws
-residuals around its mean (:mod:`.residual`); the critic sees whole images either way.
+The latent vector z reaches the U-Net through conditional instance normalisation, so samples differ everywhere, as
+wholes. With ``latent_form: image`` z is an image of noise instead, which the U-Net is shown beside the source, averaged
+over several widths (:func:`noise_at_widths`): so samples can differ in each sulcus by itself, and the group
+normalisation stays, which knows how strong the channels are beside each other. The penalty is on the gradient with
+respect to the image alone (``partial``: the paper, Gulrajani et al. 2017, arXiv 1704.00028; Adler & Öktem 2018) or to
+the source as well (``full``: Ray et al. 2023). With a ``mean_network``, g draws residuals around its mean
+(:mod:`.residual`); the critic sees whole images either way.
 
 One target for each source teaches little about how much targets of one source differ, and samples tend to collapse.
 With ``critic_samples`` of 2 (Adler & Öktem 2018, arXiv 1811.05910) the critic tells two samples from the target beside
@@ -46,6 +49,8 @@ from .residual import Condition, ResidualModel
 _CRITIC = {"width": 32, "grid": 8, "unshuffle": 1}
 #: The regularisation: which it is, and what sides of blocks it looks at.
 _SCORE: dict[str, Any] = {"score": "moments", "scales": (1,)}
+#: Standard deviations in pixels of the Gaussians over which an image of noise is averaged; the last leaves its mean.
+WIDTHS = (0.0, 2.0, 5.0, 12.0, math.inf)
 
 
 class CGAN(ResidualModel):
@@ -55,8 +60,9 @@ class CGAN(ResidualModel):
         network: The generator's U-Net options or the name of a preset.
         mean_network: U-Net options of a frozen Direct network; None (the paper) = generate the image itself.
         residual_std: Standard deviation of (y0 - μ(x)) in [-1, 1] units over training brains (residuals only).
-        latent: Length of z.
-        latent_form: How z scales and shifts; see :class:`~napari_mrtrans.networks.blocks.ConditionalInstanceNorm`.
+        latent: Length of z, unless it is an image.
+        latent_form: How z scales and shifts (see :class:`~napari_mrtrans.networks.blocks.ConditionalInstanceNorm`), or
+            ``image``.
         critic_steps: Critic updates for each generator update.
         critic_samples: Images that the critic judges together: 1 (the paper), or 2 against collapse.
         regularisation: Weight of the mean over pixels of what is said above; 0 (the paper) = none. Needs two samples.
@@ -76,7 +82,7 @@ class CGAN(ResidualModel):
         self,
         *,
         latent: int = 128,
-        latent_form: Literal["elu", "affine"] = "elu",
+        latent_form: Literal["elu", "affine", "image"] = "elu",
         critic_steps: int = 4,
         critic_samples: Literal[1, 2] = 1,
         regularisation: float = 0.0,
@@ -87,7 +93,11 @@ class CGAN(ResidualModel):
     ) -> None:
         score, scales = (shared.pop(name, usual) for name, usual in _SCORE.items())
         critic = {name: shared.pop(f"critic_{name}", usual) for name, usual in _CRITIC.items()}
-        fixed = {"in_channels": 0, "out_channels": 1, "time": False, "latent": latent, "latent_form": latent_form}
+        fixed: dict[str, Any] = {"in_channels": 0, "out_channels": 1, "time": False}
+        if latent_form == "image":
+            latent, fixed["in_channels"] = 0, len(WIDTHS)
+        else:
+            fixed |= {"latent": latent, "latent_form": latent_form}
         super().__init__(spread=1.0, fixed=fixed, **shared)
         if regularisation and critic_samples == 1:
             raise ValueError("regularisation compares two samples: set critic_samples: 2.")
@@ -113,9 +123,12 @@ class CGAN(ResidualModel):
         self.full = penalty == "full"
 
     def generate(self, condition: Condition, z: Tensor) -> Tensor:
-        """g(x, z) in [0, 1]: (batch, latent) to (batch, 1, H, W)."""
-        images = torch.cat(condition.images, dim=1)
-        out: Tensor = self.net(images, None, *condition.pair, context=condition.features, latent=z)
+        """g(x, z) in [0, 1]: (batch, latent), or (batch, H, W) if z is an image, to (batch, 1, H, W)."""
+        images = condition.images if self.latent else [noise_at_widths(z), *condition.images]
+        latent = z if self.latent else None
+        out: Tensor = self.net(
+            torch.cat(images, dim=1), None, *condition.pair, context=condition.features, latent=latent
+        )
         return self.decode(out.float(), condition)
 
     def sample(
@@ -125,7 +138,7 @@ class CGAN(ResidualModel):
         return self._samples(self.condition(source, source_contrast, target_contrast), noise)
 
     def _samples(self, condition: Condition, z: Tensor) -> Tensor:
-        """(batch, samples, latent) to (batch, samples, H, W)."""
+        """(batch, samples, latent) or (batch, samples, H, W) to (batch, samples, H, W)."""
         images = self.generate(condition.repeat(z.shape[1]), z.flatten(0, 1))
         return images.reshape(*z.shape[:2], *images.shape[-2:])
 
@@ -165,7 +178,8 @@ class CGAN(ResidualModel):
     def _fake(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Source and ``critic_samples`` generated targets (channels) for each slice, in [-1, 1]."""
         condition = self.condition(batch.source, *_pair(batch))
-        z = torch.randn((len(batch.source), self.critic_samples, self.latent), generator=generator)
+        shape = (self.latent,) if self.latent else batch.source.shape[-2:]
+        z = torch.randn((len(batch.source), self.critic_samples, *shape), generator=generator)
         return condition.source[:, :1], to_signed(self._samples(condition, z.to(batch.source.device)))
 
     def _real(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
@@ -175,6 +189,21 @@ class CGAN(ResidualModel):
             return target
         first = integers(2, len(target), generator).bool().to(target.device)[:, None, None, None]
         return torch.where(first, torch.cat([target, fake[:, 1:]], dim=1), torch.cat([fake[:, :1], target], dim=1))
+
+
+def noise_at_widths(z: Tensor) -> Tensor:
+    """White noise (batch, H, W) averaged over each of :data:`WIDTHS`: (batch, len(WIDTHS), H, W), all of variance 1.
+
+    A network makes long waves of white noise only by averaging over much of it, and little is left of an average.
+    """
+    rows, columns = z.shape[-2:]
+    squares = torch.fft.fftfreq(rows, device=z.device)[:, None] ** 2 + torch.fft.rfftfreq(columns, device=z.device) ** 2
+    widths = torch.tensor(WIDTHS, device=z.device)[:, None, None]
+    passed = torch.where(squares == 0, 1.0, torch.exp(-2 * (math.pi * widths) ** 2 * squares))
+    twice = torch.ones(passed.shape[-1], device=z.device)  # all but the ends of half a spectrum stand for two
+    twice[1 : columns // 2 + columns % 2] = 2
+    passed = passed / ((passed**2 * twice).sum(dim=(-2, -1), keepdim=True) / (rows * columns)).sqrt()
+    return torch.fft.irfft2(torch.fft.rfft2(z.float())[:, None] * passed, s=(rows, columns))
 
 
 def _pair(batch: Batch) -> tuple[Tensor, Tensor]:
