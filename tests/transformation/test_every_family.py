@@ -45,7 +45,10 @@ def test_a_volume_is_transformed(installed: dict[str, Checkpoint], family: str) 
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_samples_depend_on_their_seed_and_not_on_their_batch(installed: dict[str, Checkpoint], family: str) -> None:
+def test_samples_depend_on_their_seed_and_not_on_their_batch(
+    installed: dict[str, Checkpoint], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_MRTRANS_BF16", "0")  # whose rounding differs with the batch by some 1e-3
     checkpoint = installed[family]
     first = transformed(checkpoint)
     np.testing.assert_array_equal(transformed(checkpoint).mean, first.mean)
