@@ -36,7 +36,10 @@ def test_a_regularised_gan_is_not_as_published(tmp_path: Path) -> None:
     options = tiny_checkpoint(tmp_path / "a.safetensors", "cgan").card.options
     options |= {"critic_samples": 2, "regularisation": 100.0}
     line = essence(tiny_checkpoint(tmp_path / "b.safetensors", "cgan", options=options))
-    assert "as published" not in line and "mean and spread (Bendel 2023)" in line
+    assert "as published" not in line and "are also held to the target's mean and spread (Bendel 2023)" in line
+    options |= {"score": "crps", "adversarial": False}
+    line = essence(tiny_checkpoint(tmp_path / "c.safetensors", "cgan", options=options))
+    assert "are, without its critic, held to the target's distribution, by the CRPS (Lang 2024)" in line
 
 
 def test_a_file_that_does_not_tell_the_whole_budget_says_so(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def essence(checkpoint: Checkpoint) -> str:
     elif card.options.get("regularisation"):
         crps = card.options.get("score") == "crps"
         told = "distribution, by the CRPS (Lang 2024)" if crps else "mean and spread (Bendel 2023)"
-        what += f" whose two samples are also held to the target's {told}"
+        critic = " also" if card.options.get("adversarial", True) else ", without its critic,"
+        what += f" whose two samples are{critic} held to the target's {told}"
     elif not what.endswith(")"):
         what += " as published"
     weights = checkpoint.n_parameters / 1e6
