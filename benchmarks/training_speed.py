@@ -1,6 +1,6 @@
 """Seconds of a training step in float32 and bfloat16, and with the weights in either memory order.
 
-    python benchmarks/training_speed.py [--recipes t1-t2-flair-direct,t1-t2-flair-flow,cgan-critic] [--batch 8]
+    python benchmarks/training_speed.py [--recipes t1-t2-flair-direct,t1-t2-flair-flow,t1-t2-flair-cgan] [--batch 8]
 
 The training loop itself, on phantoms, one thread for each OMP_NUM_THREADS; the median of the steps after the first two.
 """
@@ -30,7 +30,7 @@ ALONE = ["start_from=null", "mean_checkpoint=null", "restyle=false", "restyle_fr
 def main() -> None:
     """Print a line for each recipe: seconds a step by number format and memory order."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--recipes", default="t1-t2-flair-direct,t1-t2-flair-flow,cgan-critic")
+    parser.add_argument("--recipes", default="t1-t2-flair-direct,t1-t2-flair-flow,t1-t2-flair-cgan")
     parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()
     print(f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
