@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import napari_mrtrans as mt
+from napari_mrtrans.transformation.engine import MAX_HELD
 
 SLICE = 90
 COUNTS = (2, 4, 10, 20)
@@ -30,6 +31,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="flow")
     parser.add_argument("--many", type=int, default=64)
     arguments = parser.parse_args()
+    if not max(COUNTS) * 2 <= arguments.many <= MAX_HELD:
+        parser.error(f"--many {arguments.many}: {max(COUNTS) * 2} to {MAX_HELD}, for the samples themselves are kept.")
     checkpoint = mt.load_checkpoint(arguments.checkpoint)
     seeds = 3
     drawn = [samples(checkpoint, arguments.many, seed) for seed in range(seeds + 1)]
