@@ -243,3 +243,9 @@ def test_generator_and_critic_are_as_big_as_meant() -> None:
         generator, critic = CGAN(network="fast"), Critic(width=32, contrasts=0)
     assert sum(p.numel() for p in generator.parameters()) < 4e6
     assert sum(p.numel() for p in critic.parameters()) == pytest.approx(1.8e6, rel=0.35)
+
+
+def test_a_vector_of_no_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match="latent: a vector of 0 numbers tells nothing"):
+        cgan(latent=0)
+    assert cgan(latent=0, latent_form="image").latent == 0

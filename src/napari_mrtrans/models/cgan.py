@@ -94,6 +94,8 @@ class CGAN(ResidualModel):
         score, scales = (shared.pop(name, usual) for name, usual in _SCORE.items())
         critic = {name: shared.pop(f"critic_{name}", usual) for name, usual in _CRITIC.items()}
         fixed: dict[str, Any] = {"in_channels": 0, "out_channels": 1, "time": False}
+        if latent < 1 and latent_form != "image":
+            raise ValueError(f"latent: a vector of {latent} numbers tells nothing; 1 or more, or latent_form: image.")
         if latent_form == "image":
             latent, fixed["in_channels"] = 0, len(WIDTHS)
         else:
