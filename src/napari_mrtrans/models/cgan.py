@@ -126,11 +126,9 @@ class CGAN(ResidualModel):
 
     def generate(self, condition: Condition, z: Tensor) -> Tensor:
         """g(x, z) in [0, 1]: (batch, latent), or (batch, H, W) if z is an image, to (batch, 1, H, W)."""
-        images = condition.images if self.latent else [noise_at_widths(z), *condition.images]
-        latent = z if self.latent else None
-        out: Tensor = self.net(
-            torch.cat(images, dim=1), None, *condition.pair, context=condition.features, latent=latent
-        )
+        shown, latent = ([], z) if self.latent else ([noise_at_widths(z)], None)
+        images = torch.cat([*shown, *condition.images], dim=1)
+        out: Tensor = self.net(images, None, *condition.pair, context=condition.features, latent=latent)
         return self.decode(out.float(), condition)
 
     def sample(
@@ -202,9 +200,8 @@ def noise_at_widths(z: Tensor) -> Tensor:
     squares = torch.fft.fftfreq(rows, device=z.device)[:, None] ** 2 + torch.fft.rfftfreq(columns, device=z.device) ** 2
     widths = torch.tensor(WIDTHS, device=z.device)[:, None, None]
     passed = torch.where(squares == 0, 1.0, torch.exp(-2 * (math.pi * widths) ** 2 * squares))
-    twice = torch.ones(passed.shape[-1], device=z.device)  # all but the ends of half a spectrum stand for two
-    twice[1 : columns // 2 + columns % 2] = 2
-    passed = passed / ((passed**2 * twice).sum(dim=(-2, -1), keepdim=True) / (rows * columns)).sqrt()
+    kernels = torch.fft.irfft2(passed, s=(rows, columns))
+    passed = passed / kernels.square().sum(dim=(-2, -1), keepdim=True).sqrt()
     return torch.fft.irfft2(torch.fft.rfft2(z.float())[:, None] * passed, s=(rows, columns))
 
 

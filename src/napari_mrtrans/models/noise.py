@@ -68,6 +68,19 @@ class Noise:
             ]
         )
 
+    def starts(
+        self,
+        latent: int,
+        shape: tuple[int, int],
+        samples: Sequence[int],
+        boxes: Sequence[Box],
+        positions: Sequence[float],
+    ) -> NDArray[np.float32]:
+        """What samples start from: (slices, samples, latent), or if ``latent`` is 0 images, as :meth:`framed`."""
+        if not latent:
+            return self.framed(shape, samples, boxes, positions)
+        return np.stack([[self.of((latent,), sample, position) for sample in samples] for position in positions])
+
 
 @lru_cache(maxsize=64)
 def _sheet(shape: tuple[int, ...], *numbers: int) -> NDArray[np.float32]:

@@ -118,10 +118,7 @@ def draw(model: Model, one: FixedSlice, samples: range, device: torch.device, sa
     def solve(predict: Predict, start: Tensor) -> Tensor:
         return run(predict, start * sigmas[0], sigmas, noise=added)
 
-    if model.latent:
-        noise = np.stack([[drawn.of((model.latent,), sample, one.position) for sample in samples]])
-    else:
-        noise = drawn.framed(one.grid, samples, [one.box], [one.position])
+    noise = drawn.starts(model.latent, one.grid, samples, [one.box], [one.position])
     x = torch.from_numpy(one.source)[None].to(device)
     first, second = (torch.tensor([contrast_index(contrast)], device=device) for contrast in one.pair)
     return model.sample(x, first, second, torch.from_numpy(noise).to(device), solve)[0, :, None].clamp(0, 1)

@@ -155,10 +155,7 @@ class Engine:
         positions = [index * job.prepared.spacing[0] for index in group]
         boxes = [self._slice(index)[1] for index in group]
         images = np.stack([self._seen(index, box) for index, box in zip(group, boxes, strict=True)])
-        if self.model.latent:
-            noise = np.stack([[drawn.of((self.model.latent,), i, where) for i in numbers] for where in positions])
-        else:
-            noise = drawn.framed(job.grid.shape, numbers, boxes, positions)
+        noise = drawn.starts(self.model.latent, job.grid.shape, numbers, boxes, positions)
         sample, levels = plan(
             self.model, job.sampler, job.steps, self.defaults.sigma_min, self.defaults.sigma_max
         )  # fmt: skip
