@@ -118,6 +118,21 @@ def test_bias_field_is_smooth_and_of_unit_size() -> None:
     assert np.abs(np.diff(field, axis=0)).max() < 0.3
 
 
+def test_training_and_watching_in_other_planes(tmp_path: Path) -> None:
+    root = bids_folder(tmp_path / "data", subjects=3, shape=(40, 48, 36))
+    chosen = recipe(data={"test": ["sub-00"], "validation": ["sub-01"], "planes": ["axial", "sagittal"]})
+    splits, _ = open_splits(chosen, root, tmp_path / "cache")
+    assert splits["train"].names == ["sub-02", "sub-02/plane-sagittal"]
+    assert splits["validation"].names == ["sub-01", "sub-01/plane-sagittal"]
+    assert splits["test"].names == ["sub-00"]
+    items = TrainingSlices(splits["train"], chosen, chosen.stages[0], 0)
+    assert {items[i][4] for i in range(12)} == {0, 1}
+    assert recipe(data={"planes": ["axial"]}).sha256 == recipe(data={}).sha256 != chosen.sha256
+    thick = bids_folder(tmp_path / "thick", subjects=3, affine=np.diag([1.0, 1, 3, 1]))
+    with pytest.raises(RecipeError, match="or more planes"):
+        open_splits(recipe(data={"test": ["sub-00"], "planes": ["coronal"]}), thick, tmp_path / "cache")
+
+
 def test_marked_slices_can_be_left_out(tmp_path: Path) -> None:
     import nibabel as nib
 

@@ -12,6 +12,7 @@ from ..models.families import FAMILIES
 from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
 from ..scan.contrasts import Contrast, Pair
 from .checkpoint import Checkpoint, read_checkpoint
+from .planes import is_planes
 
 #: Order in which families are offered; the first that serves a pair is the default.
 PREFERENCE = tuple(FAMILIES)
@@ -38,7 +39,8 @@ def list_checkpoints() -> list[Checkpoint]:
     """
     found: dict[str, Checkpoint] = {}
     for folder in (shipped_checkpoint_dir(), user_checkpoint_dir(), *_first):
-        for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        files = (path for path in folder.glob("*.safetensors") if not is_planes(path)) if folder.is_dir() else ()
+        for path in sorted(files):
             try:
                 checkpoint = read_checkpoint(path)
             except CheckpointError as error:

@@ -23,6 +23,7 @@ from .options import (
     Seed,
     Slices,
     Steps,
+    ThreePlanes,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def cohort(
     slices: Slices = None,
     seed: Seed = 0,
     antithetic: Antithetic = True,
+    three_planes: ThreePlanes = False,
     repair: Repair = None,
     prepare: Prepare = None,
     save_samples: SaveSamples = False,
@@ -78,7 +80,7 @@ def cohort(
         raise MrtransError("--workers is for a cluster on this machine, and --scheduler brings its own; give one.")
     request = Request(
         target, source, n=n, seed=seed, slices=slice_range(slices), steps=steps, sampler=sampler,
-        antithetic=antithetic, repair=repair, prepare=prepare, device=device, batch=batch,
+        antithetic=antithetic, three_planes=three_planes, repair=repair, prepare=prepare, device=device, batch=batch,
     )  # fmt: skip
     checkpoint = choose_checkpoint(model, source, target)
     bar = ProgressBar(f"{source}→{target} · {checkpoint.name}", "scan")

@@ -22,6 +22,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the starting noise.")]
 Antithetic = Annotated[
     bool, typer.Option("--antithetic/--no-antithetic", help="Samples in pairs of opposite noise, or independent ones.")
 ]
+ThreePlanes = Annotated[
+    bool,
+    typer.Option("--three-planes", help="With direct: coronal and sagittal views too, averaged; three times as long."),
+]
 Repair = Annotated[
     bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")
 ]

@@ -28,6 +28,7 @@ from .options import (
     Seed,
     Slices,
     Steps,
+    ThreePlanes,
 )
 from .terminal import ProgressBar, slice_range
 
@@ -57,6 +58,7 @@ def transform(
     seed: Seed = 0,
     mask: Annotated[Path | None, typer.Option(help="Head mask on the input's grid.")] = None,
     antithetic: Antithetic = True,
+    three_planes: ThreePlanes = False,
     repair: Repair = None,
     prepare: Prepare = None,
     save_samples: SaveSamples = False,
@@ -104,7 +106,7 @@ def transform(
             target, volume.contrast, n=n, seed=seed, steps=steps, sampler=sampler, antithetic=antithetic,
             slices=slice_range(slices), mask=None if mask is None else read_mask(mask, volume, notices.append),
             mask_file=mask and mask.absolute(), roi=marked, roi_file=roi and roi.absolute(), roi_only=roi_only,
-            repair=repair, prepare=prepare, device=device, batch=batch,
+            three_planes=three_planes, repair=repair, prepare=prepare, device=device, batch=batch,
         )  # fmt: skip
         asked = volume, checkpoint, request, save_samples
     _transform(asked, output, notices, Naming(bids, overwrite))

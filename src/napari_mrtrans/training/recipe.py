@@ -17,6 +17,7 @@ from ..errors import MrtransError
 from ..models.families import FAMILIES, family_of
 from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import Framing
+from ..scan.planes import Plane
 
 
 class _Strict(BaseModel):
@@ -50,6 +51,9 @@ class DataOptions(_Strict):
     exclude_masked: bool = Field(False, description="skip slices that an expert mask marks as lesion or tumour")
     min_area: float = Field(
         0.01, ge=0, lt=1, description="slices with less head than this share of the grid are skipped"
+    )
+    planes: tuple[Plane, ...] = Field(
+        ("axial",), min_length=1, description="slices to train on; coronal and sagittal ones of voxels up to 2 mm only"
     )
     sources: tuple[DataSource, ...] = ()
     computed_pd: bool = Field(False, description="PD computed from T1, T2 and FLAIR of every session that lacks it")
@@ -122,6 +126,7 @@ _LATER = (
     ("cross_means",),
     ("data", "framing"),
     ("data", "computed_pd"),
+    ("data", "planes"),
     ("augmentation", "source_curve"),
     ("augmentation", "source_slab_mm"),
     ("optimiser", "name"),

@@ -13,6 +13,7 @@ from ..datasets.phantom_options import PhantomOptions
 from ..datasets.readers import read_folders
 from ..datasets.splits import HeldOut, draw_held_out, read_splits, split_sessions
 from ..datasets.store import Source
+from ..datasets.turned import TurnedSession, in_planes
 from ..errors import RecipeError
 from ..paths import training_cache_dir
 from ..scan.contrasts import Pair
@@ -62,9 +63,12 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     usable, held_out, skipped = ([], HeldOut(), []) if root is None else _find(recipe, root)
     if skipped and not usable and not phantoms:
         raise RecipeError(f"No session can be used, such as {skipped[0]}.")
-    parts = split_sessions(usable, held_out)
+    parts: dict[str, list[Session | TurnedSession]] = {
+        part: in_planes(sessions, ("axial",) if part == "test" else data.planes)
+        for part, sessions in split_sessions(usable, held_out).items()
+    }
     if not parts["train"] and not phantoms:
-        raise RecipeError("No subject is left to train on; name fewer under test and validation.")
+        raise RecipeError("No subject is left to train on; name fewer under test and validation, or more planes.")
     where = cache or training_cache_dir()
     added = {"train": phantoms}
     return {

@@ -24,6 +24,7 @@ def command_line(info: Mapping[str, Any], samples: bool = False) -> str:
         words += ["-n", info["n"], "--seed", info["seed"]]
     if isinstance(slices, list | tuple):
         words += ["--slices", f"{slices[0]}:{slices[1]}"]
+    words += ["--three-planes"] if asked.get("three_planes") else []
     for name in _UNSAVED:
         words += [f"--{name}", _file(asked, name)] if asked.get(name) else []
     words += ["--roi-only"] if asked.get("roi_only") else []
@@ -51,6 +52,7 @@ def python_call(info: Mapping[str, Any]) -> str:
         told.append(f"slices=range({slices['start']}, {slices['stop']}, {slices['step']})")
     elif slices is not None:
         told.append(f"slices=({slices[0]}, {slices[1]})")
+    told += ["three_planes=True"] if asked.get("three_planes") else []
     told += [] if asked.get("prepare") is None else [f"prepare={asked['prepare']}"]
     told += [f"repair={asked['repair']}"] if _repair_chosen(info) else []
     if asked.get("mask"):

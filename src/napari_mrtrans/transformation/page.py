@@ -262,6 +262,7 @@ def _settings(result: Ensemble) -> Section:
         "seed": info["seed"],
         "sampler": None if single else f"{info['sampler']}, {info['steps']} steps",
         "antithetic pairs": None if single else _yes(asked.get("antithetic", True)),
+        "planes": "axial, coronal and sagittal" if asked.get("three_planes") else None,
         "outliers repaired": _yes(info.get("repair", False)),
         "slices": _plural(len(info["slices"]), "slice") + ("" if info.get("complete") else ", ended early"),
         "region of interest": roi and f"{_plural(roi['voxels'], 'voxel')}{', nothing else' if roi['only'] else ''}",

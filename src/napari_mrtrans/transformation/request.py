@@ -35,6 +35,7 @@ class Asked(TypedDict, total=False):
     steps: int | None
     sampler: str | None
     antithetic: bool
+    three_planes: bool
     slices: Range
     start_slice: int | None
     mask: NDArray[Any] | None
@@ -61,6 +62,8 @@ class Request:
         sampler: One of :data:`~napari_mrtrans.models.sampler_plan.SAMPLERS`, or ``reference``.
         antithetic: Samples in pairs of opposite noise (:class:`~napari_mrtrans.models.noise.Noise`), whose mean needs
             fewer of them; False = independent draws, as the paper's.
+        three_planes: Average each slice with what the model makes of the head's coronal and sagittal slices, which are
+            computed first, all of them (:mod:`.three_planes`); for models of one answer that have a network for them.
         slices: Restrict to ``range`` or (first, past-last) along the volume's axial axis; slices without head are
             skipped.
         start_slice: Index along that axis; slices are computed outwards from it. None = middle of the head.
@@ -86,6 +89,7 @@ class Request:
     steps: int | None = None
     sampler: str | None = None
     antithetic: bool = True
+    three_planes: bool = False
     slices: Range = None
     start_slice: int | None = None
     mask: NDArray[Any] | None = None
@@ -262,7 +266,7 @@ def _checked_batch(name: str, batch: Any) -> int | str:
 
 
 #: What a field must be; None stands for the default but in these.
-_NEVER_NONE = frozenset({"target", "seed", "antithetic", "roi_only", "device", "batch"})
+_NEVER_NONE = frozenset({"target", "seed", "antithetic", "three_planes", "roi_only", "device", "batch"})
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "target": _checked_contrast,
     "source": _checked_contrast,
@@ -271,6 +275,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "steps": _checked_number,
     "sampler": _checked_name,
     "antithetic": _checked_switch,
+    "three_planes": _checked_switch,
     "slices": _checked_range,
     "start_slice": _checked_number,
     "mask_file": _checked_path,

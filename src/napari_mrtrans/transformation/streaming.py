@@ -26,6 +26,7 @@ from .request import Asked, Request
 from .slice_signs import slice_features
 from .slice_update import Hooks, SliceStore, SliceUpdate
 from .statistics import repair_outliers
+from .three_planes import OtherPlanes
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,9 @@ def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks, store: SliceStore | 
         SliceError: after the last one, that some failed; the first error itself where it is not one slice's alone.
     """
     runner = SliceRunner(job, checkpoint, hooks)
+    others = None
+    if job.request.three_planes:
+        others = OtherPlanes(job, checkpoint, lambda job, other: SliceRunner(job, other, hooks), hooks.status)
     pending, kept = list(job.order), store.read() if store else {}
     done, total = 0, len(pending)
     failures: list[Exception] = []
@@ -104,6 +108,7 @@ def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks, store: SliceStore | 
         if len(updates) < len(group):
             try:
                 updates, failed, left = _computed(runner, group)
+                updates = updates if others is None else [others.merged(update) for update in updates]
             except Cancelled:
                 return
             pending[:0] = left

@@ -370,6 +370,17 @@ def test_out_of_memory_is_told_and_ends_it(loaded, network, errors):
     assert loaded.dock.button.text() == "Transform"
 
 
+def test_other_planes_wait_for_a_run_and_that_is_told(loaded, monkeypatch):
+    box = loaded.dock.form.advanced._three_planes
+    box.setEnabled(True)
+    box.setChecked(True)
+    loaded.press()
+    wait_for_slice(loaded, 6)
+    assert not loaded.dock._run.work.request.three_planes
+    told = "axial slices are seen alone"
+    loaded.qtbot.waitUntil(lambda: told in loaded.dock.message.text())
+
+
 def test_samples_are_not_kept_and_that_is_told(loaded):
     loaded.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
     loaded.press()

@@ -255,6 +255,24 @@ def test_settings_reach_the_engine(bench, engine, brain):
     assert (chosen.device, chosen.batch) == ("cuda:1", 4)
 
 
+def test_three_planes_are_offered_where_the_model_has_them(bench, engine, brain, checkpoints):
+    (checkpoints.parent / "shipped" / "one-direct.planes.safetensors").touch()
+    form = bench.dock.form
+    bench.viewer.add_image(brain, name="a_T1w")
+    form.choose(Contrast.T1, Contrast.T2, "one-direct")
+    box = form.advanced._three_planes
+    assert box.isEnabled() and not box.isChecked()
+    bench.run()
+    box.setChecked(True)
+    bench.run()
+    assert bench.dock._run.label == "direct, three planes"
+    form.choose(Contrast.T1, Contrast.T2, "many-flow")
+    assert not box.isEnabled()  # ticked still, for direct
+    bench.run()
+    assert [work.request.three_planes for work in engine.requests] == [False, True, False]
+    assert form.model.count() == 2  # the other planes are no model to choose
+
+
 def test_a_half_typed_device_is_auto(bench, engine):
     bench.dock.form.advanced._device.setCurrentText("cu")
     assert bench.dock.form.advanced.device == "auto"

@@ -60,10 +60,15 @@ class FollowRun(Run):
         cache: SliceCache,
         previous: FollowRun | None = None,
     ) -> None:
-        super().__init__(viewer, settings, layer, checkpoint, monitor=FollowMonitor(cache=cache))
+        axial = replace(settings.request, three_planes=False)
+        super().__init__(
+            viewer, replace(settings, request=axial), layer, checkpoint, monitor=FollowMonitor(cache=cache)
+        )
         self._viewer = viewer
         if settings.keep_samples is not KeepSamples.NONE:
             self.notices.append("Samples are not kept while the slider is followed.")
+        if settings.request.three_planes:
+            self.notices.append("While the slider is followed, axial slices are seen alone, without the other planes.")
         if previous is not None and previous.source is layer:
             self.layers.take_over(previous.layers)
         self._events = (viewer.dims.events.point, viewer.dims.events.order, viewer.dims.events.ndisplay)

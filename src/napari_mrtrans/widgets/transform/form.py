@@ -142,6 +142,7 @@ class TransformForm(PairForm):
             seed=self.seed.value(),
             steps=advanced.steps,
             sampler=advanced.sampler,
+            three_planes=advanced.three_planes,
             prepare=advanced.prepare,
             slices=self.extent.slices,
             mask=None if painted is None or layer is None else roi_on(painted, layer),

@@ -91,6 +91,7 @@ class Run:
         self.n_slices = int(layer.data.shape[self.axis])
         self.deterministic = checkpoint.deterministic
         self.label = (name or checkpoint.card.model) + ("" if self.deterministic else f", n={self.n}")
+        self.label += ", three planes" if asked.three_planes else ""
         self.monitor = monitor or Monitor()
         self.monitor.reserve = lambda: self.layers.reserve()
         self.countdown = Countdown()

@@ -1,0 +1,76 @@
+"""A session seen from the side, to train on its coronal or sagittal slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scan.contrasts import Contrast
+from ..scan.nifti import open_nifti
+from ..scan.planes import LONGEST_MM, Plane, seen_from
+from ..scan.volume import Volume
+from .bids import Session
+
+
+@dataclass(frozen=True)
+class TurnedSession:
+    """The slices of ``session`` in a plane other than the axial one, where axial ones are looked for."""
+
+    session: Session
+    plane: Plane
+
+    @property
+    def name(self) -> str:
+        """The session's, and the plane."""
+        return f"{self.session.name}/plane-{self.plane}"
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The session's."""
+        return self.session.contrasts
+
+    @property
+    def simulated(self) -> bool:
+        """It is not."""
+        return False
+
+    def stamp(self) -> list[Any]:
+        """The session's, and the plane."""
+        return [*self.session.stamp(), ["plane", self.plane]]
+
+    def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:
+        """The session's images and its mask, turned."""
+        volumes, mask = self.session.load()
+        turned = {contrast: seen_from(volume, self.plane) for contrast, volume in volumes.items()}
+        if mask is None or not mask.any():
+            return turned, None
+        first = next(iter(volumes.values()))
+        marked = seen_from(Volume(mask.astype(np.float32), first.affine, name="mask"), self.plane)
+        return turned, marked.data > 0
+
+
+def in_planes(sessions: Iterable[Session], planes: Sequence[Plane]) -> list[Session | TurnedSession]:
+    """The sessions seen in each of ``planes``; from the side, only those of small voxels (:data:`LONGEST_MM`).
+
+    Raises:
+        VolumeError: a file cannot be read.
+    """
+    known = list(sessions)
+    out: list[Session | TurnedSession] = []
+    for plane in planes:
+        if plane == "axial":
+            out += known
+        else:
+            out += [TurnedSession(session, plane) for session in known if _longest_mm(session) <= LONGEST_MM]
+    return out
+
+
+def _longest_mm(session: Session) -> float:
+    """Longest side of a voxel."""
+    image = open_nifti(next(iter(session.files.values())))
+    return float(nib.affines.voxel_sizes(image.affine)[:3].max())

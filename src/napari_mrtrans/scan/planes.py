@@ -1,0 +1,33 @@
+"""A volume seen from another side: its coronal or sagittal slices in place of the axial ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contrasts import Contrast
+from .grid import Orientation
+from .volume import Volume
+
+Plane = Literal["axial", "coronal", "sagittal"]
+
+#: The canonical axes (slice, row, column) of a view, as axes of the axial one: from the side, rows run from below up.
+VIEWS: dict[Plane, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
+#: Voxels longer than this, in mm, show too little of the anatomy from the side.
+LONGEST_MM = 2.0
+
+
+def seen_from(volume: Volume, plane: Plane) -> Volume:
+    """The same voxels on a straight grid whose axial slices are the volume's slices of ``plane``."""
+    axes, orientation = VIEWS[plane], Orientation.from_affine(volume.affine)
+    sizes = volume.voxel_sizes[list(orientation.order)][list(axes)]
+    return straight(orientation.to_canonical(volume.data).transpose(axes), sizes, volume.contrast, volume.name)
+
+
+def straight(images: NDArray, spacing: Iterable[float], contrast: Contrast | None, name: str) -> Volume:
+    """Slices (slice, row, column) in canonical order, so many mm apart along each axis, as a volume."""
+    affine = np.diag([*[float(size) for size in spacing][::-1], 1.0])
+    return Volume(np.ascontiguousarray(images.transpose(2, 1, 0)), affine, contrast, name)

@@ -1,0 +1,109 @@
+"""A head seen three ways: what a network makes of its coronal and sagittal slices, beside the axial ones.
+
+A network that sees one slice guesses anew in the next; the same place seen from two other sides is guessed by other
+surroundings, and the average of the three is nearer to the target and smooth across slices, too. The other two views
+have a network of their own (:func:`~napari_mrtrans.checkpoints.planes.planes_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.planes import planes_of
+from ..errors import MrtransError
+from ..scan.framing import STEP
+from ..scan.grid import SliceGrid
+from ..scan.planes import LONGEST_MM, VIEWS, Plane, straight
+from ..scan.prepared import PreparedVolume
+from .job import Job
+from .slice_update import SliceUpdate
+
+if TYPE_CHECKING:
+    from .streaming import SliceRunner
+
+#: Weight of the axial view, whose network has learned most; the others share the rest.
+AXIAL = 0.5
+OTHERS: tuple[Plane, ...] = ("coronal", "sagittal")
+
+
+class OtherPlanes:
+    """The coronal and sagittal views of a job, computed when first asked for.
+
+    Args:
+        job: Of the axial slices.
+        checkpoint: Of the axial view.
+        start: Loads a checkpoint for a job.
+        say: Told what is computed.
+
+    Raises:
+        MrtransError: the slices are thick, or the checkpoint has no network for these views.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        checkpoint: Checkpoint,
+        start: Callable[[Job, Checkpoint], SliceRunner],
+        say: Callable[[str], None],
+    ) -> None:
+        if max(job.prepared.spacing) > LONGEST_MM:
+            raise MrtransError(
+                f"Three planes take voxels of {LONGEST_MM:g} mm at most; those of '{job.prepared.volume.name}' are "
+                f"{max(job.prepared.spacing):.1f} mm. Leave three planes out."
+            )
+        planes = planes_of(checkpoint)
+        if planes is None:
+            raise MrtransError(
+                f"'{checkpoint.name}' knows axial slices only; choose t1-t2-flair-direct, which has a network for "
+                "coronal and sagittal ones, or leave three planes out."
+            )
+        self._job, self._checkpoint, self._start, self._say = job, planes, start, say
+
+    @cached_property
+    def _mean(self) -> NDArray[np.float32]:
+        """Of both views, in the canonical order of the axial one."""
+        total = np.zeros(self._job.images.shape, dtype=np.float32)
+        for plane in OTHERS:
+            side = turned(self._job, self._checkpoint, plane)
+            self._say(f"{plane.capitalize()} view first: {len(side.order)} slices.")
+            runner, pending = self._start(side, self._checkpoint), list(side.order)
+            seen = total.transpose(VIEWS[plane])  # a view of the same memory
+            while pending:
+                done = runner.compute(pending)
+                for index, samples in done:
+                    assert isinstance(samples, np.ndarray)
+                    seen[index] += samples[0] / np.float32(len(OTHERS))
+                del pending[: len(done)]
+        return total
+
+    def merged(self, update: SliceUpdate) -> SliceUpdate:
+        """An axial slice averaged with what the other views say of it."""
+        orientation = self._job.orientation
+        index = orientation.slice_index(update.index, len(self._job.images))
+        others = orientation.slice_to_array(self._mean[index])
+        mean = np.asarray(AXIAL * update.mean + (1 - AXIAL) * others, dtype=np.float32)
+        whole = replace(update, mean=mean, median=mean, samples=mean[None])
+        return whole if update.known is None else whole.within(update.known)
+
+
+def turned(job: Job, checkpoint: Checkpoint, plane: Plane) -> Job:
+    """All of a job's head from another side, as a job of one sample of the checkpoint of that view."""
+    axes = VIEWS[plane]
+    images = np.ascontiguousarray(job.images.transpose(axes))
+    mask = np.ascontiguousarray(job.mask.transpose(axes))
+    spacing = [job.prepared.spacing[axis] for axis in axes]
+    volume = straight(images, spacing, job.request.source, job.prepared.volume.name)
+    prepared = PreparedVolume(volume, volume.data, mask.transpose(2, 1, 0), known=True)
+    card = checkpoint.card
+    grid = SliceGrid.fit(mask, (spacing[1], spacing[2]), card.grid.spacing_mm, STEP, card.framing.least)
+    request = replace(
+        job.request, n=1, slices=None, start_slice=None, mask=None, roi=None, roi_only=False, three_planes=False
+    )  # fmt: skip
+    return Job(request, prepared, images, grid, [int(index) for index in np.flatnonzero(prepared.area)])

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers import RAS, head, tiny_checkpoint
+from napari_mrtrans import Contrast, MrtransError, Volume, list_checkpoints, stream, transform
+from napari_mrtrans.checkpoints import library
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.checkpoints.planes import has_planes, planes_of
+from napari_mrtrans.scan.planes import seen_from
+from napari_mrtrans.transformation.commands import command_line, python_call
+from napari_mrtrans.transformation.request import Request
+from napari_mrtrans.transformation.streaming import SliceRunner
+from napari_mrtrans.transformation.unfinished import Unfinished
+from napari_mrtrans.transformation.whole_volume import transform_request
+
+#: Array axes run to the left, down and back.
+TURNED = np.array([[0.0, 0, -1, 30], [-1, 0, 0, 40], [0, -1, 0, 50], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    folder = tmp_path_factory.mktemp("planes")
+    tiny_checkpoint(folder / "tiny.planes.safetensors", "direct", seed=7)
+    return tiny_checkpoint(folder / "tiny.safetensors", "direct")
+
+
+def brain(affine: Any = RAS) -> Volume:
+    return Volume(head((40, 48, 36)), affine, Contrast.T1, "brain_T1w")
+
+
+def back(volume: Volume, plane: Any, image: np.ndarray) -> np.ndarray:
+    """An image of ``seen_from(volume, plane)`` in the order of a straight volume's array."""
+    return image.transpose({"coronal": (0, 2, 1), "sagittal": (2, 0, 1)}[plane])
+
+
+def test_the_answer_is_the_average_of_three_views(direct: Checkpoint) -> None:
+    volume, other = brain(), planes_of(direct)
+    assert other is not None
+    axial = transform(volume, direct, target="T2").mean
+    views = [
+        back(volume, plane, transform(seen_from(volume, plane), other, target="T2").mean)
+        for plane in ("coronal", "sagittal")
+    ]
+    found = transform(volume, direct, target="T2", three_planes=True)
+    assert np.abs(views[0] - axial).max() > 0.01  # other networks, other sides
+    np.testing.assert_allclose(found.mean, 0.5 * axial + 0.25 * views[0] + 0.25 * views[1], atol=2e-6)
+    assert not found.mean[volume.data == 0].any()
+
+
+def test_the_order_of_the_arrays_axes_changes_nothing(direct: Checkpoint) -> None:
+    straight = transform(brain(), direct, target="T2", three_planes=True)
+    turned = Volume(head((40, 48, 36)).transpose(1, 2, 0)[::-1, ::-1, ::-1], TURNED, Contrast.T1, "brain_T1w")
+    other = transform(turned, direct, target="T2", three_planes=True)
+    np.testing.assert_allclose(other.mean[::-1, ::-1, ::-1].transpose(2, 0, 1), straight.mean, atol=2e-6)
+
+
+def test_some_slices_and_a_region_are_as_in_the_whole(direct: Checkpoint) -> None:
+    whole = transform(brain(), direct, target="T2", three_planes=True).mean
+    roi = np.zeros(whole.shape, bool)
+    roi[18:22, 20:26, 14:17] = True
+    region = transform(brain(), direct, target="T2", three_planes=True, roi=roi, roi_only=True).mean
+    np.testing.assert_allclose(region, np.where(roi, whole, 0), atol=2e-6)
+    for update in stream(brain(), direct, target="T2", three_planes=True, slices=(14, 16)):
+        np.testing.assert_allclose(update.mean, whole[:, :, update.index], atol=2e-6)
+        assert update.median is not None and update.samples is not None
+        np.testing.assert_array_equal(update.samples[0], update.mean)
+        np.testing.assert_array_equal(update.median, update.mean)
+
+
+def test_what_cannot_be_seen_from_the_side_is_refused_before_anything_is_computed(
+    direct: Checkpoint, tmp_path: Path
+) -> None:
+    thick = Volume(head((40, 48, 12)), np.diag([1.0, 1, 5, 1]), Contrast.T1, "thick_T1w")
+    with pytest.raises(MrtransError, match=r"voxels of 2 mm at most; those of 'thick_T1w' are 5\.0 mm"):
+        transform(thick, direct, target="T2", three_planes=True)
+    alone = tiny_checkpoint(tmp_path / "alone.safetensors", "direct")
+    with pytest.raises(MrtransError, match="'alone' knows axial slices only; choose t1-t2-flair-direct"):
+        transform(brain(), alone, target="T2", three_planes=True)
+    tiny_checkpoint(tmp_path / "flow.planes.safetensors", "direct")
+    flow = tiny_checkpoint(tmp_path / "flow.safetensors")
+    with pytest.raises(MrtransError, match="knows axial slices only"):
+        transform(brain(), flow, target="T2", three_planes=True)
+    with pytest.raises(MrtransError, match="three_planes='yes' is neither True nor False"):
+        transform(brain(), direct, target="T2", three_planes="yes")  # type: ignore[typeddict-item]
+
+
+def test_a_damaged_file_or_one_of_other_pairs_is_said(tmp_path: Path) -> None:
+    one = tiny_checkpoint(tmp_path / "one.safetensors", "direct")
+    (tmp_path / "one.planes.safetensors").write_bytes(b"no tensors")
+    assert has_planes(one)
+    with pytest.raises(MrtransError, match=r"one\.planes\.safetensors"):
+        transform(brain(), one, target="T2", three_planes=True)
+    tiny_checkpoint(tmp_path / "one.planes.safetensors", "direct", pairs=one.pairs[:2])
+    assert planes_of(one) is None
+
+
+def test_the_other_views_file_is_no_model_to_choose(
+    direct: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(library, "shipped_checkpoint_dir", lambda: direct.path.parent)
+    monkeypatch.setattr(library, "user_checkpoint_dir", lambda: tmp_path)
+    assert [checkpoint.name for checkpoint in list_checkpoints()] == ["tiny"]
+
+
+@pytest.mark.parametrize("after", [1, 5, 40])
+def test_it_can_be_cancelled_in_any_view(direct: Checkpoint, after: int) -> None:
+    calls = itertools.count()
+    found = list(stream(brain(), direct, target="T2", three_planes=True, cancel=lambda: next(calls) > after))
+    assert found == []
+
+
+def test_slices_of_an_earlier_run_need_no_view_again(
+    direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request(Contrast.T2, Contrast.T1, three_planes=True)
+    store = Unfinished(tmp_path / "brain_T2.json", "key")
+    first = transform_request(brain(), direct, request, store=store).mean
+
+    def compute(self: SliceRunner, pending: Any) -> Any:
+        raise AssertionError(pending)
+
+    monkeypatch.setattr(SliceRunner, "compute", compute)
+    again = transform_request(brain(), direct, request, store=store).mean
+    np.testing.assert_allclose(again, first, atol=1e-3)
+
+
+def test_the_report_says_so_and_repeats_it(direct: Checkpoint) -> None:
+    info = transform(brain(), direct, target="T2", three_planes=True, slices=(15, 16)).info
+    assert info["request"]["three_planes"] is True
+    assert "Coronal view first: " in info["notices"][0]
+    assert " --three-planes" in command_line(info)
+    assert "three_planes=True" in python_call(info)
+    plain = transform(brain(), direct, target="T2", slices=(15, 16)).info
+    assert "three" not in command_line(plain) + python_call(plain)
