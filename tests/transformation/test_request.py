@@ -267,7 +267,7 @@ OTHER_MASK[0, 0, 0] = 1
 #: Another value of every field.
 OTHER: dict[str, Any] = {
     "target": Contrast.FLAIR, "source": Contrast.PD, "n": 6, "seed": 8, "steps": 8, "sampler": "dpm++2m",
-    "antithetic": False,
+    "antithetic": False, "three_planes": True,
     "slices": (2, 7), "start_slice": 3, "mask": OTHER_MASK, "mask_file": Path("/elsewhere/m.nii.gz"), "repair": False,
     "prepare": True, "device": "cuda", "batch": "auto", "roi": OTHER_MASK, "roi_file": Path("/elsewhere/r.nii.gz"),
     "roi_only": True,
