@@ -183,6 +183,27 @@ def transform_slab(viewer: napari.Viewer) -> End:
     return _nothing
 
 
+def transform_planes(viewer: napari.Viewer) -> End:
+    """A coronal cut through the source, direct's axial slices and its three planes, side by side."""
+    from napari_mrtrans.scan.contrasts import Contrast
+
+    widget = _sample(viewer)
+    widget.form.choose(Contrast.T1, Contrast.T2, "direct")
+    widget.form.range.setCurrentText("All slices")
+    for three_planes in (False, True):
+        widget.form.advanced._three_planes.setChecked(three_planes)
+        widget.start()
+        wait_for(lambda: not widget.state.busy)
+    for layer in viewer.layers:
+        layer.visible = layer.name.endswith("mean") or layer is widget.form.layer
+    widget.form.advanced.expand(animate=False)
+    viewer.grid.enabled, viewer.grid.shape = True, (1, -1)
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, -20)
+    viewer.reset_view()
+    return _nothing
+
+
 def _on_phantom(viewer: napari.Viewer, title: str) -> object:
     """A dock that is to make T2 of the phantom's T1."""
     widget = _dock(viewer, title)
@@ -390,6 +411,7 @@ SCENES: dict[str, Callable[[napari.Viewer], End]] = {
         transform_failed,
         transform_follow,
         transform_slab,
+        transform_planes,
         transform_roi,
         transform_acquired,
         compare_ready,

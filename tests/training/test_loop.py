@@ -11,6 +11,7 @@ import torch
 
 from helpers import OPTIONS, TINY, bids_folder, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
+from napari_mrtrans.checkpoints.planes import planes_of
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
@@ -18,6 +19,7 @@ from napari_mrtrans.models.base import step_seed
 from napari_mrtrans.networks.blocks import ResBlock
 from napari_mrtrans.networks.critic import Critic
 from napari_mrtrans.paths import part_of
+from napari_mrtrans.scan.contrasts import Pair
 from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
@@ -144,6 +146,23 @@ def test_the_card_says_what_was_done(splits: dict[str, Source], tmp_path: Path) 
     assert card.splits == {"train": ["sub-02", "sub-03"], "validation": ["sub-01"], "test": ["sub-00"]}
     assert card.metrics["validation"]["psnr"] > 0
     assert list((tmp_path / "out" / "tensorboard").glob("events*"))
+
+
+def test_a_network_for_the_other_planes(tmp_path: Path) -> None:
+    """Trained on them alone, and used beside the one of the axial slices."""
+    pairs = ["T1->T2", "T1->PD"]
+    data = {"test": ["sub-00"], "validation": ["sub-01"], "planes": ["coronal", "sagittal"], "computed_pd": True}
+    chosen = recipe(name="tiny-direct.planes", pairs=pairs, data=data)
+    found = open_splits(chosen, bids_folder(tmp_path / "data"), tmp_path / "cache")[0]
+    made = train(chosen, found, tmp_path, hardware=Hardware(workers=0))
+    card = read_checkpoint(made).card
+    assert card.splits["train"] == [f"sub-0{i}/plane-{plane}" for plane in ("coronal", "sagittal") for i in (2, 3)]
+    assert card.splits["validation"] == ["sub-01/plane-coronal", "sub-01/plane-sagittal"]
+    assert card.splits["test"] == ["sub-00"]
+    assert card.notes == ["PD: trained on contrast computed from real T1, T2 and FLAIR"]
+    axial = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", pairs=[Pair.parse(pair) for pair in pairs])
+    planes = planes_of(axial)
+    assert planes is not None and planes.path == made
 
 
 def test_validation_scores_what_samples_and_leaves_out_a_computed_contrast(

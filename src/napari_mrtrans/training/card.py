@@ -51,16 +51,15 @@ def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[
     """Data sources and notes of a card; the notes say which contrasts were seen in phantoms only."""
     sources, notes = list(recipe.data.sources), list(recipe.notes)
     scans = [session for session in source.sessions if not session.simulated]
-    if len(scans) < len(source.sessions):
+    phantoms = len(scans) < len(source.sessions)
+    if phantoms:
         sources = [*(sources if scans else ()), SOURCE]
-        computed = recipe.data.computed_pd
+    computed = recipe.data.computed_pd and bool(scans)
+    if phantoms or computed:
         scanned = {c for session in scans for c in session.contrasts if not (computed and c is Contrast.PD)}
         served = {contrast for pair in recipe.pairs for contrast in pair}
         if simulated := [contrast for contrast in Contrast if contrast in served - scanned]:
-            how = (
-                "contrast computed from real T1, T2 and FLAIR, and on phantoms"
-                if computed and scans
-                else "simulated contrast"
-            )
+            how = "contrast computed from real T1, T2 and FLAIR" if computed else "simulated contrast"
+            how += ", and on phantoms" if computed and phantoms else ""
             notes.append(f"{', '.join(simulated)}: trained on {how}")
     return sources, notes
