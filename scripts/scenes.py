@@ -195,7 +195,7 @@ def transform_planes(viewer: napari.Viewer) -> End:
         widget.start()
         wait_for(lambda: not widget.state.busy)
     for layer in viewer.layers:
-        layer.visible = layer.name.endswith("mean") or layer is widget.form.layer
+        layer.visible = "_mean" in layer.name or layer is widget.form.layer
     widget.form.advanced.expand(animate=False)
     viewer.grid.enabled, viewer.grid.shape = True, (1, -1)
     viewer.dims.order = (1, 0, 2)

@@ -133,7 +133,7 @@ def test_slices_of_an_earlier_run_need_no_view_again(
 def test_the_report_says_so_and_repeats_it(direct: Checkpoint) -> None:
     info = transform(brain(), direct, target="T2", three_planes=True, slices=(15, 16)).info
     assert info["request"]["three_planes"] is True
-    assert "Coronal view first: " in info["notices"][0]
+    assert info["notices"][0].endswith(" coronal slices first.")
     assert " --three-planes" in command_line(info)
     assert "three_planes=True" in python_call(info)
     plain = transform(brain(), direct, target="T2", slices=(15, 16)).info

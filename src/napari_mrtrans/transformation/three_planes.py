@@ -72,7 +72,7 @@ class OtherPlanes:
         total = np.zeros(self._job.images.shape, dtype=np.float32)
         for plane in OTHERS:
             side = turned(self._job, self._checkpoint, plane)
-            self._say(f"{plane.capitalize()} view first: {len(side.order)} slices.")
+            self._say(f"Three planes: {len(side.order)} {plane} slices first.")
             runner, pending = self._start(side, self._checkpoint), list(side.order)
             seen = total.transpose(VIEWS[plane])  # a view of the same memory
             while pending:
