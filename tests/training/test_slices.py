@@ -128,6 +128,8 @@ def test_training_and_watching_in_other_planes(tmp_path: Path) -> None:
     items = TrainingSlices(splits["train"], chosen, chosen.stages[0], 0)
     assert {items[i][4] for i in range(12)} == {0, 1}
     assert recipe(data={"planes": ["axial"]}).sha256 == recipe(data={}).sha256 != chosen.sha256
+    with pytest.raises(ValueError, match="planes names one twice"):
+        recipe(data={"planes": ["axial", "axial"]})
     thick = bids_folder(tmp_path / "thick", subjects=3, affine=np.diag([1.0, 1, 3, 1]))
     with pytest.raises(RecipeError, match="or more planes"):
         open_splits(recipe(data={"test": ["sub-00"], "planes": ["coronal"]}), thick, tmp_path / "cache")

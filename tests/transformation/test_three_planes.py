@@ -11,12 +11,12 @@ from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, Volume, list_checkpoints, stream, transform
 from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
-from napari_mrtrans.checkpoints.planes import has_planes, planes_of
+from napari_mrtrans.checkpoints.planes import beside_digest, has_planes, planes_of
 from napari_mrtrans.scan.planes import seen_from
 from napari_mrtrans.transformation.commands import command_line, python_call
 from napari_mrtrans.transformation.request import Request
 from napari_mrtrans.transformation.streaming import SliceRunner
-from napari_mrtrans.transformation.unfinished import Unfinished
+from napari_mrtrans.transformation.unfinished import Unfinished, work_key
 from napari_mrtrans.transformation.whole_volume import transform_request
 
 #: Array axes run to the left, down and back.
@@ -88,6 +88,17 @@ def test_what_cannot_be_seen_from_the_side_is_refused_before_anything_is_compute
         transform(brain(), flow, target="T2", three_planes=True)
     with pytest.raises(MrtransError, match="three_planes='yes' is neither True nor False"):
         transform(brain(), direct, target="T2", three_planes="yes")  # type: ignore[typeddict-item]
+
+
+def test_another_network_of_the_views_is_another_result(tmp_path: Path) -> None:
+    tiny_checkpoint(tmp_path / "one.planes.safetensors", "direct", seed=1)
+    one = tiny_checkpoint(tmp_path / "one.safetensors", "direct")
+    plain, seen = (Request(Contrast.T2, Contrast.T1, three_planes=three_planes) for three_planes in (False, True))
+    before = [work_key(brain(), one, request, False) for request in (plain, seen)]
+    assert beside_digest(one, False) == one.calibration_digest != beside_digest(one, True)
+    tiny_checkpoint(tmp_path / "one.planes.safetensors", "direct", seed=2)
+    after = [work_key(brain(), one, request, False) for request in (plain, seen)]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
 
 
 def test_a_damaged_file_or_one_of_other_pairs_is_said(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.planes import beside_digest
 from ..datasets.derivatives import DESCRIPTION, finished_files
 from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError
@@ -46,7 +47,7 @@ class Order:
         out: Output folder, absolute.
         checkpoint: Its file, absolute.
         sha256: Its digest when the cohort was started.
-        calibration: Digest of its calibration then.
+        calibration: Digest of what lay beside it then (:func:`~..checkpoints.planes.beside_digest`).
         request: What is wanted of each, resolved.
         keep_samples: Write the samples, too.
         bids: Name results as BIDS derivatives.
@@ -80,8 +81,8 @@ class Order:
         Raises:
             MrtransError: it does not.
         """
-        digest = checkpoint.calibration_digest
         resolved = request.resolved(checkpoint)
+        digest = beside_digest(checkpoint, resolved.three_planes)
         wanted = keep_samples, bids, thumbnails
         return cls(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, digest, resolved, *wanted)
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
+from ..checkpoints.planes import beside_digest
 from ..errors import CheckpointError, MrtransError, SliceError
 from ..paths import reason, write_together
 from ..scan.volume import Volume
@@ -146,7 +147,7 @@ def _make(scan: Scan, order: Order, tell: Callable[[float], None], cancelled: Ca
 def _checkpoint(order: Order) -> KeptCheckpoint:
     found = read_checkpoint(order.checkpoint)
     kept = KeptCheckpoint(found.path, found.card)
-    same = kept.sha256 == order.sha256 and kept.calibration_digest == order.calibration
+    same = kept.sha256 == order.sha256 and beside_digest(kept, order.request.three_planes) == order.calibration
     if not same or order.request.pair not in kept.pairs:
         raise _Changed(_changed_line(order.checkpoint))
     return kept

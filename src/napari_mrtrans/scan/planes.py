@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import VolumeError
 from .contrasts import Contrast
 from .grid import Orientation
 from .volume import Volume
@@ -18,6 +19,19 @@ Plane = Literal["axial", "coronal", "sagittal"]
 VIEWS: dict[Plane, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 #: Voxels longer than this, in mm, show too little of the anatomy from the side.
 LONGEST_MM = 2.0
+
+
+def check_voxels(volume: Volume) -> None:
+    """See that a volume can be looked at from the side.
+
+    Raises:
+        VolumeError: its voxels are too long.
+    """
+    if (longest := float(volume.voxel_sizes.max())) > LONGEST_MM:
+        raise VolumeError(
+            f"Three planes take voxels of {LONGEST_MM:g} mm at most; those of '{volume.name}' are {longest:.1f} mm. "
+            "Leave three planes out."
+        )
 
 
 def seen_from(volume: Volume, plane: Plane) -> Volume:

@@ -68,6 +68,8 @@ class DataOptions(_Strict):
     def _one_split(self) -> DataOptions:
         if self.splits and (self.test or self.validation or self.holdout_fraction is not None):
             raise ValueError("splits says who is held out; leave out test, validation and holdout_fraction")
+        if len({*self.planes}) < len(self.planes):
+            raise ValueError("planes names one twice")
         return self
 
 

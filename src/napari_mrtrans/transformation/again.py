@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.library import list_checkpoints
+from ..checkpoints.planes import beside_digest
 from ..dicom.read import read_scan
 from ..errors import CheckpointError, MrtransError
 from ..lesion.files import roi_from_file
@@ -104,7 +105,9 @@ def _checkpoint(info: dict[str, Any]) -> Checkpoint:
         raise CheckpointError(
             f"The checkpoint '{name}' {state} (it was sha256 {info['sha256'][:12]}…); install that one."
         )
-    found = next((checkpoint for checkpoint in same if checkpoint.calibration_digest == info["calibration"]), None)
+    planes = bool(info["request"].get("three_planes"))
+    found = next((c for c in same if beside_digest(c, planes) == info["calibration"]), None)
     if found is None:
-        raise CheckpointError(f"The calibration of '{name}' has changed since this result was made.")
+        what = "calibration or the network for other planes" if planes else "calibration"
+        raise CheckpointError(f"The {what} of '{name}' has changed since this result was made.")
     return found

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.planes import beside_digest
 from ..ood.score import verdict
 from ..ood.signs import UNKNOWN
 from ..scan.masks import inside
@@ -116,7 +117,7 @@ class Gathered:
             "target": pair.target.value,
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
-            "calibration": checkpoint.calibration_digest,
+            "calibration": beside_digest(checkpoint, request.three_planes),
             "checkpoint_file": str(checkpoint.path.absolute()),
             "model": checkpoint.card.model,
             "units": checkpoint.card.units,

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import does_not_serve_line
+from ..checkpoints.planes import check_planes
 from ..errors import CheckpointError, MrtransError
 from ..scan.contrasts import Contrast, Pair
 from ..scan.masks import inside
+from ..scan.planes import check_voxels
 from ..scan.volume import Volume
 
 Range = range | tuple[int, int] | None
@@ -127,7 +129,7 @@ class Request:
         """The same with nothing left open but what is found in the voxels; ``volume`` tells its contrast.
 
         Raises:
-            MrtransError: the contrast is unknown, or the checkpoint does not serve the pair.
+            MrtransError: the contrast is unknown, the pair is not served, or three planes cannot be had.
         """
         source = self.source or (None if volume is None else volume.contrast)
         name = "volume" if volume is None else volume.name
@@ -140,6 +142,10 @@ class Request:
             raise MrtransError(f"'{name}' is {pair.source} already; choose another target.")
         if pair not in checkpoint.pairs:
             raise CheckpointError(does_not_serve_line(checkpoint, pair))
+        if self.three_planes:
+            check_planes(checkpoint)
+            if volume is not None:
+                check_voxels(volume)
         defaults = checkpoint.card.sampler
         return replace(
             self,

@@ -2,7 +2,7 @@
 
 A network that sees one slice guesses anew in the next; the same place seen from two other sides is guessed by other
 surroundings, and the average of the three is nearer to the target and smooth across slices, too. The other two views
-have a network of their own (:func:`~napari_mrtrans.checkpoints.planes.planes_of`).
+have a network of their own (:func:`~napari_mrtrans.checkpoints.planes.check_planes`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.planes import planes_of
-from ..errors import MrtransError
+from ..checkpoints.planes import check_planes
 from ..scan.framing import STEP
 from ..scan.grid import SliceGrid
-from ..scan.planes import LONGEST_MM, VIEWS, Plane, straight
+from ..scan.planes import VIEWS, Plane, straight
 from ..scan.prepared import PreparedVolume
 from .job import Job
 from .slice_update import SliceUpdate
@@ -43,7 +42,7 @@ class OtherPlanes:
         say: Told what is computed.
 
     Raises:
-        MrtransError: the slices are thick, or the checkpoint has no network for these views.
+        CheckpointError: the checkpoint has no network for these views.
     """
 
     def __init__(
@@ -53,18 +52,7 @@ class OtherPlanes:
         start: Callable[[Job, Checkpoint], SliceRunner],
         say: Callable[[str], None],
     ) -> None:
-        if max(job.prepared.spacing) > LONGEST_MM:
-            raise MrtransError(
-                f"Three planes take voxels of {LONGEST_MM:g} mm at most; those of '{job.prepared.volume.name}' are "
-                f"{max(job.prepared.spacing):.1f} mm. Leave three planes out."
-            )
-        planes = planes_of(checkpoint)
-        if planes is None:
-            raise MrtransError(
-                f"'{checkpoint.name}' knows axial slices only; choose t1-t2-flair-direct, which has a network for "
-                "coronal and sagittal ones, or leave three planes out."
-            )
-        self._job, self._checkpoint, self._start, self._say = job, planes, start, say
+        self._job, self._checkpoint, self._start, self._say = job, check_planes(checkpoint), start, say
 
     @cached_property
     def _mean(self) -> NDArray[np.float32]:

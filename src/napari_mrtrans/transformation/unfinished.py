@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.planes import beside_digest
 from ..ood.signs import Signs
 from ..paths import reason
 from ..scan.volume import Volume
@@ -30,8 +31,8 @@ def work_key(volume: Volume, checkpoint: Checkpoint, request: Request, keep_samp
     """Digest of all that a result depends on."""
     resolved = request.resolved(checkpoint, volume)
     parts = (
-        FORMAT, __version__, volume.digest(), checkpoint.sha256, checkpoint.calibration_digest, resolved.result_key(),
-        keep_samples,
+        FORMAT, __version__, volume.digest(), checkpoint.sha256, beside_digest(checkpoint, resolved.three_planes),
+        resolved.result_key(), keep_samples,
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
