@@ -11,7 +11,7 @@ from napari_mrtrans.checkpoints import library
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.training import chain
 from napari_mrtrans.training.catalogue import chain_recipes, load_recipe
-from napari_mrtrans.training.chain import FINISHED, Link, links, run_chain
+from napari_mrtrans.training.chain import FINISHED, Link, links, run_chain, to_calibrate
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.setup import check_model
 from napari_mrtrans.training.state import STATE
@@ -69,6 +69,11 @@ def test_six_files_have_recipes_on_whole_slices_with_a_budget_of_190_000_or_more
     wanted = {f"t1-t2-flair-{model}" for model in ("direct", "flow", "ddpm", "ncsn", "cgan", "resvit")}
     assert wanted <= by_file.keys()
     assert all(by_file[name] >= 190_000 for name in wanted)
+
+
+def test_what_is_used_as_it_is_gets_calibrated_and_nothing_on_the_way() -> None:
+    chosen = to_calibrate([load_recipe(name) for name in chain_recipes("shipped")])
+    assert chosen == {f"t1-t2-flair-{model}" for model in ("direct", "flow", "ddpm", "ncsn", "cgan", "resvit")}
 
 
 @pytest.mark.parametrize("chain", ["shipped", "full"])

@@ -40,7 +40,7 @@ def shipped(
     import time
 
     from ..paths import check_folder
-    from ..training.chain import links, run_chain
+    from ..training.chain import links, run_chain, to_calibrate
     from ..training.hardware import Hardware
     from ..training.recipe import Recipe
     from .train import train_recipe
@@ -65,7 +65,8 @@ def shipped(
 
     made = run_chain(chain, output, train, typer.echo)
     if calibrate and root.is_dir() and len(made) == len(chain):
-        _calibrate([path for path in made if "-stage" not in path.name and "-phase" not in path.name], root, output)
+        names = to_calibrate([link.recipe for link in chain])
+        _calibrate([path for path in made if path.stem in names], root, output)
     for path in made:
         typer.echo(f"wrote {path}")
 

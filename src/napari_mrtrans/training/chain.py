@@ -68,6 +68,12 @@ def links(chain: str, out: Path, only: str | None = None, overrides: list[str] |
     return [Link(recipe, out / recipe.name) for recipe in recipes]
 
 
+def to_calibrate(recipes: Sequence[Recipe]) -> set[str]:
+    """Names of the checkpoints to be used as they are: no way stations, and no networks for other planes."""
+    axial = [recipe for recipe in recipes if recipe.data.planes == ("axial",)]
+    return {recipe.checkpoint_name for recipe in axial} - {recipe.start_from for recipe in axial}
+
+
 def _with_parents(recipes: Sequence[Recipe], name: str) -> list[Recipe]:
     """The recipe and, of each checkpoint that it starts from, the last one before it that writes that."""
     chosen: list[Recipe] = []

@@ -57,6 +57,8 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     """
     data = recipe.data
     if root is not None and root.suffix == SUFFIX:
+        if data.planes != ("axial",):
+            raise RecipeError(f"data.planes: '{root.name}' holds axial slices only; give the folder of the scans.")
         return packed_splits(read_packed(root), data.spacing_mm, cache or training_cache_dir()), []
     options = data.phantom or (PhantomOptions() if root is None else None)
     phantoms = [Phantom(recipe.seed, index, options) for index in range(options.subjects)] if options else []
