@@ -68,7 +68,7 @@ def test_training_draws_from_it(file: Path, chosen: Recipe, tmp_path: Path) -> N
     np.testing.assert_array_equal(first[0], again[0])
     assert first[0].shape == (1, 32, 32) and first[0].any()
     sideways = chosen.model_copy(update={"data": chosen.data.model_copy(update={"planes": ("coronal",)})})
-    with pytest.raises(RecipeError, match="'data.mrpack' holds axial slices only"):
+    with pytest.raises(RecipeError, match=r"'data\.mrpack' holds axial slices only"):
         open_splits(sideways, file, tmp_path)
 
 
