@@ -16,19 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrtrans import load_checkpoint
+from napari_mrtrans.evaluation.calibrate_report import stratified_auc
 from napari_mrtrans.evaluation.held_out import describe_machine, known_sessions
-from napari_mrtrans.evaluation.ood_study import FEW, Measurement, Settings, planned
+from napari_mrtrans.evaluation.ood_study import FEW, Settings, planned
+from napari_mrtrans.evaluation.report.ood_rows import OodRow
 from napari_mrtrans.evaluation.scans import KINDS, NORMAL
-from napari_mrtrans.metrics.detection import auc
-
-
-def within_pairs(usual: list[Measurement], unusual: list[Measurement]) -> float:
-    """AUC of sigma-hat."""
-    total = 0.0
-    for row in unusual:
-        others = [float(other.sigma_hat or 0) for other in usual if other.pair == row.pair]
-        total += auc([1, *([0] * len(others))], [float(row.sigma_hat or 0), *others])
-    return total / len(unusual)
 
 
 def main() -> None:
@@ -50,11 +42,15 @@ def main() -> None:
         people = {name: there[name] for name in checkpoint.card.splits["test"] if name in there}
         inputs = list(planned(checkpoint, people, asked.seed))
         pairs = {one.pair for one in inputs if one.scan.kind != NORMAL}
-        rows = [one.run(checkpoint, settings) for one in inputs if one.pair in pairs]
+        rows = []
+        for row in (one.run(checkpoint, settings) for one in inputs if one.pair in pairs):
+            assert row.sigma_hat is not None, "a model that gives one answer has no sigma-hat"
+            scores = {"sigma_hat": row.sigma_hat}
+            rows.append(OodRow(checkpoint.name, row.pair, row.subject, row.kind, row.sigma_hat, scores, None))
         usual = [row for row in rows if row.kind == NORMAL]
         groups = [[row for row in rows if row.kind in (KINDS if kind == "all" else [kind])] for kind in kinds]
-        means = ", ".join(f"{np.mean([float(row.sigma_hat or 0) for row in some]):.4f}" for some in (usual, groups[0]))
-        figures = (f"{within_pairs(usual, some):.2f}" if usual and some else "–" for some in groups)
+        means = ", ".join(f"{np.mean([row.sigma_hat for row in some]):.4f}" for some in (usual, groups[0]))
+        figures = (f"{stratified_auc(usual, some, 'sigma_hat'):.2f}" if usual and some else "–" for some in groups)
         print(f"| {checkpoint.name} | {len(usual)}, {len(groups[0])} | {means} | {' | '.join(figures)} |", flush=True)
     print(f"\nn = {asked.n}, {asked.slices} slices of each scan, seed {asked.seed}. {describe_machine(asked.device)}.")
 

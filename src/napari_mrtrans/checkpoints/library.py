@@ -39,8 +39,9 @@ def list_checkpoints() -> list[Checkpoint]:
     """
     found: dict[str, Checkpoint] = {}
     for folder in (shipped_checkpoint_dir(), user_checkpoint_dir(), *_first):
-        files = (path for path in folder.glob("*.safetensors") if not is_planes(path)) if folder.is_dir() else ()
-        for path in sorted(files):
+        for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+            if is_planes(path):
+                continue
             try:
                 checkpoint = read_checkpoint(path)
             except CheckpointError as error:

@@ -370,7 +370,7 @@ def test_out_of_memory_is_told_and_ends_it(loaded, network, errors):
     assert loaded.dock.button.text() == "Transform"
 
 
-def test_other_planes_wait_for_a_run_and_that_is_told(loaded, monkeypatch):
+def test_other_planes_wait_for_a_run_and_that_is_told(loaded):
     box = loaded.dock.form.advanced._three_planes
     box.setEnabled(True)
     box.setChecked(True)
