@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from helpers import RAS, head, tiny_checkpoint
-from napari_mrtrans import Contrast, MrtransError, Volume, list_checkpoints, stream, transform
-from napari_mrtrans.checkpoints import library
-from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from helpers import PAIRS, RAS, SMALL_FRAME, TINY, head, tiny_checkpoint, tiny_model
+from napari_mrtrans import Contrast, MrtransError, Volume, list_checkpoints, load_checkpoint, stream, transform
+from napari_mrtrans.checkpoints import library, planes
+from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.checkpoints.planes import beside_digest, has_planes, planes_of
+from napari_mrtrans.scan.intensity import HEADROOM
 from napari_mrtrans.scan.planes import seen_from
 from napari_mrtrans.transformation.commands import command_line, python_call
 from napari_mrtrans.transformation.request import Request
@@ -28,6 +31,25 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     folder = tmp_path_factory.mktemp("planes")
     tiny_checkpoint(folder / "tiny.planes.safetensors", "direct", seed=7)
     return tiny_checkpoint(folder / "tiny.safetensors", "direct")
+
+
+@pytest.fixture(scope="module")
+def flow(direct: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Around ``direct``'s answer, in a folder with the same two files."""
+    folder = tmp_path_factory.mktemp("around")
+    for file in direct.path.parent.iterdir():
+        shutil.copy(file, folder)
+    return around(direct, folder / "around.safetensors")
+
+
+def around(mean: Checkpoint, path: Path) -> Checkpoint:
+    model, options = tiny_model("flow", mean_network=TINY, seed=3)
+    model.mean_net.load_state_dict(mean.build().net.state_dict())
+    card = Card(
+        name=path.stem, model="flow", options=options, pairs=PAIRS, grid=Grid(), framing=SMALL_FRAME,
+        intensity=Intensity(headroom=HEADROOM), sampler=SamplerDefaults(steps=3, n=4),
+    )  # fmt: skip
+    return read_checkpoint(write_checkpoint(path, model, card))
 
 
 def brain(affine: Any = RAS) -> Volume:
@@ -51,6 +73,42 @@ def test_the_answer_is_the_average_of_three_views(direct: Checkpoint) -> None:
     assert np.abs(views[0] - axial).max() > 0.01  # other networks, other sides
     np.testing.assert_allclose(found.mean, 0.5 * axial + 0.25 * views[0] + 0.25 * views[1], atol=2e-6)
     assert not found.mean[volume.data == 0].any()
+
+
+def test_samples_are_drawn_around_the_average_of_three_views(direct: Checkpoint, flow: Checkpoint) -> None:
+    means = [transform(brain(), direct, target="T2", three_planes=seen).mean for seen in (False, True)]
+    found = [transform(brain(), flow, target="T2", three_planes=seen, n=4) for seen in (False, True)]
+    moved, wanted = found[1].mean - found[0].mean, means[1] - means[0]
+    inside = brain().data > 0
+    assert np.corrcoef(moved[inside], wanted[inside])[0, 1] > 0.9
+    assert found[1].std[inside].mean() == pytest.approx(found[0].std[inside].mean(), rel=0.3)
+    assert not found[1].mean[~inside].any()
+
+
+def test_a_model_has_the_network_of_the_very_mean_it_samples_around(
+    direct: Checkpoint, flow: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, same = planes_of(flow), planes_of(direct)
+    assert seen is not None and same is not None and seen.sha256 == same.sha256
+    another = tiny_checkpoint(tmp_path / "another.safetensors", "direct", seed=5)
+    changed = around(another, tmp_path / "changed.safetensors")
+    tiny_checkpoint(tmp_path / "tiny.planes.safetensors", "direct", seed=7)
+    tiny_checkpoint(tmp_path / "tiny.safetensors", "direct")
+    assert not has_planes(changed)
+    (tmp_path / "broken.planes.safetensors").write_bytes(b"")
+    (tmp_path / "broken.safetensors").write_bytes(b"")
+    tiny_checkpoint(tmp_path / "another.planes.safetensors", "direct", seed=8)
+    assert has_planes(changed)
+    elsewhere = around(direct, tmp_path / "user" / "elsewhere.safetensors")
+    assert not has_planes(elsewhere)
+    monkeypatch.setattr(planes, "shipped_checkpoint_dir", lambda: direct.path.parent)
+    assert planes_of(elsewhere) == planes_of(direct)
+
+
+def test_the_shipped_flow_has_the_network_of_the_shipped_direct() -> None:
+    shipped = {name: planes_of(load_checkpoint(f"t1-t2-flair-{name}")) for name in ("direct", "flow", "ddpm", "cgan")}
+    assert shipped["flow"] == shipped["direct"] is not None
+    assert shipped["ddpm"] is shipped["cgan"] is None
 
 
 def test_the_order_of_the_arrays_axes_changes_nothing(direct: Checkpoint) -> None:
@@ -80,7 +138,7 @@ def test_what_cannot_be_seen_from_the_side_is_refused_before_anything_is_compute
     with pytest.raises(MrtransError, match=r"voxels of 2 mm at most; those of 'thick_T1w' are 5\.0 mm"):
         transform(thick, direct, target="T2", three_planes=True)
     alone = tiny_checkpoint(tmp_path / "alone.safetensors", "direct")
-    with pytest.raises(MrtransError, match="'alone' knows axial slices only; choose t1-t2-flair-direct"):
+    with pytest.raises(MrtransError, match="'alone' knows axial slices only; choose t1-t2-flair-flow or"):
         transform(brain(), alone, target="T2", three_planes=True)
     tiny_checkpoint(tmp_path / "flow.planes.safetensors", "direct")
     flow = tiny_checkpoint(tmp_path / "flow.safetensors")

@@ -1,4 +1,7 @@
-"""The network that a checkpoint has for coronal and sagittal slices: ``NAME.planes.safetensors`` beside it."""
+"""The network that a checkpoint has for coronal and sagittal slices: ``NAME.planes.safetensors`` beside it.
+
+A model that samples around another's mean has that of the other.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import hashlib
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..paths import shipped_checkpoint_dir
 from .checkpoint import Checkpoint, read_checkpoint
+from .shared import tensor_digests
 
 #: What such a file is called instead of ``.safetensors``.
 PLANES_SUFFIX = ".planes.safetensors"
@@ -18,8 +23,8 @@ def is_planes(path: Path) -> bool:
 
 
 def has_planes(checkpoint: Checkpoint) -> bool:
-    """Whether there is one, damaged or not; never of models that sample."""
-    return checkpoint.deterministic and _file(checkpoint).is_file()
+    """Whether there is one, damaged or not."""
+    return _file(checkpoint) is not None
 
 
 def planes_of(checkpoint: Checkpoint) -> Checkpoint | None:
@@ -28,7 +33,8 @@ def planes_of(checkpoint: Checkpoint) -> Checkpoint | None:
     Raises:
         CheckpointError: it is damaged.
     """
-    found = read_checkpoint(_file(checkpoint)) if has_planes(checkpoint) else None
+    file = _file(checkpoint)
+    found = read_checkpoint(file) if file else None
     return found if found and {*checkpoint.pairs} <= {*found.pairs} else None
 
 
@@ -40,8 +46,8 @@ def check_planes(checkpoint: Checkpoint) -> Checkpoint:
     """
     if (found := planes_of(checkpoint)) is None:
         raise CheckpointError(
-            f"'{checkpoint.name}' knows axial slices only; choose t1-t2-flair-direct, which has a network for coronal "
-            "and sagittal ones, or leave three planes out."
+            f"'{checkpoint.name}' knows axial slices only; choose t1-t2-flair-flow or t1-t2-flair-direct, for which "
+            "there is a network for coronal and sagittal ones, or leave three planes out."
         )
     return found
 
@@ -54,5 +60,26 @@ def beside_digest(checkpoint: Checkpoint, three_planes: bool) -> str:
     return hashlib.sha256(f"{digest} {check_planes(checkpoint).sha256}".encode()).hexdigest()
 
 
-def _file(checkpoint: Checkpoint) -> Path:
-    return checkpoint.path.with_suffix(PLANES_SUFFIX)
+def _file(checkpoint: Checkpoint) -> Path | None:
+    if checkpoint.deterministic:
+        own = checkpoint.path.with_suffix(PLANES_SUFFIX)
+        return own if own.is_file() else None
+    if not checkpoint.card.options.get("mean_network"):
+        return None
+    folders = dict.fromkeys([checkpoint.path.parent, shipped_checkpoint_dir()])
+    files = [file for folder in folders for file in sorted(folder.glob(f"*{PLANES_SUFFIX}"))]
+    return next((file for file in files if _is_mean(_beside(file), checkpoint)), None)
+
+
+def _beside(planes: Path) -> Path:
+    return planes.with_name(planes.name.removesuffix(PLANES_SUFFIX) + ".safetensors")
+
+
+def _is_mean(file: Path, checkpoint: Checkpoint) -> bool:
+    """Whether the model of ``file`` is the mean that a checkpoint samples around."""
+    try:
+        mean = read_checkpoint(file)
+    except (CheckpointError, OSError):
+        return False
+    theirs = tensor_digests(mean)
+    return mean.deterministic and bool(theirs) and theirs <= tensor_digests(checkpoint)

@@ -24,7 +24,9 @@ Antithetic = Annotated[
 ]
 ThreePlanes = Annotated[
     bool,
-    typer.Option("--three-planes", help="With direct: coronal and sagittal views too, averaged; three times as long."),
+    typer.Option(
+        "--three-planes", help="Coronal and sagittal views too, averaged: nearer to the target (direct, flow)."
+    ),
 ]
 Repair = Annotated[
     bool | None, typer.Option("--repair/--no-repair", help="Outliers of the mean; default: repaired for ddpm.")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..networks.unet import PRESETS, UNet
 from ..scan.contrasts import Contrast
+from ..scan.planes import AXIAL
 
 #: Position in this list is the network's contrast index; the order is part of every checkpoint and never changes.
 VOCABULARY: tuple[Contrast, ...] = (Contrast.T1, Contrast.T2, Contrast.PD, Contrast.FLAIR)
@@ -159,8 +160,9 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def sample(
-        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
-    ) -> Tensor:
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve,
+        others: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Draw targets for each slice; what depends on the slice alone is computed once for all its samples.
 
         Args:
@@ -170,6 +172,9 @@ class Model(nn.Module, ABC):
             noise: Standard normal: (slices, n, H, W), or (slices, n, :attr:`latent`) where that is not 0. Deterministic
                 models use its shape alone, with n = 1.
             solve: The sampler.
+            others: (slices, 1, H, W) in [0, 1]: what the head's coronal and sagittal slices say of these. A model of
+                one answer, or one that samples around a mean, puts :func:`of_all_planes` in the place of that; others
+                have no use for it.
 
         Returns:
             (slices, n, H, W), not clamped.
@@ -197,6 +202,11 @@ def to_signed(image: Tensor) -> Tensor:
 def to_unit(image: Tensor) -> Tensor:
     """[-1, 1] back to [0, 1]; not clamped."""
     return (image + 1.0) / 2.0
+
+
+def of_all_planes(axial: Tensor, others: Tensor | None) -> Tensor:
+    """Weighted average of what axial slices say, limited to [0, 1], and of what others do; ``axial`` where none do."""
+    return axial if others is None else AXIAL * axial.clamp(0, 1) + (1 - AXIAL) * others
 
 
 def contrast_index(contrast: Contrast) -> int:

@@ -132,10 +132,11 @@ class CGAN(ResidualModel):
         return self.decode(out.float(), condition)
 
     def sample(
-        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
-    ) -> Tensor:
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve,
+        others: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         del solve
-        return self._samples(self.condition(source, source_contrast, target_contrast), noise)
+        return self._samples(self.condition(source, source_contrast, target_contrast, others), noise)
 
     def _samples(self, condition: Condition, z: Tensor) -> Tensor:
         """(batch, samples, latent) or (batch, samples, H, W) to (batch, samples, H, W)."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
 from ..scan.neighbours import planes
-from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit, unet
+from .base import VOCABULARY, Batch, Model, Solve, of_all_planes, to_signed, to_unit, unet
 
 #: What session effects leave where it is: the brain's median, or (files made before 2026-11-26) black.
 Pivot = Literal["median", "zero"]
@@ -130,7 +130,8 @@ class Direct(Model):
         return to_unit(self.net(to_signed(source), None, source_contrast, target_contrast).float())
 
     def sample(
-        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
-    ) -> Tensor:
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve,
+        others: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         del noise, solve
-        return self.predict(source, source_contrast, target_contrast)
+        return of_all_planes(self.predict(source, source_contrast, target_contrast), others)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..networks.unet import UNet
 from ..scan.neighbours import planes
-from .base import Batch, Model, to_signed, to_unit, unet
+from .base import Batch, Model, of_all_planes, to_signed, to_unit, unet
 
 
 @dataclass
@@ -117,8 +117,10 @@ class ResidualModel(Model, ABC):
             own[stem] = state[stem][:, : mine[stem].shape[1]]  # feature maps come last
         super().start_from({**state, **own})
 
-    def condition(self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor) -> Condition:
-        """Everything a network is told about slices ``source`` (batch, planes, H, W) in [0, 1]."""
+    def condition(
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, others: Tensor | None = None
+    ) -> Condition:
+        """Everything a network is told about slices ``source`` (batch, planes, H, W) in [0, 1]; see :meth:`sample`."""
         x = to_signed(source)
         if self.mean_net is None:
             return Condition(x, None, None, source_contrast, target_contrast)
@@ -126,7 +128,8 @@ class ResidualModel(Model, ABC):
             self.mean_net.eval()
             mean, features = self.mean_net.with_features(x, None, source_contrast, target_contrast)
         shown = features if self.mean_features else None
-        return Condition(x, mean.float(), shown, source_contrast, target_contrast)
+        mean = mean.float() if others is None else to_signed(of_all_planes(to_unit(mean.float()), others))
+        return Condition(x, mean, shown, source_contrast, target_contrast)
 
     def encode(self, target: Tensor, condition: Condition) -> Tensor:
         """Target in [0, 1] to the variable that is sampled."""

@@ -33,7 +33,7 @@ from ..errors import RecipeError
 from ..networks.art import ResViTGenerator, TransformerLayer
 from ..networks.patch import PatchCritic
 from ..scan.neighbours import planes
-from .base import VOCABULARY, Batch, Model, Solve, to_signed, to_unit
+from .base import VOCABULARY, Batch, Model, Solve, of_all_planes, to_signed, to_unit
 
 
 class ResViT(Model):
@@ -91,10 +91,11 @@ class ResViT(Model):
         return out.take_along_dim(target_contrast[:, None, None, None], dim=1)
 
     def sample(
-        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
-    ) -> Tensor:
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve,
+        others: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         del noise, solve
-        return to_unit(self.generate(source, source_contrast, target_contrast))
+        return of_all_planes(to_unit(self.generate(source, source_contrast, target_contrast)), others)
 
     def make_critic(self) -> PatchCritic | None:
         if not self.adversarial_weight:

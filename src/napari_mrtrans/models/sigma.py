@@ -91,9 +91,11 @@ class SigmaModel(ResidualModel):
         return Denoiser(self, condition)
 
     def sample(
-        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve
-    ) -> Tensor:
-        condition = self.with_stem(self.condition(source, source_contrast, target_contrast)).repeat(noise.shape[1])
+        self, source: Tensor, source_contrast: Tensor, target_contrast: Tensor, noise: Tensor, solve: Solve,
+        others: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        condition = self.condition(source, source_contrast, target_contrast, others)
+        condition = self.with_stem(condition).repeat(noise.shape[1])
         clean = solve(self.denoiser(condition), noise.flatten(0, 1)[:, None])
         return self.decode(clean, condition).reshape(noise.shape)
 

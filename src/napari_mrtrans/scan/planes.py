@@ -17,6 +17,8 @@ Plane = Literal["axial", "coronal", "sagittal"]
 
 #: The canonical axes (slice, row, column) of a view, as axes of the axial one: from the side, rows run from below up.
 VIEWS: dict[Plane, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
+#: Weight of the axial view, whose network has learned most; the others share the rest.
+AXIAL = 0.5
 #: Voxels longer than this, in mm, show too little of the anatomy from the side.
 LONGEST_MM = 2.0
 

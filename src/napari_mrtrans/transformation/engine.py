@@ -59,11 +59,11 @@ class Engine:
         device: torch.device,
         cancel: Callable[[], bool] | None,
         on_step: Callable[[int, int], None] | None,
+        others: Callable[[int], NDArray[np.float32]] | None = None,
     ) -> None:
-
         from ..devices import bf16_is_fast, to_channels_last
 
-        self.device, self.cancel, self.on_step = device, cancel, on_step
+        self.device, self.cancel, self.on_step, self._others = device, cancel, on_step, others
         self.model: Model = to_channels_last(checkpoint.build(device))
         self.bf16 = bf16_is_fast(device.type)
         self.defaults, self.name = checkpoint.card.sampler, checkpoint.name
@@ -85,6 +85,13 @@ class Engine:
         """A slice's frame and, where the network sees them, those of its neighbours: (plane, row, column)."""
         numbers = seen(index, len(self.job.images), self.job.prepared.spacing[0], self.model.neighbours_mm)
         return np.stack([self.source_slice(number)[box] for number in numbers])
+
+    def _other_views(self, group: list[int], boxes: list[Box]) -> list[NDArray[np.float32]]:
+        """What other views of the head say of the slices, framed as those are: (slice, 1, row, column), if asked for."""
+        if self._others is None:
+            return []
+        images = [np.asarray(self.job.grid.to_model(self._others(index)), dtype=np.float32) for index in group]
+        return [np.stack([image[box][None] for image, box in zip(images, boxes, strict=True)])]
 
     def with_job(self, job: Job) -> Engine:
         """The same model on a job with the same slices and grid; what has been read of them is shared."""
@@ -155,6 +162,7 @@ class Engine:
         positions = [index * job.prepared.spacing[0] for index in group]
         boxes = [self._slice(index)[1] for index in group]
         images = np.stack([self._seen(index, box) for index, box in zip(group, boxes, strict=True)])
+        others = self._other_views(group, boxes)
         noise = drawn.starts(self.model.latent, job.grid.shape, numbers, boxes, positions)
         sample, levels = plan(
             self.model, job.sampler, job.steps, self.defaults.sigma_min, self.defaults.sigma_max
@@ -179,7 +187,8 @@ class Engine:
             first, second = (
                 torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in job.request.pair
             )
-            out = self.model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve)
+            beside = [torch.from_numpy(views).to(self.device) for views in others]
+            out = self.model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve, *beside)
             out = out.float()
             broken = (~torch.isfinite(out)).flatten(2).any(2).cpu().numpy()
             if broken.any():  # NaN would be black and infinity white: both look plausible

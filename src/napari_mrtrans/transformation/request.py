@@ -65,7 +65,8 @@ class Request:
         antithetic: Samples in pairs of opposite noise (:class:`~napari_mrtrans.models.noise.Noise`), whose mean needs
             fewer of them; False = independent draws, as the paper's.
         three_planes: Average each slice with what the model makes of the head's coronal and sagittal slices, which are
-            computed first, all of them (:mod:`.three_planes`); for models of one answer that have a network for them.
+            computed first, all of them (:mod:`.three_planes`); for models of one answer that have a network for them,
+            and for models that sample around the answer of such a one.
         slices: Restrict to ``range`` or (first, past-last) along the volume's axial axis; slices without head are
             skipped.
         start_slice: Index along that axis; slices are computed outwards from it. None = middle of the head.

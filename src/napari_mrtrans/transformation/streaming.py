@@ -93,9 +93,6 @@ def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks, store: SliceStore | 
         SliceError: after the last one, that some failed; the first error itself where it is not one slice's alone.
     """
     runner = SliceRunner(job, checkpoint, hooks)
-    others = None
-    if job.request.three_planes:
-        others = OtherPlanes(job, checkpoint, lambda job, other: SliceRunner(job, other, hooks), hooks.status)
     pending, kept = list(job.order), store.read() if store else {}
     done, total = 0, len(pending)
     failures: list[Exception] = []
@@ -108,7 +105,6 @@ def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks, store: SliceStore | 
         if len(updates) < len(group):
             try:
                 updates, failed, left = _computed(runner, group)
-                updates = updates if others is None else [others.merged(update) for update in updates]
             except Cancelled:
                 return
             pending[:0] = left
@@ -179,7 +175,10 @@ class SliceRunner:
         if job.request.repair and job.n > MAX_HELD:
             hooks.status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
         self._checkpoint, self._status = checkpoint, hooks.status
-        self._engine = Engine(job, checkpoint, device, hooks.cancel, hooks.on_step)
+        others = None
+        if job.request.three_planes:
+            others = OtherPlanes(job, checkpoint, lambda side, other: SliceRunner(side, other, hooks), hooks.status)
+        self._engine = Engine(job, checkpoint, device, hooks.cancel, hooks.on_step, others)
         self._size = job.request.batch_size or batch or AUTO_BATCH.get(device.type, min(job.n, CPU_BATCH))
 
     def with_job(self, job: Job) -> SliceRunner:

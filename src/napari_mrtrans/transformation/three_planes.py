@@ -2,7 +2,8 @@
 
 A network that sees one slice guesses anew in the next; the same place seen from two other sides is guessed by other
 surroundings, and the average of the three is nearer to the target and smooth across slices, too. The other two views
-have a network of their own (:func:`~napari_mrtrans.checkpoints.planes.check_planes`).
+have a network of their own (:func:`~napari_mrtrans.checkpoints.planes.check_planes`). Models average them with their
+own mean (:func:`~napari_mrtrans.models.base.of_all_planes`), those that sample before they sample around it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,10 @@ from ..scan.grid import SliceGrid
 from ..scan.planes import VIEWS, Plane, straight
 from ..scan.prepared import PreparedVolume
 from .job import Job
-from .slice_update import SliceUpdate
 
 if TYPE_CHECKING:
     from .streaming import SliceRunner
 
-#: Weight of the axial view, whose network has learned most; the others share the rest.
-AXIAL = 0.5
 OTHERS: tuple[Plane, ...] = ("coronal", "sagittal")
 
 
@@ -71,14 +69,9 @@ class OtherPlanes:
                 del pending[: len(done)]
         return total
 
-    def merged(self, update: SliceUpdate) -> SliceUpdate:
-        """An axial slice averaged with what the other views say of it."""
-        orientation = self._job.orientation
-        index = orientation.slice_index(update.index, len(self._job.images))
-        others = orientation.slice_to_array(self._mean[index])
-        mean = np.asarray(AXIAL * update.mean + (1 - AXIAL) * others, dtype=np.float32)
-        whole = replace(update, mean=mean, median=mean, samples=mean[None])
-        return whole if update.known is None else whole.within(update.known)
+    def __call__(self, index: int) -> NDArray[np.float32]:
+        """What the other views say of an axial slice (canonical): (row, column), in [0, 1], 0 outside the head."""
+        return self._mean[index]
 
 
 def turned(job: Job, checkpoint: Checkpoint, plane: Plane) -> Job:

@@ -74,8 +74,8 @@ class Advanced(QCollapsible):
         self._three_planes = QCheckBox("Three planes")
         self._three_planes.setToolTip(
             "Looks at the whole head from the front and from the side, too, and averages what the three views say: "
-            "nearer to the target and smooth from slice to slice, for three times the time. For direct, and voxels up "
-            "to 2 mm."
+            "nearer to the target and smooth from slice to slice. Takes a minute or two more without a GPU. For direct "
+            "and flow, whose samples lie around that average then, and voxels up to 2 mm."
         )
         self._prepare = QCheckBox("Prepare whole heads")
         self._prepare.setChecked(True)
