@@ -112,6 +112,25 @@ def test_held_out_subjects_are_measured_and_written(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_three_planes_are_methods_of_their_own(root: Path, flow: Checkpoint, tmp_path: Path) -> None:
+    direct = tiny_checkpoint(tmp_path / "seen.safetensors", "direct", splits=SPLITS)
+    tiny_checkpoint(tmp_path / "seen.planes.safetensors", "direct", seed=7)
+    out, settings = tmp_path / "out", Settings(pairs=[Pair.parse("T1->T2")], n=2, slab=11)
+    evaluate(root, [direct, flow], out, settings, say=silent)
+    before = (out / "finished.jsonl").read_text().splitlines()
+    paths = evaluate(root, [direct, flow], out, replace(settings, three_planes=True), say=silent)
+    after = (out / "finished.jsonl").read_text().splitlines()
+    assert after[:4] == before  # and the one more that was asked for
+    assert [json.loads(line)["row"]["method"] for line in after[4:]] == ["seen, three planes"]
+    document = json.loads(paths[1].read_text())
+    rows = {row["method"]: row for row in document["rows"]}
+    assert list(rows) == ["look-up table", "blurred target", "seen", "seen, three planes", "tiny-flow"]
+    assert rows["seen"]["psnr"] != rows["seen, three planes"]["psnr"]
+    about = {card["name"]: card["shares"] for card in document["about"]["checkpoints"]}
+    assert about == {"seen": ["seen, three planes"], "seen, three planes": ["seen"], "tiny-flow": []}
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_summary_also_averages_over_pairs_if_all_methods_have_them(
     root: Path, direct: Checkpoint, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.evaluation.held_out import NotMeasured
 from napari_mrtrans.evaluation.measure import MARGIN, Sampling, View
 from napari_mrtrans.evaluation.tiles import Drawn, read_tile
+from napari_mrtrans.evaluation.way import Way
 from napari_mrtrans.metrics.coverage import LEVELS
 from napari_mrtrans.scan.contrasts import Contrast
 
@@ -209,7 +210,7 @@ def test_a_checkpoint_s_row_comes_with_a_montage(one: Session, tmp_path: Path, f
     drawn = Drawn(path, path.with_suffix(".npz"))
     assert drawn.missing
     row = view(one, 11, Sampling(n=3, steps=2, device="cpu")).transformed(
-        checkpoint, drawn, lambda u: told.append(u.done / u.total)
+        Way(checkpoint), drawn, lambda u: told.append(u.done / u.total)
     )
     assert not drawn.missing
     tile = read_tile(path.with_suffix(".npz"))

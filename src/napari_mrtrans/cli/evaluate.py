@@ -30,6 +30,9 @@ def evaluate(
             "--two-sample", help="Train a small network to tell samples from targets; samples training people."
         ),
     ] = False,
+    three_planes: Annotated[
+        bool, typer.Option("--three-planes", help="As further methods: coronal and sagittal views too (direct, flow).")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
     montages: Annotated[
         bool, typer.Option("--montages/--no-montages", help="Show slices of the scans in the report, too.")
@@ -61,6 +64,7 @@ def evaluate(
         montages=montages,
         antithetic=antithetic,
         two_sample=two_sample,
+        three_planes=three_planes,
     )
     loaded = [load_checkpoint(name) for name in checkpoint]
     bar = ProgressBar("evaluate", "row")

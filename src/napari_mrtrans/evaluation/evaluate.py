@@ -14,9 +14,7 @@ from typing import Any
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.shared import sharing
 from ..datasets.bids import Session
-from ..datasets.phantom import PREFIX
 from ..errors import MrtransError, OutOfMemory, SliceError, VolumeError
 from ..paths import check_folder
 from ..scan.contrasts import Pair
@@ -36,6 +34,7 @@ from .report.write import write_report
 from .row import FORMAT, Row
 from .tiles import NOTHING, Drawn
 from .unusual import draw_unusual
+from .way import Way, described, ways
 
 #: Told what is being computed, how many rows are done (the present one in part), and how many there will be.
 Progress = Callable[[str, float, int], None]
@@ -57,6 +56,7 @@ class Settings:
         montages: Draw slices of the first subject of each pair and data set, too.
         antithetic: Samples in pairs of opposite noise, as elsewhere; False = independent draws, as the paper's.
         two_sample: Train a classifier to tell samples from targets (:mod:`.two_sample`), too.
+        three_planes: Checkpoints that can look at the head from three sides do so, too, as further methods.
     """
 
     pairs: Sequence[Pair] | None = None
@@ -69,6 +69,7 @@ class Settings:
     montages: bool = True
     antithetic: bool = True
     two_sample: bool = False
+    three_planes: bool = False
 
     @property
     def sampling(self) -> Sampling:
@@ -161,7 +162,7 @@ def _pictures(
     view = View(case.session, case.pair, settings.slab, lambda *_: None, settings.sampling)
     unusual: dict[str, Path] = {}
     try:
-        for c in (c for c in case.checkpoints if not c.deterministic):
+        for c in (way.checkpoint for way in case.ways if not (way.three_planes or way.checkpoint.deterministic)):
             key = {"n": settings.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256}
             key |= {"antithetic": settings.antithetic, "slab": settings.slab, "subject": case.session.name}
             path = montages / f"unusual_{c.name}_{digest(key)[:8]}.npz"
@@ -184,14 +185,14 @@ class _Case:
     session: Session
     lookup: Lookup
     training: list[str]
-    checkpoints: list[Checkpoint]
+    ways: list[Way]
     first: bool
     first_of_data: bool
 
     @property
     def rows(self) -> int:
         """How many there will be."""
-        return bool(self.lookup.sessions) + 1 + len(self.checkpoints)
+        return bool(self.lookup.sessions) + 1 + len(self.ways)
 
 
 @dataclass(frozen=True)
@@ -213,10 +214,11 @@ def _tasks(settings: Settings, case: _Case, view: View, optional: Optional, mont
         of = where | {"lookup": case.training, "fitted": fitted}
         yield _Task("look-up table", of, lambda _: view.looked_up(case.lookup))
     yield _Task("blurred target", where | {"blurred": True}, lambda _: view.blurred())
-    for c in case.checkpoints:
+    for way in case.ways:
+        c = way.checkpoint
         correction = c.spread.get(case.pair.key)
         key = where | {
-            "n": settings.n or c.card.sampler.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256,
+            "n": settings.n or c.card.sampler.n, "steps": settings.steps, "seed": settings.seed, **way.key,
             "antithetic": settings.antithetic, "two_sample": settings.two_sample,
             "calibrated": None if correction is None else correction.model_dump(),
         }  # fmt: skip
@@ -224,8 +226,8 @@ def _tasks(settings: Settings, case: _Case, view: View, optional: Optional, mont
         if montages and case.first_of_data:
             stem = f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}"
             drawn = Drawn(montages / f"{stem}.png" if case.first else None, montages / f"{stem}.npz")
-        test = optional.two_sample(c, case.pair) if settings.two_sample else None
-        yield _Task(c.name, key, partial(view.transformed, c, drawn, two_sample=test), drawn)
+        test = optional.two_sample(c, case.pair) if settings.two_sample and not way.three_planes else None
+        yield _Task(way.name, key, partial(view.transformed, way, drawn, two_sample=test), drawn)
 
 
 def _cases(
@@ -243,7 +245,15 @@ def _cases(
             check_held_out(name, training, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():
                 data = data_set(name)
-                yield _Case(pair, sessions[name], lookup, training, serving, not seen, data not in seen)
+                yield _Case(
+                    pair,
+                    sessions[name],
+                    lookup,
+                    training,
+                    ways(serving, settings.three_planes),
+                    not seen,
+                    data not in seen,
+                )
                 seen.add(data)
 
 
@@ -265,25 +275,13 @@ def _about(checkpoints: Sequence[Checkpoint], settings: Settings, left_out: list
     """How the rows were obtained."""
     import torch
 
-    groups = sharing(checkpoints)
     return {
         "n": settings.n,
         "steps": settings.steps,
         "slab": settings.slab,
         "seed": settings.seed,
         "antithetic": settings.antithetic,
-        "checkpoints": [
-            {
-                "name": c.name,
-                "model": c.card.model,
-                "sha256": c.sha256,
-                "training": c.card.training and c.card.training.model_dump(),
-                "images": c.card.images,
-                "shares": [other.name for group in groups if c in group for other in group if other is not c],
-                "trained_on": sorted({data_set(n) for n in c.card.splits.get("train", []) if not n.startswith(PREFIX)}),
-            }
-            for c in checkpoints
-        ],
+        "checkpoints": described(ways(checkpoints, settings.three_planes)),
         "date": date.today().isoformat(),
         "machine": describe_machine(settings.device),
         "torch": torch.__version__,

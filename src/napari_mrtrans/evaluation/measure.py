@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
-from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..scan.contrasts import Pair
 from ..scan.masks import read_mask
@@ -24,6 +23,7 @@ from .lesion_sums import pearson, sums
 from .lookup import Lookup
 from .row import Row
 from .tiles import NOTHING, Cutter, Drawn, draw
+from .way import Way
 
 #: The width of SSIM's window.
 SSIM_WINDOW = 11
@@ -119,23 +119,23 @@ class View:
 
     def transformed(
         self,
-        checkpoint: Checkpoint,
+        way: Way,
         drawn: Drawn,
         progress: Callable[[SliceUpdate], None],
         two_sample: TwoSample | None = None,
     ) -> Row:
         """The row of a checkpoint's answer, whose slices go where ``drawn`` says."""
-        began, opened, asked = time.perf_counter(), self.opened, self.sampling
+        began, opened, asked, checkpoint = time.perf_counter(), self.opened, self.sampling, way.checkpoint
         slices = self.window[self.axis]
         ensemble = transform(
             opened.volume, checkpoint, target=self.pair.target, source=self.pair.source, n=asked.n, steps=asked.steps,
             seed=asked.seed, device=asked.device, antithetic=asked.antithetic, slices=(slices.start, slices.stop),
-            keep_samples=not checkpoint.deterministic, prepare=False, progress=progress,
+            keep_samples=not checkpoint.deterministic, prepare=False, three_planes=way.three_planes, progress=progress,
         )  # fmt: skip
         seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
         samples = None if ensemble.samples is None else ensemble.samples[(slice(None), *self.window)]
         shown = None if ensemble.calibrated_std is None else ensemble.calibrated_std[self.window]
-        row = self.row(checkpoint.name, ensemble.mean[self.window], samples, seconds, shown)
+        row = self.row(way.name, ensemble.mean[self.window], samples, seconds, shown)
         if two_sample is not None:
             one = ensemble.mean[self.window] if samples is None else samples[0]
             images = (opened.source[self.window], one, opened.target[self.window], opened.both[self.window])
@@ -146,7 +146,7 @@ class View:
             if samples is not None:
                 images_of["std"] = ensemble.std
             pair = {"source": str(self.pair.source), "target": str(self.pair.target)}
-            titles = pair | {"mean": checkpoint.name, "error": "|error|"}
+            titles = pair | {"mean": way.name, "error": "|error|"}
             draw(drawn, Cutter(opened.volume, opened.head), images_of, titles, self.middle, self.lesion)
         return row
 

@@ -87,7 +87,7 @@ class Engine:
         return np.stack([self.source_slice(number)[box] for number in numbers])
 
     def _other_views(self, group: list[int], boxes: list[Box]) -> list[NDArray[np.float32]]:
-        """What other views of the head say of the slices, framed as those are: (slice, 1, row, column), if asked for."""
+        """What other views of the head say, framed as the slices: (slice, 1, row, column); empty = not asked for."""
         if self._others is None:
             return []
         images = [np.asarray(self.job.grid.to_model(self._others(index)), dtype=np.float32) for index in group]

@@ -1,0 +1,64 @@
+"""What is compared: checkpoints, and those that can look at a head from three sides so, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.planes import check_planes, has_planes
+from ..checkpoints.shared import sharing
+from ..datasets.phantom import PREFIX
+from .held_out import data_set
+
+
+@dataclass(frozen=True)
+class Way:
+    """A method of the report.
+
+    Attributes:
+        checkpoint: Which.
+        three_planes: As :attr:`~napari_mrtrans.transformation.request.Request.three_planes`.
+    """
+
+    checkpoint: Checkpoint
+    three_planes: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the method."""
+        return f"{self.checkpoint.name}, three planes" if self.three_planes else self.checkpoint.name
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What tells its rows from those of others."""
+        seen = {"three_planes": check_planes(self.checkpoint).sha256} if self.three_planes else {}
+        return {"sha256": self.checkpoint.sha256, **seen}
+
+
+def ways(checkpoints: Sequence[Checkpoint], three_planes: bool) -> list[Way]:
+    """The methods: each checkpoint and, where ``three_planes`` are wanted and it has the network, it with those."""
+    both = ((False, True) if three_planes and has_planes(c) else (False,) for c in checkpoints)
+    return [Way(c, seen) for c, sides in zip(checkpoints, both, strict=True) for seen in sides]
+
+
+def described(compared: Sequence[Way]) -> list[dict[str, Any]]:
+    """For the report: where each came from, and with which others it has weights in common."""
+    groups = sharing(way.checkpoint for way in compared if not way.three_planes)
+    found = []
+    for way in compared:
+        c = way.checkpoint
+        group = next((group for group in groups if c in group), [c])
+        found.append(
+            {
+                "name": way.name,
+                "model": c.card.model,
+                "sha256": c.sha256,
+                "training": None if way.three_planes else c.card.training and c.card.training.model_dump(),
+                "images": c.card.images,
+                "shares": [other.name for other in compared if other != way and other.checkpoint in group],
+                "trained_on": sorted({data_set(n) for n in c.card.splits.get("train", []) if not n.startswith(PREFIX)}),
+            }
+        )
+    return found
