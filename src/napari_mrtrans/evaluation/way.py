@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.planes import check_planes, has_planes
+from ..checkpoints.planes import check_planes, planes_of
 from ..checkpoints.shared import sharing
 from ..datasets.phantom import PREFIX
 from .held_out import data_set
@@ -39,8 +39,12 @@ class Way:
 
 def ways(checkpoints: Sequence[Checkpoint], three_planes: bool) -> list[Way]:
     """The methods: each checkpoint and, where ``three_planes`` are wanted and it has the network, it with those."""
-    both = ((False, True) if three_planes and has_planes(c) else (False,) for c in checkpoints)
-    return [Way(c, seen) for c, sides in zip(checkpoints, both, strict=True) for seen in sides]
+    found = []
+    for checkpoint in checkpoints:
+        found.append(Way(checkpoint))
+        if three_planes and planes_of(checkpoint) is not None:
+            found.append(Way(checkpoint, three_planes=True))
+    return found
 
 
 def described(compared: Sequence[Way]) -> list[dict[str, Any]]:

@@ -56,9 +56,10 @@ class OtherPlanes:
     def _mean(self) -> NDArray[np.float32]:
         """Of both views, in the canonical order of the axial one."""
         total = np.zeros(self._job.images.shape, dtype=np.float32)
-        for plane in OTHERS:
-            side = turned(self._job, self._checkpoint, plane)
-            self._say(f"Three planes: {len(side.order)} {plane} slices first.")
+        sides = {plane: turned(self._job, self._checkpoint, plane) for plane in OTHERS}
+        counts = " and ".join(f"{len(side.order)} {plane}" for plane, side in sides.items())
+        self._say(f"Three planes: {counts} slices come before the first axial one.")
+        for plane, side in sides.items():
             runner, pending = self._start(side, self._checkpoint), list(side.order)
             seen = total.transpose(VIEWS[plane])  # a view of the same memory
             while pending:
