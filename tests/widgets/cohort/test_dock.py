@@ -239,6 +239,30 @@ def test_mistakes_are_one_line(hands: Hands, tmp_path: Path, kind: str) -> None:
     assert not list(tmp_path.rglob("*_mean.nii.gz"))
 
 
+def test_three_planes(hands: Hands, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offered where the model can; of two scans one is too thick for it, which is said."""
+    both = tmp_path / "both"
+    tiny_checkpoint(both / "tiny-flow.safetensors")
+    tiny_checkpoint(both / "side-direct.safetensors", "direct")
+    tiny_checkpoint(both / "side-direct.planes.safetensors", "direct", seed=7)
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(both))
+    data = bids_folder(tmp_path / "data", 1, SHAPE)
+    save_nifti(data / "sub-09" / "anat" / "sub-09_T1w.nii.gz", head(SHAPE), VOXELS)
+    hands.choose(data)
+    form = hands.dock.form
+    form.reload()
+    form.target.setCurrentText("T2")
+    form.model.setCurrentText("flow · T1→T2")
+    assert not form.three_planes.isEnabled()
+    form.model.setCurrentText("direct · T1→T2")
+    form.three_planes.setChecked(True)
+    hands.run()
+    assert hands.states == ["done", "failed"]
+    assert "Three planes take voxels of 2 mm at most" in hands.column(VERDICT)[1]
+    report = json.loads(next((data / "derivatives").rglob("sub-00*_T2w.json")).read_text())
+    assert report["request"]["three_planes"] is True
+
+
 def test_without_dask_there_are_no_workers_to_choose(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     assert form_module.has_dask() is not hands.dock.form.workers.isHidden()
     monkeypatch.setattr(form_module, "find_spec", lambda name: None)

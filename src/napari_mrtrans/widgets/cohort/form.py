@@ -22,6 +22,7 @@ from ..pair_form import sample_box, seed_box
 from ..path_row import PathRow
 from ..preferences import defaults
 from ..source import LayerSource, check_layer, guess_layer_contrast
+from ..three_planes_box import ThreePlanesBox
 from .asked import Asked
 from .layer_list import LayerList
 
@@ -58,7 +59,7 @@ class CohortForm(QWidget):
         self.folder = PathRow("Folder of scans")
         self.folder.setToolTip("BIDS, or any folder: NIfTI files in it and below it whose names tell the contrast.")
         self.layers = LayerList(viewer)
-        self.samples, self.seed = sample_box(), seed_box()
+        self.samples, self.seed, self.three_planes = sample_box(), seed_box(), ThreePlanesBox()
         self.out = PathRow("Output folder")
         self.out.setToolTip("Mean, std and a report of each scan, a table and a page of all.")
         self.workers = QSpinBox()
@@ -98,6 +99,7 @@ class CohortForm(QWidget):
         rows.addRow("Contrast", pair)
         rows.addRow("Model", self.model)
         rows.addRow("Samples", numbers)
+        rows.addRow("", self.three_planes)
         rows.addRow("Output", self.out)
         if has_dask():
             rows.addRow("Workers", self.workers)
@@ -154,8 +156,9 @@ class CohortForm(QWidget):
         if self.problem or pair is None or checkpoint is None or out is None:
             raise MrtransError(self.problem)
         request = Request(
-            pair.target, pair.source, n=self.samples.value(), seed=self.seed.value(), device=defaults().device
-        )
+            pair.target, pair.source, n=self.samples.value(), seed=self.seed.value(), device=defaults().device,
+            three_planes=self.three_planes.chosen,
+        )  # fmt: skip
         from_layers = self._from_layers
         chosen = self.layers.chosen if from_layers else []
         images = tuple((LayerSource.of(layer, pair.source), file_of(layer)) for layer in chosen)
@@ -210,6 +213,7 @@ class CohortForm(QWidget):
         checkpoint = self.checkpoint
         self.model.setToolTip(choices.card_summary(checkpoint) if checkpoint else "")
         self.samples.setEnabled(checkpoint is not None and not checkpoint.deterministic)
+        self.three_planes.show_for(checkpoint)
         self.changed.emit()
 
 

@@ -12,10 +12,10 @@ from qtpy.QtGui import QIcon, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from ...checkpoints.planes import has_planes
 from ..layer_combo import LayerCombo
 from ..layer_kinds import KeepSamples
 from ..source import is_region
+from ..three_planes_box import ThreePlanesBox
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -71,12 +71,7 @@ class Advanced(QCollapsible):
             viewer, lambda layer: isinstance(layer, Labels) and is_region(layer), none="Found by itself"
         )
         self.brain.setToolTip("A labels layer in which the brain is painted: what is outside it is left out.")
-        self._three_planes = QCheckBox("Three planes")
-        self._three_planes.setToolTip(
-            "Looks at the whole head from the front and from the side, too, and averages what the three views say: "
-            "nearer to the target and smooth from slice to slice. Takes a minute or two more without a GPU. For direct "
-            "and flow, whose samples lie around that average then, and voxels up to 2 mm."
-        )
+        self._three_planes = ThreePlanesBox()
         self._prepare = QCheckBox("Prepare whole heads")
         self._prepare.setChecked(True)
         self._prepare.setToolTip("Where skull and scalp are still there: extract the brain, correct the bias field.")
@@ -119,7 +114,7 @@ class Advanced(QCollapsible):
             field.setEnabled(sampling)
         self._keep.setEnabled(checkpoint is not None and not checkpoint.deterministic)
         self._calibrated.setEnabled(checkpoint is not None and bool(checkpoint.spread))
-        self._three_planes.setEnabled(checkpoint is not None and has_planes(checkpoint))
+        self._three_planes.show_for(checkpoint)
 
     @property
     def fields(self) -> dict[str, QSpinBox | QComboBox | QCheckBox]:
@@ -169,7 +164,7 @@ class Advanced(QCollapsible):
     @property
     def three_planes(self) -> bool:
         """Average the axial slices with coronal and sagittal ones, where the model can."""
-        return self._three_planes.isEnabled() and self._three_planes.isChecked()
+        return self._three_planes.chosen
 
     @property
     def prepare(self) -> bool | None:
