@@ -6,7 +6,7 @@ differences along the axis, over that of the target; a guess anew in each slice 
 lies in the 90 % interval of the calibrated standard deviation (models that sample), and the time.
 
     python benchmarks/three_planes.py t1-t2-flair-direct --data DATA --part test
-    python benchmarks/three_planes.py t1-t2-flair-flow --data DATA --part test --slab 7
+    python benchmarks/three_planes.py t1-t2-flair-flow --data DATA --part test
 """
 
 from __future__ import annotations
