@@ -19,13 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrtrans import load_checkpoint, transform
+from napari_mrtrans.checkpoints.correction import Z90
 from napari_mrtrans.evaluation.held_out import PairedVolumes, describe_machine, known_sessions
 from napari_mrtrans.metrics.similarity import psnr, ssim
 from napari_mrtrans.scan.planes import LONGEST_MM
 
 WAYS = {"axial": False, "three planes": True}
-#: Standard deviations about a mean that hold 90 % of a Gaussian.
-WIDTH = 1.645
 
 
 def main() -> None:
@@ -65,7 +64,7 @@ def main() -> None:
                 rough = [np.square(np.diff(np.where(both, image, 0), 2, axis)).mean() for image in (answer, target)]
                 held = np.nan
                 if spread is not None and not checkpoint.deterministic:
-                    held = float((np.abs(answer - target) <= WIDTH * spread[slab])[both].mean())
+                    held = float((np.abs(answer - target) <= Z90 * spread[slab])[both].mean())
                 figures = [psnr(answer, target, both), ssim(answer, target, both), rough[0] / rough[1], held, seconds]
                 print(session.name, pair, way, *(f"{figure:.4g}" for figure in figures), file=sys.stderr)
                 found.setdefault(str(pair), {}).setdefault(way, []).append(figures)

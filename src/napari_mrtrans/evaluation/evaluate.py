@@ -236,24 +236,18 @@ def _cases(
     """What there is to measure: held-out sessions that have both contrasts of a pair."""
     chosen = session_names(settings.subjects or (), sessions)
     served = dict.fromkeys(pair for c in checkpoints for pair in c.pairs)
+    compared = ways(checkpoints, settings.three_planes)
     for pair in (pair for pair in served if settings.pairs is None or pair in settings.pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
+        methods = [way for way in compared if pair in way.checkpoint.pairs]
         seen: set[str] = set()
         for name in chosen or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
             check_held_out(name, training, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():
                 data = data_set(name)
-                yield _Case(
-                    pair,
-                    sessions[name],
-                    lookup,
-                    training,
-                    ways(serving, settings.three_planes),
-                    not seen,
-                    data not in seen,
-                )
+                yield _Case(pair, sessions[name], lookup, training, methods, not seen, data not in seen)
                 seen.add(data)
 
 

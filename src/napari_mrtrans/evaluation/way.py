@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..checkpoints.checkpoint import Checkpoint
@@ -30,7 +31,7 @@ class Way:
         """Of the method."""
         return f"{self.checkpoint.name}, three planes" if self.three_planes else self.checkpoint.name
 
-    @property
+    @cached_property
     def key(self) -> dict[str, str]:
         """What tells its rows from those of others."""
         seen = {"three_planes": check_planes(self.checkpoint).sha256} if self.three_planes else {}
