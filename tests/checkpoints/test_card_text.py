@@ -54,6 +54,13 @@ def test_hours_and_memory_are_told(tmp_path: Path) -> None:
     assert dict(provenance(checkpoint))["took"] == "1.3 h, 2.0 GiB, some GPU"
 
 
+def test_three_planes_are_told_where_there_is_a_network_for_them(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "a.safetensors", "direct")
+    assert "three planes" not in dict(details(checkpoint))
+    tiny_checkpoint(tmp_path / "a.planes.safetensors", "direct")
+    assert dict(details(checkpoint))["three planes"] == "coronal and sagittal slices too, where asked for"
+
+
 def test_shared_weights_are_found_and_own_ones_are_not(tmp_path: Path) -> None:
     a = tiny_checkpoint(tmp_path / "a.safetensors", "ncsn", seed=1)
     b = tiny_checkpoint(tmp_path / "b.safetensors", "ncsn", seed=2)

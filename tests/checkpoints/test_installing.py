@@ -18,8 +18,9 @@ from helpers import tiny_checkpoint
 from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import CALIBRATION_SUFFIX, read_checkpoint, write_calibration
-from napari_mrtrans.checkpoints.installing import DownloadCancelled, check_digest, download, install, remove
+from napari_mrtrans.checkpoints.installing import DownloadCancelled, check_digest, download, export, install, remove
 from napari_mrtrans.checkpoints.library import list_checkpoints
+from napari_mrtrans.checkpoints.planes import PLANES_SUFFIX, planes_of
 from napari_mrtrans.errors import CheckpointError, MrtransError
 
 
@@ -76,6 +77,48 @@ def test_a_calibration_that_does_not_belong_stays_behind(user: Path, file: Path,
     file.with_suffix(CALIBRATION_SUFFIX).write_text(text)
     install(file)
     assert contents(user) == ["tiny-flow.safetensors"]
+
+
+def with_planes(folder: Path, name: str = "tiny-direct") -> Path:
+    """A checkpoint that looks at the head from three sides."""
+    tiny_checkpoint(folder / f"run{PLANES_SUFFIX}", "direct", seed=7)
+    return tiny_checkpoint(folder / "run.safetensors", "direct", name=name).path
+
+
+def test_its_network_for_other_planes_comes_along(user: Path, tmp_path: Path) -> None:
+    made = with_planes(tmp_path)
+    installed = install(made)
+    assert planes_of(installed) is not None
+    copies = export("tiny-direct", tmp_path / "passed-on")
+    assert [sha(copy) for copy in copies] == [sha(made), sha(tmp_path / f"run{PLANES_SUFFIX}")]
+    assert remove("tiny-direct") == [user / f"tiny-direct{PLANES_SUFFIX}", user / "tiny-direct.safetensors"]
+    assert contents(user) == []
+    install(copies[0])
+    assert contents(user) == [f"tiny-direct{PLANES_SUFFIX}", "tiny-direct.safetensors"]
+
+
+def test_a_damaged_network_for_other_planes_is_told(user: Path, tmp_path: Path) -> None:
+    made = with_planes(tmp_path)
+    damage(tmp_path / f"run{PLANES_SUFFIX}")
+    with pytest.raises(CheckpointError, match=r"'run\.planes\.safetensors' is truncated; install it again"):
+        install(made)
+    assert contents(user) == []
+
+
+def test_a_network_for_other_planes_is_no_checkpoint_by_itself(user: Path, tmp_path: Path) -> None:
+    with_planes(tmp_path)
+    with pytest.raises(CheckpointError, match=r"Install 'run\.safetensors' with this file beside it"):
+        install(tmp_path / f"run{PLANES_SUFFIX}")
+    assert contents(user) == []
+
+
+def test_what_is_left_of_another_does_not_become_its_network_for_other_planes(user: Path, tmp_path: Path) -> None:
+    made = with_planes(tmp_path)
+    left = tiny_checkpoint(user / f"tiny-direct{PLANES_SUFFIX}", "direct", seed=8).path
+    (tmp_path / f"run{PLANES_SUFFIX}").unlink()
+    with pytest.raises(CheckpointError, match=r"in its place already: delete '.*tiny-direct\.planes\.safetensors'"):
+        install(made)
+    assert contents(user) == [left.name]
 
 
 def damage(file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..models.families import family_of
 from .card import Adapted
 from .checkpoint import Checkpoint
+from .planes import has_planes
 
 
 def headline(checkpoint: Checkpoint) -> str:
@@ -49,6 +50,7 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     lines = [
         ("is", essence(checkpoint)),
         ("pairs", ", ".join(map(str, checkpoint.pairs))),
+        *((("three planes", "coronal and sagittal slices too, where asked for"),) if has_planes(checkpoint) else ()),
         *((("adapted", adaptation(card.adapted)),) if card.adapted else ()),
         ("trained on", "; ".join(f"{data.name} [{data.licence}]" for data in card.data) or "not stated"),
         *(("note", note) for note in card.notes),

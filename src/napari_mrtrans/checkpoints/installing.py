@@ -16,6 +16,7 @@ from ..paths import user_checkpoint_dir, write_together
 from .calibration import Calibration
 from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, calibration_text, read_checkpoint
 from .library import is_shipped, list_checkpoints
+from .planes import PLANES_SUFFIX, is_planes, own_planes
 
 #: Seconds without an answer before a download is given up.
 TIMEOUT = 30
@@ -28,7 +29,9 @@ class DownloadCancelled(CheckpointError):
 
 
 def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
-    """Copy a checkpoint, and the calibration beside it, into the user's folder; it is there whole or not at all.
+    """Copy a checkpoint, and what lies beside it, into the user's folder; it is there whole or not at all.
+
+    Beside it may be its calibration, and its network for other planes.
 
     Args:
         path: A .safetensors file made by ``napari-mrtrans-train``.
@@ -39,6 +42,12 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
         MrtransError: the user's folder cannot be written.
     """
     path = Path(path)
+    if is_planes(path):
+        whose = path.name.removesuffix(PLANES_SUFFIX)
+        raise CheckpointError(
+            f"'{path.name}' is what '{whose}' has for coronal and sagittal slices, and no checkpoint by itself. "
+            f"Install '{whose}.safetensors' with this file beside it."
+        )
     expected = None if sha256 is None else check_digest(sha256)
     checkpoint = read_checkpoint(path)
     name, family = checkpoint.name, checkpoint.card.model
@@ -48,7 +57,10 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
         raise CheckpointError(f"'{name}' holds a '{family}' model; this version knows {', '.join(FAMILIES)}.")
     folder = user_checkpoint_dir()
     file = f"{name}.safetensors"
-    _refuse_taken(name, folder / file)
+    if (planes := own_planes(checkpoint)) is not None:
+        read_checkpoint(planes)  # one that is damaged is told before anything is written
+    taken = [folder / file] if planes is not None else [folder / file, folder / f"{name}{PLANES_SUFFIX}"]
+    _refuse_taken(name, taken)
 
     def copy(part: Path) -> None:
         shutil.copyfile(path, part)
@@ -56,20 +68,33 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
         if expected is not None and digest(part) != expected:
             raise CheckpointError(f"'{path.name}' does not have the SHA-256 given; it is damaged or another file.")
 
-    files: dict[str, str | Callable[[Path], object]] = {file: copy}
-    if (fitted := _calibration(path, checkpoint)) is not None:
-        files[f"{name}{CALIBRATION_SUFFIX}"] = fitted
-    write_together(folder, files, "Make room or mend its permissions, or name another in NAPARI_MRTRANS_CHECKPOINTS.")
+    files = _beside(name, _calibration(path, checkpoint), planes)
+    write_together(
+        folder,
+        files | {file: copy},
+        "Make room or mend its permissions, or name another in NAPARI_MRTRANS_CHECKPOINTS.",
+    )
     return read_checkpoint(folder / file)
 
 
-def _refuse_taken(name: str, place: Path) -> None:
+def _beside(name: str, calibration: str | None, planes: Path | None) -> dict[str, str | Callable[[Path], object]]:
+    """What is written beside the checkpoint ``name``, as :func:`~napari_mrtrans.paths.write_together` takes it."""
+    files: dict[str, str | Callable[[Path], object]] = {}
+    if planes is not None:
+        files[f"{name}{PLANES_SUFFIX}"] = lambda part: shutil.copyfile(planes, part)
+    if calibration is not None:
+        files[f"{name}{CALIBRATION_SUFFIX}"] = calibration
+    return files
+
+
+def _refuse_taken(name: str, places: list[Path]) -> None:
     for checkpoint in _listed():
         if checkpoint.name == name:
             other = "comes with the plugin" if is_shipped(checkpoint) else "is installed already"
             raise CheckpointError(f"'{name}' {other}. Give the new one another name, or remove the old one first.")
-    if place.exists():
-        raise CheckpointError(f"A damaged or misnamed file is in its place already: delete '{place}' first.")
+    for place in places:
+        if place.exists():
+            raise CheckpointError(f"A damaged or misnamed file is in its place already: delete '{place}' first.")
 
 
 def _calibration(path: Path, checkpoint: Checkpoint) -> str | None:
@@ -147,7 +172,7 @@ class _Bar:
 
 
 def remove(name: str) -> list[Path]:
-    """Delete a checkpoint of the user's, with its calibration; returns what was deleted.
+    """Delete a checkpoint of the user's, with what lies beside it; returns what was deleted.
 
     Raises:
         CheckpointError: there is none of that name, it comes with the plugin, or it cannot be deleted.
@@ -159,7 +184,8 @@ def remove(name: str) -> list[Path]:
     if is_shipped(found):
         raise CheckpointError(f"'{name}' comes with the plugin and cannot be removed.")
     deleted = []
-    for path in (found.path.with_suffix(CALIBRATION_SUFFIX), found.path):
+    planes = own_planes(found)
+    for path in (*([planes] if planes else []), found.path.with_suffix(CALIBRATION_SUFFIX), found.path):
         try:
             path.unlink()
         except FileNotFoundError:
@@ -171,7 +197,7 @@ def remove(name: str) -> list[Path]:
 
 
 def export(name: str, folder: Path) -> list[Path]:
-    """Copy an installed checkpoint, and its calibration if it has one, to where it can be passed on; the copies.
+    """Copy an installed checkpoint, and what lies beside it, to where it can be passed on; the copies.
 
     Raises:
         CheckpointError: there is none of that name, or a file of that name is there already.
@@ -184,11 +210,9 @@ def export(name: str, folder: Path) -> list[Path]:
     file = f"{name}.safetensors"
     if (folder / file).exists():
         raise CheckpointError(f"'{folder / file}' is there already; choose another folder with -o.")
-    original = found.path
-    files: dict[str, str | Callable[[Path], object]] = {file: lambda part: shutil.copyfile(original, part)}
-    if (fitted := found.calibration) is not None:
-        files[f"{name}{CALIBRATION_SUFFIX}"] = calibration_text(fitted)
-    return write_together(folder, files)
+    original, fitted = found.path, found.calibration
+    files = _beside(name, calibration_text(fitted) if fitted else None, own_planes(found))
+    return write_together(folder, {file: lambda part: shutil.copyfile(original, part)} | files)
 
 
 def check_digest(text: str) -> str:

@@ -60,10 +60,15 @@ def beside_digest(checkpoint: Checkpoint, three_planes: bool) -> str:
     return hashlib.sha256(f"{digest} {check_planes(checkpoint).sha256}".encode()).hexdigest()
 
 
+def own_planes(checkpoint: Checkpoint) -> Path | None:
+    """The file that lies beside a deterministic checkpoint and goes where it goes; None without one."""
+    own = checkpoint.path.with_suffix(PLANES_SUFFIX)
+    return own if checkpoint.deterministic and own.is_file() else None
+
+
 def _file(checkpoint: Checkpoint) -> Path | None:
     if checkpoint.deterministic:
-        own = checkpoint.path.with_suffix(PLANES_SUFFIX)
-        return own if own.is_file() else None
+        return own_planes(checkpoint)
     if not checkpoint.card.options.get("mean_network"):
         return None
     folders = dict.fromkeys([checkpoint.path.parent, shipped_checkpoint_dir()])

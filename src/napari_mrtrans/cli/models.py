@@ -23,7 +23,7 @@ def models(
     sha256: Annotated[str | None, typer.Option(metavar="DIGEST", help="What the file to install must have.")] = None,
     remove: Annotated[str | None, typer.Option(metavar="NAME", help="Delete one of your own checkpoints.")] = None,
     export: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Copy one, with its calibration, to pass it on; needs -o.")
+        str | None, typer.Option(metavar="NAME", help="Copy one, with what belongs to it, to pass it on; needs -o.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where --export puts it.")] = None,
 ) -> None:
