@@ -8,7 +8,8 @@ import sys
 CODE = """
 import sys
 from napari_mrtrans.checkpoints.library import list_checkpoints
-for checkpoint in list_checkpoints():
+from napari_mrtrans.checkpoints.pool import members_of
+for checkpoint in (member for listed in list_checkpoints() for member in members_of(listed)):
     checkpoint.build()
     assert "torch._dynamo" not in sys.modules, checkpoint.name
 """

@@ -12,6 +12,7 @@ import torch
 
 from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation import measure as module
@@ -128,6 +129,24 @@ def test_three_planes_are_methods_of_their_own(root: Path, flow: Checkpoint, tmp
     assert rows["seen"]["psnr"] != rows["seen, three planes"]["psnr"]
     about = {card["name"]: card["shares"] for card in document["about"]["checkpoints"]}
     assert about == {"seen": ["seen, three planes"], "seen, three planes": ["seen"], "tiny-flow": []}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_pool_is_a_method_that_shares_with_its_members(
+    root: Path, direct: Checkpoint, flow: Checkpoint, tmp_path: Path
+) -> None:
+    folder = flow.path.parent
+    gan = tiny_checkpoint(folder / "tiny-cgan.safetensors", "cgan", splits=SPLITS, seed=3)
+    pool = make_pool("tiny-pool", [flow, gan], folder)
+    settings = Settings(pairs=[Pair.parse("T1->T2")], n=8, slab=11)
+    paths = evaluate(root, [direct, gan, pool], tmp_path / "out", settings, say=silent)
+    document = json.loads(paths[1].read_text())
+    about = {card["name"]: card["shares"] for card in document["about"]["checkpoints"]}
+    assert about == {"tiny-direct": [], "tiny-cgan": ["tiny-pool"], "tiny-pool": ["tiny-cgan"]}
+    rows = {row["method"]: row for row in document["rows"]}
+    assert rows["tiny-pool"]["crps"] > 0
+    few = evaluate(root, [pool], tmp_path / "few", replace(settings, n=4), say=silent)
+    assert json.loads(few[1].read_text())["rows"][-1]["crps"] is None  # two of each, which are opposites
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -63,6 +63,23 @@ def test_crps_of_normal_samples_is_the_closed_form_for_every_number_of_them(n: i
     assert crps(samples, truth, np.ones(truth.shape, dtype=bool)) == pytest.approx(expected, rel=0.02)
 
 
+@pytest.mark.parametrize("counts", [(2, 2), (6, 4)])
+def test_crps_of_so_many_samples_of_each_is_that_of_their_mixture(counts: tuple[int, int]) -> None:
+    truth, sides = np.full((40, 40, 40), 0.1), (-0.5, 0.5)
+    inside, n = np.ones(truth.shape, dtype=bool), sum(counts)
+    strata = [side for side, count in zip(sides, counts, strict=True) for _ in range(count)]
+    samples = RNG.normal(0, 0.2, (n, *truth.shape)) + np.reshape(strata, (n, 1, 1, 1))
+    chance = RNG.choice(sides, (40, *truth.shape), p=np.array(counts) / n)
+    expected = crps(RNG.normal(0, 0.2, chance.shape) + chance, truth, inside)
+    assert crps(samples, truth, inside, strata) == pytest.approx(expected, rel=0.02)
+    assert crps(samples, truth, inside) < 0.97 * expected
+
+
+def test_crps_needs_two_samples_of_whatever_draws_them() -> None:
+    with pytest.raises(MrtransError, match="at least 2 independent samples of each that draws some; got 1"):
+        crps(RNG.normal(0, 1, (3, *ERROR.shape)), ERROR, EVERYWHERE, ["a", "b", "a"])
+
+
 def test_crps_of_samples_that_are_all_the_same_is_the_absolute_error() -> None:
     point = np.repeat(np.zeros((1, *ERROR.shape)), 4, axis=0)
     assert crps(point, ERROR, EVERYWHERE) == pytest.approx(np.abs(ERROR).mean())
@@ -91,5 +108,5 @@ def test_bad_maps_are_named(spoil, words: str) -> None:
 
 
 def test_one_sample_has_no_crps() -> None:
-    with pytest.raises(MrtransError, match="at least 2 independent samples; got 1"):
+    with pytest.raises(MrtransError, match="at least 2 independent samples of each that draws some; got 1"):
         crps(ERROR[None], ERROR, EVERYWHERE)

@@ -10,20 +10,24 @@ import pytest
 import napari_mrtrans as mt
 from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.errors import CheckpointError
 from napari_mrtrans.models import FAMILIES
+from napari_mrtrans.models.families import POOL
+from napari_mrtrans.transformation.commands import command_line, python_call
 
 SHAPE = (30, 36, 8)
-#: A generator whose noise is an image, beside one of each family.
+#: A generator whose noise is an image, beside one of each family; and some of them in turn.
 OF_IMAGES = "cgan-of-images"
-KINDS = [*FAMILIES, OF_IMAGES]
+KINDS = [*FAMILIES, OF_IMAGES, POOL]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
     folder = tmp_path_factory.mktemp("checkpoints")
     made = {family: tiny_checkpoint(folder / f"tiny-{family}.safetensors", family) for family in FAMILIES}
-    return made | {OF_IMAGES: tiny_checkpoint(folder / f"{OF_IMAGES}.safetensors", "cgan", latent_form="image")}
+    made[OF_IMAGES] = tiny_checkpoint(folder / f"{OF_IMAGES}.safetensors", "cgan", latent_form="image")
+    return made | {POOL: make_pool("tiny-pool", [made[who] for who in ("flow", "cgan", "ddpm", OF_IMAGES)], folder)}
 
 
 def transformed(checkpoint: Checkpoint, **options: object) -> mt.Ensemble:
@@ -55,6 +59,52 @@ def test_samples_depend_on_their_seed_and_not_on_their_batch(
     np.testing.assert_allclose(transformed(checkpoint, batch=1).mean, first.mean, atol=1e-4)
     if not checkpoint.deterministic:
         assert np.abs(transformed(checkpoint, seed=2).mean - first.mean).max() > 1e-5
+
+
+def test_samples_of_a_pool_are_those_of_its_members_in_turn(installed: dict[str, Checkpoint]) -> None:
+    asked = {"n": 9, "keep_samples": True}
+    pooled = transformed(installed[POOL], **asked)
+    turns = ["flow", "cgan", "ddpm", OF_IMAGES]
+    alone = {who: transformed(installed[who], **asked).samples for who in turns}
+    for number, sample in enumerate(pooled.samples):
+        np.testing.assert_allclose(sample, alone[turns[number // 2 % 4]][number], atol=1e-5, err_msg=f"{number}")
+    np.testing.assert_allclose(pooled.mean, pooled.samples.mean(axis=0), atol=1e-6)
+    by = [
+        "tiny-flow",
+        "tiny-flow",
+        "tiny-cgan",
+        "tiny-cgan",
+        "tiny-ddpm",
+        "tiny-ddpm",
+        OF_IMAGES,
+        OF_IMAGES,
+        "tiny-flow",
+    ]
+    assert pooled.info["drawn_by"] == by
+    assert (pooled.info["sampler"], pooled.info["steps"]) == (None, None)
+
+
+@pytest.mark.parametrize("family", ["cgan", POOL])
+def test_the_way_to_make_it_again_tells_of_independent_samples(installed: dict[str, Checkpoint], family: str) -> None:
+    info = transformed(installed[family], antithetic=False).info
+    assert "-n 3 --seed 1 --no-antithetic" in command_line(info) and "--sampler" not in command_line(info)
+    assert "antithetic=False" in python_call(info) and "steps" not in python_call(info)
+
+
+def test_members_of_a_pool_keep_to_their_own_samplers(installed: dict[str, Checkpoint]) -> None:
+    asked = transformed(installed[POOL], n=8, sampler="heun", steps=7)
+    np.testing.assert_array_equal(asked.mean, transformed(installed[POOL], n=8).mean)
+
+
+def test_a_pool_tells_how_far_it_is(installed: dict[str, Checkpoint]) -> None:
+    told: list[tuple[int, int]] = []
+    volume = mt.Volume(head(SHAPE), RAS, contrast="T1")
+    with_progress = mt.stream(
+        volume, installed[POOL], target="T2", n=8, slices=(4, 5), on_step=lambda *now: told.append(now)
+    )
+    assert len(list(with_progress)) == 1
+    assert told == sorted(told) and told[0] == (0, 8)  # three levels twice, one pass twice
+    assert {total for _, total in told} == {8}
 
 
 @pytest.mark.parametrize("family", ["flow", "ncsn", "ddpm"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..asked.place import WORK
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.pool import drawn_by
 from ..datasets.bids import Session
 from ..datasets.loaded import LoadedSession
 from ..datasets.sessions import RawSession, check_one_person
@@ -16,6 +17,7 @@ from ..datasets.store import Source
 from ..datasets.subjects import find_sessions as find_sessions
 from ..errors import MrtransError, RecipeError
 from ..models.base import VOCABULARY
+from ..models.families import POOL
 from ..prepare.pipeline import Options, prepare_session
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, Pair
 from ..scan.volume import Volume
@@ -79,8 +81,11 @@ def wanted_pairs(parent: Checkpoint, pairs: Sequence[Pair] | None, sessions: Seq
     A pair that the parent was never trained on will do, for a network that is told its pair knows all contrasts.
 
     Raises:
-        RecipeError: no session has such a pair, or the network serves one pair and is not told it.
+        RecipeError: no session has such a pair, or the network serves one pair and is not told it, or it is a pool.
     """
+    if parent.card.model == POOL:
+        members = ", ".join(dict.fromkeys(drawn_by(parent, 20)))
+        raise RecipeError(f"'{parent.name}' is a pool and has no network of its own; adapt one of {members}.")
     there = {pair for pair in _all_pairs() if any({*pair} <= {*s.contrasts} for s in sessions)}
     have = ", ".join(dict.fromkeys(c for s in sessions for c in s.contrasts)) or "none"
     if pairs is not None and (missing := [pair for pair in pairs if pair not in there]):

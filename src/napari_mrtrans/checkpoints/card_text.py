@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from ..models.families import family_of
+from collections import Counter
+
+from ..models.families import POOL, family_of
 from .card import Adapted
 from .checkpoint import Checkpoint
 from .planes import has_planes
+from .pool import drawn_by, n_parameters
 
 
 def headline(checkpoint: Checkpoint) -> str:
     """Name, family, size and what an answer costs."""
     card = checkpoint.card
+    if card.model == POOL:
+        return f"{checkpoint.name}  (pool, {n_parameters(checkpoint) / 1e6:.1f} M weights, {card.sampler.n} samples)"
     steps = "1 pass" if checkpoint.single_pass else f"{card.sampler.steps} steps"
     steps += "" if checkpoint.deterministic else f" x {card.sampler.n} samples"
     size = f"{checkpoint.n_parameters / 1e6:.1f} M weights, {checkpoint.size_bytes / 1e6:.1f} MB"
@@ -20,6 +25,8 @@ def headline(checkpoint: Checkpoint) -> str:
 def essence(checkpoint: Checkpoint) -> str:
     """What it is, in one line: method, what it leans on, size and budget beside the published ones."""
     card, family = checkpoint.card, family_of(checkpoint.card.model)
+    if card.model == POOL:
+        return pooled(checkpoint)
     what = family.described or card.model
     if card.options.get("mean_network"):
         what += " of what a frozen Direct network leaves open"
@@ -38,6 +45,12 @@ def essence(checkpoint: Checkpoint) -> str:
     if card.training and card.training.slices is not None:
         return f"{what}, {small}{size}, {card.training.slices:,}{_of(family.published_slices, ' million')} slices seen"
     return f"{what}, {small}{size}, {card.images:,} slices seen in its last run"
+
+
+def pooled(checkpoint: Checkpoint) -> str:
+    """Whose samples a pool takes, and how many of twenty."""
+    drawn = Counter(drawn_by(checkpoint, 20))
+    return f"Pool: of 20 samples {', '.join(f'{count} of {name}' for name, count in drawn.items())}"
 
 
 def _of(published: float, unit: str = "") -> str:

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from ..errors import CheckpointError, MrtransError
+from ..models.families import POOL
 from ..paths import user_checkpoint_dir, write_together
 from ..scan.contrasts import Pair
 from .calibration import Calibration
 from .card import CARD_VERSION, Card, first_problem
 from .correction import SpreadCorrection
+from .header import header_size, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -136,6 +137,8 @@ class Checkpoint:
 
         from ..models import FAMILIES, build
 
+        if self.card.model == POOL:
+            raise CheckpointError(f"'{self.name}' is a pool and has no network of its own; take one of its members.")
         if self.card.model not in FAMILIES:
             raise CheckpointError(
                 f"'{self.path.name}' holds a '{self.card.model}' model; this version knows {', '.join(FAMILIES)}."
@@ -207,10 +210,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def write_checkpoint(path: str | Path, model: Model, card: Card) -> Path:
     """Write ``model``'s weights as float16 with its card; the file appears under its name only when complete."""
+    return write_weights(Path(path), model.state_dict(), card_metadata(card))
+
+
+def card_metadata(card: Card) -> dict[str, str]:
+    """The card as it stands in a file's header."""
     document = card.model_dump(mode="json")
     document["pairs"] = [pair.key for pair in card.pairs]
-    metadata = {CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)}
-    return write_weights(Path(path), model.state_dict(), metadata)
+    return {CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)}
 
 
 def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Path:
@@ -258,36 +265,3 @@ def write_calibration(checkpoint: Checkpoint, calibration: Calibration, folder: 
 def calibration_text(calibration: Calibration) -> str:
     """The file's content."""
     return json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-
-
-def header_size(path: Path) -> int:
-    """Bytes before the tensors of a safetensors file."""
-    with path.open("rb") as file:
-        return 8 + int(struct.unpack("<Q", file.read(8))[0])
-
-
-def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Tensor entries and metadata of a safetensors file (format: 8-byte little-endian length, then JSON).
-
-    Raises:
-        CheckpointError: it is none, or truncated.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            prefix = file.read(8)
-            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            if not 2 <= length <= min(size - 8, 100_000_000):
-                raise ValueError("not a safetensors header")
-            header = json.loads(file.read(length))
-        metadata = header.pop("__metadata__", {})
-        if not isinstance(metadata, dict):
-            raise ValueError("metadata is no mapping")
-        for entry in header.values():
-            if not all(isinstance(size, int) for size in (*entry["shape"], entry["data_offsets"][1])):
-                raise ValueError("sizes are no integers")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise CheckpointError(
-            f"'{path.name}' is truncated or not a safetensors checkpoint; install it again."
-        ) from None
-    return header, metadata

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import CheckpointError
-from ..models.families import FAMILIES
+from ..models.families import FAMILIES, POOL
 from ..paths import user_checkpoint_dir, write_together
 from .calibration import Calibration
 from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, calibration_text, read_checkpoint
 from .library import is_shipped, list_checkpoints
 from .planes import PLANES_SUFFIX, is_planes, own_planes
+from .pool import members_of
 
 #: Seconds without an answer before a download is given up.
 TIMEOUT = 30
@@ -53,7 +54,7 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     name, family = checkpoint.name, checkpoint.card.model
     if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
         raise CheckpointError(f"'{path.name}' calls itself '{name[:100]}', which is no file name; change its card.")
-    if family not in FAMILIES:
+    if family not in (*FAMILIES, POOL):
         raise CheckpointError(f"'{name}' holds a '{family}' model; this version knows {', '.join(FAMILIES)}.")
     folder = user_checkpoint_dir()
     file = f"{name}.safetensors"
@@ -61,6 +62,7 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
         read_checkpoint(planes)  # one that is damaged is told before anything is written
     taken = [folder / file] if planes is not None else [folder / file, folder / f"{name}{PLANES_SUFFIX}"]
     _refuse_taken(name, taken)
+    members_of(Checkpoint(folder / file, checkpoint.card))  # those of a pool have to be there
 
     def copy(part: Path) -> None:
         shutil.copyfile(path, part)

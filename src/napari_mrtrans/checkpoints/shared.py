@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from .checkpoint import Checkpoint, header_size, read_header
+from ..errors import CheckpointError
+from ..models.families import POOL
+from .checkpoint import Checkpoint
+from .header import header_size, read_header
+from .pool import members_of
 
 #: Bytes from which a tensor counts: vectors that all start at 0 or 1 are alike by chance.
 LARGE = 1024
@@ -16,9 +20,9 @@ LARGE = 1024
 def sharing(checkpoints: Iterable[Checkpoint]) -> list[list[Checkpoint]]:
     """The groups, of two or more, that have a large tensor in common or were adapted from one another.
 
-    Directly, or by way of others of the group.
+    Directly, or by way of others of the group. Pools, which have no weights of their own, are in none.
     """
-    given = list(checkpoints)
+    given = [checkpoint for checkpoint in checkpoints if checkpoint.card.model != POOL]
     groups: list[tuple[list[int], frozenset[str]]] = []
     for number, checkpoint in enumerate(given):
         members, digests = [number], tensor_digests(checkpoint) | _family(checkpoint)
@@ -38,12 +42,44 @@ def _family(checkpoint: Checkpoint) -> frozenset[str]:
     return frozenset([checkpoint.name, *(adapted.lineage if adapted else [])])
 
 
-def sharing_lines(checkpoints: Iterable[Checkpoint]) -> list[str]:
-    """One line for each group of :func:`sharing`."""
+def partners(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
+    """For each, those of the others that agree with it for a reason.
+
+    They are of one group of :func:`sharing`, or one is a pool that takes the samples of such.
+    """
+    drawn = [_there(checkpoint) for checkpoint in checkpoints]
+    every = {one.path: one for some in drawn for one in some}
+    group_of = {path: number for number, path in enumerate(every)}
+    for number, group in enumerate(sharing(every.values()), len(every)):
+        group_of |= dict.fromkeys((one.path for one in group), number)
+    kin = [{group_of[one.path] for one in some} for some in drawn]
     return [
-        f"{', '.join(member.name for member in group)} share weights: that their answers agree is no evidence."
-        for group in sharing(checkpoints)
+        [other for other, theirs in zip(checkpoints, kin, strict=True) if other is not checkpoint and theirs & mine]
+        for checkpoint, mine in zip(checkpoints, kin, strict=True)
     ]
+
+
+def sharing_lines(checkpoints: Iterable[Checkpoint]) -> list[str]:
+    """One line for each group of :func:`sharing`, and for each pool that is no judge of the others."""
+    given = list(checkpoints)
+    lines = [
+        f"{', '.join(member.name for member in group)} share weights: that their answers agree is no evidence."
+        for group in sharing(given)
+    ]
+    for checkpoint, others in zip(given, partners(given), strict=True):
+        if checkpoint.card.model == POOL and others:
+            names = ", ".join(dict.fromkeys(member.name for member in _there(checkpoint)))
+            alike = ", ".join(other.name for other in others)
+            lines.append(f"{checkpoint.name} has samples of {names}: that it agrees with {alike} is no evidence.")
+    return lines
+
+
+def _there(checkpoint: Checkpoint) -> list[Checkpoint]:
+    """Whose samples it takes; none where a member of a pool is missing."""
+    try:
+        return members_of(checkpoint)
+    except CheckpointError:
+        return []
 
 
 def tensor_digests(checkpoint: Checkpoint) -> frozenset[str]:

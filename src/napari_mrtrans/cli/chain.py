@@ -40,7 +40,7 @@ def shipped(
     import time
 
     from ..paths import check_folder
-    from ..training.chain import links, run_chain, to_calibrate
+    from ..training.chain import FINISHED, links, pool_of, run_chain, to_calibrate
     from ..training.hardware import Hardware
     from ..training.recipe import Recipe
     from .train import train_recipe
@@ -63,9 +63,12 @@ def shipped(
         left = None if end is None else max((end - time.monotonic()) / 60, 0.0)
         train_recipe(recipe, str(root), folder, cache, hardware=hardware, resume=resume, max_minutes=left)
 
-    made = run_chain(chain, output, train, typer.echo)
-    if calibrate and root.is_dir() and len(made) == len(chain):
-        names = to_calibrate([link.recipe for link in chain])
+    made, names = run_chain(chain, output, train, typer.echo), to_calibrate([link.recipe for link in chain])
+    finished = len(made) == len(chain)
+    if finished and (pooled := pool_of(output / FINISHED)) is not None:
+        made.append(pooled)
+        names.add(pooled.stem)
+    if calibrate and finished and root.is_dir():
         _calibrate([path for path in made if path.stem in names], root, output)
     for path in made:
         typer.echo(f"wrote {path}")

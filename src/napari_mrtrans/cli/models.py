@@ -66,7 +66,9 @@ def _install(what: str, sha256: str | None) -> Checkpoint:
 def _list(as_json: bool) -> None:
     from ..checkpoints.card_text import details, essence, headline
     from ..checkpoints.library import is_shipped, list_checkpoints
+    from ..checkpoints.pool import n_parameters
     from ..checkpoints.shared import sharing_lines
+    from ..models.families import POOL
     from ..paths import user_checkpoint_dir
 
     found = list_checkpoints()
@@ -78,9 +80,9 @@ def _list(as_json: bool) -> None:
                 "is": essence(c),
                 "pairs": [str(pair) for pair in c.pairs],
                 "size_bytes": c.size_bytes,
-                "parameters": c.n_parameters,
+                "parameters": n_parameters(c),
                 "sampler": c.card.sampler.model_dump(),
-                "steps": 1 if c.single_pass else c.card.sampler.steps,
+                "steps": None if c.card.model == POOL else 1 if c.single_pass else c.card.sampler.steps,
                 "origin": "shipped" if is_shipped(c) else "user",
                 "parent": c.card.adapted.parent if c.card.adapted else None,
                 "path": str(c.path),

@@ -12,6 +12,7 @@ from ..errors import MrtransError, RecipeError
 from .adapt import adapt, phantom_site
 from .chain import pack, shipped
 from .judge import judge
+from .pool import pool
 from .terminal import ProgressBar
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..training.recipe import Recipe
 
 VALIDATE_SAMPLER, CALIBRATE, SHIPPED, PACK = "validate-sampler", "calibrate", "shipped", "pack"
-JUDGE, ADAPT, PHANTOM_SITE = "judge", "adapt", "phantom-site"
+JUDGE, ADAPT, PHANTOM_SITE, POOL = "judge", "adapt", "phantom-site", "pool"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 #: A second one, because typer cannot tell a RECIPE from a command.
@@ -30,6 +31,7 @@ checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptio
     epilog=f"Is a fast sampler's spread right? See napari-mrtrans-train {VALIDATE_SAMPLER} --help. "
     f"Your own scanner: napari-mrtrans-train {ADAPT} --help. "
     f"Calibrated uncertainty: napari-mrtrans-train {CALIBRATE} --help. "
+    f"Several checkpoints taken together: napari-mrtrans-train {POOL} --help. "
     f"All of the package's checkpoints: napari-mrtrans-train {SHIPPED} --help."
 )
 def run(
@@ -253,6 +255,7 @@ checks.command(PHANTOM_SITE)(phantom_site)
 checks.command(SHIPPED)(shipped)
 checks.command(PACK)(pack)
 checks.command(JUDGE)(judge)
+checks.command(POOL)(pool)
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,7 @@ class Answer:
         spacing: Of the array's axes, in mm.
         antithetic: Samples come in pairs of opposite noise.
         calibrated: The corrected standard deviation, or None.
+        drawn_by: The name of the model that drew each sample; default: one drew all.
     """
 
     prediction: NDArray
@@ -43,6 +46,7 @@ class Answer:
     spacing: tuple[float, float, float]
     antithetic: bool = True
     calibrated: NDArray[np.float32] | None = None
+    drawn_by: Sequence[str] = ()
 
     @property
     def independent(self) -> NDArray[np.float32] | None:
@@ -50,6 +54,14 @@ class Answer:
         if self.samples is None:
             return None
         return self.samples[::2] if self.antithetic else self.samples
+
+    @property
+    def crps(self) -> float | None:
+        """Of the independent samples; None where a model has drawn fewer than two of them."""
+        if (drawn := self.independent) is None:
+            return None
+        strata = (self.drawn_by[::2] if self.antithetic else self.drawn_by) or [""] * len(drawn)
+        return crps(drawn, self.truth, self.inside, strata) if min(Counter(strata).values()) > 1 else None
 
 
 def of_errors(answer: Answer) -> dict[str, Any]:
@@ -88,7 +100,7 @@ def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
         "rank_std": known(rank_correlation(std, error, inside)),
         "rank_calibrated": None if shown is None else known(rank_correlation(shown, error, inside)),
         "sparsification": known(sparsification_error(std, error, inside)),
-        "crps": crps(independent, truth, inside) if several else None,
+        "crps": answer.crps,
         "band_ratios": None if bands is None else [known(ratio) for ratio in bands],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
+from ..checkpoints.pool import drawn_by
 from ..datasets.bids import Session
 from ..scan.contrasts import Pair
 from ..scan.masks import read_mask
@@ -135,7 +136,8 @@ class View:
         seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
         samples = None if ensemble.samples is None else ensemble.samples[(slice(None), *self.window)]
         shown = None if ensemble.calibrated_std is None else ensemble.calibrated_std[self.window]
-        row = self.row(way.name, ensemble.mean[self.window], samples, seconds, shown)
+        by = () if samples is None else drawn_by(checkpoint, len(samples))
+        row = self.row(way.name, ensemble.mean[self.window], samples, seconds, shown, by)
         if two_sample is not None:
             one = ensemble.mean[self.window] if samples is None else samples[0]
             images = (opened.source[self.window], one, opened.target[self.window], opened.both[self.window])
@@ -162,6 +164,7 @@ class View:
         samples: NDArray[np.float32] | None = None,
         seconds: float | None = None,
         calibrated: NDArray[np.float32] | None = None,
+        by: Sequence[str] = (),
     ) -> Row:
         """All figures of one method's answer.
 
@@ -181,7 +184,7 @@ class View:
         axes = self.opened.volume.voxel_sizes
         spacing = float(axes[0]), float(axes[1]), float(axes[2])
         antithetic = self.sampling.antithetic
-        answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, antithetic, calibrated)
+        answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, antithetic, calibrated, by)
         mean_std = None if samples is None else float(samples[:, inside].std(axis=0).mean(dtype=np.float64))
         return Row(
             method=method,

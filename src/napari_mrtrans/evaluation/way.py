@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes, planes_of
-from ..checkpoints.shared import sharing
+from ..checkpoints.shared import partners
 from ..datasets.phantom import PREFIX
 from .held_out import data_set
 
@@ -50,11 +50,11 @@ def ways(checkpoints: Sequence[Checkpoint], three_planes: bool) -> list[Way]:
 
 def described(compared: Sequence[Way]) -> list[dict[str, Any]]:
     """For the report: where each came from, and with which others it has weights in common."""
-    groups = sharing(way.checkpoint for way in compared if not way.three_planes)
+    axial = [way.checkpoint for way in compared if not way.three_planes]
+    alike = {c.name: [c, *others] for c, others in zip(axial, partners(axial), strict=True)}
     found = []
     for way in compared:
         c = way.checkpoint
-        group = next((group for group in groups if c in group), [c])
         found.append(
             {
                 "name": way.name,
@@ -62,7 +62,7 @@ def described(compared: Sequence[Way]) -> list[dict[str, Any]]:
                 "sha256": c.sha256,
                 "training": None if way.three_planes else c.card.training and c.card.training.model_dump(),
                 "images": c.card.images,
-                "shares": [other.name for other in compared if other != way and other.checkpoint in group],
+                "shares": [other.name for other in compared if other != way and other.checkpoint in alike[c.name]],
                 "trained_on": sorted({data_set(n) for n in c.card.splits.get("train", []) if not n.startswith(PREFIX)}),
             }
         )

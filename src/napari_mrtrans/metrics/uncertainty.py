@@ -5,6 +5,9 @@ Maps are of any shape and one unit; all are looked at inside a mask.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,7 +67,7 @@ def _area(squares: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.cumsum(squares) / np.arange(1, len(squares) + 1)).mean())
 
 
-def crps(samples: NDArray, truth: NDArray, mask: NDArray[np.bool_]) -> float:
+def crps(samples: NDArray, truth: NDArray, mask: NDArray[np.bool_], strata: Sequence[Hashable] | None = None) -> float:
     """Continuous ranked probability score, mean over voxels, in the images' unit; less is better.
 
     E|X - y| - E|X - X'| / 2, the second mean over pairs of different samples ("fair": Ferro 2014), so that it does not
@@ -74,21 +77,33 @@ def crps(samples: NDArray, truth: NDArray, mask: NDArray[np.bool_]) -> float:
         samples: (n, ...), n at least 2, independent: of antithetic pairs one each.
         truth: (...).
         mask: (...), the voxels that count.
+        strata: By what each sample was drawn, where several draw so many each; default: all by one. X and X' come from
+            the same of them by chance, and different samples do so less often than that.
 
     Raises:
-        MrtransError: fewer than 2 samples, or as :func:`rank_correlation`.
+        MrtransError: fewer than 2 samples of one, or as :func:`rank_correlation`.
     """
     n = len(samples)
-    if n < 2:
-        raise MrtransError(f"The CRPS needs at least 2 independent samples; got {n}.")
+    strata = [0] * n if strata is None else strata
+    counts = Counter(strata)
+    if (fewest := min(counts.values(), default=0)) < 2:
+        raise MrtransError(f"The CRPS needs at least 2 independent samples of each that draws some; got {fewest}.")
     total = 0.0
     for drawn in samples:
         a, b = _inside(drawn, truth, mask)
         total += float(np.abs(a - b).mean()) / n
-    ordered = np.sort(samples[:, mask], axis=0)
+    inside = samples[:, mask]
+    alike = {who: _apart(inside[[other == who for other in strata]]) for who in counts}
+    across = _apart(inside) - sum(alike.values()) if len(counts) > 1 else 0.0
+    apart = across + sum(alike[who] * count / (count - 1) for who, count in counts.items())
+    return total - apart / n**2
+
+
+def _apart(samples: NDArray) -> float:
+    """Sum over pairs of samples (n, voxels) of their mean distance."""
+    n = len(samples)
     weights = 2 * np.arange(n) - n + 1  # Σ_{i<j} |x_i - x_j| = Σ_i (2i - n + 1) x_(i)
-    apart = float(np.tensordot(weights, ordered.mean(axis=1, dtype=np.float64), 1)) * 2 / (n * (n - 1))
-    return total - apart / 2
+    return float(np.tensordot(weights, np.sort(samples, axis=0).mean(axis=1, dtype=np.float64), 1))
 
 
 def gradient(image: NDArray, axis: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> NDArray[np.float64]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..checkpoints.checkpoint import read_checkpoint
 from ..checkpoints.library import searched_first
+from ..checkpoints.pool import make_pool
 from ..errors import RecipeError
 from ..paths import write_together
 from .catalogue import chain_recipes, load_recipe
@@ -19,6 +21,9 @@ from .state import STATE, is_trained
 FINISHED = "checkpoints"
 #: Data folder that is made of another: raw scans, prepared.
 RAW, PREPARED = "ms-raw", "ms-raw-prepared"
+
+#: The pool that comes with the package, and the turns of its members.
+POOLED, TURNS = "t1-t2-flair-pool", ("flow", "cgan", "flow", "flow", "cgan")
 
 #: Trains one recipe into a folder; second: resume.
 Train = Callable[[Recipe, Path, bool], None]
@@ -106,3 +111,11 @@ def run_chain(chain: Sequence[Link], out: Path, train: Train, say: Callable[[str
                     return made
             made += write_together(finished, {link.made.name: partial(shutil.copyfile, link.made)})
     return made
+
+
+def pool_of(finished: Path) -> Path | None:
+    """The package's pool, of checkpoints in ``finished``; None where not all of its members are there."""
+    files = {family: finished / f"t1-t2-flair-{family}.safetensors" for family in TURNS}
+    if not all(file.is_file() for file in files.values()):
+        return None
+    return make_pool(POOLED, [read_checkpoint(files[family]) for family in TURNS], finished).path

@@ -16,12 +16,12 @@ def command_line(info: Mapping[str, Any], samples: bool = False) -> str:
     asked, slices = info["request"], info["request"].get("slices")
     words = ["napari-mrtrans", "transform", _input(info), "--to", info["target"], "--from", info["source"]]
     words += ["--model", info["checkpoint"]]
-    if info.get("sampler") is not None:
-        words += ["-n", info["n"], "--seed", info["seed"], "--sampler", info["sampler"]]
-        words += [] if info.get("steps") is None else ["--steps", info["steps"]]
-        words += [] if asked.get("antithetic", True) else ["--no-antithetic"]
-    elif info["n"] > 1:
+    sampled = info.get("sampler") is not None
+    if sampled or info["n"] > 1:
         words += ["-n", info["n"], "--seed", info["seed"]]
+        words += ["--sampler", info["sampler"]] if sampled else []
+        words += ["--steps", info["steps"]] if sampled and info.get("steps") is not None else []
+        words += [] if asked.get("antithetic", True) else ["--no-antithetic"]
     if isinstance(slices, list | tuple):
         words += ["--slices", f"{slices[0]}:{slices[1]}"]
     words += ["--three-planes"] if asked.get("three_planes") else []
@@ -44,7 +44,7 @@ def python_call(info: Mapping[str, Any]) -> str:
     if info.get("sampler") is not None:
         options["sampler"] = info["sampler"]
         options |= {} if info.get("steps") is None else {"steps": info["steps"]}
-        options |= {} if asked.get("antithetic", True) else {"antithetic": False}
+    options |= {} if asked.get("antithetic", True) else {"antithetic": False}
     lines = ["from napari_mrtrans import Volume, load_checkpoint, transform", ""]
     lines.append(f'volume = Volume.load({_input(info)!r}, "{info["source"]}")')
     told = [f"{name}={value!r}" for name, value in options.items()]

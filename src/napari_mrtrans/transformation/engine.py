@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoints.card import SamplerDefaults
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.pool import members_of, shares
 from ..errors import MrtransError
 from ..scan.framing import STEP, Box
 from ..scan.grid import AxisMap, SliceGrid
@@ -49,6 +52,32 @@ class Moments:
             self.square = self.square + delta * (sample - self.mean)
 
 
+@dataclass(frozen=True)
+class _Drawer:
+    """A network that draws samples.
+
+    Attributes:
+        model: It.
+        own: What it is sampled with by itself.
+        pooled: Of a pool, whose members keep to that whatever the request says.
+    """
+
+    model: Model
+    own: SamplerDefaults
+    pooled: bool
+
+    def plan(self, job: Job) -> tuple[Any, list[float]]:
+        """The sampler and its noise levels."""
+        from ..models.sampler_plan import plan
+
+        name, steps = (self.own.name, self.own.steps) if self.pooled else (job.sampler, job.steps)
+        return plan(self.model, name, steps, self.own.sigma_min, self.own.sigma_max)
+
+    def calls(self, job: Job) -> int:
+        """Of the network, for a batch; roughly, where a sampler takes several for each noise level."""
+        return len(self.plan(job)[1]) if self.model.reference[0] else 1
+
+
 class Engine:
     """Holds the model on its device; knows how to compute a group of slices."""
 
@@ -64,10 +93,12 @@ class Engine:
         from ..devices import bf16_is_fast, to_channels_last
 
         self.device, self.cancel, self.on_step, self._others = device, cancel, on_step, others
-        self.model: Model = to_channels_last(checkpoint.build(device))
+        members = members_of(checkpoint)
+        built = {member.name: to_channels_last(member.build(device)) for member in members}
+        self.drawers = [_Drawer(built[member.name], member.card.sampler, len(built) > 1) for member in members]
         self.bf16 = bf16_is_fast(device.type)
-        self.defaults, self.name = checkpoint.card.sampler, checkpoint.name
-        self.framing, self.step = checkpoint.card.framing, max(STEP, self.model.multiple)
+        self.name = checkpoint.name
+        self.framing, self.step = checkpoint.card.framing, math.lcm(STEP, *(model.multiple for model in built.values()))
         self.job = self._in_steps(job)
         self.rows, self.columns = self.job.grid.rows.backward(), self.job.grid.columns.backward()
         self._slice = lru_cache(maxsize=256)(self._read_slice)
@@ -81,9 +112,9 @@ class Engine:
         image = self.job.grid.to_model(self.job.images[index])
         return image, self.framing.box(image, self.step)
 
-    def _seen(self, index: int, box: Box) -> NDArray[np.float32]:
+    def _seen(self, index: int, box: Box, neighbours_mm: float) -> NDArray[np.float32]:
         """A slice's frame and, where the network sees them, those of its neighbours: (plane, row, column)."""
-        numbers = seen(index, len(self.job.images), self.job.prepared.spacing[0], self.model.neighbours_mm)
+        numbers = seen(index, len(self.job.images), self.job.prepared.spacing[0], neighbours_mm)
         return np.stack([self.source_slice(number)[box] for number in numbers])
 
     def _other_views(self, group: list[int], boxes: list[Box]) -> list[NDArray[np.float32]]:
@@ -152,31 +183,47 @@ class Engine:
         return np.empty((0, 0, 0, 0), dtype=np.float32), True
 
     def _sample(self, group: list[int], numbers: range) -> NDArray[np.float32]:
+        """Each member of a pool in its turns, any other checkpoint alone."""
+        parts = [(self.drawers[turn], places) for turn, places in shares(len(self.drawers), numbers).items()]
+        calls = [drawer.calls(self.job) for drawer, _ in parts]
+        drawn: list[NDArray[np.float32]] = []
+        for part, (drawer, places) in enumerate(parts):
+            tell = partial(self._tell, calls, part)
+            drawn.append(self._draw(drawer, group, [numbers[place] for place in places], tell))
+        back = np.argsort([place for _, places in parts for place in places])
+        return np.concatenate(drawn, axis=1)[:, back]
+
+    def _tell(self, calls: list[int], part: int, done: int, total: int) -> None:
+        """Part ``part`` is so far; ``calls`` are what the parts take, roughly."""
+        if self.cancel is not None and self.cancel():
+            raise Cancelled
+        if self.on_step is None:
+            return
+        if len(calls) > 1:
+            done, total = round(sum(calls[:part]) + calls[part] * done / total), sum(calls)
+        self.on_step(done, total)
+
+    def _draw(
+        self, drawer: _Drawer, group: list[int], numbers: list[int], callback: Callable[[int, int], None]
+    ) -> NDArray[np.float32]:
         import torch
 
         from ..models.base import contrast_index
         from ..models.noise import Noise
-        from ..models.sampler_plan import plan
 
-        job, drawn = self.job, Noise(self.job.request.seed, self.job.request.antithetic)
+        job, model, drawn = self.job, drawer.model, Noise(self.job.request.seed, self.job.request.antithetic)
         positions = [index * job.prepared.spacing[0] for index in group]
         boxes = [self._slice(index)[1] for index in group]
-        images = np.stack([self._seen(index, box) for index, box in zip(group, boxes, strict=True)])
+        images = np.stack(
+            [self._seen(index, box, model.neighbours_mm) for index, box in zip(group, boxes, strict=True)]
+        )
         others = self._other_views(group, boxes)
-        noise = drawn.starts(self.model.latent, job.grid.shape, numbers, boxes, positions)
-        sample, levels = plan(
-            self.model, job.sampler, job.steps, self.defaults.sigma_min, self.defaults.sigma_max
-        )  # fmt: skip
+        noise = drawn.starts(model.latent, job.grid.shape, numbers, boxes, positions)
+        sample, levels = drawer.plan(job)
 
         def added(step: int) -> torch.Tensor:
             sheets = drawn.framed(job.grid.shape, numbers, boxes, positions, step + 1)
             return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(self.device)
-
-        def callback(done: int, total: int) -> None:
-            if self.cancel is not None and self.cancel():
-                raise Cancelled
-            if self.on_step is not None:
-                self.on_step(done, total)
 
         def solve(predict: Any, start: torch.Tensor) -> torch.Tensor:
             return sample(predict, start * levels[0], levels, noise=added, callback=callback)
@@ -188,7 +235,7 @@ class Engine:
                 torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in job.request.pair
             )
             beside = [torch.from_numpy(views).to(self.device) for views in others]
-            out = self.model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve, *beside)
+            out = model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve, *beside)
             out = out.float()
             broken = (~torch.isfinite(out)).flatten(2).any(2).cpu().numpy()
             if broken.any():  # NaN would be black and infinity white: both look plausible

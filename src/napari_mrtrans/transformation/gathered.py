@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import beside_digest
+from ..checkpoints.pool import drawn_by
+from ..models.families import POOL
 from ..ood.score import verdict
 from ..ood.signs import UNKNOWN
 from ..scan.masks import inside
@@ -105,6 +107,7 @@ class Gathered:
         assert request.n is not None
         known = np.isfinite(self._per_slice) & (self._weights > 0)
         weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
+        pooled = checkpoint.card.model == POOL
         n, pair, calibrated = request.n, request.pair, self._calibrated
         ood = checkpoint.calibration.ood if checkpoint.calibration else None
         scores = ood.scores(pair.key, n, weighed, self._per_slice, self._signs) if ood else {}
@@ -124,7 +127,12 @@ class Gathered:
             "seed": request.seed,
             "n": n,
             "sampler": None if checkpoint.single_pass else request.sampler,
-            "steps": 1 if checkpoint.single_pass else None if request.sampler == "reference" else request.steps,
+            "steps": None
+            if request.sampler == "reference" or pooled
+            else 1
+            if checkpoint.single_pass
+            else request.steps,
+            **({"drawn_by": drawn_by(checkpoint, n)} if pooled else {}),
             "device": str(resolve_device(request.device)[0]),
             "seconds": seconds,
             "repair": bool(request.repair) and n <= MAX_HELD,

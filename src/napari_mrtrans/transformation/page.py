@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import platform
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -261,7 +262,8 @@ def _settings(result: Ensemble) -> Section:
         "samples (n)": info["n"],
         "seed": info["seed"],
         "sampler": None if single else f"{info['sampler']}, {info['steps']} steps",
-        "antithetic pairs": None if single else _yes(asked.get("antithetic", True)),
+        "drawn by": ", ".join(f"{who}: {count}" for who, count in Counter(info.get("drawn_by", ())).items()) or None,
+        "antithetic pairs": None if single and info["n"] == 1 else _yes(asked.get("antithetic", True)),
         "planes": "axial, coronal and sagittal" if asked.get("three_planes") else None,
         "outliers repaired": _yes(info.get("repair", False)),
         "slices": _plural(len(info["slices"]), "slice") + ("" if info.get("complete") else ", ended early"),

@@ -44,7 +44,7 @@ def card_summary(checkpoint: Checkpoint) -> str:
     ]
     if checkpoint.deterministic:
         lines.append("Deterministic: one answer, no uncertainty")
-    else:
+    elif not checkpoint.single_pass:
         lines.append(f"Sampler {card.sampler.name}, {card.sampler.steps} steps")
     if card.data:
         lines.append("Trained on " + ", ".join(f"{data.name} ({data.licence})" for data in card.data))

@@ -24,7 +24,7 @@ from ...asked.place import at_work
 from ...asked.settings import UNNAMED, Settings, check_free
 from ...checkpoints.library import list_checkpoints
 from ...errors import MrtransError
-from ...models.families import family_of
+from ...models.families import POOL, family_of
 from ..pair_choice import refill
 from ..path_row import PathRow
 from ..preferences import defaults
@@ -184,7 +184,7 @@ class AdaptForm(QWidget):
         """Look again at what is installed, and at the folder."""
         if not isalive(self):
             return
-        self._checkpoints = list_checkpoints()
+        self._checkpoints = [one for one in list_checkpoints() if one.card.model != POOL]
         names = [checkpoint.name for checkpoint in self._checkpoints]
         refill(self.model, names, names[0] if names else "")
         self._settle.start()  # the folder may hold other files by now

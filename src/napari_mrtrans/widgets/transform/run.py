@@ -246,7 +246,8 @@ class Run:
             "units": checkpoint.card.units,
         }
         if not self.deterministic:
-            record["sampler"] = request.sampler or checkpoint.card.sampler.name
             record["std"] = self.std_kind
+        if not checkpoint.single_pass:
+            record["sampler"] = request.sampler or checkpoint.card.sampler.name
             record["steps"] = request.steps or checkpoint.card.sampler.steps
         return record

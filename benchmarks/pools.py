@@ -1,0 +1,99 @@
+"""What taking samples of several models together brings: PSNR of the mean, width and CRPS of the spread.
+
+On evenly spread slices of a checkpoint's validation (or test) people, six pairs. The CRPS is that of the mixture; 90 %
+is how many voxels lie within the mean ± 1.64 standard deviations, as sampled; rank: Spearman's rank correlation of
+standard deviation and |error|, and in brackets of plain intensity.
+
+    python benchmarks/pools.py --data DATA --pool flow:20 --pool flow:12,cgan:8
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_mrtrans import load_checkpoint
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.checkpoints.correction import Z90
+from napari_mrtrans.datasets.store import Source
+from napari_mrtrans.evaluation.held_out import describe_machine, known_sessions
+from napari_mrtrans.metrics.uncertainty import crps, rank_correlation, rank_of_intensity
+from napari_mrtrans.paths import training_cache_dir
+from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.training.validation import FixedSlice, draw, fixed_slices
+
+CONTRASTS = (Contrast.T1, Contrast.T2, Contrast.FLAIR)
+PAIRS = [Pair(a, b) for a in CONTRASTS for b in CONTRASTS if a != b]
+NAMES = ("PSNR (dB)", "std / RMSE", "CRPS", "90 % holds", "rank", "intensity")
+
+
+def main() -> None:
+    """Print a line for each pool."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--pool", action="append", required=True, metavar="MODEL:SAMPLES,…", type=_pool)
+    parser.add_argument("--part", choices=["validation", "test"], default="validation")
+    parser.add_argument("--slices", type=int, default=36, help="of all pairs together")
+    asked = parser.parse_args()
+    most: dict[str, int] = {}
+    for pool in asked.pool:
+        for name, count in pool.items():
+            most[name] = max(count, most.get(name, 0))
+    checkpoints = {name: load_checkpoint(name) for name in most}
+    chosen = _slices(asked.data, next(iter(checkpoints.values())), asked.part, asked.slices)
+    models = {name: checkpoint.build() for name, checkpoint in checkpoints.items()}
+    rows: list[list[list[float]]] = [[] for _ in asked.pool]
+    for one in chosen:
+        drawn = {
+            name: draw(models[name], one, range(count), torch.device("cpu"), checkpoints[name].card.sampler)[
+                :, 0
+            ].numpy()
+            for name, count in most.items()
+        }
+        for figures, pool in zip(rows, asked.pool, strict=True):
+            figures.append(_figures(one, [drawn[name][:count] for name, count in pool.items()]))
+    print(f"| {asked.part}, {len(chosen)} slices | {' | '.join(NAMES)} |\n{'|---' * (len(NAMES) + 1)}|")
+    for figures, pool in zip(rows, asked.pool, strict=True):
+        psnr, std, rmse, score, held, rank, plain = np.mean(figures, axis=0)
+        what = ", ".join(f"{count} of {name}" for name, count in pool.items())
+        print(f"| {what} | {psnr:.2f} | {std / rmse:.2f} | {score:.4f} | {held:.2f} | {rank:.3f} | {plain:.3f} |")
+    print(f"\n{describe_machine('cpu')}, torch {torch.__version__}.")
+
+
+def _pool(text: str) -> dict[str, int]:
+    return {name: int(count) for name, _, count in (part.partition(":") for part in text.split(","))}
+
+
+def _slices(root: Path, checkpoint: Checkpoint, part: str, count: int) -> list[FixedSlice]:
+    there = known_sessions(root, [checkpoint])
+    sessions = tuple(there[name] for name in checkpoint.card.splits[part] if name in there)
+    source = Source(sessions, checkpoint.card.grid.spacing_mm, training_cache_dir())
+    frame = (checkpoint.card.framing, checkpoint.build().multiple)
+    return [one for pair in PAIRS for one in fixed_slices(source, (pair,), count // len(PAIRS), frame)]
+
+
+def _figures(one: FixedSlice, groups: list[NDArray[np.float32]]) -> list[float]:
+    samples = np.concatenate(groups)
+    inside = (one.source[0] > 0) & (one.target > 0)
+    mean, std = samples.mean(axis=0), samples.std(axis=0, ddof=1)
+    error = one.target - mean
+    square = float(np.square(error[inside]).mean())
+    strata = [number for number, group in enumerate(groups) for _ in group[::2]]
+    independent = np.concatenate([group[::2] for group in groups])
+    return [
+        -10 * np.log10(square),
+        float(samples.std(axis=0)[inside].mean()),
+        square**0.5,
+        crps(independent, one.target, inside, strata),
+        float((np.abs(error) < Z90 * std)[inside].mean()),
+        rank_correlation(std, error, inside),
+        rank_of_intensity(mean, one.source[0], error, inside),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The header of a safetensors file, read without its tensors."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+
+
+def header_size(path: Path) -> int:
+    """Bytes before the tensors of a safetensors file."""
+    with path.open("rb") as file:
+        return 8 + int(struct.unpack("<Q", file.read(8))[0])
+
+
+def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Tensor entries and metadata of a safetensors file (format: 8-byte little-endian length, then JSON).
+
+    Raises:
+        CheckpointError: it is none, or truncated.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+            if not 2 <= length <= min(size - 8, 100_000_000):
+                raise ValueError("not a safetensors header")
+            header = json.loads(file.read(length))
+        metadata = header.pop("__metadata__", {})
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata is no mapping")
+        for entry in header.values():
+            if not all(isinstance(size, int) for size in (*entry["shape"], entry["data_offsets"][1])):
+                raise ValueError("sizes are no integers")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise CheckpointError(
+            f"'{path.name}' is truncated or not a safetensors checkpoint; install it again."
+        ) from None
+    return header, metadata

@@ -1,0 +1,179 @@
+"""Pools: checkpoints that take the samples of others in turn and have no weights of their own.
+
+Networks that were trained apart know different things, and so their samples differ in more than what each of them
+leaves open. Taken together they spread more nearly as the errors do, and their mean is nearer to the truth (deep
+ensembles: Lakshminarayanan et al. 2017, arXiv 1612.01474). The card names the members in the order of their turns, and
+the digest of each file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import CheckpointError
+from ..models.families import POOL
+from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
+from .card import Card, DataSource, SamplerDefaults, first_problem
+from .checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
+
+#: A turn is so many samples: an antithetic pair.
+TURN = 2
+
+
+class Turns(BaseModel):
+    """The options of a pool's card.
+
+    Attributes:
+        turns: Names of the members in the order in which they draw :data:`TURN` samples each, over and over.
+        sha256: Digest of each member's file, by name.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    turns: list[str] = Field(min_length=2)
+    sha256: dict[str, str]
+
+
+def members_of(checkpoint: Checkpoint) -> list[Checkpoint]:
+    """Whose samples a checkpoint takes in turn, a member as often as it has turns; itself alone unless it is a pool.
+
+    Members are looked for beside it, in the user's checkpoint folder and among the shipped ones, and are of its own
+    type.
+
+    Raises:
+        CheckpointError: one is not there, or another file than the pool was made of.
+    """
+    if checkpoint.card.model != POOL:
+        return [checkpoint]
+    try:
+        options = Turns.model_validate(checkpoint.card.options)
+        found = {name: _member(checkpoint, name, options.sha256[name]) for name in dict.fromkeys(options.turns)}
+    except (ValidationError, KeyError) as error:
+        raise CheckpointError(
+            f"'{checkpoint.name}' does not say whose samples it takes ({first_problem(error)})."
+        ) from None
+    return [found[name] for name in options.turns]
+
+
+def shares(turns: int, numbers: Sequence[int]) -> dict[int, list[int]]:
+    """By the number of a turn, the places in ``numbers`` of those samples that are drawn in it."""
+    found: dict[int, list[int]] = {}
+    for place, number in enumerate(numbers):
+        found.setdefault(number // TURN % turns, []).append(place)
+    return found
+
+
+def drawn_by(checkpoint: Checkpoint, n: int) -> list[str]:
+    """The name of who draws each of ``n`` samples; of a pool, whose members need not be there."""
+    turns = checkpoint.card.options["turns"] if checkpoint.card.model == POOL else [checkpoint.name]
+    return [turns[number // TURN % len(turns)] for number in range(n)]
+
+
+def n_parameters(checkpoint: Checkpoint) -> int:
+    """Number of weights, of a pool that of its members' that are there."""
+    try:
+        members = {member.path: member for member in members_of(checkpoint)}
+    except CheckpointError:
+        return 0
+    return sum(member.n_parameters for member in members.values())
+
+
+def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpoint:
+    """Write a pool as ``NAME.safetensors``.
+
+    Args:
+        name: What it is called.
+        members: In the order of their turns; who is there twice has two.
+        folder: Where to; the members are not copied.
+
+    Raises:
+        CheckpointError: they cannot be pooled.
+    """
+    import torch
+
+    by_name = {member.name: member for member in members}
+    distinct = [*by_name.values()]
+    _check(name, distinct)
+    first, cards = distinct[0].card, [member.card for member in distinct]
+    parts = {part for card in cards for part in card.splits}
+    train = sorted({who for card in cards for who in card.splits.get("train", [])})
+    kept = {
+        part: sorted(set.intersection(*({*card.splits.get(part, [])} for card in cards)) - {*train})
+        for part in sorted(parts - {"train"})
+    }
+    card = Card(
+        name=name,
+        model=POOL,
+        options=Turns(
+            turns=[member.name for member in members], sha256={member.name: member.sha256 for member in distinct}
+        ).model_dump(),
+        pairs=_common_pairs(distinct),
+        grid=first.grid,
+        intensity=first.intensity,
+        framing=first.framing,
+        units=first.units,
+        sampler=SamplerDefaults(n=first.sampler.n),
+        data=_once(data for card in cards for data in card.data),
+        splits=({"train": train} if train else {}) | kept,
+        notes=_once(note for card in cards for note in card.notes),
+    )
+    turns = torch.tensor([[*by_name].index(member.name) for member in members])
+    return read_checkpoint(write_tensors(folder / f"{name}.safetensors", {"turns": turns}, card_metadata(card)))
+
+
+def _check(name: str, members: Sequence[Checkpoint]) -> None:
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+        raise CheckpointError(f"'{name[:100]}' is no file name; choose another for the pool.")
+    if len(members) < 2:
+        raise CheckpointError("A pool has two members or more, each of another name.")
+    for member in members:
+        if member.deterministic or member.card.model == POOL:
+            what = "is a pool itself" if member.card.model == POOL else "gives one answer and no samples"
+            raise CheckpointError(f"'{member.name}' {what}; pool those that sample.")
+        for what in ("grid", "intensity", "framing"):
+            if getattr(member.card, what) != getattr(members[0].card, what):
+                raise CheckpointError(
+                    f"'{member.name}' and '{members[0].name}' differ in {what}; they cannot be pooled."
+                )
+    if not _common_pairs(members):
+        raise CheckpointError(f"{', '.join(member.name for member in members)} have no pair of contrasts in common.")
+
+
+def _common_pairs(members: Sequence[Checkpoint]) -> list[Any]:
+    return [pair for pair in members[0].pairs if all(pair in member.pairs for member in members)]
+
+
+def _once(items: Any) -> list[Any]:
+    found: list[DataSource | str] = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found
+
+
+def _member(pool: Checkpoint, name: str, sha256: str) -> Checkpoint:
+    there = False
+    for folder in (pool.path.parent, user_checkpoint_dir(), shipped_checkpoint_dir()):
+        file = folder / f"{name}.safetensors"
+        if file.parent == folder and file.is_file():
+            there = True
+            if _digest(file, file.stat().st_mtime_ns) == sha256:
+                return type(pool)(file, read_checkpoint(file).card)
+    why = "is another file than the pool was made of" if there else "is not installed"
+    raise CheckpointError(
+        f"'{pool.name}' takes samples of '{name}', which {why}. Install it, or make a pool of what you have with "
+        "napari-mrtrans-train pool."
+    )
+
+
+@cache
+def _digest(file: Path, changed: int) -> str:
+    del changed
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,28 @@
+"""``napari-mrtrans-train pool``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pool(
+    name: Annotated[str, typer.Argument(help="What it is called.")],
+    of: Annotated[
+        list[str],
+        typer.Option(help="Installed name, or a file, of who draws next; may be repeated, also for one of them."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+) -> None:
+    """Make a checkpoint that takes the samples of others in turn, two at a time; they stay where they are."""
+    from ..checkpoints.card_text import essence
+    from ..checkpoints.library import load_checkpoint
+    from ..checkpoints.pool import make_pool
+    from ..paths import check_folder
+
+    members = [load_checkpoint(member) for member in of]
+    check_folder(output)
+    made = make_pool(name, members, output)
+    typer.echo(f"{essence(made)}\nwrote {made.path}")

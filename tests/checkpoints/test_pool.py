@@ -1,0 +1,198 @@
+"""Checkpoints that take the samples of others in turn: what is in the file, and what is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from helpers import PAIRS, tiny_checkpoint
+from napari_mrtrans.checkpoints import library, pool
+from napari_mrtrans.checkpoints.card import DataSource
+from napari_mrtrans.checkpoints.card_text import essence, headline
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_tensors
+from napari_mrtrans.checkpoints.installing import install, remove
+from napari_mrtrans.checkpoints.library import list_checkpoints, load_checkpoint
+from napari_mrtrans.checkpoints.pool import drawn_by, make_pool, members_of, n_parameters, shares
+from napari_mrtrans.checkpoints.shared import partners, sharing, sharing_lines
+from napari_mrtrans.cli import train
+from napari_mrtrans.errors import CheckpointError
+from napari_mrtrans.scan.framing import Framing
+
+
+@pytest.fixture(autouse=True)
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder; nothing is shipped."""
+    for module in (library, pool):
+        monkeypatch.setattr(module, "shipped_checkpoint_dir", lambda: tmp_path / "shipped")
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path / "user"))
+    return tmp_path / "user"
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> list[Checkpoint]:
+    """Two that were trained on other people and serve other pairs."""
+    data = [DataSource(name=name, licence="CC0", citation="") for name in ("one", "two")]
+    first = {"train": ["a", "b"], "validation": ["v"], "test": ["t", "c"]}
+    second = {"train": ["c"], "validation": ["v", "w"], "test": ["t", "b"]}
+    folder = tmp_path / "made"
+    return [
+        tiny_checkpoint(folder / "one-flow.safetensors", "flow", splits=first, data=data[:1], notes=["same"]),
+        tiny_checkpoint(
+            folder / "two-cgan.safetensors",
+            "cgan",
+            splits=second,
+            data=data,
+            pairs=PAIRS[::-1][:4],
+            notes=["same", "x"],
+        ),
+    ]
+
+
+@pytest.fixture
+def made(members: list[Checkpoint]) -> Checkpoint:
+    first, second = members
+    return make_pool("lab-pool", [first, second, first], first.path.parent)
+
+
+def test_its_card_is_that_of_both(members: list[Checkpoint], made: Checkpoint) -> None:
+    card = made.card
+    assert set(made.pairs) == set(PAIRS[::-1][:4]) and made.pairs == [pair for pair in PAIRS if pair in made.pairs]
+    assert card.splits == {"train": ["a", "b", "c"], "validation": ["v"], "test": ["t"]}
+    assert [data.name for data in card.data] == ["one", "two"] and card.notes == ["same", "x"]
+    assert (made.deterministic, made.single_pass, card.sampler.n) == (False, True, 4)
+    assert [member.name for member in members_of(made)] == ["one-flow", "two-cgan", "one-flow"]
+    assert members_of(members[0]) == [members[0]]
+    assert n_parameters(made) == sum(member.n_parameters for member in members)
+    assert headline(made).startswith("lab-pool  (pool, ") and made.size_bytes < 10_000
+    assert essence(made) == "Pool: of 20 samples 14 of one-flow, 6 of two-cgan"
+
+
+def test_two_samples_a_turn(made: Checkpoint) -> None:
+    assert drawn_by(made, 7) == ["one-flow"] * 2 + ["two-cgan"] * 2 + ["one-flow"] * 3
+    assert shares(3, range(5, 10)) == {2: [0], 0: [1, 2], 1: [3, 4]}
+    assert drawn_by(members_of(made)[1], 2) == ["two-cgan"] * 2
+
+
+def test_it_agrees_with_its_members_and_they_not_with_each_other(members: list[Checkpoint], made: Checkpoint) -> None:
+    other = tiny_checkpoint(made.path.parent / "other.safetensors", "ncsn", seed=5)
+    every = [*members, made, other]
+    assert sharing(every) == []
+    assert [[one.name for one in some] for some in partners(every)] == [
+        ["lab-pool"], ["lab-pool"], ["one-flow", "two-cgan"], []
+    ]  # fmt: skip
+    assert sharing_lines([made, members[0], other]) == [
+        "lab-pool has samples of one-flow, two-cgan: that it agrees with one-flow is no evidence."
+    ]
+    assert sharing_lines([made, other]) == []
+
+
+def test_it_has_no_network_of_its_own(made: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match="'lab-pool' is a pool and has no network of its own"):
+        made.build()
+
+
+def test_members_are_installed_first(user: Path, members: list[Checkpoint], made: Checkpoint) -> None:
+    line = "'lab-pool' takes samples of 'one-flow', which is not installed. Install it, or make a pool"
+    with pytest.raises(CheckpointError, match=line):
+        install(made.path)
+    assert not user.exists()
+    for file in (members[0].path, members[1].path, made.path):
+        install(file)
+    there = load_checkpoint("lab-pool")
+    assert {member.path.parent for member in members_of(there)} == {user}
+    remove("two-cgan")
+    assert load_checkpoint("lab-pool") in list_checkpoints()  # it can still be removed
+    with pytest.raises(CheckpointError, match="takes samples of 'two-cgan', which is not installed"):
+        members_of(there)
+
+
+def test_another_file_of_a_members_name_is_not_taken_for_it(members: list[Checkpoint], made: Checkpoint) -> None:
+    tiny_checkpoint(members[1].path, "cgan", seed=9)
+    with pytest.raises(CheckpointError, match="samples of 'two-cgan', which is another file than the pool was made of"):
+        members_of(made)
+    assert n_parameters(made) == 0 and partners([made, members[0]]) == [[], []]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"turns": ["one-flow"], "sha256": {}}, {"turns": ["one-flow", "x"], "sha256": {}}, {"turns": 3, "sha256": {}}],
+)
+def test_a_card_that_does_not_say_whose(made: Checkpoint, options: dict[str, object]) -> None:
+    with pytest.raises(CheckpointError, match="'lab-pool' does not say whose samples it takes"):
+        members_of(Checkpoint(made.path, made.card.model_copy(update={"options": options})))
+
+
+def test_members_are_looked_for_in_folders_of_checkpoints_alone(made: Checkpoint, tmp_path: Path) -> None:
+    outside = tiny_checkpoint(tmp_path / "outside.safetensors", "flow")
+    options = {"turns": ["../outside", "two-cgan"], "sha256": {"../outside": outside.sha256}}
+    with pytest.raises(CheckpointError, match=r"'\.\./outside', which is not installed"):
+        members_of(Checkpoint(made.path, made.card.model_copy(update={"options": options})))
+
+
+def one(members: list[Checkpoint]) -> list[Checkpoint]:
+    return members[:1]
+
+
+def one_answer(members: list[Checkpoint]) -> list[Checkpoint]:
+    return [members[0], tiny_checkpoint(members[0].path.with_name("plain.safetensors"), "direct")]
+
+
+def another_frame(members: list[Checkpoint]) -> list[Checkpoint]:
+    file = members[0].path.with_name("wide.safetensors")
+    return [members[0], tiny_checkpoint(file, "ncsn", framing=Framing(rows=64, columns=64))]
+
+
+def other_pairs(members: list[Checkpoint]) -> list[Checkpoint]:
+    files = [members[0].path.with_name(f"{letter}.safetensors") for letter in "ab"]
+    return [tiny_checkpoint(file, "ncsn", pairs=[pair]) for file, pair in zip(files, PAIRS[:2], strict=True)]
+
+
+def in_itself(members: list[Checkpoint]) -> list[Checkpoint]:
+    return [members[0], make_pool("inner", members, members[0].path.parent)]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "line"),
+    [
+        (one, "A pool has two members or more"),
+        (one_answer, "'plain' gives one answer and no samples; pool those that sample"),
+        (another_frame, "'wide' and 'one-flow' differ in framing; they cannot be pooled"),
+        (other_pairs, "a, b have no pair of contrasts in common"),
+        (in_itself, "'inner' is a pool itself"),
+    ],
+)
+def test_what_cannot_be_pooled(
+    members: list[Checkpoint], tmp_path: Path, chosen: Callable[[list[Checkpoint]], list[Checkpoint]], line: str
+) -> None:
+    with pytest.raises(CheckpointError, match=line):
+        make_pool("lab-pool", chosen(members), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_no_file_name(members: list[Checkpoint], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="'a/b' is no file name"):
+        make_pool("a/b", members, tmp_path)
+
+
+def test_made_on_the_command_line(
+    members: list[Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["lab-pool", "--of", str(members[0].path), "--of", str(members[1].path), "-o", str(members[0].path.parent)]
+    monkeypatch.setattr(sys, "argv", ["napari-mrtrans-train", "pool", *words])
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert not ended.value.code
+    file = members[0].path.with_name("lab-pool.safetensors")
+    said = f"Pool: of 20 samples 10 of one-flow, 10 of two-cgan\nwrote {file}\n"
+    assert capsys.readouterr().out == said and len(members_of(read_checkpoint(file))) == 2
+
+
+def test_a_damaged_pool_is_named(made: Checkpoint) -> None:
+    import torch
+
+    write_tensors(made.path, {"turns": torch.zeros(3)}, {})
+    with pytest.raises(CheckpointError, match=r"'lab-pool\.safetensors' has no napari-mrtrans card"):
+        read_checkpoint(made.path)
