@@ -14,6 +14,7 @@ from napari_mrtrans.checkpoints import library, planes
 from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.checkpoints.planes import beside_digest, has_planes, planes_of
+from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.scan.intensity import HEADROOM
 from napari_mrtrans.scan.planes import seen_from
 from napari_mrtrans.transformation.commands import command_line, python_call
@@ -83,6 +84,21 @@ def test_samples_are_drawn_around_the_average_of_three_views(direct: Checkpoint,
     assert np.corrcoef(moved[inside], wanted[inside])[0, 1] > 0.9
     assert found[1].std[inside].mean() == pytest.approx(found[0].std[inside].mean(), rel=0.3)
     assert not found[1].mean[~inside].any()
+
+
+def test_members_of_a_pool_that_have_a_mean_sample_around_the_average(flow: Checkpoint) -> None:
+    folder = flow.path.parent
+    gan = tiny_checkpoint(folder / "gan.safetensors", "cgan", seed=9)
+    pool = make_pool("pool", [flow, gan], folder)
+    assert planes_of(pool) == planes_of(flow)
+    pooled, axial, alone, other = (
+        transform(brain(), one, target="T2", n=4, three_planes=seen, keep_samples=True).samples
+        for one, seen in ((pool, True), (pool, False), (flow, True), (gan, False))
+    )
+    np.testing.assert_allclose(pooled, [*alone[:2], *other[2:]], atol=1e-5)
+    assert np.abs(pooled[:2] - axial[:2]).max() > 1e-3
+    gan.path.unlink()
+    assert not has_planes(pool)
 
 
 def test_a_model_has_the_network_of_the_very_mean_it_samples_around(

@@ -1,6 +1,7 @@
 """The network that a checkpoint has for coronal and sagittal slices: ``NAME.planes.safetensors`` beside it.
 
-A model that samples around another's mean has that of the other.
+A model that samples around another's mean has that of the other, and a pool that of its members, whose samples alone it
+is for.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import hashlib
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..models.families import POOL
 from ..paths import shipped_checkpoint_dir
 from .checkpoint import Checkpoint, read_checkpoint
+from .pool import members_of
 from .shared import tensor_digests
 
 #: What such a file is called instead of ``.safetensors``.
@@ -24,7 +27,10 @@ def is_planes(path: Path) -> bool:
 
 def has_planes(checkpoint: Checkpoint) -> bool:
     """Whether there is one, damaged or not."""
-    return _file(checkpoint) is not None
+    try:
+        return _file(checkpoint) is not None
+    except CheckpointError:  # a member of a pool is missing
+        return False
 
 
 def planes_of(checkpoint: Checkpoint) -> Checkpoint | None:
@@ -69,6 +75,8 @@ def own_planes(checkpoint: Checkpoint) -> Path | None:
 def _file(checkpoint: Checkpoint) -> Path | None:
     if checkpoint.deterministic:
         return own_planes(checkpoint)
+    if checkpoint.card.model == POOL:
+        return next((file for member in members_of(checkpoint) if (file := _file(member)) is not None), None)
     if not checkpoint.card.options.get("mean_network"):
         return None
     folders = dict.fromkeys([checkpoint.path.parent, shipped_checkpoint_dir()])
