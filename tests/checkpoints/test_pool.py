@@ -7,18 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from helpers import PAIRS, tiny_checkpoint
+from napari_mrtrans.adaptation.site import wanted_pairs
 from napari_mrtrans.checkpoints import library, pool
 from napari_mrtrans.checkpoints.card import DataSource
 from napari_mrtrans.checkpoints.card_text import essence, headline
-from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_tensors
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
 from napari_mrtrans.checkpoints.installing import install, remove
 from napari_mrtrans.checkpoints.library import list_checkpoints, load_checkpoint
 from napari_mrtrans.checkpoints.pool import drawn_by, make_pool, members_of, n_parameters, shares
 from napari_mrtrans.checkpoints.shared import partners, sharing, sharing_lines
 from napari_mrtrans.cli import train
-from napari_mrtrans.errors import CheckpointError
+from napari_mrtrans.errors import CheckpointError, RecipeError
 from napari_mrtrans.scan.framing import Framing
 
 
@@ -94,6 +96,11 @@ def test_it_has_no_network_of_its_own(made: Checkpoint) -> None:
         made.build()
 
 
+def test_it_cannot_be_adapted_but_its_members_can(made: Checkpoint) -> None:
+    with pytest.raises(RecipeError, match="'lab-pool' is a pool .* adapt one of one-flow, two-cgan"):
+        wanted_pairs(made, None, [])
+
+
 def test_members_are_installed_first(user: Path, members: list[Checkpoint], made: Checkpoint) -> None:
     line = "'lab-pool' takes samples of 'one-flow', which is not installed. Install it, or make a pool"
     with pytest.raises(CheckpointError, match=line):
@@ -117,12 +124,19 @@ def test_another_file_of_a_members_name_is_not_taken_for_it(members: list[Checkp
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"turns": ["one-flow"], "sha256": {}}, {"turns": ["one-flow", "x"], "sha256": {}}, {"turns": 3, "sha256": {}}],
+    ("options", "problem"),
+    [
+        ({}, "Field required"),
+        ({"turns": ["one-flow"], "sha256": {"one-flow": ""}}, "at least 2"),
+        ({"turns": ["one-flow", "x"], "sha256": {"one-flow": ""}}, "no digest of 'x'"),
+        ({"turns": 3, "sha256": {}}, "valid list"),
+    ],
 )
-def test_a_card_that_does_not_say_whose(made: Checkpoint, options: dict[str, object]) -> None:
-    with pytest.raises(CheckpointError, match="'lab-pool' does not say whose samples it takes"):
-        members_of(Checkpoint(made.path, made.card.model_copy(update={"options": options})))
+def test_a_card_that_does_not_say_whose_is_no_card(made: Checkpoint, options: dict[str, object], problem: str) -> None:
+    card = made.card.model_copy(update={"options": options})
+    write_tensors(made.path, {"turns": torch.zeros(3)}, card_metadata(card))
+    with pytest.raises(CheckpointError, match=rf"'lab-pool\.safetensors' has an invalid card \(.*{problem}"):
+        read_checkpoint(made.path)
 
 
 def test_members_are_looked_for_in_folders_of_checkpoints_alone(made: Checkpoint, tmp_path: Path) -> None:
@@ -191,8 +205,6 @@ def test_made_on_the_command_line(
 
 
 def test_a_damaged_pool_is_named(made: Checkpoint) -> None:
-    import torch
-
     write_tensors(made.path, {"turns": torch.zeros(3)}, {})
     with pytest.raises(CheckpointError, match=r"'lab-pool\.safetensors' has no napari-mrtrans card"):
         read_checkpoint(made.path)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..asked.place import WORK
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.pool import drawn_by
 from ..datasets.bids import Session
 from ..datasets.loaded import LoadedSession
 from ..datasets.sessions import RawSession, check_one_person
@@ -84,7 +83,7 @@ def wanted_pairs(parent: Checkpoint, pairs: Sequence[Pair] | None, sessions: Seq
         RecipeError: no session has such a pair, or the network serves one pair and is not told it, or it is a pool.
     """
     if parent.card.model == POOL:
-        members = ", ".join(dict.fromkeys(drawn_by(parent, 20)))
+        members = ", ".join(dict.fromkeys(parent.card.turns))
         raise RecipeError(f"'{parent.name}' is a pool and has no network of its own; adapt one of {members}.")
     there = {pair for pair in _all_pairs() if any({*pair} <= {*s.contrasts} for s in sessions)}
     have = ", ".join(dict.fromkeys(c for s in sessions for c in s.contrasts)) or "none"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..models.families import family_of
+from ..models.families import POOL, family_of
 from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import Framing
 
@@ -103,6 +103,24 @@ class Adapted(_Strict):
     judged_on: str = ""
 
 
+class Turns(_Strict):
+    """The options of a pool (:mod:`.pool`).
+
+    Attributes:
+        turns: Names of the members in the order of their turns.
+        sha256: Digest of each member's file, by name.
+    """
+
+    turns: list[str] = Field(min_length=2)
+    sha256: dict[str, str]
+
+    @model_validator(mode="after")
+    def _named(self) -> Turns:
+        if missing := [name for name in self.turns if name not in self.sha256]:
+            raise ValueError(f"no digest of '{missing[0]}'")
+        return self
+
+
 class Card(_Strict):
     """Everything needed to use a checkpoint, and to know where it comes from.
 
@@ -151,6 +169,17 @@ class Card(_Strict):
     metrics: dict[str, Any] = {}
     adapted: Adapted | None = None
     notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _of_whom(self) -> Card:
+        if self.model == POOL:
+            Turns.model_validate(self.options)
+        return self
+
+    @property
+    def turns(self) -> list[str]:
+        """Whose samples a pool takes, in turn; of any other, its own."""
+        return [*self.options["turns"]] if self.model == POOL else [self.name]
 
     @property
     def deterministic(self) -> bool:

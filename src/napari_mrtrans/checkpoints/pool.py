@@ -15,30 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from ..errors import CheckpointError
 from ..models.families import POOL
 from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
-from .card import Card, DataSource, SamplerDefaults, first_problem
+from .card import Card, DataSource, SamplerDefaults, Turns
 from .checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
 
 #: A turn is so many samples: an antithetic pair.
 TURN = 2
-
-
-class Turns(BaseModel):
-    """The options of a pool's card.
-
-    Attributes:
-        turns: Names of the members in the order in which they draw :data:`TURN` samples each, over and over.
-        sha256: Digest of each member's file, by name.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    turns: list[str] = Field(min_length=2)
-    sha256: dict[str, str]
 
 
 def members_of(checkpoint: Checkpoint) -> list[Checkpoint]:
@@ -50,16 +34,11 @@ def members_of(checkpoint: Checkpoint) -> list[Checkpoint]:
     Raises:
         CheckpointError: one is not there, or another file than the pool was made of.
     """
-    if checkpoint.card.model != POOL:
+    card = checkpoint.card
+    if card.model != POOL:
         return [checkpoint]
-    try:
-        options = Turns.model_validate(checkpoint.card.options)
-        found = {name: _member(checkpoint, name, options.sha256[name]) for name in dict.fromkeys(options.turns)}
-    except (ValidationError, KeyError) as error:
-        raise CheckpointError(
-            f"'{checkpoint.name}' does not say whose samples it takes ({first_problem(error)})."
-        ) from None
-    return [found[name] for name in options.turns]
+    found = {name: _member(checkpoint, name, card.options["sha256"][name]) for name in dict.fromkeys(card.turns)}
+    return [found[name] for name in card.turns]
 
 
 def shares(turns: int, numbers: Sequence[int]) -> dict[int, list[int]]:
@@ -72,7 +51,7 @@ def shares(turns: int, numbers: Sequence[int]) -> dict[int, list[int]]:
 
 def drawn_by(checkpoint: Checkpoint, n: int) -> list[str]:
     """The name of who draws each of ``n`` samples; of a pool, whose members need not be there."""
-    turns = checkpoint.card.options["turns"] if checkpoint.card.model == POOL else [checkpoint.name]
+    turns = checkpoint.card.turns
     return [turns[number // TURN % len(turns)] for number in range(n)]
 
 

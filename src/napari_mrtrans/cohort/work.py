@@ -63,7 +63,7 @@ class KeptCheckpoint(Checkpoint):
             return _model(self.path, self.sha256, str(device))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)  # the members of a pool
 def _model(path: Path, sha256: str, device: str) -> Model:
     model = read_checkpoint(path).build(device)
     if read_checkpoint(path).sha256 != sha256:  # while it was being read
