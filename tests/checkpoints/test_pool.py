@@ -74,7 +74,7 @@ def test_its_card_is_that_of_both(members: list[Checkpoint], made: Checkpoint) -
 
 def test_two_samples_a_turn(made: Checkpoint) -> None:
     assert drawn_by(made, 7) == ["one-flow"] * 2 + ["two-cgan"] * 2 + ["one-flow"] * 3
-    assert shares(3, range(5, 10)) == {2: [0], 0: [1, 2], 1: [3, 4]}
+    assert shares(made.card.turns, range(3, 10)) == {"two-cgan": [0, 5, 6], "one-flow": [1, 2, 3, 4]}
     assert drawn_by(members_of(made)[1], 2) == ["two-cgan"] * 2
 
 
@@ -97,7 +97,7 @@ def test_it_has_no_network_of_its_own(made: Checkpoint) -> None:
 
 
 def test_it_cannot_be_adapted_but_its_members_can(made: Checkpoint) -> None:
-    with pytest.raises(RecipeError, match="'lab-pool' is a pool .* adapt one of one-flow, two-cgan"):
+    with pytest.raises(RecipeError, match=r"'lab-pool' is a pool .* adapt one of one-flow, two-cgan"):
         wanted_pairs(made, None, [])
 
 

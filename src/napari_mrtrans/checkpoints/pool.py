@@ -41,11 +41,11 @@ def members_of(checkpoint: Checkpoint) -> list[Checkpoint]:
     return [found[name] for name in card.turns]
 
 
-def shares(turns: int, numbers: Sequence[int]) -> dict[int, list[int]]:
-    """By the number of a turn, the places in ``numbers`` of those samples that are drawn in it."""
-    found: dict[int, list[int]] = {}
+def shares(turns: Sequence[str], numbers: Sequence[int]) -> dict[str, list[int]]:
+    """By the name of who draws them, the places of samples among ``numbers``."""
+    found: dict[str, list[int]] = {}
     for place, number in enumerate(numbers):
-        found.setdefault(number // TURN % turns, []).append(place)
+        found.setdefault(turns[number // TURN % len(turns)], []).append(place)
     return found
 
 

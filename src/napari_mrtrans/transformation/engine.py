@@ -93,12 +93,16 @@ class Engine:
         from ..devices import bf16_is_fast, to_channels_last
 
         self.device, self.cancel, self.on_step, self._others = device, cancel, on_step, others
-        members = members_of(checkpoint)
-        built = {member.name: to_channels_last(member.build(device)) for member in members}
-        self.drawers = [_Drawer(built[member.name], member.card.sampler, len(built) > 1) for member in members]
+        members = {member.name: member for member in members_of(checkpoint)}
+        self.turns, pooled = checkpoint.card.turns, len(members) > 1
+        self.drawers = {
+            name: _Drawer(to_channels_last(member.build(device)), member.card.sampler, pooled)
+            for name, member in members.items()
+        }
         self.bf16 = bf16_is_fast(device.type)
         self.name = checkpoint.name
-        self.framing, self.step = checkpoint.card.framing, math.lcm(STEP, *(model.multiple for model in built.values()))
+        multiples = (drawer.model.multiple for drawer in self.drawers.values())
+        self.framing, self.step = checkpoint.card.framing, math.lcm(STEP, *multiples)
         self.job = self._in_steps(job)
         self.rows, self.columns = self.job.grid.rows.backward(), self.job.grid.columns.backward()
         self._slice = lru_cache(maxsize=256)(self._read_slice)
@@ -183,8 +187,8 @@ class Engine:
         return np.empty((0, 0, 0, 0), dtype=np.float32), True
 
     def _sample(self, group: list[int], numbers: range) -> NDArray[np.float32]:
-        """Each member of a pool in its turns, any other checkpoint alone."""
-        parts = [(self.drawers[turn], places) for turn, places in shares(len(self.drawers), numbers).items()]
+        """Each member of a pool draws its share, any other checkpoint all."""
+        parts = [(self.drawers[name], places) for name, places in shares(self.turns, numbers).items()]
         calls = [drawer.calls(self.job) for drawer, _ in parts]
         drawn: list[NDArray[np.float32]] = []
         for part, (drawer, places) in enumerate(parts):
