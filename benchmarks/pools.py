@@ -2,7 +2,7 @@
 
 On evenly spread slices of a checkpoint's validation (or test) people, six pairs. The CRPS is that of the mixture; 90 %
 is how many voxels lie within the mean ± 1.64 standard deviations, as sampled; rank: Spearman's rank correlation of
-standard deviation and |error|, and in brackets of plain intensity.
+standard deviation and |error|; intensity: that of plain intensity.
 
     python benchmarks/pools.py --data DATA --pool flow:20 --pool flow:12,cgan:8
 """
@@ -44,16 +44,15 @@ def main() -> None:
         for name, count in pool.items():
             most[name] = max(count, most.get(name, 0))
     checkpoints = {name: load_checkpoint(name) for name in most}
-    chosen = _slices(asked.data, next(iter(checkpoints.values())), asked.part, asked.slices)
     models = {name: checkpoint.build() for name, checkpoint in checkpoints.items()}
+    multiple = next(iter(models.values())).multiple
+    chosen = _slices(asked.data, next(iter(checkpoints.values())), multiple, asked.part, asked.slices)
     rows: list[list[list[float]]] = [[] for _ in asked.pool]
     for one in chosen:
-        drawn = {
-            name: draw(models[name], one, range(count), torch.device("cpu"), checkpoints[name].card.sampler)[
-                :, 0
-            ].numpy()
-            for name, count in most.items()
-        }
+        drawn = {}
+        for name, count in most.items():
+            samples = draw(models[name], one, range(count), torch.device("cpu"), checkpoints[name].card.sampler)
+            drawn[name] = samples[:, 0].numpy()
         for figures, pool in zip(rows, asked.pool, strict=True):
             figures.append(_figures(one, [drawn[name][:count] for name, count in pool.items()]))
     print(f"| {asked.part}, {len(chosen)} slices | {' | '.join(NAMES)} |\n{'|---' * (len(NAMES) + 1)}|")
@@ -68,11 +67,11 @@ def _pool(text: str) -> dict[str, int]:
     return {name: int(count) for name, _, count in (part.partition(":") for part in text.split(","))}
 
 
-def _slices(root: Path, checkpoint: Checkpoint, part: str, count: int) -> list[FixedSlice]:
+def _slices(root: Path, checkpoint: Checkpoint, multiple: int, part: str, count: int) -> list[FixedSlice]:
     there = known_sessions(root, [checkpoint])
     sessions = tuple(there[name] for name in checkpoint.card.splits[part] if name in there)
     source = Source(sessions, checkpoint.card.grid.spacing_mm, training_cache_dir())
-    frame = (checkpoint.card.framing, checkpoint.build().multiple)
+    frame = (checkpoint.card.framing, multiple)
     return [one for pair in PAIRS for one in fixed_slices(source, (pair,), count // len(PAIRS), frame)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +12,11 @@ from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import Framing
 
 CARD_VERSION = 1
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a checkpoint can be called so."""
+    return re.fullmatch(r"\w[\w.+-]{0,99}", name) is not None
 
 
 class _Strict(BaseModel):

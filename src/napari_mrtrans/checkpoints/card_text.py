@@ -26,7 +26,8 @@ def essence(checkpoint: Checkpoint) -> str:
     """What it is, in one line: method, what it leans on, size and budget beside the published ones."""
     card, family = checkpoint.card, family_of(checkpoint.card.model)
     if card.model == POOL:
-        return pooled(checkpoint)
+        drawn = Counter(drawn_by(checkpoint, 20))
+        return f"{family.described}: of 20 samples {', '.join(f'{count} of {name}' for name, count in drawn.items())}"
     what = family.described or card.model
     if card.options.get("mean_network"):
         what += " of what a frozen Direct network leaves open"
@@ -45,12 +46,6 @@ def essence(checkpoint: Checkpoint) -> str:
     if card.training and card.training.slices is not None:
         return f"{what}, {small}{size}, {card.training.slices:,}{_of(family.published_slices, ' million')} slices seen"
     return f"{what}, {small}{size}, {card.images:,} slices seen in its last run"
-
-
-def pooled(checkpoint: Checkpoint) -> str:
-    """Whose samples a pool takes, and how many of twenty."""
-    drawn = Counter(drawn_by(checkpoint, 20))
-    return f"Pool: of 20 samples {', '.join(f'{count} of {name}' for name, count in drawn.items())}"
 
 
 def _of(published: float, unit: str = "") -> str:

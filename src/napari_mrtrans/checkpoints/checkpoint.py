@@ -23,7 +23,7 @@ from ..scan.contrasts import Pair
 from .calibration import Calibration
 from .card import CARD_VERSION, Card, first_problem
 from .correction import SpreadCorrection
-from .header import header_size, read_header
+from .header import digest, header_size, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,7 @@ class Checkpoint:
     @cached_property
     def sha256(self) -> str:
         """Digest of the whole file."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return digest(self.path)
 
     @cached_property
     def card_digest(self) -> str:

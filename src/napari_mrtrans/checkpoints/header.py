@@ -1,13 +1,24 @@
-"""The header of a safetensors file, read without its tensors."""
+"""What is known of a safetensors file without its tensors: its header, and its digest."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: unreadable.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def header_size(path: Path) -> int:

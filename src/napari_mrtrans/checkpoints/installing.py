@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
@@ -14,7 +13,9 @@ from ..errors import CheckpointError
 from ..models.families import FAMILIES, POOL
 from ..paths import user_checkpoint_dir, write_together
 from .calibration import Calibration
+from .card import is_file_name
 from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, calibration_text, read_checkpoint
+from .header import digest
 from .library import is_shipped, list_checkpoints
 from .planes import PLANES_SUFFIX, is_planes, own_planes
 from .pool import members_of
@@ -52,7 +53,7 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     expected = None if sha256 is None else check_digest(sha256)
     checkpoint = read_checkpoint(path)
     name, family = checkpoint.name, checkpoint.card.model
-    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+    if not is_file_name(name):
         raise CheckpointError(f"'{path.name}' calls itself '{name[:100]}', which is no file name; change its card.")
     if family not in (*FAMILIES, POOL):
         raise CheckpointError(f"'{name}' holds a '{family}' model; this version knows {', '.join(FAMILIES)}.")
@@ -227,16 +228,6 @@ def check_digest(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", plain):
         raise CheckpointError("A SHA-256 has 64 hexadecimal digits; copy it from where the checkpoint is offered.")
     return plain
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        OSError: unreadable.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _listed() -> list[Checkpoint]:

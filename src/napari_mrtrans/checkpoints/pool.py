@@ -8,8 +8,6 @@ the digest of each file.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,8 +16,9 @@ from typing import Any
 from ..errors import CheckpointError
 from ..models.families import POOL
 from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
-from .card import Card, DataSource, SamplerDefaults, Turns
+from .card import Card, DataSource, SamplerDefaults, Turns, is_file_name
 from .checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
+from .header import digest
 
 #: A turn is so many samples: an antithetic pair.
 TURN = 2
@@ -45,14 +44,17 @@ def shares(turns: Sequence[str], numbers: Sequence[int]) -> dict[str, list[int]]
     """By the name of who draws them, the places of samples among ``numbers``."""
     found: dict[str, list[int]] = {}
     for place, number in enumerate(numbers):
-        found.setdefault(turns[number // TURN % len(turns)], []).append(place)
+        found.setdefault(_drawer(turns, number), []).append(place)
     return found
 
 
 def drawn_by(checkpoint: Checkpoint, n: int) -> list[str]:
     """The name of who draws each of ``n`` samples; of a pool, whose members need not be there."""
-    turns = checkpoint.card.turns
-    return [turns[number // TURN % len(turns)] for number in range(n)]
+    return [_drawer(checkpoint.card.turns, number) for number in range(n)]
+
+
+def _drawer(turns: Sequence[str], number: int) -> str:
+    return turns[number // TURN % len(turns)]
 
 
 def n_parameters(checkpoint: Checkpoint) -> int:
@@ -103,12 +105,13 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
         splits=({"train": train} if train else {}) | kept,
         notes=_once(note for card in cards for note in card.notes),
     )
+    # What the card says, once more: a checkpoint without any tensor is taken for a truncated one.
     turns = torch.tensor([[*by_name].index(member.name) for member in members])
     return read_checkpoint(write_tensors(folder / f"{name}.safetensors", {"turns": turns}, card_metadata(card)))
 
 
 def _check(name: str, members: Sequence[Checkpoint]) -> None:
-    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+    if not is_file_name(name):
         raise CheckpointError(f"'{name[:100]}' is no file name; choose another for the pool.")
     if len(members) < 2:
         raise CheckpointError("A pool has two members or more, each of another name.")
@@ -155,4 +158,4 @@ def _member(pool: Checkpoint, name: str, sha256: str) -> Checkpoint:
 @cache
 def _digest(file: Path, changed: int) -> str:
     del changed
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return digest(file)

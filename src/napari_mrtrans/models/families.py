@@ -63,10 +63,10 @@ FAMILIES: dict[str, Family] = {
 #: What the card of a checkpoint names that takes the samples of others in turn; each of them has its own sampler.
 POOL = "pool"
 
-_OTHERS = {POOL: Family("", single_pass=True, described="Pool")}
+_POOL = Family("", single_pass=True, described="Pool")
 UNKNOWN = Family("")
 
 
 def family_of(name: str) -> Family:
     """What is known of a family; one of a later version is taken for one that samples."""
-    return {**FAMILIES, **_OTHERS}.get(name, UNKNOWN)
+    return _POOL if name == POOL else FAMILIES.get(name, UNKNOWN)
