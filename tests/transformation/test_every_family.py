@@ -94,6 +94,7 @@ def test_the_way_to_make_it_again_tells_of_independent_samples(installed: dict[s
 def test_members_of_a_pool_keep_to_their_own_samplers(installed: dict[str, Checkpoint]) -> None:
     asked = transformed(installed[POOL], n=8, sampler="heun", steps=7)
     np.testing.assert_array_equal(asked.mean, transformed(installed[POOL], n=8).mean)
+    assert "Sampler and steps are not used: 'tiny-pool' keeps to those of its members." in asked.info["notices"]
 
 
 def test_a_pool_tells_how_far_it_is(installed: dict[str, Checkpoint]) -> None:

@@ -372,6 +372,18 @@ def test_samplers_that_lose_spread_say_so(brain: Volume, flow: Checkpoint) -> No
     assert notices == ["'euler' with 10 steps distorts the spread; use dpm++2m, or 50 steps."]
 
 
+@pytest.mark.parametrize("asked", [{"steps": 77}, {"sampler": "heun"}])
+def test_a_model_without_noise_levels_says_that_it_does_not_use_them(
+    brain: Volume, direct: Checkpoint, asked: dict[str, Any]
+) -> None:
+    notices: list[str] = []
+    list(stream(brain, direct, target="T2", slices=(9, 10), status=notices.append, **asked))
+    assert notices == [f"Sampler and steps are not used: '{direct.name}' takes one pass for each sample."]
+    notices.clear()
+    list(stream(brain, direct, target="T2", slices=(9, 10), status=notices.append))
+    assert not notices
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..errors import MrtransError
+from ..models.families import POOL
 from ..ood.image_quality import MIN_AREA
 from ..prepare.whole_head import fit_for_models
 from ..scan.framing import STEP
@@ -82,7 +83,18 @@ def open_job(
     resolved = request.resolved(checkpoint, volume)
     check_sampler(resolved.sampler or "")  # a whole head takes minutes: say now what would be said after it
     resolve_device(resolved.device)
+    if unused := _unused(resolved, checkpoint):
+        say(unused)
     return make_job(fit_for_models(volume, request.mask, request.prepare, say), checkpoint, resolved)
+
+
+def _unused(request: Request, checkpoint: Checkpoint) -> str:
+    """A line for a sampler or steps, other than the card's, of which the model has no use; empty: none."""
+    own = checkpoint.card.sampler
+    if not checkpoint.single_pass or (request.sampler, request.steps) == (own.name, own.steps):
+        return ""
+    why = "keeps to those of its members" if checkpoint.card.model == POOL else "takes one pass for each sample"
+    return f"Sampler and steps are not used: '{checkpoint.name}' {why}."
 
 
 def make_job(prepared: PreparedVolume, checkpoint: Checkpoint, request: Request) -> Job:
