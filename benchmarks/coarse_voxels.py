@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import napari_mrtrans as mt
-from napari_mrtrans.evaluation.held_out import known_sessions
+from napari_mrtrans.evaluation.held_out import sessions_of
 from napari_mrtrans.scan.grid import AxisMap
 from napari_mrtrans.scan.intensity import normalise
 from napari_mrtrans.scan.volume import Volume
@@ -28,8 +28,7 @@ def main() -> None:
     parser.add_argument("--mm", type=int, default=2)
     arguments = parser.parse_args()
     checkpoint = mt.load_checkpoint(arguments.checkpoint)
-    there = known_sessions(arguments.data, [checkpoint])
-    scans = [there[name].load()[0] for name in checkpoint.card.splits["validation"] if name in there]
+    scans = [session.load()[0] for session in sessions_of(arguments.data, checkpoint, "validation").values()]
     coarse = [{contrast: _averaged(volume, arguments.mm) for contrast, volume in scan.items()} for scan in scans]
     undone = AxisMap.forward
     for way, forward in (("linear", AxisMap.linear), ("undone on the way back", undone)):

@@ -15,7 +15,7 @@ import torch
 
 import napari_mrtrans as mt
 from napari_mrtrans.datasets.store import Source
-from napari_mrtrans.evaluation.held_out import known_sessions
+from napari_mrtrans.evaluation.held_out import sessions_of
 from napari_mrtrans.paths import training_cache_dir
 from napari_mrtrans.scan.framing import Framing
 from napari_mrtrans.training.validation import FixedSlice, draw, fixed_slices
@@ -33,8 +33,7 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=48)
     arguments = parser.parse_args()
     checkpoint = mt.load_checkpoint(arguments.checkpoint)
-    there = known_sessions(arguments.data, [checkpoint])
-    sessions = tuple(there[name] for name in checkpoint.card.splits["validation"] if name in there)
+    sessions = tuple(sessions_of(arguments.data, checkpoint, "validation").values())
     source = Source(sessions, checkpoint.card.grid.spacing_mm, training_cache_dir())
     model = checkpoint.build()
     count = 1 if model.deterministic else 4

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import napari_mrtrans as mt
 from napari_mrtrans.checkpoints.shared import sharing
 from napari_mrtrans.datasets.store import Source
-from napari_mrtrans.evaluation.held_out import known_sessions
+from napari_mrtrans.evaluation.held_out import sessions_of
 from napari_mrtrans.paths import training_cache_dir
 from napari_mrtrans.scan.framing import Framing
 from napari_mrtrans.training.validation import draw, fixed_slices
@@ -36,8 +36,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=6)
     arguments = parser.parse_args()
     checkpoints = [mt.load_checkpoint(name) for name in arguments.checkpoints]
-    there = known_sessions(arguments.data, checkpoints)
-    sessions = tuple(there[name] for name in checkpoints[0].card.splits["validation"] if name in there)
+    sessions = tuple(sessions_of(arguments.data, checkpoints[0], "validation").values())
     source = Source(sessions, checkpoints[0].card.grid.spacing_mm, training_cache_dir())
     pairs = tuple(p for p in checkpoints[0].pairs if all(p in c.pairs for c in checkpoints))
     chosen = fixed_slices(source, pairs, arguments.slices, FRAME)

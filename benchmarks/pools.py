@@ -20,7 +20,7 @@ from napari_mrtrans import load_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.checkpoints.correction import Z90
 from napari_mrtrans.datasets.store import Source
-from napari_mrtrans.evaluation.held_out import describe_machine, known_sessions
+from napari_mrtrans.evaluation.held_out import describe_machine, sessions_of
 from napari_mrtrans.metrics.uncertainty import crps, rank_correlation, rank_of_intensity
 from napari_mrtrans.paths import training_cache_dir
 from napari_mrtrans.scan.contrasts import Contrast, Pair
@@ -68,9 +68,8 @@ def _pool(text: str) -> dict[str, int]:
 
 
 def _slices(root: Path, checkpoint: Checkpoint, multiple: int, part: str, count: int) -> list[FixedSlice]:
-    there = known_sessions(root, [checkpoint])
-    sessions = tuple(there[name] for name in checkpoint.card.splits[part] if name in there)
-    source = Source(sessions, checkpoint.card.grid.spacing_mm, training_cache_dir())
+    sessions = sessions_of(root, checkpoint, part)
+    source = Source(tuple(sessions.values()), checkpoint.card.grid.spacing_mm, training_cache_dir())
     frame = (checkpoint.card.framing, multiple)
     return [one for pair in PAIRS for one in fixed_slices(source, (pair,), count // len(PAIRS), frame)]
 

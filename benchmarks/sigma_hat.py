@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_mrtrans import load_checkpoint
 from napari_mrtrans.evaluation.calibrate_report import stratified_auc
-from napari_mrtrans.evaluation.held_out import describe_machine, known_sessions
+from napari_mrtrans.evaluation.held_out import describe_machine, sessions_of
 from napari_mrtrans.evaluation.ood_study import FEW, Settings, planned
 from napari_mrtrans.evaluation.report.ood_rows import OodRow
 from napari_mrtrans.evaluation.scans import KINDS, NORMAL
@@ -38,9 +38,7 @@ def main() -> None:
     print(f"| AUC of σ̂ | usual, unusual scans | mean σ̂ of both | {' | '.join(kinds)} |")
     print("|---" * (len(kinds) + 3) + "|")
     for checkpoint in asked.checkpoints:
-        there = known_sessions(asked.data, [checkpoint])
-        people = {name: there[name] for name in checkpoint.card.splits["test"] if name in there}
-        inputs = list(planned(checkpoint, people, asked.seed))
+        inputs = list(planned(checkpoint, sessions_of(asked.data, checkpoint, "test"), asked.seed))
         pairs = {one.pair for one in inputs if one.scan.kind != NORMAL}
         rows = []
         for row in (one.run(checkpoint, settings) for one in inputs if one.pair in pairs):

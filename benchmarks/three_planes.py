@@ -20,7 +20,7 @@ import numpy as np
 
 from napari_mrtrans import load_checkpoint, transform
 from napari_mrtrans.checkpoints.correction import Z90
-from napari_mrtrans.evaluation.held_out import PairedVolumes, describe_machine, known_sessions
+from napari_mrtrans.evaluation.held_out import PairedVolumes, describe_machine, sessions_of
 from napari_mrtrans.metrics.similarity import psnr, ssim
 from napari_mrtrans.scan.planes import LONGEST_MM
 
@@ -37,8 +37,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
     checkpoint = asked.checkpoint
-    there = known_sessions(asked.data, [checkpoint])
-    people = [there[name] for name in checkpoint.card.splits[asked.part] if name in there]
+    people = list(sessions_of(asked.data, checkpoint, asked.part).values())
     found: dict[str, dict[str, list[list[float]]]] = {}
     used: dict[str, None] = {}
     for session in people:

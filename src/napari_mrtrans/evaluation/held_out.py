@@ -106,6 +106,16 @@ def known_sessions(
     return known
 
 
+def sessions_of(root: Path, checkpoint: Checkpoint, part: str) -> dict[str, Session]:
+    """By name, those of a checkpoint's ``validation`` or ``test`` (or ``train``) people that are below ``root``.
+
+    Raises:
+        RecipeError: as :func:`known_sessions`.
+    """
+    there = known_sessions(root, [checkpoint])
+    return {name: there[name] for name in checkpoint.card.splits.get(part, []) if name in there}
+
+
 def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> list[str]:
     """Names of sessions, where a subject stands for all of its visits; a name that is neither stays as it is."""
     visits = {subject: [name for name, s in sessions.items() if s.subject == subject] for subject in subjects}
