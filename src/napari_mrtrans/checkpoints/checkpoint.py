@@ -64,6 +64,11 @@ class Checkpoint:
         return self.card.single_pass
 
     @property
+    def steps(self) -> int | None:
+        """Network calls for each sample unless others are asked for; None = each member of a pool has its own."""
+        return None if self.card.model == POOL else 1 if self.single_pass else self.card.sampler.steps
+
+    @property
     def repairs_outliers(self) -> bool:
         """Whether outliers of the mean are repaired when the user says nothing."""
         return self.card.repairs_outliers

@@ -68,7 +68,6 @@ def _list(as_json: bool) -> None:
     from ..checkpoints.library import is_shipped, list_checkpoints
     from ..checkpoints.pool import n_parameters
     from ..checkpoints.shared import sharing_lines
-    from ..models.families import POOL
     from ..paths import user_checkpoint_dir
 
     found = list_checkpoints()
@@ -82,7 +81,7 @@ def _list(as_json: bool) -> None:
                 "size_bytes": c.size_bytes,
                 "parameters": n_parameters(c),
                 "sampler": c.card.sampler.model_dump(),
-                "steps": None if c.card.model == POOL else 1 if c.single_pass else c.card.sampler.steps,
+                "steps": c.steps,
                 "origin": "shipped" if is_shipped(c) else "user",
                 "parent": c.card.adapted.parent if c.card.adapted else None,
                 "path": str(c.path),

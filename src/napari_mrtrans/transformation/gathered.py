@@ -108,7 +108,7 @@ class Gathered:
         known = np.isfinite(self._per_slice) & (self._weights > 0)
         weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
         pooled = checkpoint.card.model == POOL
-        steps = None if pooled or request.sampler == "reference" else request.steps
+        steps = None if request.sampler == "reference" else request.steps
         n, pair, calibrated = request.n, request.pair, self._calibrated
         ood = checkpoint.calibration.ood if checkpoint.calibration else None
         scores = ood.scores(pair.key, n, weighed, self._per_slice, self._signs) if ood else {}
@@ -128,7 +128,7 @@ class Gathered:
             "seed": request.seed,
             "n": n,
             "sampler": None if checkpoint.single_pass else request.sampler,
-            "steps": 1 if checkpoint.single_pass and not pooled else steps,
+            "steps": checkpoint.steps if checkpoint.single_pass else steps,
             **({"drawn_by": drawn_by(checkpoint, n)} if pooled else {}),
             "device": str(resolve_device(request.device)[0]),
             "seconds": seconds,
