@@ -1,9 +1,10 @@
 """Are models that sample models of their own? From one seed, how alike are the deviations of their samples?
 
-    python benchmarks/independence.py CHECKPOINT CHECKPOINT... --data DATA [--slices 12] [-n 6]
+    python benchmarks/independence.py CHECKPOINT CHECKPOINT... --data DATA [--slices 12] [-n 6] [--one-noise]
 
-On slices of the first checkpoint's validation people. For each model PSNR of the mean and mean std / RMSE; for each two
-of them the correlation of (sample - mean) and of std over the head, and whether they have weights in common.
+As they are drawn, each family has noise of its own; with --one-noise all start from the same. On slices of the first
+checkpoint's validation people. For each model PSNR of the mean and mean std / RMSE; for each two of them the
+correlation of (sample - mean) and of std over the head, and whether they have weights in common.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--slices", type=int, default=12)
     parser.add_argument("-n", type=int, default=6)
+    parser.add_argument("--one-noise", action="store_true")
     arguments = parser.parse_args()
     checkpoints = [mt.load_checkpoint(name) for name in arguments.checkpoints]
     sessions = tuple(sessions_of(arguments.data, checkpoints[0], "validation").values())
@@ -45,6 +47,8 @@ def main() -> None:
     for checkpoint in checkpoints:
         model, psnr, squares, parts, stds = checkpoint.build(), [], [], [], []
         count = 1 if model.deterministic else arguments.n
+        if arguments.one_noise:
+            model.stream = 0
         for one in chosen:
             samples = draw(model, one, range(count), torch.device("cpu"), checkpoint.card.sampler)[:, 0].numpy()
             inside, mean = one.source[0] > 0, samples.mean(axis=0)

@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from helpers import TINY, tiny_model
 from napari_mrtrans.models import CGAN, Batch, Direct, Flow, Model, build
-from napari_mrtrans.models.families import family_of
+from napari_mrtrans.models.families import FAMILIES, family_of
 from napari_mrtrans.models.samplers import dpm_solver_pp_2m, log_sigmas
 from napari_mrtrans.networks.unet import PRESETS
 from napari_mrtrans.training.ema import ema_rule
@@ -57,6 +57,12 @@ def test_a_family_tells_by_the_options_whether_a_model_has_a_critic(
     model, whole = tiny_model(family, **options)
     assert family_of(family).has_critic(whole) == told
     assert (model.make_critic() is not None) == told
+
+
+def test_no_two_families_that_sample_start_from_the_same_noise() -> None:
+    models = [tiny_model(name)[0] for name, family in FAMILIES.items() if not family.deterministic]
+    assert len(models) > 3
+    assert len({model.stream for model in models}) == len(models)
 
 
 def test_direct_loss_is_the_mean_squared_error_in_signed_units() -> None:

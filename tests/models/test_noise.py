@@ -19,7 +19,12 @@ def test_noise_is_standard_normal_everywhere_and_a_function_of_its_arguments(pos
     assert abs(a.mean()) < 0.02
     assert a.std() == pytest.approx(1, abs=0.02)
     np.testing.assert_array_equal(a, Noise(1).of(SHAPE, 2, position))
-    others = (noise.of(SHAPE, 4, position), Noise(2).of(SHAPE, 2, position), noise.of(SHAPE, 2, position, 1))
+    others = (
+        noise.of(SHAPE, 4, position),
+        Noise(2).of(SHAPE, 2, position),
+        noise.of(SHAPE, 2, position, 1),
+        Noise(1, stream=2).of(SHAPE, 2, position),
+    )
     for other in others:
         assert abs(alike(a, other)) < 0.02
 

@@ -111,6 +111,8 @@ class Model(nn.Module, ABC):
     neighbours_mm: float = 0.0
     #: Length of the latent vector of each sample; 0 = samples start from noise images.
     latent: int = 0
+    #: Which stream of noise samples start from, a family's own (see :class:`.noise.Noise`).
+    stream: int = 0
     #: Updates of the critic for each update of the model.
     critic_steps: int = 1
     #: Sides of training crops must be at least this.

@@ -78,6 +78,8 @@ class CGAN(ResidualModel):
         critic_unshuffle: Side of the blocks of pixels that the critic takes as channels.
     """
 
+    stream = 1
+
     def __init__(
         self,
         *,

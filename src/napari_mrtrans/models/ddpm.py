@@ -47,6 +47,7 @@ class DDPM(SigmaModel):
     """
 
     reference = ("ancestral", 1000)
+    stream = 3
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ class NCSN(SigmaModel):
     """
 
     reference = ("langevin", 1000)
+    stream = 2
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The noise that samples start from: a function of seed, sample and place alone, the same on every device."""
+"""The noise that samples start from: a function of seed, sample, place and family, the same on every device."""
 
 from __future__ import annotations
 
@@ -28,13 +28,19 @@ class Noise:
     1956): each of the two is a sample like any other, and what is odd in the noise cancels in their mean, above all the
     brightness of the whole brain. Even samples are the same either way.
 
+    Deterministic samplers of networks that have learned one distribution take one noise to nearly one image (Zhang et
+    al. 2023, arXiv 2310.05264). So each family draws from a stream of its own: where samples of two models agree, it is
+    not because they started from the same noise.
+
     Attributes:
         seed: At least 0.
         antithetic: Pairs as above; else all samples are independent, as the paper's.
+        stream: :attr:`~.base.Model.stream`.
     """
 
     seed: int
     antithetic: bool = True
+    stream: int = 0
 
     def of(self, shape: tuple[int, ...], sample: int, position: float, step: int = 0) -> NDArray[np.float32]:
         """(rows, columns) that a sample starts from, or its latent vector (length,).
@@ -48,7 +54,8 @@ class Noise:
         paired = self.antithetic and sample % 2 == 1
         below, rest = divmod(position, REACH)
         angle = np.pi / 2 * rest / REACH
-        first, second = (_sheet(shape, self.seed, sample - paired, int(below) + i, step) for i in (0, 1))
+        own = (self.stream,) if self.stream else ()
+        first, second = (_sheet(shape, self.seed, sample - paired, int(below) + i, step, *own) for i in (0, 1))
         mixed = np.float32(np.cos(angle)) * first + np.float32(np.sin(angle)) * second
         return -mixed if paired else mixed
 
@@ -84,7 +91,7 @@ class Noise:
 
 @lru_cache(maxsize=64)
 def _sheet(shape: tuple[int, ...], *numbers: int) -> NDArray[np.float32]:
-    """Noise of seed, sample, plane and step."""
+    """Noise of seed, sample, plane and step, and of the stream but for the first."""
     sheet = np.random.default_rng(numbers).standard_normal(shape, dtype=np.float32)
     sheet.flags.writeable = False
     return sheet

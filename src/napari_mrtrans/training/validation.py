@@ -108,7 +108,7 @@ def framed(
 @torch.no_grad()
 def draw(model: Model, one: FixedSlice, samples: range, device: torch.device, sampler: SamplerDefaults) -> Tensor:
     """Samples of a slice in [0, 1], (samples, 1, H, W): exactly those that the engine draws with :data:`SEED`."""
-    drawn = Noise(SEED)
+    drawn = Noise(SEED, stream=model.stream)
     run, sigmas = plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max)
 
     def added(step: int) -> Tensor:

@@ -215,7 +215,8 @@ class Engine:
         from ..models.base import contrast_index
         from ..models.noise import Noise
 
-        job, model, drawn = self.job, drawer.model, Noise(self.job.request.seed, self.job.request.antithetic)
+        job, model, request = self.job, drawer.model, self.job.request
+        drawn = Noise(request.seed, request.antithetic, model.stream)
         positions = [index * job.prepared.spacing[0] for index in group]
         boxes = [self._slice(index)[1] for index in group]
         images = np.stack(
@@ -236,7 +237,7 @@ class Engine:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             source = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
             first, second = (
-                torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in job.request.pair
+                torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in request.pair
             )
             beside = [torch.from_numpy(views).to(self.device) for views in others]
             out = model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve, *beside)
