@@ -1,10 +1,12 @@
 """Whether what the corrected spread has learned of some people's errors holds for people of another origin.
 
-Reads what ``napari-mrtrans-train calibrate`` measured of training and validation people. For each origin (the first
-letters of their names, or the data set) the curves are fitted to everybody else, and the rank correlation of the size
-of the error with four maps is taken on the people of that origin: the standard deviation of the samples, the same
-averaged over its surroundings, that times the curves, and plain intensity (of answer or source, whichever is the
-closer, either sign). All rows in the file are taken: let the folder be of one calibration.
+Reads what ``napari-mrtrans-train calibrate`` measured. For each origin (the first letters of people's names, or the
+data set) the curves are fitted to everybody else of the training and validation people. The rank correlation of the
+size of the error with five maps is taken on the people of that origin: the standard deviation of the samples, the same
+averaged over its surroundings, that times the curves, the curves alone (what intensity can tell of a person before the
+errors are known), and plain intensity with hindsight (of answer or source, whichever is the closer in a scan, either
+sign). The same for the test people, with curves fitted to all others. All rows in the file are taken: let the folder
+be of one calibration.
 
     python benchmarks/spread_curves.py OUT/t1-t2-flair-flow/measured.jsonl
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +27,7 @@ from napari_mrtrans.evaluation.scans import person
 from napari_mrtrans.metrics.uncertainty import rank_correlation, rank_of_intensity
 from napari_mrtrans.training.finished import Finished
 
-HEAD = ("std", "surroundings", "and curves", "intensity")
+HEAD = ("std", "surroundings", "and curves", "curves alone", "intensity, with hindsight")
 
 
 def origin(row: Measurement) -> str:
@@ -34,31 +37,38 @@ def origin(row: Measurement) -> str:
 
 
 def ranks(correction: SpreadCorrection, voxels: Voxels) -> list[float]:
-    """Of the four maps."""
-    maps = (voxels.std, voxels.smooth, correction.of(voxels))
+    """Of the five maps."""
+    alone = correction.model_copy(update={"factor": 0.0})
+    maps = (voxels.std, voxels.smooth, correction.of(voxels), alone.of(voxels))
     plain = rank_of_intensity(voxels.answer, voxels.source, voxels.error)
     return [*(rank_correlation(image, voxels.error) for image in maps), plain]
 
 
-def main() -> None:
-    """Print a table by origin and one by pair."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measured", type=Path)
-    kept = Finished(parser.parse_args().measured, Measurement).rows.values()
-    rows = [row for row in kept if row.kept and row.role != "test"]
+def left_out(rows: Sequence[Measurement], apart: Callable[[Measurement], str]) -> dict[str, list[list[float]]]:
+    """What curves fitted to the other rows give on those that are ``apart``, by their name, by pair and in all."""
     found: dict[str, list[list[float]]] = {}
     for pair in dict.fromkeys(row.pair for row in rows):
         mine = [row for row in rows if row.pair == pair]
-        for one in sorted({origin(row) for row in mine}):
-            others = [row.answered for row in mine if origin(row) != one]
+        for one in sorted({apart(row) for row in mine} - {""}):
+            others = [row.answered for row in mine if apart(row) != one]
             if others:
                 correction = SpreadCorrection.shaped(Voxels.joined(others))
-                people = [ranks(correction, row.answered) for row in mine if origin(row) == one]
-                for group in (f"{one} ({len({row.subject for row in rows if origin(row) == one})})", pair, "all"):
+                people = [ranks(correction, row.answered) for row in mine if apart(row) == one]
+                for group in (f"{one} ({len({row.subject for row in rows if apart(row) == one})})", pair, "all"):
                     found.setdefault(group, []).extend(people)
-    print(f"| left out | {' | '.join(HEAD)} |\n|{'---|' * (len(HEAD) + 1)}")
-    for group, values in sorted(found.items()):
-        print(f"| {group} | {' | '.join(f'{value:.3f}' for value in np.mean(values, axis=0))} |")
+    return found
+
+
+def main() -> None:
+    """Print a table of the origins left out and one of the test people."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measured", type=Path)
+    rows = [row for row in Finished(parser.parse_args().measured, Measurement).rows.values() if row.kept]
+    known = [row for row in rows if row.role != "test"]
+    for found in (left_out(known, origin), left_out(rows, lambda row: "test" if row.role == "test" else "")):
+        print(f"| left out | {' | '.join(HEAD)} |\n|{'---|' * (len(HEAD) + 1)}")
+        for group, values in sorted(found.items()):
+            print(f"| {group} | {' | '.join(f'{value:.3f}' for value in np.mean(values, axis=0))} |")
 
 
 if __name__ == "__main__":
