@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from helpers import OPTIONS, TINY, bids_folder, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.checkpoints.planes import planes_of
+from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
@@ -285,14 +287,17 @@ def test_one_pair_of_a_network_that_knows_several(splits: dict[str, Source], tmp
 
 
 def test_a_parent_that_knows_who_is_kept_out_is_named(splits: dict[str, Source], tmp_path: Path) -> None:
-    """Else the card would call people unseen from whom its weights began."""
+    """Else the card would call people unseen from whom its weights began, at this visit or another."""
+    once = splits["validation"]
+    visits = (replace(session, session="ses-2") for session in once.sessions if isinstance(session, Session))
+    again = replace(once, sessions=tuple(visits))
     parents = {
         name: train(
             recipe(name=name, steps=(1, 1)), {**splits, "train": people}, tmp_path / name, hardware=Hardware(workers=0)
         )
-        for name, people in (("same", splits["train"]), ("other", splits["validation"]))
+        for name, people in (("same", splits["train"]), ("other", once), ("visit", again))
     }
-    for name, expected in (("same", 0), ("other", 1)):
+    for name, expected in (("same", 0), ("other", 1), ("visit", 1)):
         told: list[str] = []
         chosen = recipe(name="child", steps=(1, 1), start_from=str(parents[name]))
         path = train(chosen, splits, tmp_path / f"of-{name}", say=told.append, hardware=Hardware(workers=0))

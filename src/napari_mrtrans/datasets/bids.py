@@ -32,6 +32,11 @@ _NAME = re.compile(
 )
 
 
+def subject_of(name: str) -> str:
+    """A session's name without its visit."""
+    return name.partition("/ses-")[0]
+
+
 @dataclass(frozen=True)
 class Session:
     """The contrasts of one person at one visit, all on one grid.

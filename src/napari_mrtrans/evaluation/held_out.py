@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..datasets.bids import Session
+from ..datasets.bids import Session, subject_of
 from ..datasets.phantom import PREFIX
 from ..datasets.readers import read_folder, recognise
 from ..errors import MrtransError, RecipeError
@@ -120,11 +120,6 @@ def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> l
     """Names of sessions, where a subject stands for all of its visits; a name that is neither stays as it is."""
     visits = {subject: [name for name, s in sessions.items() if s.subject == subject] for subject in subjects}
     return [name for subject in subjects for name in visits[subject] or [subject]]
-
-
-def subject_of(name: str) -> str:
-    """A session's name without its visit."""
-    return name.partition("/ses-")[0]
 
 
 def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, Session], root: Path) -> None:

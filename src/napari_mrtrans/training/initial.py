@@ -15,6 +15,7 @@ from torch import Tensor
 from ..checkpoints.card import Card
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
+from ..datasets.bids import subject_of
 from ..datasets.store import Source
 from ..errors import RecipeError
 from ..models import Batch, Direct, Model, ResidualModel, build
@@ -105,10 +106,12 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
 
 
 def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:
-    """A line for each checkpoint that the recipe starts from and that was trained on people of those names."""
+    """A line for each checkpoint that the recipe starts from and that was trained on people of those names, at whatever
+    visit."""
     for parent in sorted(recipe.parents):
         checkpoint = load_checkpoint(parent)
-        if known := sorted({*kept_out} & {*checkpoint.card.splits.get("train", [])}):
+        trained = map(subject_of, checkpoint.card.splits.get("train", []))
+        if known := sorted({*map(subject_of, kept_out)} & {*trained}):
             told = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
             yield (
                 f"{checkpoint.name}, which this starts from, was trained on {told}, kept out here: unless these are "
