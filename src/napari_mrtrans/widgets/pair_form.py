@@ -109,5 +109,5 @@ def seed_box() -> QSpinBox:
     """For the seed."""
     box = QSpinBox()
     box.setRange(0, 2**31 - 1)
-    box.setToolTip("The same seed gives the same samples again.")
+    box.setToolTip("The same seed gives the same samples of a model again. Each kind of model has noise of its own.")
     return box
