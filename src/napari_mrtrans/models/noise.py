@@ -35,7 +35,7 @@ class Noise:
     Attributes:
         seed: At least 0.
         antithetic: Pairs as above; else all samples are independent, as the paper's.
-        stream: :attr:`~.base.Model.stream`.
+        stream: :attr:`~.base.Model.stream`; 0 gives what seeds gave before there were streams.
     """
 
     seed: int
