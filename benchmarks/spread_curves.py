@@ -3,10 +3,10 @@
 Reads what ``napari-mrtrans-train calibrate`` measured. For each origin (the first letters of people's names, or the
 data set) the curves are fitted to everybody else of the training and validation people. The rank correlation of the
 size of the error with five maps is taken on the people of that origin: the standard deviation of the samples, the same
-averaged over its surroundings, that times the curves, the curves alone (what intensity can tell of a person before the
-errors are known), and plain intensity with hindsight (of answer or source, whichever is the closer in a scan, either
-sign). The same for the test people, with curves fitted to all others. All rows in the file are taken: let the folder
-be of one calibration.
+averaged over its surroundings, that times the curves, curves fitted without a standard deviation (what intensities can
+tell of a person before the errors are known), and plain intensity with hindsight (of answer or source, whichever is the
+closer in a scan, either sign). The same for the test people, with curves fitted to all others. All rows in the file are
+taken: let the folder be of one calibration.
 
     python benchmarks/spread_curves.py OUT/t1-t2-flair-flow/measured.jsonl
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from napari_mrtrans.evaluation.scans import person
 from napari_mrtrans.metrics.uncertainty import rank_correlation, rank_of_intensity
 from napari_mrtrans.training.finished import Finished
 
-HEAD = ("std", "surroundings", "and curves", "curves alone", "intensity, with hindsight")
+HEAD = ("std", "surroundings", "and curves", "intensity, foretold", "with hindsight")
 
 
 def origin(row: Measurement) -> str:
@@ -36,10 +37,15 @@ def origin(row: Measurement) -> str:
     return letters[1] if letters else data_set(row.subject)
 
 
-def ranks(correction: SpreadCorrection, voxels: Voxels) -> list[float]:
-    """Of the five maps."""
-    alone = correction.model_copy(update={"factor": 0.0})
-    maps = (voxels.std, voxels.smooth, correction.of(voxels), alone.of(voxels))
+def without_std(voxels: Voxels) -> Voxels:
+    """As if all samples were alike everywhere."""
+    return replace(voxels, smooth=np.ones_like(voxels.smooth))
+
+
+def ranks(others: Voxels, voxels: Voxels) -> list[float]:
+    """Of the five maps, after what the ``others`` tell."""
+    foretold = SpreadCorrection.shaped(without_std(others)).of(without_std(voxels))
+    maps = (voxels.std, voxels.smooth, SpreadCorrection.shaped(others).of(voxels), foretold)
     plain = rank_of_intensity(voxels.answer, voxels.source, voxels.error)
     return [*(rank_correlation(image, voxels.error) for image in maps), plain]
 
@@ -52,8 +58,8 @@ def left_out(rows: Sequence[Measurement], apart: Callable[[Measurement], str]) -
         for one in sorted({apart(row) for row in mine} - {""}):
             others = [row.answered for row in mine if apart(row) != one]
             if others:
-                correction = SpreadCorrection.shaped(Voxels.joined(others))
-                people = [ranks(correction, row.answered) for row in mine if apart(row) == one]
+                known = Voxels.joined(others)
+                people = [ranks(known, row.answered) for row in mine if apart(row) == one]
                 for group in (f"{one} ({len({row.subject for row in rows if apart(row) == one})})", pair, "all"):
                     found.setdefault(group, []).extend(people)
     return found
