@@ -23,7 +23,7 @@ FINISHED = "checkpoints"
 RAW, PREPARED = "ms-raw", "ms-raw-prepared"
 
 #: The pool that comes with the package, and the turns of its members.
-POOLED, TURNS = "t1-t2-flair-pool", ("flow", "cgan", "flow", "flow", "flow")
+POOLED, TURNS = "t1-t2-flair-pool", ("flow", "cgan", "flow", "ncsn", "ddpm")
 
 #: Trains one recipe into a folder; second: resume.
 Train = Callable[[Recipe, Path, bool], None]
