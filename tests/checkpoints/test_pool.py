@@ -88,6 +88,9 @@ def test_it_agrees_with_its_members_and_they_not_with_each_other(members: list[C
     assert sharing_lines([made, members[0], other]) == [
         "lab-pool has samples of one-flow, two-cgan: that it agrees with one-flow is no evidence."
     ]
+    assert sharing_lines([made, *members, other]) == [
+        "lab-pool has samples of one-flow, two-cgan: that it agrees with them is no evidence."
+    ]
     assert sharing_lines([made, other]) == []
 
 

@@ -68,9 +68,14 @@ def sharing_lines(checkpoints: Iterable[Checkpoint]) -> list[str]:
     ]
     for checkpoint, others in zip(given, partners(given), strict=True):
         if checkpoint.card.model == POOL and others:
-            names = ", ".join(dict.fromkeys(member.name for member in _there(checkpoint)))
-            alike = ", ".join(other.name for other in others)
-            lines.append(f"{checkpoint.name} has samples of {names}: that it agrees with {alike} is no evidence.")
+            names = dict.fromkeys(member.name for member in _there(checkpoint))
+            alike = [other.name for other in others]
+            if {*names} <= {*alike}:
+                alike = ["them", *(name for name in alike if name not in names)]
+            lines.append(
+                f"{checkpoint.name} has samples of {', '.join(names)}: that it agrees with {' or '.join(alike)} is no "
+                "evidence."
+            )
     return lines
 
 
