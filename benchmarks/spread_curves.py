@@ -42,10 +42,9 @@ def without_std(voxels: Voxels) -> Voxels:
     return replace(voxels, smooth=np.ones_like(voxels.smooth))
 
 
-def ranks(others: Voxels, voxels: Voxels) -> list[float]:
-    """Of the five maps, after what the ``others`` tell."""
-    foretold = SpreadCorrection.shaped(without_std(others)).of(without_std(voxels))
-    maps = (voxels.std, voxels.smooth, SpreadCorrection.shaped(others).of(voxels), foretold)
+def ranks(correction: SpreadCorrection, foretold: SpreadCorrection, voxels: Voxels) -> list[float]:
+    """Of the five maps; ``foretold`` was fitted without a standard deviation."""
+    maps = (voxels.std, voxels.smooth, correction.of(voxels), foretold.of(without_std(voxels)))
     plain = rank_of_intensity(voxels.answer, voxels.source, voxels.error)
     return [*(rank_correlation(image, voxels.error) for image in maps), plain]
 
@@ -59,7 +58,8 @@ def left_out(rows: Sequence[Measurement], apart: Callable[[Measurement], str]) -
             others = [row.answered for row in mine if apart(row) != one]
             if others:
                 known = Voxels.joined(others)
-                people = [ranks(known, row.answered) for row in mine if apart(row) == one]
+                fitted = SpreadCorrection.shaped(known), SpreadCorrection.shaped(without_std(known))
+                people = [ranks(*fitted, row.answered) for row in mine if apart(row) == one]
                 for group in (f"{one} ({len({row.subject for row in rows if apart(row) == one})})", pair, "all"):
                     found.setdefault(group, []).extend(people)
     return found

@@ -70,7 +70,7 @@ def sharing_lines(checkpoints: Iterable[Checkpoint]) -> list[str]:
         if checkpoint.card.model == POOL and others:
             names = dict.fromkeys(member.name for member in _there(checkpoint))
             alike = [other.name for other in others]
-            if {*names} <= {*alike}:
+            if names.keys() <= {*alike}:
                 alike = ["them", *(name for name in alike if name not in names)]
             lines.append(
                 f"{checkpoint.name} has samples of {', '.join(names)}: that it agrees with {' or '.join(alike)} is no "
