@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from napari_mrtrans import devices
+from napari_mrtrans.training.hardware import arrange
 
 
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("NAPARI_MRTRANS_BF16", raising=False)
+    for name in ("BF16", "CHANNELS_LAST"):
+        monkeypatch.delenv(f"NAPARI_MRTRANS_{name}", raising=False)
     monkeypatch.setattr(devices, "trial_file", lambda: tmp_path / "cache" / "bf16.json")
-    devices._remembered_trial.cache_clear()
+    devices._answers.clear()
     yield tmp_path / "cache" / "bf16.json"
-    devices._remembered_trial.cache_clear()
+    devices._answers.clear()
 
 
 @pytest.mark.parametrize(("ratio", "fast"), [(0.5, True), (0.95, False), (3.0, False)])
@@ -25,7 +29,7 @@ def test_the_faster_format_is_taken_and_remembered(
     trials = []
     monkeypatch.setattr(devices, "bf16_trial", lambda: trials.append(1) or ratio)
     assert devices.bf16_is_fast("cpu") is fast
-    devices._remembered_trial.cache_clear()  # another process on this machine
+    devices._answers.clear()  # another process on this machine
     assert devices.bf16_is_fast("cpu") is fast
     assert trials == [1]
     assert list(json.loads(file.read_text()).values()) == [fast]
@@ -34,7 +38,7 @@ def test_the_faster_format_is_taken_and_remembered(
 def test_another_machine_is_tried_anew(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "bf16_trial", lambda: 0.5)
     assert devices.bf16_is_fast("cpu")
-    devices._remembered_trial.cache_clear()
+    devices._answers.clear()
     monkeypatch.setattr(devices, "cpu_name", lambda: "another")
     monkeypatch.setattr(devices, "bf16_trial", lambda: 2.0)
     assert not devices.bf16_is_fast("cpu")
@@ -57,9 +61,39 @@ def test_the_user_may_decide(value: str, fast: bool, monkeypatch: pytest.MonkeyP
     assert devices.bf16_is_fast("cpu") is fast
 
 
-def test_a_trial_changes_no_random_numbers_and_gives_a_ratio() -> None:
+@pytest.mark.parametrize(
+    "trial",
+    [devices.bf16_trial, *(partial(devices.channels_last_trial, bf16=bf16) for bf16 in (False, True))],
+    ids=["bf16", "order", "order in bf16"],
+)
+def test_a_trial_changes_no_random_numbers_and_gives_a_ratio(trial: Callable[[], float]) -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    assert devices.bf16_trial() > 0
+    assert trial() > 0
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_networks_are_trained_in_the_memory_order_that_was_faster(
+    faster: bool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(devices, "channels_last_trial", lambda bf16: asked.append(bf16) or (0.7 if faster else 1.2))
+    monkeypatch.setattr(devices, "bf16_trial", lambda: 1.2 if faster else 0.7)  # an answer of its own
+    for number_format in ("32-true", "bf16-mixed", "32-true"):
+        network = torch.nn.Conv2d(8, 16, 3)
+        arrange(network, torch.device("cpu"), number_format)
+        assert network.weight.is_contiguous(memory_format=torch.channels_last) is faster
+    assert asked == [False, True]
+    assert devices.bf16_is_fast("cpu") is not faster
+    assert len(json.loads(file.read_text())) == 3
+
+
+@pytest.mark.parametrize(("value", "order"), [("1", torch.channels_last), ("0", torch.contiguous_format)])
+def test_the_user_may_decide_the_order(value: str, order: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "channels_last_trial", lambda bf16: pytest.fail("tried"))
+    monkeypatch.setenv("NAPARI_MRTRANS_CHANNELS_LAST", value)
+    network = torch.nn.Conv2d(8, 16, 3)
+    arrange(network, torch.device("cpu"), "32-true")
+    assert network.weight.is_contiguous(memory_format=order)

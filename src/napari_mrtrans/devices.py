@@ -7,8 +7,9 @@ import os
 import platform
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +19,7 @@ from .paths import trial_file, write_shared
 if TYPE_CHECKING:
     import torch
 
-#: Of float32's time, below which bfloat16 is taken.
+#: Of the usual way's time, below which another (bfloat16, channels last) is taken.
 WORTH_IT = 0.9
 
 M = TypeVar("M", bound="torch.nn.Module")
@@ -78,14 +79,38 @@ def bf16_is_fast(device_type: str) -> bool:
     if device_type != "cpu":
         return False
     override = os.environ.get("NAPARI_MRTRANS_BF16")
-    return override == "1" if override in ("0", "1") else _remembered_trial()
+    return override == "1" if override in ("0", "1") else _remembered("", bf16_trial)
 
 
-@cache
-def _remembered_trial() -> bool:
+def channels_last_trains_faster(device_type: str, *, bf16: bool) -> bool:
+    """Whether a network is trained with its weights in the memory order of :func:`to_channels_last` here.
+
+    Accelerators: yes. CPUs: where a short trial is faster, in the number format of the training; remembered as that of
+    :func:`bf16_is_fast`. NAPARI_MRTRANS_CHANNELS_LAST (1 or 0) overrides it.
+    """
+    if device_type != "cpu":
+        return True
+    override = os.environ.get("NAPARI_MRTRANS_CHANNELS_LAST")
+    if override in ("0", "1"):
+        return override == "1"
+    question = f", channels last in {'bfloat16' if bf16 else 'float32'}"
+    return _remembered(question, partial(channels_last_trial, bf16=bf16))
+
+
+_answers: dict[str, bool] = {}
+
+
+def _remembered(question: str, trial: Callable[[], float]) -> bool:
+    """Whether the ``trial``'s ratio was worth it when this machine was first asked; ``question`` is part of the key."""
     import torch
 
-    machine = f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    machine = f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}{question}"
+    if machine not in _answers:
+        _answers[machine] = _looked_up(machine, trial)
+    return _answers[machine]
+
+
+def _looked_up(machine: str, trial: Callable[[], float]) -> bool:
     file = trial_file()
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
@@ -94,7 +119,7 @@ def _remembered_trial() -> bool:
     known = known if isinstance(known, dict) else {}
     if isinstance(known.get(machine), bool):
         return bool(known[machine])
-    found = bf16_trial() < WORTH_IT
+    found = trial() < WORTH_IT
     with suppress(OSError):  # the next start tries again
         write_shared(file, lambda part: part.write(json.dumps({**known, machine: found}).encode()))
     return found
@@ -103,25 +128,55 @@ def _remembered_trial() -> bool:
 def bf16_trial() -> float:
     """Seconds of a residual block's layers in bfloat16 over those in float32, on this CPU; takes about 50 ms."""
     import torch
+
+    layers, image = _residual_block()
+    to_channels_last(layers)
+    image = image.contiguous(memory_format=torch.channels_last)
+
+    def seconds(enabled: bool) -> float:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            return _shortest(lambda: layers(image))
+
+    return seconds(True) / seconds(False)
+
+
+def channels_last_trial(*, bf16: bool) -> float:
+    """Seconds of a step of training such a block with channels last over those with channels first; about 200 ms."""
+    import torch
+
+    layers, image = _residual_block()
+
+    def step() -> None:
+        layers.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out = layers(image)
+        out.float().square().mean().backward()
+
+    first = _shortest(step, runs=8)
+    to_channels_last(layers)
+    return _shortest(step, runs=8) / first
+
+
+def _residual_block() -> tuple[torch.nn.Module, torch.Tensor]:
+    """Its layers, and images for them; takes no random numbers of the caller's."""
+    import torch
     from torch import nn
 
     with torch.random.fork_rng(devices=[]):
         layers = nn.Sequential(
             nn.Conv2d(32, 64, 3, padding=1), nn.GroupNorm(8, 64), nn.SiLU(), nn.Conv2d(64, 64, 3, padding=1)
         )
-        image = torch.randn(2, 32, 64, 64).contiguous(memory_format=torch.channels_last)
-    to_channels_last(layers)
+        return layers, torch.randn(2, 32, 64, 64)
 
-    def seconds(enabled: bool) -> float:
-        best = float("inf")
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            for _ in range(4):  # the first one prepares the weights
-                began = time.perf_counter()
-                layers(image)
-                best = min(best, time.perf_counter() - began)
-        return best
 
-    return seconds(True) / seconds(False)
+def _shortest(run: Callable[[], object], runs: int = 4) -> float:
+    """Seconds of the fastest of some ``runs``; the first one prepares the weights."""
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def cpu_name() -> str:
@@ -137,7 +192,7 @@ def cpu_name() -> str:
 
 
 def to_channels_last(model: M) -> M:
-    """Convolution weights in the memory order of tensor cores and of bfloat16 on CPUs; in place."""
+    """Convolution weights in the memory order of tensor cores and, mostly, of fast CPUs; in place."""
     import torch
 
     for parameter in model.parameters():

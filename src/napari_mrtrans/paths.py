@@ -62,7 +62,7 @@ def last_used_file() -> Path:
 
 
 def trial_file() -> Path:
-    """Which number format is faster on the machines that share this home folder."""
+    """Which number format and memory order are faster on the machines that share this home folder."""
     return platformdirs.user_cache_path(_APP) / "bf16.json"
 
 

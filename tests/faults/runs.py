@@ -97,6 +97,7 @@ class Server:
             "COLUMNS": "200",
             "XDG_CACHE_HOME": str(folder / "cache"),
             "NAPARI_MRTRANS_BF16": "0",
+            "NAPARI_MRTRANS_CHANNELS_LAST": "0",
             "NAPARI_MRTRANS_CHECKPOINTS": str(folder / "own"),
             "NAPARI_MRTRANS_ALEXNET": str(folder / "no-alexnet.pth"),
             # Workers that are spawned would import everything anew; cohort/test_run.py has such.

@@ -139,7 +139,7 @@ class _Run:
         self.fabric = Fabric(accelerator=held.device.type, devices=1, precision=number_format)
         self.curve: list[tuple[float, float]] = []
         _network(model).requires_grad_(True)
-        arrange(model, held.device)
+        arrange(model, held.device, number_format)
         optimiser = make_optimiser([p for p in model.parameters() if p.requires_grad], recipe.optimiser)
         self.wrapped, self.optimiser = self.fabric.setup(model, optimiser)
         self.wrapped.mark_forward_method("loss")

@@ -100,7 +100,7 @@ def train(
     kept_out = [name for part, names in people.items() if part != "train" for name in names]
     start = prepare_start(recipe, splits["train"], say, kept_out)
     raw = start.model
-    arrange(raw, fabric.device)
+    arrange(raw, fabric.device, number_format)
     options = recipe.optimiser
     optimiser = make_optimiser([p for p in raw.parameters() if p.requires_grad], options)
     model, optimiser = fabric.setup(raw, optimiser)
