@@ -19,14 +19,16 @@ from napari_mrtrans.checkpoints.judge_file import load_judge
 from napari_mrtrans.cli import train as cli
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate, coverage, fit_spread, person_variation, widening
-from napari_mrtrans.evaluation.calibrate_report import coverage_lines, stratified_auc
+from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate
+from napari_mrtrans.evaluation.calibrate_report import coverage_lines, spread_summary, stratified_auc
+from napari_mrtrans.evaluation.fit_spread import coverage, fit_spread, person_variation, widening
 from napari_mrtrans.evaluation.held_out import PairedVolumes
 from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
 from napari_mrtrans.evaluation.scans import Scan
 from napari_mrtrans.ood.score import IMAGE_SCORES
 from napari_mrtrans.ood.slice_quality import NAMES
+from napari_mrtrans.paths import shipped_checkpoint_dir
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 
 SPLITS = {"train": [f"sub-{i:02}" for i in range(4)], "validation": ["sub-04"], "test": ["sub-05"]}
@@ -83,9 +85,11 @@ def test_the_correction_is_fitted_to_validation_and_covers_the_test() -> None:
     assert found["rank_before"] > 0.2  # errors are as large as the spread says
     assert abs(found["rank_intensity"]) < 0.2
     assert "| std ~ error |" in coverage_lines([found])[0]
-    assert (
-        "~" not in coverage_lines([found | {"rank_before": None}, {"pair": "T1->T2", "before": 0.7, "after": 0.9}])[0]
-    )
+    assert "| 1, 1 |" in coverage_lines([found])[-1]
+    other = {"pair": "T1->T2", "subject": "sub-other", "before": 0.7, "after": found["after"] - 0.1}
+    lines = coverage_lines([found | {"rank_before": None}, other, other | {"subject": "sub-other/ses-2"}])
+    assert "~" not in lines[0]
+    assert f"{np.mean([found['after'], other['after'], other['after']]):.3f} ± 0.050 | 3, 2 |" in lines[-1]
     assert found["after"] == pytest.approx(0.9, abs=0.05)
 
 
@@ -180,11 +184,14 @@ def test_from_the_command_line_to_a_probability(
     assert all(row.probability is not None for row in rows)
     table = (tmp_path / "tiny.ood.md").read_text()
     assert "| motion |" in table and "AUC within each pair. Test subjects only: sub-05" in table
+    holds = (tmp_path / "tiny.spread.md").read_text()
+    assert "| T1->T2 | 0." in holds and "Test subjects only: sub-05. Slices of each scan: 2; n = 2, seed 0." in holds
 
     # The spread alone: P(OOD) stays, and of what was measured already nothing is sampled anew.
     beside = made.path.with_suffix(".calibration.json")
     edited = json.loads(beside.read_text())
     edited["spread"]["T1->T2"]["factor"] = 99.0
+    edited["about"] |= {"coverage": [], "date": "1999-12-31"}
     beside.write_text(json.dumps(edited))
     with monkeypatch.context() as patch:
         patch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)
@@ -197,8 +204,12 @@ def test_from_the_command_line_to_a_probability(
     again = read_checkpoint(made.path).calibration
     assert again is not None and again.ood == found.ood and again.spread == found.spread
     assert again.about["spread"]["n"] == 2 and again.about["coverage"] == found.about["coverage"]
+    assert (tmp_path / "tiny.spread.md").read_text() == holds
 
-    # P(OOD) alone: the spread and the range of sigma-hat stay.
+    # P(OOD) alone: the spread, what is said of it, and the range of sigma-hat stay.
+    edited = json.loads(beside.read_text())
+    edited["about"] |= {"date": "1999-12-31", "spread": None}  # fitted together with P(OOD)
+    beside.write_text(json.dumps(edited))
     with monkeypatch.context() as patch:
         patch.setattr("napari_mrtrans.evaluation.ood_study.run_job", None)
         calibrate(data, read_checkpoint(made.path), tmp_path, Settings(2, sampling=False), say=lambda line: None)
@@ -206,6 +217,8 @@ def test_from_the_command_line_to_a_probability(
     assert image is not None and image.ood is not None
     assert image.spread == found.spread and image.ood.ranges == found.ood.ranges and image.ood.n == found.ood.n
     assert image.ood.score in IMAGE_SCORES and image.about["coverage"] == found.about["coverage"]
+    assert image.about["spread"]["date"] == "1999-12-31" != image.about["date"]
+    assert "1999-12-31" in (tmp_path / "tiny.spread.md").read_text()
 
     # Again: everything is there already, and no artefact is made a second time for its features.
     lines: list[str] = []
@@ -353,3 +366,13 @@ def test_people_who_do_not_differ_and_too_few_people_widen_nothing() -> None:
     rows = [measured("sub-v", "validation", rng), measured("sub-0", "train", rng, error=9.0)]
     assert person_variation(rows, fit_spread(rows)) == {"T2": 0}
     assert widening(0.0, 1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "file", sorted(shipped_checkpoint_dir().glob("*.calibration.json")), ids=lambda file: file.name[12:-17]
+)
+def test_the_docs_tell_what_the_shipped_intervals_hold(file: Path) -> None:
+    name = file.name.removesuffix(".calibration.json")
+    page = Path(__file__).parents[2] / "docs" / "results" / f"{name}.spread.md"
+    text = spread_summary(name, Calibration.model_validate_json(file.read_bytes()))
+    assert (page.read_text(encoding="utf-8") if page.exists() else "") == text

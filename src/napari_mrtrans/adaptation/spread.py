@@ -14,8 +14,9 @@ from ..checkpoints.checkpoint import Checkpoint, write_calibration
 from ..checkpoints.correction import SpreadCorrection, Voxels
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
-from ..evaluation.calibrate import fit_spread, image_features
+from ..evaluation.calibrate import image_features
 from ..evaluation.fit_ood import FOLDS, Sigma, fit_ood
+from ..evaluation.fit_spread import fit_spread
 from ..evaluation.held_out import describe_machine
 from ..evaluation.ood_study import Measurement
 from ..evaluation.scans import NORMAL, FeatureStore

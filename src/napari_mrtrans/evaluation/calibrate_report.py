@@ -1,4 +1,4 @@
-"""What a calibration is worth on the test subjects, as Markdown."""
+"""What a calibration is worth on the test subjects, as Markdown: the verdict, and the correction of the spread."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import sem
 
 from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
@@ -13,11 +14,11 @@ from ..metrics import detection
 from ..ood.score import IMAGE_SCORES, SCORES, VERDICTS
 from .fit_ood import balanced_figures
 from .report.ood_rows import OodRow
-from .scans import KINDS, LESION, NORMAL
+from .scans import KINDS, LESION, NORMAL, person
 
 
 def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibration) -> str:
-    """Markdown: AUC by kind and score, calibration figures, and coverage, all on the test subjects."""
+    """Markdown: AUC by kind and score, and calibration figures, all on the test subjects."""
     assert calibration.ood is not None
     about, best = calibration.about, calibration.ood.score
     normal = [row for row in rows if row.kind == NORMAL]
@@ -37,8 +38,6 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
     lines += _called(normal, groups["all artefacts and wrong contrast"])
     lines += _probabilities(normal, groups["all artefacts and wrong contrast"], best)
     lines += _cross_validated(about["cross_validated"])
-    if found := about["coverage"]:
-        lines += ["", *coverage_lines(found)]
     lesions = f" '{LESION}': slices about the largest part of an expert mask." if LESION in kinds else ""
     lines += ["", f"AUC within each pair. Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
               f"{about['slices']} slices of each scan, n = {about['n']}, seed {about['seed']}. "
@@ -46,21 +45,39 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
     return "\n".join(lines) + "\n"
 
 
+def spread_summary(name: str, calibration: Calibration) -> str:
+    """Markdown: what the intervals of the checkpoint ``name`` hold on the test subjects; empty where nothing was
+    measured."""
+    if not (found := calibration.about.get("coverage")):
+        return ""
+    how = calibration.about.get("spread") or calibration.about
+    people = ", ".join(dict.fromkeys(item["subject"] for item in found))
+    lines = [f"# {name}: what its intervals hold", "", *coverage_lines(found), "",
+             f"Test subjects only: {people}. Slices of each scan: {how['slices']}; n = {how['n']}, seed {how['seed']}. "
+             f"{how['date']}, {how['machine']}."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
 def coverage_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """A table of what the 90 % intervals of each pair hold, and of how well the standard deviation tells where the
-    errors are, before and after the correction."""
+    errors are, before and after the correction; ± the standard error of the mean of so few people."""
     ranked = {
         "rank_before": "std ~ error",
         "rank_after": "corrected std ~ error",
         "rank_intensity": "intensity ~ error",
     }
-    held = {"before": "voxels within the central 90 % interval", "after": "after the correction"}
+    held = {"before": "voxels within the central 90 % interval", "after": "after the correction, ± standard error"}
     heads = held | {name: head for name, head in ranked.items() if all(item.get(name) is not None for item in found)}
-    lines = [f"| pair | {' | '.join(heads.values())} | scans |", "|---" * (len(heads) + 2) + "|"]
+    lines = [f"| pair | {' | '.join(heads.values())} | scans, people |", "|---" * (len(heads) + 2) + "|"]
     for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
         own = [item for item in found if pair in (item["pair"], "all")]
-        cells = (f"{np.mean([item[name] for item in own]):.3f}" for name in heads)
-        lines.append(f"| {pair} | {' | '.join(cells)} | {len(own)} |")
+        cells = {name: f"{np.mean([item[name] for item in own]):.3f}" for name in heads}
+        people: dict[str, list[float]] = {}
+        for item in own:
+            people.setdefault(person(item["subject"]), []).append(item["after"])
+        if len(people) > 1:
+            cells["after"] += f" ± {sem([float(np.mean(mine)) for mine in people.values()]):.3f}"
+        lines.append(f"| {pair} | {' | '.join(cells.values())} | {len(own)}, {len(people)} |")
     return lines
 
 
