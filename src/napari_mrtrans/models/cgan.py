@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..networks.critic import Critic
-from .base import VOCABULARY, Batch, Solve, integers, to_signed
+from .base import VOCABULARY, Batch, Solve, integers, normal, to_signed, uniform
 from .residual import Condition, ResidualModel
 
 #: What can be told of the critic's size, and what it is otherwise.
@@ -172,7 +172,7 @@ class CGAN(ResidualModel):
         with torch.no_grad():
             x, fake = self._fake(batch, generator)
         real, pair = self._real(batch, fake, generator), _pair(batch)
-        epsilon = torch.rand((len(real), 1, 1, 1), generator=generator).to(real.device)
+        epsilon = uniform((len(real), 1, 1, 1), generator).to(real.device)
         mixed = epsilon * real + (1 - epsilon) * fake
         penalty = gradient_penalty(critic, x, mixed, pair, full=self.full)
         loss: Tensor = critic(x, fake, *pair).mean() - critic(x, real, *pair).mean() + self.penalty_weight * penalty
@@ -182,7 +182,7 @@ class CGAN(ResidualModel):
         """Source and ``critic_samples`` generated targets (channels) for each slice, in [-1, 1]."""
         condition = self.condition(batch.source, *_pair(batch))
         shape = (self.latent,) if self.latent else batch.source.shape[-2:]
-        z = torch.randn((len(batch.source), self.critic_samples, *shape), generator=generator)
+        z = normal((len(batch.source), self.critic_samples, *shape), generator)
         return condition.source[:, :1], to_signed(self._samples(condition, z.to(batch.source.device)))
 
     def _real(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
