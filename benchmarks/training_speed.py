@@ -26,7 +26,14 @@ from napari_mrtrans.training.setup import open_splits
 
 STEPS = 8
 #: Of the recipes, what would need another checkpoint or other sessions.
-ALONE = ["start_from=null", "mean_checkpoint=null", "restyle=false", "restyle_from=null", "data.folders=[]"]
+ALONE = [
+    "start_from=null",
+    "mean_checkpoint=null",
+    "restyle=false",
+    "restyle_from=null",
+    "restyle_strength=1",
+    "data.folders=[]",
+]
 
 
 def main() -> None:
