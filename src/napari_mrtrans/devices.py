@@ -78,8 +78,7 @@ def bf16_is_fast(device_type: str) -> bool:
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     if device_type != "cpu":
         return False
-    override = os.environ.get("NAPARI_MRTRANS_BF16")
-    return override == "1" if override in ("0", "1") else _remembered("", bf16_trial)
+    return _decided("NAPARI_MRTRANS_BF16", "", bf16_trial)
 
 
 def channels_last_trains_faster(device_type: str, *, bf16: bool) -> bool:
@@ -90,20 +89,21 @@ def channels_last_trains_faster(device_type: str, *, bf16: bool) -> bool:
     """
     if device_type != "cpu":
         return True
-    override = os.environ.get("NAPARI_MRTRANS_CHANNELS_LAST")
-    if override in ("0", "1"):
-        return override == "1"
     question = f", channels last in {'bfloat16' if bf16 else 'float32'}"
-    return _remembered(question, partial(channels_last_trial, bf16=bf16))
+    return _decided("NAPARI_MRTRANS_CHANNELS_LAST", question, partial(channels_last_trial, bf16=bf16))
 
 
 _answers: dict[str, bool] = {}
 
 
-def _remembered(question: str, trial: Callable[[], float]) -> bool:
-    """Whether the ``trial``'s ratio was worth it when this machine was first asked; ``question`` is part of the key."""
+def _decided(variable: str, question: str, trial: Callable[[], float]) -> bool:
+    """What the environment ``variable`` says, else whether the ``trial``'s ratio was worth it when this machine was
+    first asked; ``question`` is part of the key."""
     import torch
 
+    override = os.environ.get(variable)
+    if override in ("0", "1"):
+        return override == "1"
     machine = f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}{question}"
     if machine not in _answers:
         _answers[machine] = _looked_up(machine, trial)

@@ -34,8 +34,6 @@ from .scans import NORMAL, FeatureStore, Scan, drawn, person
 
 #: The file beside the reports in which the checkpoints calibrated later find the features of the scans.
 FEATURES = "features.jsonl"
-#: What :func:`_how` tells.
-HOW = ("date", "machine", "n", "slices", "seed")
 
 
 def calibrate(
@@ -91,8 +89,9 @@ def calibrate(
     looks = Looks(contrasts=card.contrasts, kinds=card.kinds)
     ood, cross_validated = fit_ood(images, sigmas, settings.n, looks, say)
     spread = fit_spread(rows)
+    how = _how(settings)
     about = {
-        **_how(settings),
+        **how,
         "subjects": {part: [name for name in splits.get(part, []) if name in sessions] for part in splits},
         "cross_validated": cross_validated,
     }
@@ -102,8 +101,8 @@ def calibrate(
     if not settings.sampling and (known := checkpoint.calibration) is not None:
         spread = known.spread
         ood = ood.model_copy(update={"n": known.ood.n, "ranges": known.ood.ranges} if known.ood else {})
-        how = known.about.get("spread") or {name: known.about[name] for name in HOW if name in known.about}
-        about |= {"coverage": known.about.get("coverage", []), "spread": how}
+        then = known.about.get("spread") or {name: known.about[name] for name in how if name in known.about}
+        about |= {"coverage": known.about.get("coverage", []), "spread": then}
     calibration = Calibration(card=checkpoint.card_digest, spread=spread, ood=ood, about=about)
     files = {
         f"{checkpoint.name}.ood.json": to_json(judged),
