@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -133,11 +134,11 @@ def bf16_trial() -> float:
     to_channels_last(layers)
     image = image.contiguous(memory_format=torch.channels_last)
 
-    def seconds(enabled: bool) -> float:
+    def run(enabled: bool) -> None:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            return _shortest(lambda: layers(image))
+            layers(image)
 
-    return seconds(True) / seconds(False)
+    return _ratio(partial(run, True), partial(run, False), runs=4)
 
 
 def channels_last_trial(*, bf16: bool) -> float:
@@ -146,15 +147,13 @@ def channels_last_trial(*, bf16: bool) -> float:
 
     layers, image = _residual_block()
 
-    def step() -> None:
+    def step(layers: torch.nn.Module) -> None:
         layers.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             out = layers(image)
         out.float().square().mean().backward()
 
-    first = _shortest(step, runs=8)
-    to_channels_last(layers)
-    return _shortest(step, runs=8) / first
+    return _ratio(partial(step, to_channels_last(deepcopy(layers))), partial(step, layers), runs=8)
 
 
 def _residual_block() -> tuple[torch.nn.Module, torch.Tensor]:
@@ -169,14 +168,18 @@ def _residual_block() -> tuple[torch.nn.Module, torch.Tensor]:
         return layers, torch.randn(2, 32, 64, 64)
 
 
-def _shortest(run: Callable[[], object], runs: int = 4) -> float:
-    """Seconds of the fastest of some ``runs``; the first one prepares the weights."""
-    times = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return min(times)
+def _ratio(new: Callable[[], object], usual: Callable[[], object], runs: int) -> float:
+    """Seconds of the fastest run of ``new`` over those of ``usual``, in turns: what else the machine does slows both.
+    The first of each prepares the weights."""
+    times = [(_seconds(new), _seconds(usual)) for _ in range(runs)]
+    fastest = [min(of) for of in zip(*times, strict=True)]
+    return fastest[0] / fastest[1]
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def cpu_name() -> str:
