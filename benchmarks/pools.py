@@ -2,7 +2,8 @@
 
 On evenly spread slices of a checkpoint's validation (or test) people, six pairs. The CRPS is that of the mixture; 90 %
 is how many voxels lie within the mean ± 1.64 standard deviations, as sampled; rank: Spearman's rank correlation of
-standard deviation and |error|; intensity: that of plain intensity.
+standard deviation and |error|; intensity: that of plain intensity. Of a model that gives one answer (direct:1) the PSNR
+alone.
 
     python benchmarks/pools.py --data DATA --pool flow:20 --pool flow:12,cgan:8
 """
@@ -59,7 +60,8 @@ def main() -> None:
     for figures, pool in zip(rows, asked.pool, strict=True):
         psnr, std, rmse, score, held, rank, plain = np.mean(figures, axis=0)
         what = ", ".join(f"{count} of {name}" for name, count in pool.items())
-        print(f"| {what} | {psnr:.2f} | {std / rmse:.2f} | {score:.4f} | {held:.2f} | {rank:.3f} | {plain:.3f} |")
+        line = f"| {what} | {psnr:.2f} | {std / rmse:.2f} | {score:.4f} | {held:.2f} | {rank:.3f} | {plain:.3f} |"
+        print(line.replace("nan", "–"))
     print(f"\n{describe_machine('cpu')}, torch {torch.__version__}.")
 
 
@@ -77,9 +79,12 @@ def _slices(root: Path, checkpoint: Checkpoint, multiple: int, part: str, count:
 def _figures(one: FixedSlice, groups: list[NDArray[np.float32]]) -> list[float]:
     samples = np.concatenate(groups)
     inside = (one.source[0] > 0) & (one.target > 0)
-    mean, std = samples.mean(axis=0), samples.std(axis=0, ddof=1)
+    mean = samples.mean(axis=0)
     error = one.target - mean
     square = float(np.square(error[inside]).mean())
+    if len(samples) == 1:  # of a model that gives one answer
+        return [-10 * np.log10(square), *[np.nan] * 6]
+    std = samples.std(axis=0, ddof=1)
     strata = [number for number, group in enumerate(groups) for _ in group[::2]]
     independent = np.concatenate([group[::2] for group in groups])
     return [

@@ -69,14 +69,14 @@ def main() -> None:
     empty = measure({"1 sample, 1 step": sampling(n=1, steps=1)}, rounds)["1 sample, 1 step"]
     runs = {}
     for checkpoint in mt.list_checkpoints():  # flow, the default, comes first
-        steps = "1 pass" if checkpoint.single_pass else f"{checkpoint.card.sampler.steps} steps"
-        runs[f"{checkpoint.name}, {steps}"] = sampling(checkpoint.name)
+        steps = "its members' own" if checkpoint.steps is None else checkpoint.steps
+        runs[f"{checkpoint.name}, steps: {steps}"] = sampling(checkpoint.name)
     runs["flow, 20 steps"] = sampling(n=20, steps=20)
     runs["flow, n=1"] = sampling(n=1)
     found = measure(runs, rounds)
     base = next(iter(found.values()))
     for name, value in found.items():
-        print(f"{name:32} {value:7.2f} s   {value / base:5.2f} x default   ({value - empty:.2f} s without reading)")
+        print(f"{name:44} {value:7.2f} s   {value / base:5.2f} x default   ({value - empty:.2f} s without reading)")
     nets = {
         "flow's own network": UNet(in_channels=2, widths=(24, 32, 48, 64)),
         "one U-Net, 2.7 M": UNet(in_channels=2, widths=(32, 64, 128)),
