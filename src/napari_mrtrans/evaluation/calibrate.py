@@ -20,12 +20,12 @@ from ..checkpoints.checkpoint import Checkpoint, write_calibration
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..errors import MrtransError
-from ..ood.score import FEWEST, OodCalibration
+from ..ood.score import FEWEST, IMAGE_SCORES, OodCalibration
 from ..ood.signs import Looks
 from ..paths import check_folder, write_together
 from ..scan.contrasts import Pair
 from .calibrate_report import coverage_lines, spread_summary, summary
-from .fit_ood import FOLDS, Image, Sigma, fit_ood
+from .fit_ood import FOLDS, Image, Sigma, fit_ood, sigma_ranges
 from .fit_spread import coverage, fit_spread
 from .held_out import describe_machine, known_sessions
 from .ood_study import Measurement, Settings, measure
@@ -126,8 +126,8 @@ def calibrate_spread(
     *,
     say: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Fit the correction of the spread anew and keep P(OOD); arguments, files kept in ``out`` and errors as of
-    :func:`calibrate`.
+    """Fit the correction of the spread and the range of usual σ̂ anew and keep P(OOD); arguments, files kept in ``out``
+    and errors as of :func:`calibrate`.
 
     Raises:
         MrtransError: the checkpoint has no calibration, does not sample, or no validation subject is there.
@@ -148,9 +148,18 @@ def calibrate_spread(
     for line in coverage_lines(found) if found else ():
         say(line)
     about = {**known.about, "coverage": found, "spread": _how(settings)}
-    calibration = known.model_copy(update={"spread": spread, "about": about})
+    ood = known.ood and _with_ranges(known.ood, rows, settings.n)
+    calibration = known.model_copy(update={"spread": spread, "ood": ood, "about": about})
     files = _spread_file(checkpoint.name, calibration)
     return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
+
+
+def _with_ranges(ood: OodCalibration, rows: Sequence[Measurement], n: int) -> OodCalibration:
+    """With the ranges of σ̂ of these usual scans, unless P(OOD) rests on those that it has."""
+    if ood.score not in IMAGE_SCORES:
+        return ood
+    found = sigma_ranges((row.pair, row.sigma_hat) for row in rows if row.role != "test" and row.sigma_hat is not None)
+    return ood.model_copy(update={"n": n, "ranges": (ood.ranges if ood.n == n else {}) | found})
 
 
 def _how(settings: Settings) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def fit_ood(
     finite = [sigma for sigma in sigmas if np.isfinite(sigma.sigma_hat)]
     draft = OodCalibration(
         n=n,
-        ranges=_ranges(finite),
+        ranges=sigma_ranges((sigma.pair, sigma.sigma_hat) for sigma in finite if sigma.image.usual),
         novelty=fit_novelty(images, size),
         looks=looks and _standardised(looks, usual),
         detector=detector,
@@ -263,9 +263,9 @@ def _figures(rows: Sequence[_Row], score: str, wanted: int) -> dict[str, float] 
     return {"auc": detection.auc(labels, values), **balanced_figures(labels.tolist(), probability.tolist())}
 
 
-def _ranges(sigmas: Iterable[Sigma]) -> dict[str, Range]:
+def sigma_ranges(sigmas: Iterable[tuple[str, float]]) -> dict[str, Range]:
+    """The range of each pair from pairs (``T1->T2``) and σ̂ of usual scans."""
     usual: dict[str, list[float]] = {}
-    for sigma in sigmas:
-        if sigma.image.usual:
-            usual.setdefault(sigma.pair, []).append(sigma.sigma_hat)
+    for pair, sigma_hat in sigmas:
+        usual.setdefault(pair, []).append(sigma_hat)
     return {pair: Range.of(values) for pair, values in usual.items()}
