@@ -187,10 +187,12 @@ def test_from_the_command_line_to_a_probability(
     holds = (tmp_path / "tiny.spread.md").read_text()
     assert "| T1->T2 | 0." in holds and "Test subjects only: sub-05. Slices of each scan: 2; n = 2, seed 0." in holds
 
-    # The spread alone: P(OOD) stays, and of what was measured already nothing is sampled anew.
+    # The spread alone: P(OOD) stays, the range of sigma-hat that P(OOD) alone would lack comes with it, and of what was
+    # measured already nothing is sampled anew.
     beside = made.path.with_suffix(".calibration.json")
     edited = json.loads(beside.read_text())
     edited["spread"]["T1->T2"]["factor"] = 99.0
+    edited["ood"] |= {"ranges": {}, "n": 20}
     edited["about"] |= {"coverage": [], "date": "1999-12-31"}
     beside.write_text(json.dumps(edited))
     with monkeypatch.context() as patch:
