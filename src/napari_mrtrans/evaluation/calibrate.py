@@ -158,7 +158,8 @@ def _with_ranges(ood: OodCalibration, rows: Sequence[Measurement], n: int) -> Oo
     """With the ranges of σ̂ of these usual scans, unless P(OOD) rests on those that it has."""
     if ood.score not in IMAGE_SCORES:
         return ood
-    found = sigma_ranges((row.pair, row.sigma_hat) for row in rows if row.role != "test" and row.sigma_hat is not None)
+    known = ((row.pair, _number(row.sigma_hat)) for row in rows if row.role != "test")
+    found = sigma_ranges((pair, sigma_hat) for pair, sigma_hat in known if np.isfinite(sigma_hat))
     return ood.model_copy(update={"n": n, "ranges": (ood.ranges if ood.n == n else {}) | found})
 
 
