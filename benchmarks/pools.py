@@ -60,8 +60,9 @@ def main() -> None:
     for figures, pool in zip(rows, asked.pool, strict=True):
         psnr, std, rmse, score, held, rank, plain = np.mean(figures, axis=0)
         what = ", ".join(f"{count} of {name}" for name, count in pool.items())
-        line = f"| {what} | {psnr:.2f} | {std / rmse:.2f} | {score:.4f} | {held:.2f} | {rank:.3f} | {plain:.3f} |"
-        print(line.replace("nan", "–"))
+        cells = ((psnr, 2), (std / rmse, 2), (score, 4), (held, 2), (rank, 3), (plain, 3))
+        found = ("–" if np.isnan(value) else f"{value:.{digits}f}" for value, digits in cells)
+        print(f"| {what} | {' | '.join(found)} |")
     print(f"\n{describe_machine('cpu')}, torch {torch.__version__}.")
 
 

@@ -20,7 +20,7 @@ from ..evaluation.fit_spread import fit_spread
 from ..evaluation.held_out import describe_machine
 from ..evaluation.ood_study import Measurement
 from ..evaluation.scans import NORMAL, FeatureStore
-from ..ood.score import IMAGE_SCORES, OodCalibration, std_bias
+from ..ood.score import OodCalibration, std_bias
 from ..ood.signs import Looks
 from .figures import Judged, within
 from .site import Site
@@ -163,7 +163,7 @@ def _ood(
     if known is None or known.ood is None:
         say("P(OOD) is not calibrated: the parent's is not, and the site has too few people.")
         return None, {}
-    if known.ood.score not in IMAGE_SCORES:
+    if not known.ood.of_image:
         say("P(OOD) is not calibrated: the parent's rests on its own spread, and the site has too few people.")
         return None, {}
     say(f"P(OOD) stays the parent's, which judges the source image: fitting it anew takes {FOLDS} people.")

@@ -20,7 +20,7 @@ from ..checkpoints.checkpoint import Checkpoint, write_calibration
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..errors import MrtransError
-from ..ood.score import FEWEST, IMAGE_SCORES, OodCalibration
+from ..ood.score import FEWEST, OodCalibration
 from ..ood.signs import Looks
 from ..paths import check_folder, write_together
 from ..scan.contrasts import Pair
@@ -156,7 +156,7 @@ def calibrate_spread(
 
 def _with_ranges(ood: OodCalibration, rows: Sequence[Measurement], n: int) -> OodCalibration:
     """With the ranges of σ̂ of these usual scans, unless P(OOD) rests on those that it has."""
-    if ood.score not in IMAGE_SCORES:
+    if not ood.of_image:
         return ood
     known = ((row.pair, _number(row.sigma_hat)) for row in rows if row.role != "test")
     found = sigma_ranges((pair, sigma_hat) for pair, sigma_hat in known if np.isfinite(sigma_hat))

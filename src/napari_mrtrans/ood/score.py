@@ -158,6 +158,11 @@ class OodCalibration(_Strict):
     detector: Detector | None = None
     probability: dict[int, Isotonic] = Field(min_length=1)
 
+    @property
+    def of_image(self) -> bool:
+        """Whether P(OOD) rests on the source image alone, not on samples."""
+        return self.score in IMAGE_SCORES
+
     def signs(self, features: NDArray[np.floating], contrast: Contrast) -> list[Signs]:
         """(slices, features), the network's numbers last, to the signs of each slice."""
         x = np.atleast_2d(features)
@@ -209,7 +214,7 @@ class OodCalibration(_Strict):
         probability = self.assess(scores)
         if probability is None or probability < VERDICTS[1][0]:
             return ""
-        if self.score not in IMAGE_SCORES and not scores["image"] >= scores[self.score]:
+        if not self.of_image and not scores["image"] >= scores[self.score]:
             return "the samples differ more than usual"
         signs = list(signs)
         named = [name for name in _NAMED if scores[name] >= CLEAR] or [n for n in _REASONS if np.isfinite(scores[n])]
