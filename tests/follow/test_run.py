@@ -11,6 +11,7 @@ import pytest
 from helpers import RAS, head, spoil, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, SliceUpdate, Volume, stream
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.follow.run import PREVIEW_SAMPLES, Followed, follow
 from napari_mrtrans.follow.scheduling import Scheduler
@@ -152,6 +153,19 @@ def test_another_checkpoint_has_other_slices(request_: Followed, direct: Checkpo
     retrained = tiny_checkpoint(tmp_path / "tiny-flow.safetensors", seed=1)
     keys.add(replace(request_, checkpoint=retrained).key())
     assert len(keys) == 3
+
+
+def test_members_of_a_pool_preview_in_one_step(request_: Followed, tmp_path: Path) -> None:
+    members = [tiny_checkpoint(tmp_path / f"tiny-{family}.safetensors", family) for family in ("flow", "ncsn")]
+    pool = make_pool("tiny-pool", members, tmp_path)
+    calls: list[int] = []
+    request = replace(request_, checkpoint=pool, request=Request(Contrast.T2, n=10))
+    session = Session(request, on_step=lambda done, total: calls.append(total))
+    assert session.take(1)[0].preview
+    assert set(calls) == {2}  # one of either
+    (finished,) = session.take(1)
+    (expected,) = stream(request.volume, pool, target="T2", n=10, slices=(10, 11))
+    np.testing.assert_allclose(finished.mean, expected.mean, atol=2e-5)
 
 
 def test_deterministic_models_need_no_preview(request_: Followed, direct: Checkpoint) -> None:

@@ -129,9 +129,13 @@ class Engine:
         return [np.stack([image[box][None] for image, box in zip(images, boxes, strict=True)])]
 
     def with_job(self, job: Job) -> Engine:
-        """The same model on a job with the same slices and grid; what has been read of them is shared."""
+        """The same model on a job with the same slices and grid; what has been read of them is shared.
+
+        Members of a pool, too, are sampled as that job says.
+        """
         twin = copy(self)
         twin.job = self._in_steps(job)
+        twin.drawers = {name: replace(drawer, pooled=False) for name, drawer in self.drawers.items()}
         return twin
 
     def source_slice(self, index: int) -> NDArray[np.float32]:
