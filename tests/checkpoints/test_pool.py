@@ -15,7 +15,7 @@ from napari_mrtrans.checkpoints import library, pool
 from napari_mrtrans.checkpoints.card import DataSource
 from napari_mrtrans.checkpoints.card_text import essence, headline
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
-from napari_mrtrans.checkpoints.installing import install, remove
+from napari_mrtrans.checkpoints.installing import export, install, remove
 from napari_mrtrans.checkpoints.library import list_checkpoints, load_checkpoint
 from napari_mrtrans.checkpoints.pool import drawn_by, make_pool, members_of, n_parameters, shares
 from napari_mrtrans.checkpoints.shared import partners, sharing, sharing_lines
@@ -104,19 +104,56 @@ def test_it_cannot_be_adapted_but_its_members_can(made: Checkpoint) -> None:
         wanted_pairs(made, None, [])
 
 
-def test_members_are_installed_first(user: Path, members: list[Checkpoint], made: Checkpoint) -> None:
-    line = "'lab-pool' takes samples of 'one-flow', which is not installed. Install it, or make a pool"
-    with pytest.raises(CheckpointError, match=line):
-        install(made.path)
-    assert not user.exists()
-    for file in (members[0].path, members[1].path, made.path):
-        install(file)
+def test_members_are_installed_with_it_and_leave_with_it(
+    user: Path, members: list[Checkpoint], made: Checkpoint, tmp_path: Path
+) -> None:
+    install(members[0].path)
+    install(made.path)
+    assert sorted(file.name for file in user.iterdir()) == [
+        "lab-pool.safetensors", "one-flow.safetensors", "two-cgan.safetensors"
+    ]  # fmt: skip
     there = load_checkpoint("lab-pool")
     assert {member.path.parent for member in members_of(there)} == {user}
+    copies = export("lab-pool", tmp_path / "share")
+    assert [copy.name for copy in copies] == ["one-flow.safetensors", "two-cgan.safetensors", "lab-pool.safetensors"]
     remove("two-cgan")
     assert load_checkpoint("lab-pool") in list_checkpoints()  # it can still be removed
     with pytest.raises(CheckpointError, match="takes samples of 'two-cgan', which is not installed"):
         members_of(there)
+    with pytest.raises(CheckpointError, match="takes samples of 'two-cgan', which is not installed"):
+        export("lab-pool", tmp_path / "again")
+    remove("lab-pool")
+    assert install(copies[-1]).name == "lab-pool" and len(members_of(load_checkpoint("lab-pool"))) == 3
+
+
+def test_a_pool_is_not_installed_without_a_member(user: Path, members: list[Checkpoint], made: Checkpoint) -> None:
+    members[0].path.unlink()
+    line = "'lab-pool' takes samples of 'one-flow', which is not installed. Install it, or make a pool"
+    with pytest.raises(CheckpointError, match=line):
+        install(made.path)
+    assert not user.exists()
+
+
+def test_another_member_of_that_name_is_not_replaced(user: Path, made: Checkpoint) -> None:
+    theirs = tiny_checkpoint(user / "one-flow.safetensors", "flow", seed=9).path.read_bytes()
+    with pytest.raises(CheckpointError, match="'one-flow' is installed already"):
+        install(made.path)
+    assert [file.name for file in user.iterdir()] == ["one-flow.safetensors"]
+    assert (user / "one-flow.safetensors").read_bytes() == theirs
+
+
+def test_members_elsewhere_are_copied_beside_it(user: Path, members: list[Checkpoint], tmp_path: Path) -> None:
+    install(members[0].path)
+    made = make_pool("lab-pool", members, tmp_path / "out")
+    assert sorted(file.name for file in made.path.parent.iterdir()) == ["lab-pool.safetensors", "two-cgan.safetensors"]
+    assert [member.path.parent for member in members_of(made)] == [user, made.path.parent]
+
+
+def test_a_file_in_a_members_place_is_kept(members: list[Checkpoint], tmp_path: Path) -> None:
+    tiny_checkpoint(tmp_path / "out" / "two-cgan.safetensors", "cgan", seed=9)
+    with pytest.raises(CheckpointError, match=r"two-cgan\.safetensors' is another file than the one that is pooled"):
+        make_pool("lab-pool", members, tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["two-cgan.safetensors"]
 
 
 def test_another_file_of_a_members_name_is_not_taken_for_it(members: list[Checkpoint], made: Checkpoint) -> None:
@@ -167,6 +204,11 @@ def other_pairs(members: list[Checkpoint]) -> list[Checkpoint]:
     return [tiny_checkpoint(file, "ncsn", pairs=[pair]) for file, pair in zip(files, PAIRS[:2], strict=True)]
 
 
+def namesakes(members: list[Checkpoint]) -> list[Checkpoint]:
+    elsewhere = members[0].path.parent.parent / "elsewhere"
+    return [*members, tiny_checkpoint(elsewhere / members[0].path.name, "flow", seed=9)]
+
+
 def in_itself(members: list[Checkpoint]) -> list[Checkpoint]:
     return [members[0], make_pool("inner", members, members[0].path.parent)]
 
@@ -179,6 +221,7 @@ def in_itself(members: list[Checkpoint]) -> list[Checkpoint]:
         (another_frame, "'wide' and 'one-flow' differ in framing; they cannot be pooled"),
         (other_pairs, "a, b have no pair of contrasts in common"),
         (in_itself, "'inner' is a pool itself"),
+        (namesakes, "Two of them are called 'one-flow'; give one another name"),
     ],
 )
 def test_what_cannot_be_pooled(

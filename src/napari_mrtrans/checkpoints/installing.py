@@ -18,7 +18,7 @@ from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, calibration_text, read_c
 from .header import digest
 from .library import is_shipped, list_checkpoints
 from .planes import PLANES_SUFFIX, is_planes, own_planes
-from .pool import members_of
+from .pool import left_behind
 
 #: Seconds without an answer before a download is given up.
 TIMEOUT = 30
@@ -33,7 +33,7 @@ class DownloadCancelled(CheckpointError):
 def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     """Copy a checkpoint, and what lies beside it, into the user's folder; it is there whole or not at all.
 
-    Beside it may be its calibration, and its network for other planes.
+    Beside it may be its calibration, its network for other planes, and members of a pool, which are installed first.
 
     Args:
         path: A .safetensors file made by ``napari-mrtrans-train``.
@@ -63,7 +63,8 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
         read_checkpoint(planes)  # one that is damaged is told before anything is written
     taken = [folder / file] if planes is not None else [folder / file, folder / f"{name}{PLANES_SUFFIX}"]
     _refuse_taken(name, taken)
-    members_of(Checkpoint(folder / file, checkpoint.card))  # those of a pool have to be there
+    for member in left_behind(checkpoint, folder):
+        install(member.path)
 
     def copy(part: Path) -> None:
         shutil.copyfile(path, part)
@@ -202,8 +203,11 @@ def remove(name: str) -> list[Path]:
 def export(name: str, folder: Path) -> list[Path]:
     """Copy an installed checkpoint, and what lies beside it, to where it can be passed on; the copies.
 
+    Members of a pool go with it, unless they come with the plugin.
+
     Raises:
-        CheckpointError: there is none of that name, or a file of that name is there already.
+        CheckpointError: there is none of that name, or a file of that name is there already; a member of a pool is
+            missing.
         MrtransError: the folder cannot be written.
     """
     found = next((checkpoint for checkpoint in _listed() if checkpoint.name == name), None)
@@ -213,9 +217,10 @@ def export(name: str, folder: Path) -> list[Path]:
     file = f"{name}.safetensors"
     if (folder / file).exists():
         raise CheckpointError(f"'{folder / file}' is there already; choose another folder with -o.")
+    copies = [copy for member in left_behind(found, folder) for copy in export(member.name, folder)]
     original, fitted = found.path, found.calibration
     files = _beside(name, calibration_text(fitted) if fitted else None, own_planes(found))
-    return write_together(folder, {file: lambda part: shutil.copyfile(original, part)} | files)
+    return copies + write_together(folder, {file: lambda part: shutil.copyfile(original, part)} | files)
 
 
 def check_digest(text: str) -> str:

@@ -8,14 +8,15 @@ the digest of each file.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
 from ..models.families import POOL
-from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
+from ..paths import shipped_checkpoint_dir, user_checkpoint_dir, write_together
 from .card import Card, DataSource, SamplerDefaults, Turns, is_file_name
 from .checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
 from .header import digest
@@ -72,16 +73,22 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
     Args:
         name: What it is called.
         members: In the order of their turns; who is there twice has two.
-        folder: Where to; the members are not copied.
+        folder: Where to. Members that it would not find from there are copied beside it.
 
     Raises:
-        CheckpointError: they cannot be pooled.
+        CheckpointError: they cannot be pooled, or another file has the place of a member.
+        MrtransError: the folder cannot be written.
     """
     import torch
 
     by_name = {member.name: member for member in members}
     distinct = [*by_name.values()]
     _check(name, distinct)
+    for member in members:
+        if member.sha256 != by_name[member.name].sha256:
+            raise CheckpointError(
+                f"Two of them are called '{member.name}'; give one another name (`name` of its recipe)."
+            )
     first, cards = distinct[0].card, [member.card for member in distinct]
     parts = {part for card in cards for part in card.splits}
     train = sorted({who for card in cards for who in card.splits.get("train", [])})
@@ -107,7 +114,36 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
     )
     # What the card says, once more: a checkpoint without any tensor is taken for a truncated one.
     turns = torch.tensor([[*by_name].index(member.name) for member in members])
+    _bring(distinct, folder)
     return read_checkpoint(write_tensors(folder / f"{name}.safetensors", {"turns": turns}, card_metadata(card)))
+
+
+def left_behind(pool: Checkpoint, folder: Path) -> list[Checkpoint]:
+    """Members that lie neither in ``folder`` nor among the shipped ones, each once; none of what is no pool.
+
+    Raises:
+        CheckpointError: the pool itself does not find one.
+    """
+    if pool.card.model != POOL:
+        return []
+    members = {member.name: member for member in members_of(pool)}
+    return [member for member in members.values() if not _lies(member, folder, shipped_checkpoint_dir())]
+
+
+def _bring(members: Sequence[Checkpoint], folder: Path) -> None:
+    """Copy those that a pool in ``folder`` would not find to there."""
+    known = folder, user_checkpoint_dir(), shipped_checkpoint_dir()
+    files = {f"{member.name}.safetensors": member.path for member in members if not _lies(member, *known)}
+    for name in files:
+        if (folder / name).exists():
+            raise CheckpointError(
+                f"'{folder / name}' is another file than the one that is pooled; choose another folder with -o."
+            )
+    write_together(folder, {name: partial(shutil.copyfile, path) for name, path in files.items()})
+
+
+def _lies(member: Checkpoint, *folders: Path) -> bool:
+    return _find(member.name, member.sha256, folders) is not None
 
 
 def _check(name: str, members: Sequence[Checkpoint]) -> None:
@@ -141,18 +177,27 @@ def _once(items: Any) -> list[Any]:
 
 
 def _member(pool: Checkpoint, name: str, sha256: str) -> Checkpoint:
-    there = False
-    for folder in (pool.path.parent, user_checkpoint_dir(), shipped_checkpoint_dir()):
-        file = folder / f"{name}.safetensors"
-        if file.parent == folder and file.is_file():
-            there = True
-            if _digest(file, file.stat().st_mtime_ns) == sha256:
-                return type(pool)(file, read_checkpoint(file).card)
+    folders = pool.path.parent, user_checkpoint_dir(), shipped_checkpoint_dir()
+    file = _find(name, sha256, folders)
+    if file is not None:
+        return type(pool)(file, read_checkpoint(file).card)
+    there = any(_files(name, folder) for folder in folders)
     why = "is another file than the pool was made of" if there else "is not installed"
     raise CheckpointError(
         f"'{pool.name}' takes samples of '{name}', which {why}. Install it, or make a pool of what you have with "
         "napari-mrtrans-train pool."
     )
+
+
+def _find(name: str, sha256: str, folders: Sequence[Path]) -> Path | None:
+    """The first file of a checkpoint with that name and digest."""
+    files = (file for folder in folders for file in _files(name, folder))
+    return next((file for file in files if _digest(file, file.stat().st_mtime_ns) == sha256), None)
+
+
+def _files(name: str, folder: Path) -> list[Path]:
+    file = folder / f"{name}.safetensors"
+    return [file] if file.parent == folder and file.is_file() else []
 
 
 @cache

@@ -16,7 +16,10 @@ def pool(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
 ) -> None:
-    """Make a checkpoint that takes the samples of others in turn, two at a time; they stay where they are."""
+    """Make a checkpoint that takes the samples of others in turn, two at a time.
+
+    Those that are not installed are copied beside it.
+    """
     from ..checkpoints.card_text import essence
     from ..checkpoints.library import load_checkpoint
     from ..checkpoints.pool import make_pool
