@@ -33,8 +33,11 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
     """Frame ``index`` of a 4-D image as a 3-D one, where it lies."""
     kept = [other for other in range(4) if other != axis]
     metadata: dict[str, Any] = dict(layer.metadata)
-    affine = metadata.get("affine")
-    if "header" in metadata and (affine is None or np.shape(affine) != (4, 4)):
+    recorded = metadata.get("affine")
+    if np.shape(recorded) == (5, 5):  # what the reader writes for four axes; it is of the voxels as the reader turned them
+        spatial = [0, 1, 2, 4]
+        metadata["affine"] = np.asarray(recorded)[np.ix_(spatial, spatial)]
+    elif "header" in metadata and np.shape(recorded) != (4, 4):
         metadata["affine"] = metadata["header"].get_best_affine()
     return Image(
         np.asarray(layer.data[(slice(None),) * axis + (index,)]),

@@ -182,12 +182,20 @@ def test_other_than_3d_images_are_refused(bench, engine, errors, shape, keywords
     assert engine.requests == []
 
 
-@pytest.mark.parametrize("opened", ["file", "array"])
+def stored_as(axes: str, data, path) -> None:
+    """A file of R, A, S voxels that lie in it in another order."""
+    image = nib.Nifti1Image(data, AFFINES["RAS"])
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(axes))
+    image.as_reoriented(turn).to_filename(path)
+
+
+@pytest.mark.parametrize("opened", ["RAS", "LAS", "PSR", "array"])
 def test_a_frame_of_a_4d_image_is_taken_out(bench, engine, brain, tmp_path, opened):
+    brain[2, 3, 5] = 2 * brain.max()  # in no plane of symmetry
     series = np.stack([brain, brain / 2, brain / 4])
-    if opened == "file":
+    if opened != "array":
         path = tmp_path / "sub-01_T1w.nii.gz"
-        nib.Nifti1Image(np.moveaxis(series, (0, 1, 3), (3, 2, 0)), AFFINES["RAS"]).to_filename(path)
+        stored_as(opened, np.moveaxis(series, (0, 1, 3), (3, 2, 0)), path)
         bench.viewer.open(str(path), plugin="napari-nifti")
     else:
         bench.viewer.add_image(series, name="sub-01_T1w")
@@ -199,7 +207,7 @@ def test_a_frame_of_a_4d_image_is_taken_out(bench, engine, brain, tmp_path, open
     layer = bench.dock.form.layer
     assert layer.name.endswith("[frame 1]") and layer.ndim == 3 and not frame.button.isVisible()
     assert bench.dock.form.pair == Pair(Contrast.T1, Contrast.T2)
-    if opened == "file":
+    if opened != "array":
         whole = nib.load(path)
         where = np.argwhere(np.asarray(layer.data) == layer.data.max())[0]
         there = np.argwhere(whole.get_fdata()[..., 1] == layer.data.max())[0]
