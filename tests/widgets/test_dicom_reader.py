@@ -9,12 +9,15 @@ from napari.components import ViewerModel
 
 from dicom.test_read import MPR, NAME, T2, WORDS
 from dicom_files import dicom_series
-from helpers import head
+from helpers import head, tiny_checkpoint
+from napari_mrtrans import stream
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.transformation.request import Request
 from napari_mrtrans.widgets import dicom_reader
 from napari_mrtrans.widgets.dicom_reader import get_reader, read_layers
 from napari_mrtrans.widgets.source import guess_layer_contrast, layer_affine
+from napari_mrtrans.widgets.transform.run import Run, RunSettings
 
 OBLIQUE = np.array([[0.0, 0.2, 1.9, -9], [-1, 0.1, 0, 14], [0.1, -1.1, 0.3, 20], [0, 0, 0, 1]])
 OBLIQUE[:3, :3] = np.linalg.qr(OBLIQUE[:3, :3])[0] * [1.0, 1.2, 2.0]
@@ -40,6 +43,23 @@ def test_a_folder_dropped_on_the_window(make_napari_viewer: Callable[..., Viewer
         f"{layer.name} {layer.metadata} {bytes(layer.metadata['header'].binaryblock)}" for layer in (t1, t2)
     )
     assert not [word for word in WORDS if word in said.lower()]
+
+
+def test_results_do_not_tell_a_path_that_names_the_patient(
+    make_napari_viewer: Callable[..., ViewerModel], tmp_path: Path
+) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct")
+    viewer = make_napari_viewer()
+    told = []
+    for place, names in (("Zyxwo_Quentin/T1", NAME), ("plain", MPR)):
+        dicom_series(tmp_path / place, HEAD, OBLIQUE, **(MPR | names))
+        (layer,) = viewer.open(tmp_path / place, plugin="napari-mrtrans")
+        run = Run(viewer, RunSettings(Request(Contrast.T2, source=Contrast.T1)), layer, checkpoint)
+        for update in stream(run.work.source.volume(), checkpoint, target="T2", slices=(8, 12)):
+            run.add(update)
+        told.append(str(run.ensemble().info["input"]))
+    assert not [word for word in WORDS if word in told[0].lower()]
+    assert told[1] == str(tmp_path / "plain")
 
 
 def test_other_folders_are_left_to_other_readers(tmp_path: Path) -> None:

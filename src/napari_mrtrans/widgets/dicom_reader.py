@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from napari.layers import Layer
 from napari.utils.notifications import show_info, show_warning
 
 from ..errors import MrtransError
@@ -16,6 +17,8 @@ from .sample_data import LayerData, layer_of
 #: Files of one series that are dropped together come one by one; they are of one drop for so many seconds.
 TOGETHER = 2.0
 _NOTHING: list[Any] = [(None,)]
+#: Where the path of a layer stands that results may tell; None there where it names the patient.
+_PATH_KEY = "mrtrans_path"
 
 
 @dataclass
@@ -60,13 +63,21 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
             continue
         for line in volume.notices:
             show_info(line)
-        layers.append(layer_of(volume))
+        data, placement, kind = layer_of(volume)
+        placement["metadata"][_PATH_KEY] = volume.path and str(volume.path)
+        layers.append((data, placement, kind))
     if not layers:
         raise problems[0]
     for problem in problems:
         show_warning(str(problem))
     _last.files, _last.when = frozenset(file for stack in stacks for file in stack.files), monotonic()
     return layers
+
+
+def told_path(layer: Layer) -> Path | None:
+    """What a layer was read from, as results may tell it."""
+    path = layer.metadata.get(_PATH_KEY, layer.source.path)
+    return Path(path) if path else None
 
 
 def _one(path: str | Sequence[str]) -> Path:

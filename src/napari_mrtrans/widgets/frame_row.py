@@ -34,7 +34,10 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
     kept = [other for other in range(4) if other != axis]
     metadata: dict[str, Any] = dict(layer.metadata)
     recorded = metadata.get("affine")
-    if np.shape(recorded) == (5, 5):  # what the reader writes for four axes; it is of the voxels as the reader turned them
+    if np.shape(recorded) == (
+        5,
+        5,
+    ):  # what the reader writes for four axes; it is of the voxels as the reader turned them
         spatial = [0, 1, 2, 4]
         metadata["affine"] = np.asarray(recorded)[np.ix_(spatial, spatial)]
     elif "header" in metadata and np.shape(recorded) != (4, 4):

@@ -17,6 +17,7 @@ from ...scan.volume import Volume
 from ...transformation.engine import MAX_HELD
 from ...transformation.gathered import Gathered
 from ...transformation.request import Request
+from ..dicom_reader import told_path
 from ..file_grid import FileGrid
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
@@ -100,6 +101,7 @@ class Run:
         self.tally = SigmaTally(self.n_slices)
         self._id = uuid4().hex
         self.path = Path(layer.source.path) if layer.source.path else None
+        self._told = told_path(layer)
         self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
         self._compared: tuple[Any, Acquired] | None = None
         self._began, self._seconds = perf_counter(), 0.0
@@ -193,7 +195,7 @@ class Run:
         work = self.work
         voxels = self._grid.array(np.asarray(work.source.data))
         name, affine, header = work.source.name, self._grid.affine, self._grid.header
-        volume = Volume.from_file(voxels, affine, header, contrast=self.pair.source, name=name, path=self.path)
+        volume = Volume.from_file(voxels, affine, header, contrast=self.pair.source, name=name, path=self._told)
         turned = self.gathered.turned(self._grid.turn)
         ensemble = turned.ensemble(volume, work.checkpoint, work.request, self._seconds, self.notices)
         samples = self.layers.samples
