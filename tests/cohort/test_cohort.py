@@ -386,9 +386,26 @@ def test_names_may_be_those_of_transform_and_other_scans_are_not_replaced(
     what.check_free([scan])
     other = replace(scan, path=scan.path.with_name("sub-00_FLAIR.nii.gz"))
     with pytest.raises(
-        MrtransError, match=r"is the result of another scan \(sub-00_T1w.nii.gz\); choose another folder"
+        MrtransError, match=r"is the result of another scan \('.*sub-00_T1w.nii.gz'\); choose another folder"
     ):
         what.check_free([other])
+
+
+def test_a_scan_of_the_same_name_elsewhere_is_another_unless_it_was_moved(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    scan, what = scans(data)[0], order(tmp_path / "out", checkpoint)
+    assert work(scan, what).reason is None
+    moved = replace(scan, path=tmp_path / "moved" / scan.path.name)
+    moved.path.parent.mkdir()
+    moved.path.write_bytes(scan.path.read_bytes())
+    what.check_free([moved])
+    save_nifti(moved.path, head(SHAPE, seed=9), VOXELS)
+    with pytest.raises(MrtransError, match="is the result of another scan"):
+        what.check_free([moved])
+    moved.path.write_bytes(b"")
+    with pytest.raises(MrtransError, match="is the result of another scan"):
+        what.check_free([moved])
 
 
 def test_a_slice_that_fails_keeps_the_others_and_is_tried_again(

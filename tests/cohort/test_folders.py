@@ -9,7 +9,7 @@ import pytest
 from helpers import bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cohort.folders import find_any, is_bids, scans_of
-from napari_mrtrans.cohort.plan import Scan
+from napari_mrtrans.cohort.plan import Order, Scan
 from napari_mrtrans.cohort.run import Cohort, Output, Watch, Workers, run_scans
 from napari_mrtrans.cohort.summary import Ledger
 from napari_mrtrans.errors import MrtransError
@@ -42,6 +42,17 @@ def test_scans_of_a_plain_folder(tmp_path: Path) -> None:
     assert said == ["'b_T1.nii.gz' is left out: 'b_T1.nii' has the same name."]
     with pytest.raises(MrtransError, match="holds no FLAIR by the names of its files, only 4 T1, 1 T2; choose another"):
         find_any(tmp_path, Contrast.FLAIR, said.append)
+
+
+def test_pictures_of_files_of_one_name_lie_apart(tmp_path: Path) -> None:
+    _touch(tmp_path, "P001/T1.nii.gz", "P002/T1.nii.gz")
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors")
+    scans, _ = find_any(tmp_path, Contrast.T1, print)
+    order = Order.make(tmp_path / "out", checkpoint, Request(Contrast.T2, Contrast.T1))
+    named = [*scans, *scans_of([("a/b", tmp_path / "x.nii")])]
+    assert [str(order.thumbnail(scan).relative_to(order.out)) for scan in named] == [
+        "P001/figures/T1_T2.jpg", "P002/figures/T1_T2.jpg", "figures/a_b_T2.jpg"
+    ]  # fmt: skip
 
 
 def test_names_that_tell_no_contrast(tmp_path: Path) -> None:

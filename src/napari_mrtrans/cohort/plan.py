@@ -13,9 +13,9 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import beside_digest
 from ..datasets.derivatives import DESCRIPTION, finished_files
 from ..datasets.sessions import anat_folders, anat_images
-from ..errors import MrtransError
+from ..errors import MrtransError, VolumeError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
-from ..scan.volume import NIFTI_SUFFIXES
+from ..scan.volume import NIFTI_SUFFIXES, Volume
 from ..transformation.names import file_name
 from ..transformation.request import Request
 
@@ -124,17 +124,19 @@ class Order:
         """
         for scan in scans:
             try:
-                there = Path(json.loads(self.record(scan).read_text(encoding="utf-8"))["input"]).name
+                info = json.loads(self.record(scan).read_text(encoding="utf-8"))
+                there, digest = Path(info["input"]), info["input_digest"]
             except (OSError, ValueError, LookupError, TypeError):
                 continue
-            if there != scan.path.name:
+            if there != scan.path and (there.name != scan.path.name or digest != _digest(scan)):
                 raise MrtransError(
-                    f"'{self.record(scan)}' is the result of another scan ({there}); choose another folder with -o."
+                    f"'{self.record(scan)}' is the result of another scan ('{there}'); choose another folder with -o."
                 )
 
     def thumbnail(self, scan: Scan) -> Path:
         """The small picture of the scan's result."""
-        return self.out / scan.folder.parent / "figures" / f"{scan.stem}_{self.target}.jpg"
+        beside = scan.folder.parent if scan.folder.name == "anat" else scan.folder
+        return self.out / beside / "figures" / f"{Path(file_name(scan.stem, self.target.value, 'json')).stem}.jpg"
 
     def key(self, scan: Scan) -> str:
         """Digest of all that the scan's result depends on, its file's content included.
@@ -160,6 +162,14 @@ class Order:
             return False
         wanted = self.file_name(scan, "samples")
         return files is not None and (not self.keep_samples or wanted in [path.name for path in files])
+
+
+def _digest(scan: Scan) -> str:
+    """Of the voxels; empty where they cannot be read, which will be said in time."""
+    try:
+        return Volume.load(scan.path).digest()
+    except VolumeError:
+        return ""
 
 
 def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> list[Scan]:

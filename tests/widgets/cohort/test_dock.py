@@ -203,6 +203,11 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     count = len(hands.viewer.layers)
     hands.double_click(0)
     assert len(hands.viewer.layers) == count + 2  # the source is open already
+    hands.viewer.layers["b_T1w"].data = head(SHAPE, seed=3).T
+    hands.run()
+    copy = tmp_path / "out" / "sources" / "b_T1w.nii"
+    assert hands.dock.message.text().startswith(f"'{copy}' is a copy of another image of that name; choose another")
+    np.testing.assert_array_equal(Volume.load(copy).data.sum(), memory.data.sum())
     hands.viewer.layers["c_T2w"].name = "b_T1w.nii"
     form.layers.item(2).setCheckState(Qt.CheckState.Checked)
     hands.viewer.layers["b_T1w.nii"].name = "B_T1w"

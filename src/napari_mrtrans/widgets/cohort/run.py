@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from napari.qt.threading import thread_worker
 
-from ...errors import VolumeError
+from ...errors import MrtransError, VolumeError
 from ...paths import write_together
 from ...scan.volume import Volume
 from ..transform.progress import clock
@@ -122,6 +121,7 @@ class Queue:
         bids = False
         if asked.folder is None:
             check_own(asked.out)
+            scans_of((image.name, Path()) for image, _ in asked.images)  # two of one name: before anything is copied
             scans = scans_of(self._files())
         else:
             from ...cohort.folders import find_any
@@ -145,9 +145,16 @@ class Queue:
     def _copied(self, name: str, volume: Volume) -> Path:
         folder = self.asked.out / SOURCES
         file = folder / f"{name.replace('/', '_')}.nii"
-        with suppress(VolumeError):
-            if file.is_file() and Volume.load(file).digest() == volume.digest():
-                return file
+        if file.exists():
+            try:
+                same = Volume.load(file).digest() == volume.digest()
+            except VolumeError:
+                same = False
+            if not same:
+                raise MrtransError(
+                    f"'{file}' is a copy of another image of that name; choose another folder, or rename the image."
+                )
+            return file
         return write_together(folder, {file.name: volume.image_like(volume.data).to_filename})[0]
 
     def _say(self, line: str) -> None:
