@@ -270,7 +270,7 @@ def test_the_papers_recipe_reads_ixi_and_a_table_repeats_its_split(tmp_path: Pat
     assert skipped == ["sub-IXI100HH0100: has only T2; no pair of the recipe is complete"]
     assert {part: len(source.sessions) for part, source in splits.items()} == {"train": 5, "validation": 1, "test": 2}
     assert {session.site for session in splits["test"].sessions} == {"Guys", "HH"}
-    write_splits(tmp_path, {part: source.sessions for part, source in splits.items()})
+    write_splits(tmp_path, {part: source.names for part, source in splits.items()})
     for other in (7, 8):
         again, _ = open_splits(
             load_recipe("paper-ixi-t1-t2-direct", [f"seed={other}", f"data.splits={tmp_path / 'splits.tsv'}"]), root

@@ -161,6 +161,11 @@ def test_a_network_for_the_other_planes(tmp_path: Path) -> None:
     assert card.splits["train"] == [f"sub-0{i}/plane-{plane}" for plane in ("coronal", "sagittal") for i in (2, 3)]
     assert card.splits["validation"] == ["sub-01/plane-coronal", "sub-01/plane-sagittal"]
     assert card.splits["test"] == ["sub-00"]
+    table = {"splits": str(tmp_path / "splits.tsv"), "planes": data["planes"], "computed_pd": True}
+    again = open_splits(recipe(pairs=pairs, data=table), tmp_path / "data", tmp_path / "cache")[0]
+    assert {part: source.names for part, source in again.items()} == {
+        part: source.names for part, source in found.items()
+    }
     assert card.notes == ["PD: trained on contrast computed from real T1, T2 and FLAIR"]
     axial = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", pairs=[Pair.parse(pair) for pair in pairs])
     planes = planes_of(axial)

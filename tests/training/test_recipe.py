@@ -218,6 +218,7 @@ def test_override(override: str, read, write) -> None:
         ("name.first=x", "the recipe has no place for 'name.first'"),
         ("stages.0.steps=", "stages.0.steps: "),
         ("stages.1.crop.0=24", "stages.1.crop: "),
+        ("optimiser.betas=[0.9, 1.5]", "optimiser.betas.1: "),
     ],
 )
 def test_bad_override(override: str, expected: str, write) -> None:
@@ -260,6 +261,7 @@ def test_digest_depends_on_content_alone(write) -> None:
         ("options.network.groups=3", "options: "),
         ("stages.0.crop=[15, 16]", "stages.0.crop: not a multiple of 4"),
         ("stages.1.crop=[16, 0]", "stages.1.crop: not a multiple of 4"),
+        ("sampler.name=dpmpp2m", "sampler.name: Unknown sampler 'dpmpp2m'; choose one of dpm++2m, "),
     ],
 )
 def test_what_the_network_cannot_do_is_said_before_training(override: str, expected: str, write) -> None:

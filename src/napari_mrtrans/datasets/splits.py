@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from ..errors import RecipeError
 from ..paths import write_together
-from .bids import Session
+from .bids import Session, subject_of
 from .layout import Shares
+from .turned import PLANE_MARK
 
 PARTS = ("train", "validation", "test")
 FILE = "splits.tsv"
@@ -66,9 +67,17 @@ def split_sessions(sessions: Sequence[Session], held_out: HeldOut) -> dict[str, 
     return chosen
 
 
-def write_splits(folder: Path, parts: Mapping[str, Sequence[Session]]) -> None:
-    """Write ``splits.tsv``: subject, session (``n/a`` if there is one only) and part."""
-    rows = [(s.subject, s.session or "n/a", part) for part, sessions in parts.items() for s in sessions]
+def write_splits(folder: Path, parts: Mapping[str, Sequence[str]]) -> None:
+    """Write ``splits.tsv``, subject, session (``n/a`` if there is one only) and part, of the names of sessions.
+
+    A session that is seen in several planes has one line.
+    """
+    visits = {part: dict.fromkeys(name.partition(PLANE_MARK)[0] for name in names) for part, names in parts.items()}
+    rows = [
+        (subject := subject_of(name), name.removeprefix(subject).strip("/") or "n/a", part)
+        for part, names in visits.items()
+        for name in names
+    ]
     write_together(folder, {FILE: "".join("\t".join(row) + "\n" for row in (_COLUMNS, *rows))})
 
 

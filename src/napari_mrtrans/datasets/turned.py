@@ -16,6 +16,9 @@ from ..scan.planes import LONGEST_MM, Plane, seen_from
 from ..scan.volume import Volume
 from .bids import Session
 
+#: Ends the session's name in that of one seen from the side, before the plane's.
+PLANE_MARK = "/plane-"
+
 
 @dataclass(frozen=True)
 class TurnedSession:
@@ -27,7 +30,7 @@ class TurnedSession:
     @property
     def name(self) -> str:
         """The session's, and the plane."""
-        return f"{self.session.name}/plane-{self.plane}"
+        return f"{self.session.name}{PLANE_MARK}{self.plane}"
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:

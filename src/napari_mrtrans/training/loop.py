@@ -20,7 +20,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoints.card import Training
 from ..checkpoints.checkpoint import write_checkpoint
-from ..datasets.bids import Session
 from ..datasets.splits import write_splits
 from ..datasets.store import Source
 from ..errors import RecipeError, TrainingError
@@ -115,8 +114,9 @@ def train(
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
     if fabric.is_global_zero:
-        files = {part: [s for s in source.sessions if isinstance(s, Session)] for part, source in splits.items()}
-        write_splits(out, files)
+        write_splits(
+            out, {part: [s.name for s in source.sessions if not s.simulated] for part, source in splits.items()}
+        )
     held, seen = (
         fixed_slices(
             source,

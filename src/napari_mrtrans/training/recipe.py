@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
@@ -102,6 +102,9 @@ class Augmentation(_Strict):
     target_gain: float = Field(0.05, ge=0)
 
 
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Optimiser(_Strict):
     """With linear warm-up; the critic of an adversarial model has an AdamW of its own with the same settings."""
 
@@ -109,7 +112,7 @@ class Optimiser(_Strict):
     lr: float = Field(1e-3, gt=0)
     critic_lr: float | None = Field(None, gt=0, description="of the critic's AdamW; null: as lr")
     weight_decay: float = Field(0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.99)
     warmup: int = Field(100, ge=0)
     schedule: Literal["cosine", "constant", "half-linear"] = Field(
         "cosine", description="decay to final times lr; half-linear: constant, then linear over the second half"

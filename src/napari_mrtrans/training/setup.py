@@ -14,7 +14,7 @@ from ..datasets.readers import read_folders
 from ..datasets.splits import HeldOut, draw_held_out, read_splits, split_sessions
 from ..datasets.store import Source
 from ..datasets.turned import TurnedSession, in_planes
-from ..errors import RecipeError
+from ..errors import MrtransError, RecipeError
 from ..paths import training_cache_dir
 from ..scan.contrasts import Pair
 from .recipe import Recipe
@@ -32,7 +32,12 @@ def check_model(recipe: Recipe) -> None:
     import torch
 
     from ..models import build
+    from ..models.sampler_plan import check_sampler
 
+    try:
+        check_sampler(recipe.sampler.name)
+    except MrtransError as error:
+        raise RecipeError(f"Recipe '{recipe.name}': sampler.name: {error}") from None
     try:
         with torch.device("meta"):
             model = build(recipe.model, {**recipe.options, "conditional": recipe.conditional})
