@@ -41,6 +41,28 @@ def test_transform_and_again(run: Run, tmp_path: Path) -> None:  # noqa: F811
     assert "T1→T2 of 'head' by tiny-flow" in out
 
 
+@pytest.mark.parametrize("given", ["head", "head/IM0003.dcm"])
+def test_a_page_of_their_result(given: str, run: Run, tmp_path: Path) -> None:  # noqa: F811
+    files = dicom_series(tmp_path / "head", HEAD, AFFINE, **MPR)
+    given = given if given == "head" else str(files[3].relative_to(tmp_path))
+    assert run("transform", given, "-t", "T2", "-n", 2, "--steps", 1, "-o", "out")[0] == 0
+    (report,) = (tmp_path / "out").glob("*.json")
+    assert run("report", report, "-o", "page.html")[0] == 0
+    page = (tmp_path / "page.html").read_text()
+    name = Path(given).name
+    assert "was not found" not in page and f"napari-mrtrans transform {name} --to T2" in page
+    assert "read_scan" in page and "Volume.load" not in page
+    (tmp_path / "head").rename(tmp_path / "moved")
+    assert run("report", report, "-o", "page.html")[0] == 0
+    assert "was not found" in (tmp_path / "page.html").read_text()
+    assert run("report", report, given.replace("head", "moved"), "-o", "page.html")[0] == 0
+    assert "was not found" not in (tmp_path / "page.html").read_text()
+    next((tmp_path / "moved").iterdir()).write_bytes(b"")
+    (tmp_path / "moved").rename(tmp_path / "head")
+    assert run("report", report, "-o", "page.html")[0] == 0
+    assert "was not found" in (tmp_path / "page.html").read_text()
+
+
 def test_the_patient_stays_behind(run: Run, tmp_path: Path) -> None:  # noqa: F811
     """In the results of every command that takes slices; also where folders are named after the patient."""
     for number, tags in ((1, MPR), (2, T2)):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..scan.nifti import NIFTI_SUFFIXES
+
 #: Where a mask came from no file, what it is called.
 _UNSAVED = {"mask": "MASK.nii.gz", "roi": "ROI.nii.gz"}
 
@@ -45,8 +47,10 @@ def python_call(info: Mapping[str, Any]) -> str:
         options["sampler"] = info["sampler"]
         options |= {} if info.get("steps") is None else {"steps": info["steps"]}
     options |= {} if asked.get("antithetic", True) else {"antithetic": False}
-    lines = ["from napari_mrtrans import Volume, load_checkpoint, transform", ""]
-    lines.append(f'volume = Volume.load({_input(info)!r}, "{info["source"]}")')
+    nifti = _input(info).endswith(NIFTI_SUFFIXES)
+    lines = [f"from napari_mrtrans import {'Volume, ' if nifti else ''}load_checkpoint, transform"]
+    lines += [""] if nifti else ["from napari_mrtrans.dicom.read import read_scan", ""]
+    lines.append(f'volume = {"Volume.load" if nifti else "read_scan"}({_input(info)!r}, "{info["source"]}")')
     told = [f"{name}={value!r}" for name, value in options.items()]
     if isinstance(slices, Mapping):
         told.append(f"slices=range({slices['start']}, {slices['stop']}, {slices['step']})")
@@ -77,9 +81,9 @@ def _repair_chosen(info: Mapping[str, Any]) -> bool:
 
 
 def _input(info: Mapping[str, Any]) -> str:
-    """The name of the input's file; a layer that came from none must be saved first."""
-    name = Path(str(info["input"])).name
-    return name if name.endswith((".nii", ".nii.gz", ".nii.bz2")) else f"{name}.nii.gz"
+    """The name of the input's file, or folder of slices; a layer that came from none must be saved first."""
+    path = Path(str(info["input"]))
+    return path.name if path.is_absolute() or path.name.endswith(NIFTI_SUFFIXES) else f"{path.name}.nii.gz"
 
 
 def _file(asked: Mapping[str, Any], name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MrtransError
+from ..errors import MrtransError, VolumeError
 from ..scan.contrasts import Contrast
 from ..scan.nifti import open_nifti, read_voxels
 from ..scan.volume import Volume
@@ -53,19 +53,34 @@ def saved_result(record: Path, image: Path | None = None) -> tuple[Ensemble, boo
     if images["mean"] is None:
         raise MrtransError(f"The mean that belongs to '{record.name}' is not beside it.")
     mean = Volume.load(images["mean"], info["target"])
-    file = image or Path(info["input"])
-    if image is not None and not file.is_file():
-        raise MrtransError(f"The input '{image}' is not there.")
-    volume = Volume.load(file, info["source"]) if file.is_file() else mean
-    found = file.is_file() and volume.digest() == info.get("input_digest", volume.digest())
+    volume = _input(info, image)
+    found = volume is not None and volume.digest() == info.get("input_digest", volume.digest())
     if image is not None and not found:
-        raise MrtransError(f"The input '{file.name}' is not the one that '{record.name}' was made of.")
-    volume = volume if found else mean
+        raise MrtransError(f"The input '{image.name}' is not the one that '{record.name}' was made of.")
+    if volume is None or not found:
+        volume = mean
     std, calibrated = (_voxels(images[kind]) for kind in ("std", "std-calibrated"))
     per_slice = np.array([np.nan if value is None else value for value in info["sigma_hat_per_slice"]])
     overall = float("nan") if info.get("sigma_hat") is None else float(info["sigma_hat"])
     zeros = np.zeros_like(mean.data) if std is None else std
     return Ensemble(volume, mean.data, zeros, None, None, per_slice, overall, info, calibrated), found
+
+
+def _input(info: dict[str, Any], image: Path | None) -> Volume | None:
+    """What lies at ``image``, or where the report says; None where there is nothing that can be read."""
+    from ..dicom.read import read_scan
+
+    if image is not None:
+        if not image.exists():
+            raise MrtransError(f"The input '{image}' is not there.")
+        return read_scan(image, info["source"])
+    file = Path(info["input"])
+    if not file.is_absolute() or not file.exists():
+        return None
+    try:
+        return read_scan(file, info["source"])
+    except VolumeError:
+        return None
 
 
 def image_beside(record: Path, kind: str) -> Path | None:
