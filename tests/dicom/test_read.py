@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from dicom_files import MPRAGE, dicom_series
+from helpers import save_nifti
 from napari_mrtrans.dicom import files as dicom_files_room
 from napari_mrtrans.dicom.files import is_dicom
 from napari_mrtrans.dicom.read import all_slices, brains_at, read_scan, read_stack
@@ -169,6 +170,13 @@ def test_a_folder_without_dicom(tmp_path: Path) -> None:
     assert is_dicom(file) and is_dicom(tmp_path)
     with pytest.raises(VolumeError, match=r"is DICOM, .* is not; give one kind"):
         all_slices([tmp_path, tmp_path / "sub-01"])
+
+
+def test_what_bids_keeps_aside_is_not_the_scans(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "sourcedata" / "sub-01", DATA, OBLIQUE)
+    save_nifti(tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz", DATA)
+    assert not all_slices([tmp_path])
+    assert all_slices([tmp_path / "sourcedata"]) and all_slices([tmp_path / "sourcedata" / "sub-01"])
 
 
 def test_few_files_of_a_huge_folder_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ _OTHER = (
     ".bval",
     ".bvec",
 )
+#: Where a BIDS folder keeps what its scans were made of, and what was made of them.
+_ASIDE = ("sourcedata", "derivatives")
 #: The index on a disc of scans: a DICOM file without an image.
 _INDEX = "DICOMDIR"
 
@@ -84,11 +86,12 @@ def _may_be(path: Path) -> bool:
 
 
 def _tree(folder: Path, level: int = 0) -> Iterator[Path]:
-    """A folder, and those below it, each before those in it."""
+    """A folder, and those below it, each before those in it; what BIDS keeps aside only where it is ``folder``."""
     yield folder
     if level < LEVELS:
         for below in _entries(folder, folders=True):
-            yield from _tree(below, level + 1)
+            if below.name not in _ASIDE:
+                yield from _tree(below, level + 1)
 
 
 def _holds_dicom(folder: Path) -> bool:
