@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -194,6 +195,43 @@ def test_the_parents_weights_are_kept_where_nothing_is_better(
     assert not list(user.glob("*")) if user.exists() else True
     for name, value in parent.build().state_dict().items():
         torch.testing.assert_close(outcome.checkpoint.build().state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_nothing_is_better_without_any_of_three_people(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then there is nothing to train for, and the answer is the same."""
+    seen: set[int] = set()
+
+    def worse(held: tune.HeldOut, model: object) -> float:
+        first = id(held) not in seen
+        seen.add(id(held))
+        return 1.0 if first else 2.0
+
+    monkeypatch.setattr(tune.HeldOut, "error", worse)
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    found, _ = adapting.find_sessions(site)
+    outcome = adapting.adapt_sessions(
+        parent, found, tmp_path / "out", asked.Settings(minutes=SHORT, pairs=T1_T2), asked.Hooks()
+    )
+    assert not outcome.better and "not better than 'old'" in outcome.lines[-1]
+
+
+@pytest.mark.parametrize(("family", "pair"), [("flow", "T1->T2"), ("direct", "T2->T1"), ("cgan", "T2->T1")])
+def test_a_contrast_of_a_part_of_the_head_judges_that_part(
+    family: str, pair: str, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "FEWEST_JUDGED", 8)
+    monkeypatch.setattr(work, "MOST_JUDGED", 8)
+    root = bids_folder(tmp_path / "site", 3, SHAPE)
+    for file in root.rglob("*_T2w.nii.gz"):
+        image = nib.load(file)
+        cut = image.get_fdata(dtype=np.float32)
+        cut[..., :14] = 0
+        nib.Nifti1Image(cut, image.affine).to_filename(file)
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", family, sampler=SamplerDefaults(steps=2, n=2))
+    made = mt.adapt(parent, root, minutes=SHORT, out=tmp_path / "out", pairs=(Pair.parse(pair),), install=False)
+    assert made.card.adapted is not None and np.isfinite(made.card.adapted.gain_db)
 
 
 def test_it_goes_back_to_where_it_was_best_and_learns_more_slowly(

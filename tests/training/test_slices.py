@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from scipy import ndimage
 from helpers import bids_folder
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError
-from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.framing import Framing, extent
 from napari_mrtrans.scan.intensity import HEADROOM
 from napari_mrtrans.training.augment import change_curve, change_gamma, random_crop, slab_weights, smooth_field
@@ -136,8 +137,6 @@ def test_training_and_watching_in_other_planes(tmp_path: Path) -> None:
 
 
 def test_marked_slices_can_be_left_out(tmp_path: Path) -> None:
-    import nibabel as nib
-
     root = bids_folder(tmp_path / "data", subjects=1)
     mask = np.zeros((40, 48, 20), dtype=np.uint8)
     mask[20, 24, :10] = 1
@@ -166,6 +165,29 @@ def test_fixed_slices_are_framed_and_not_augmented(source: Source) -> None:
     # The noise depends on where a slice lies.
     assert len({one.position for one in chosen}) > 1
     assert all(one.position > 0 for one in chosen)
+
+
+def test_slices_that_one_contrast_lacks_are_not_of_the_pair(tmp_path: Path) -> None:
+    """A stack shorter than the head: neither learned from nor judged by, but for pairs that do not need it."""
+    root = bids_folder(tmp_path / "bids", 1, (20, 24, 20))
+    file = root / "sub-00" / "anat" / "sub-00_T2w.nii.gz"
+    image = nib.load(file)
+    cut = image.get_fdata(dtype=np.float32)
+    cut[..., :12] = 0
+    nib.Nifti1Image(cut, image.affine).to_filename(file)
+    splits, _ = open_splits(recipe(data={}), root, tmp_path / "cache")
+    short = splits["train"]
+    decoded = short[0]
+    t1_t2, t1_flair = Pair(Contrast.T1, Contrast.T2), Pair(Contrast.T1, Contrast.FLAIR)
+    assert [z for z in range(20) if decoded.area[z] and decoded.shows(t1_t2, z)] == [
+        z for z in range(12, 20) if decoded.area[z]
+    ]
+    assert all(decoded.shows(t1_flair, z) for z in range(20) if decoded.area[z])
+    slices = TrainingSlices(short, recipe(pairs=["T1->T2"]), recipe().stages[0], 0)
+    assert all((slices[i][1] > 0).any() for i in range(24))
+    frame = (Framing(rows=32, columns=32), 4)
+    for one in fixed_slices(short, [t1_t2], 8, frame):
+        assert one.target.any() and one.source.any()
 
 
 def test_no_slice_left_is_said(source: Source) -> None:

@@ -112,16 +112,21 @@ class View:
 def fixed(
     source: Source, places: Sequence[tuple[int, NDArray[np.intp]]], pairs: Sequence[Pair], each: int, view: View
 ) -> list[tuple[int, FixedSlice]]:
-    """Up to ``each`` evenly spread slices of every pair, with the number of the session; sessions take turns."""
+    """Up to ``each`` evenly spread slices of every pair, with the number of the session; sessions take turns.
+
+    Only slices in which both contrasts show the head.
+    """
     out = []
     for pair in pairs:
-        there = [(i, z) for i, z in places if {*pair} <= {*source.sessions[i].contrasts}]
+        complete = [(i, numbers) for i, numbers in places if {*pair} <= {*source.sessions[i].contrasts}]
+        shown = [(i, [int(z) for z in numbers if source[i].shows(pair, int(z))]) for i, numbers in complete]
+        there = [(i, numbers) for i, numbers in shown if numbers]
         for turn in range(each if there else 0):
             index, numbers = there[turn % len(there)]
             own = -(-(each - turn % len(there)) // len(there))
             if turn // len(there) >= len(numbers):
                 continue
-            z = int(numbers[round((turn // len(there) + 0.5) / min(own, len(numbers)) * len(numbers) - 0.5)])
+            z = numbers[round((turn // len(there) + 0.5) / min(own, len(numbers)) * len(numbers) - 0.5)]
             out.append((index, fixed_slice(source[index], pair, z, (view.framing, view.multiple), view.neighbours_mm)))
     return out
 

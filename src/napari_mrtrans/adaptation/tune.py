@@ -203,7 +203,7 @@ class _Run:
         seed = step_seed(self.recipe.seed, self.step)
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
-        done = min(self.spent / self.budget, 1.0)
+        done = min(self.spent / self.budget, 1.0) if self.budget else 1.0
         options = self.recipe.optimiser
         factor = min(1.0, (self.step + 1) / max(1, options.warmup)) * 0.5 * (1 + math.cos(math.pi * done))
         factor *= SLOWER ** len(self.turns)

@@ -168,12 +168,12 @@ class Work:
 
     def _how_many(self, division: Division) -> int:
         """Slices of each pair for which there is time."""
-        if self.cancelled:
+        some = fixed(self.site.source, division.judging, self.site.pairs, 1, self.view)
+        if self.cancelled or not some:
             return FEWEST_JUDGED
         if self.per_slice is None:
-            one = fixed(self.site.source, division.judging, self.site.pairs, 1, self.view)[0][1]
             began = time.monotonic()
-            self.judge.answer(self.before, one)
+            self.judge.answer(self.before, some[0][1])
             self.per_slice = max(time.monotonic() - began, 1e-3)
         count = int(self.plan.figures / (2 * self.per_slice * len(self.site.pairs)))
         return int(np.clip(count, FEWEST_JUDGED, MOST_JUDGED))

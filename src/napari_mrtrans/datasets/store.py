@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import MrtransError
 from ..paths import reason, write_shared
-from ..scan.contrasts import Contrast
+from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import STEP
 from ..scan.grid import Orientation, SliceGrid
 from ..scan.intensity import HEADROOM, clean, head_mask, normalise
@@ -23,6 +23,8 @@ from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
 FORMAT = 4
+#: A contrast shows a slice if it has more than this share of its head.
+COVERED = 0.4
 
 
 class Readable(Hashable, Protocol):
@@ -76,6 +78,11 @@ class Decoded:
     area: NDArray[np.int64]
     marked: NDArray[np.bool_]
     spacing: float = 1.0
+
+    def shows(self, pair: Pair, z: int) -> bool:
+        """Whether both contrasts show the head in slice ``z``; one may have been acquired of a part of it only."""
+        seen = (np.count_nonzero(self.images[self.contrasts.index(contrast), z]) for contrast in pair)
+        return min(seen) > COVERED * self.area[z]
 
 
 def decode(session: Readable, spacing: float, cache: Path) -> Decoded:

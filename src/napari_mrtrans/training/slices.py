@@ -19,6 +19,8 @@ from .recipe import Recipe, Stage
 
 #: How often a network that sees neighbours is trained as if there were none.
 ALONE = 0.1
+#: How often another slice is drawn for one that only one contrast of the pair shows.
+DRAWS = 20
 
 Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
 
@@ -53,6 +55,10 @@ class TrainingSlices(Dataset[Item]):
         decoded = self.source[index]
         allowed = slice_weights(decoded, self.recipe)
         z = int(rng.choice(len(allowed), p=allowed))
+        for _ in range(DRAWS):
+            if decoded.shows(pair, z):
+                break
+            z = int(rng.choice(len(allowed), p=allowed))
         first, second = (decoded.contrasts.index(contrast) for contrast in pair)
         numbers = seen(z, len(decoded.area), decoded.spacing, self.recipe.neighbours_mm)
         if len(numbers) > 1 and rng.random() < ALONE:

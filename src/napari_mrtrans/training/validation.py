@@ -74,8 +74,10 @@ def fixed_slices(
             continue
         decoded = source[index]
         thick = np.flatnonzero(decoded.area > least * decoded.area.max())
-        z = int(thick[round((i + 0.5) / count * (len(thick) - 1))])
+        wanted = thick[round((i + 0.5) / count * (len(thick) - 1))]
         pair = usable[i % len(usable)]
+        nearest = (int(z) for z in sorted(thick, key=lambda z: abs(z - wanted)))
+        z = next((z for z in nearest if decoded.shows(pair, z)), int(wanted))
         out.append(fixed_slice(decoded, pair, z, frame, neighbours_mm))
     return out
 

@@ -39,8 +39,8 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
         5,
     ):  # what the reader writes for four axes; it is of the voxels as the reader turned them
         spatial = [0, 1, 2, 4]
-        metadata["affine"] = np.asarray(recorded)[np.ix_(spatial, spatial)]
-    elif "header" in metadata and np.shape(recorded) != (4, 4):
+        metadata["affine"] = recorded[np.ix_(spatial, spatial)]
+    elif "header" in metadata and recorded.shape != (4, 4):
         metadata["affine"] = metadata["header"].get_best_affine()
     return Image(
         np.asarray(layer.data[(slice(None),) * axis + (index,)]),
