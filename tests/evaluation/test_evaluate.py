@@ -16,7 +16,7 @@ from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation import measure as module
-from napari_mrtrans.evaluation import tiles
+from napari_mrtrans.evaluation import optional, tiles
 from napari_mrtrans.evaluation.evaluate import Settings, evaluate
 from napari_mrtrans.evaluation.held_out import check_held_out
 from napari_mrtrans.evaluation.lookup import Lookup
@@ -184,6 +184,34 @@ def test_finished_rows_are_not_computed_again(
     assert called == ["tiny-direct"]
     evaluate(root, [flow], tmp_path, replace(settings, n=3), say=silent)
     assert called == ["tiny-direct", "tiny-flow"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_row_without_lpips_is_measured_again_where_it_can_be_had(
+    root: Path, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
+    first = evaluate(root, [direct], tmp_path, settings, say=silent)
+    assert "Left out: LPIPS" in first[2].read_text()
+    monkeypatch.setattr(optional.metrics, "lpips", lambda *_, **__: 0.25)
+    for _ in range(2):
+        second = evaluate(root, [direct], tmp_path, settings, say=silent)
+        rows = json.loads(second[1].read_text())["rows"]
+        assert {row["lpips"] for row in rows} == {0.25} and "Left out" not in second[2].read_text()
+        monkeypatch.setattr(module, "transform", lambda *_, **__: pytest.fail("measured once more"))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_checkpoints_of_one_name_are_refused_and_repeated_subjects_count_once(
+    root: Path, direct: Checkpoint, tmp_path: Path
+) -> None:
+    other = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", splits=SPLITS, seed=7)
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11, subjects=["sub-02", "sub-02"])
+    with pytest.raises(MrtransError, match="are both called 'tiny-direct'; evaluate one of them"):
+        evaluate(root, [direct, other], tmp_path / "out", settings, say=silent)
+    files = evaluate(root, [direct, direct], tmp_path / "out", settings, say=silent)
+    methods = [row["method"] for row in json.loads(files[1].read_text())["rows"]]
+    assert len(methods) == len(set(methods)) == 3
 
 
 @pytest.mark.usefixtures("undrawn")

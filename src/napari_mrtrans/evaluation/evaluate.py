@@ -34,7 +34,7 @@ from .report.write import write_report
 from .row import FORMAT, Row
 from .tiles import NOTHING, Drawn
 from .unusual import draw_unusual
-from .way import Way, described, ways
+from .way import Way, described, distinct, ways
 
 #: Told what is being computed, how many rows are done (the present one in part), and how many there will be.
 Progress = Callable[[str, float, int], None]
@@ -105,8 +105,10 @@ def evaluate(
         The files written.
 
     Raises:
-        MrtransError: a subject was trained on, is missing, or nothing is left to evaluate.
+        MrtransError: a subject was trained on, is missing, or nothing is left to evaluate; two checkpoints have one
+            name.
     """
+    checkpoints = distinct(checkpoints)
     if settings.slab is not None and settings.slab < SSIM_WINDOW:
         raise MrtransError(f"--slab must be at least {SSIM_WINDOW} slices, the width of the SSIM window.")
     if many := [n for c in checkpoints if (n := settings.n or c.card.sampler.n) > MAX_HELD and not c.deterministic]:
@@ -131,7 +133,8 @@ def evaluate(
             try:
                 tell = partial(_tell, progress, title, done, total)
                 make = partial(_noted, optional, task, tell)
-                rows.append(finished.row(task.key, make, again=task.drawn.missing))
+                again = partial(_again, optional, task)
+                rows.append(finished.row(task.key, make, again))
             except (NotMeasured, VolumeError, BadNumbers, SliceError, OutOfMemory) as error:
                 left_out.append(f"{title}: {error}")
                 say(f"Left out: {left_out[-1]}")
@@ -249,6 +252,11 @@ def _cases(
                 data = data_set(name)
                 yield _Case(pair, sessions[name], lookup, training, methods, not seen, data not in seen)
                 seen.add(data)
+
+
+def _again(optional: Optional, task: _Task, row: Row) -> bool:
+    """Whether a finished row is measured once more: it lacks a picture, or a figure that can be had now."""
+    return task.drawn.missing or optional.has_more(row)
 
 
 def _noted(optional: Optional, task: _Task, tell: Callable[[SliceUpdate], None]) -> Row:

@@ -16,6 +16,7 @@ from ..datasets.phantom import PREFIX
 from ..datasets.readers import read_folder, recognise
 from ..errors import MrtransError, RecipeError
 from ..scan.contrasts import Contrast, Pair
+from ..scan.grid import same_grid
 from ..scan.intensity import clean, head_mask, normalise
 from ..scan.volume import Volume
 
@@ -54,7 +55,7 @@ class PairedVolumes:
         source, head = _normalised(volume, pair.source)
         acquired = Volume.load(session.files[pair.target])
         target, there = _normalised(acquired, pair.target)
-        if source.shape != target.shape or not np.allclose(volume.affine, acquired.affine, atol=0.1):
+        if not same_grid(source.shape, volume.affine, target.shape, acquired.affine):
             raise NotMeasured(
                 f"{session.name}: {pair.source} and {pair.target} lie on different grids; bring them onto one with "
                 "napari-mrtrans prepare."
@@ -117,9 +118,9 @@ def sessions_of(root: Path, checkpoint: Checkpoint, part: str) -> dict[str, Sess
 
 
 def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> list[str]:
-    """Names of sessions, where a subject stands for all of its visits; a name that is neither stays as it is."""
+    """Names of sessions, each once; a subject stands for all of its visits, a name that is neither stays as it is."""
     visits = {subject: [name for name, s in sessions.items() if s.subject == subject] for subject in subjects}
-    return [name for subject in subjects for name in visits[subject] or [subject]]
+    return list(dict.fromkeys(name for subject in subjects for name in visits[subject] or [subject]))
 
 
 def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, Session], root: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
@@ -42,6 +44,15 @@ class Optional:
         """The row with what has turned out to be lacking since the last one: a run that goes on finds it there."""
         new, self._noted = self.missing[self._noted :], len(self.missing)
         return replace(row, lacks=new) if new else row
+
+    def has_more(self, row: Row) -> bool:
+        """Whether a row that was measured without LPIPS can have it now."""
+        return row.lpips is None and self._lpips_is_there
+
+    @cached_property
+    def _lpips_is_there(self) -> bool:
+        black = np.zeros((64, 64, 1), dtype=np.float32)
+        return self.lpips(black, black, 2) is not None
 
     def lpips(self, prediction: NDArray, target: NDArray, axis: int) -> float | None:
         """LPIPS of whole slices."""

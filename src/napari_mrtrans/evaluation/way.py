@@ -11,6 +11,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes, planes_of
 from ..checkpoints.shared import partners
 from ..datasets.phantom import PREFIX
+from ..errors import MrtransError
 from .held_out import data_set
 
 
@@ -46,6 +47,23 @@ def ways(checkpoints: Sequence[Checkpoint], three_planes: bool) -> list[Way]:
         if three_planes and planes_of(checkpoint) is not None:
             found.append(Way(checkpoint, three_planes=True))
     return found
+
+
+def distinct(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Each once.
+
+    Raises:
+        MrtransError: two have one name, so that their rows could not be told apart.
+    """
+    found: dict[str, Checkpoint] = {}
+    for checkpoint in checkpoints:
+        other = found.setdefault(checkpoint.name, checkpoint)
+        if other.sha256 != checkpoint.sha256:
+            raise MrtransError(
+                f"'{other.path}' and '{checkpoint.path}' are both called '{checkpoint.name}'; evaluate one of them, "
+                "or train one under another name (--set name=...)."
+            )
+    return list(found.values())
 
 
 def described(compared: Sequence[Way]) -> list[dict[str, Any]]:

@@ -33,14 +33,16 @@ class Finished(Generic[Row]):
             except (ValueError, KeyError, TypeError):
                 continue
 
-    def row(self, key: dict[str, Any], make: Callable[[], Row], *, again: bool = False) -> Row:
-        """The row of ``key`` if there is one and it is not wanted ``again``, else that of ``make``, which is kept.
+    def row(
+        self, key: dict[str, Any], make: Callable[[], Row], again: Callable[[Row], bool] = lambda row: False
+    ) -> Row:
+        """The row of ``key`` if there is one that is not wanted ``again``, else that of ``make``, which is kept.
 
         Raises:
             MrtransError: it cannot be kept.
         """
         name = digest(key)
-        if again or name not in self.rows:
+        if name not in self.rows or again(self.rows[name]):
             self.rows[name] = make()
             line = json.dumps({"key": name, "row": asdict(self.rows[name])})  # type: ignore[call-overload]
             try:

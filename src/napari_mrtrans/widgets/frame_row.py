@@ -33,14 +33,11 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
     """Frame ``index`` of a 4-D image as a 3-D one, where it lies."""
     kept = [other for other in range(4) if other != axis]
     metadata: dict[str, Any] = dict(layer.metadata)
-    recorded = metadata.get("affine")
-    if np.shape(recorded) == (
-        5,
-        5,
-    ):  # what the reader writes for four axes; it is of the voxels as the reader turned them
-        spatial = [0, 1, 2, 4]
-        metadata["affine"] = recorded[np.ix_(spatial, spatial)]
-    elif "header" in metadata and recorded.shape != (4, 4):
+    recorded: Any = metadata.get("affine")
+    shape = np.shape(recorded)
+    if shape == (5, 5):  # the reader's, for four axes; the header's is of the file, not of how it was turned
+        metadata["affine"] = np.asarray(recorded)[np.ix_([0, 1, 2, 4], [0, 1, 2, 4])]
+    elif "header" in metadata and shape != (4, 4):
         metadata["affine"] = metadata["header"].get_best_affine()
     return Image(
         np.asarray(layer.data[(slice(None),) * axis + (index,)]),

@@ -87,6 +87,24 @@ def test_table_4_averages_pairs_within_subjects() -> None:
     assert cells(tables.averages(part))["a"].text.startswith(f"{100 * BASE[1:].mean():.2f} ")
 
 
+def test_table_4_and_the_order_are_of_pairs_that_all_have() -> None:
+    """Who was measured on the easier pair alone is not the better one for it."""
+    about = planted_about(("a", "direct", ["."]), ("b", "cgan", ["."]))
+    values = {("a", "T1→T2"): 0.9, ("a", "T1→FLAIR"): 0.7, ("b", "T1→T2"): 0.85}
+    rows = [
+        planted_row(method, pair, f"sub-{i}", ssim_volume=value + 0.001 * i)
+        for (method, pair), value in values.items()
+        for i in range(6)
+    ]
+    found = Results(rows, about)
+    assert tables.averages(found) is None
+    (order,) = [row[2].text for row in beside(found, []).rows if row[0].text == "order by average SSIM"]
+    assert order == "direct > cgan"
+    more = [planted_row(method, "T2→T1", f"sub-{i}", ssim_volume=0.5) for method in "ab" for i in range(6)]
+    table = tables.averages(Results([*rows, *more], about))
+    assert table is not None and table.title == "Averages over T1→T2, T2→T1"
+
+
 def test_table_2_gives_the_change_against_the_twin_trained_there() -> None:
     about = planted_about(("x-ixi", "ddpm", ["ixi"]), ("x-oasis", "ddpm", ["oasis"]), ("y-ixi", "cgan", ["ixi"]))
     figures = {

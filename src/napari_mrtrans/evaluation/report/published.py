@@ -38,7 +38,9 @@ def beside(results: Results, ood: Sequence[OodRow]) -> Table:
     for pair, (value, data) in DDPM_SSIM.items():
         if pair in results.pairs:
             rows.append((f"SSIM of ddpm, {pair} (%)", f"{value:.2f} ({data})", _of(results, SSIM, "ddpm", pair)))
-    ranked = {model: _number(results, SSIM, model) for model in ("ddpm", "ncsn", "direct", "cgan", "resvit")}
+    ranks = ("ddpm", "ncsn", "direct", "cgan", "resvit")
+    comparable = results.comparable([name for model in ranks if (name := results.checkpoint_of(model)) is not None])
+    ranked = {model: _number(comparable, SSIM, model) for model in ranks}
     known = {model: value for model, value in ranked.items() if value is not None}
     names = {model: results.checkpoint_of(model) or "" for model in known}
     alike = results.sharing(list(names.values()))

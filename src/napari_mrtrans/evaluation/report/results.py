@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,11 @@ class Results:
     def pairs(self) -> list[str]:
         """In order of appearance."""
         return list(dict.fromkeys(row.pair for row in self.rows))
+
+    def comparable(self, methods: Sequence[str]) -> Results:
+        """The rows of ``methods`` of the pairs that all of them have: means over others would compare nothing."""
+        shared = [pair for pair in self.pairs if all(self.where(method, pair) for method in methods)]
+        return replace(self, rows=[row for row in self.rows if row.method in methods and row.pair in shared])
 
     @property
     def subjects(self) -> list[str]:

@@ -30,9 +30,12 @@ def consistency(results: Results) -> list[Table]:
 
 
 def averages(results: Results) -> Table | None:
-    """Table 4: averages over pairs, of each data set; None for a single pair."""
+    """Table 4: averages over the pairs that all methods have, of each data set; None for fewer than two of them."""
+    every = results.pairs
+    results = results.comparable(results.methods)
     if len(results.pairs) < 2:
         return None
+    which = "all pairs" if results.pairs == every else ", ".join(results.pairs)
     rows, counts = [], []
     for data in dict.fromkeys(data_set(subject) for subject in results.subjects):
         for metric in SIMILARITY:
@@ -40,7 +43,7 @@ def averages(results: Results) -> Table | None:
             if any(values.values()):
                 counts.append(max(map(len, values.values())))
                 rows.append([Cell(data), Cell(metric.heading), *_cells(results, metric, values)])
-    return Table("Averages over all pairs", ["data set", "metric", *results.methods], rows, _significance(counts))
+    return Table(f"Averages over {which}", ["data set", "metric", *results.methods], rows, _significance(counts))
 
 
 def other_data(results: Results) -> Table | None:
