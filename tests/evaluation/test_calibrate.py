@@ -25,7 +25,7 @@ from napari_mrtrans.evaluation.fit_spread import coverage, fit_spread, person_va
 from napari_mrtrans.evaluation.held_out import PairedVolumes
 from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
-from napari_mrtrans.evaluation.scans import Scan
+from napari_mrtrans.evaluation.scans import LESION, Scan
 from napari_mrtrans.ood.score import IMAGE_SCORES
 from napari_mrtrans.ood.slice_quality import NAMES
 from napari_mrtrans.paths import shipped_checkpoint_dir
@@ -159,6 +159,14 @@ def test_pairs_of_few_people_share_a_correction(people: int, expected: list[floa
     factors = [fitted[pair].of(rows[0].answered).mean() / std.mean() for pair in ("T1->T2", "T1->FLAIR")]
     # Shared, it lies between, nearer to the wide one (90 % of the voxels of both together); who needs more gets it.
     np.testing.assert_allclose(factors, expected, rtol=0.1)
+
+
+def test_a_mask_that_marks_nothing_holds_no_lesion(tmp_path: Path) -> None:
+    files = {Contrast.T1: tmp_path / "T1.nii.gz"}
+    for marked in (0, 1):
+        mask = save_nifti(tmp_path / f"{marked}_mask.nii.gz", np.full((4, 4, 4), marked, np.uint8))
+        assert Scan(Session("sub-1", "", files, mask), Contrast.T1, LESION).possible is bool(marked)
+    assert not Scan(Session("sub-1", "", files, None), Contrast.T1, LESION).possible
 
 
 def test_from_the_command_line_to_a_probability(

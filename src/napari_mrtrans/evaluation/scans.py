@@ -15,6 +15,7 @@ from ..ood.score import FEWEST
 from ..ood.slice_quality import NAMES
 from ..scan.contrasts import Contrast
 from ..scan.masks import read_mask
+from ..scan.nifti import open_nifti, read_voxels
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from ..training.finished import Finished
@@ -53,7 +54,7 @@ class Scan:
         """Whether the session holds what this takes."""
         files = self.session.files
         return self.source in files and (self.kind != WRONG or len(files) > 1) and (
-            self.kind != LESION or self.session.mask is not None
+            self.kind != LESION or _marks_something(self.session.mask)
         )  # fmt: skip
 
     def volume(self, seed: int) -> Volume:
@@ -76,6 +77,11 @@ class Scan:
             most = int(marked.sum(axis=tuple(a for a in range(3) if a != volume.axial_axis)).argmax())
             return range(max(0, most - count // 2), min(volume.n_slices, most - count // 2 + count))
         return evenly_spread(prepared, count)
+
+
+def _marks_something(mask: Path | None) -> bool:
+    """Not that of a healthy person, which is there and empty."""
+    return mask is not None and bool(np.any(np.nan_to_num(read_voxels(open_nifti(mask), mask)) > 0))
 
 
 def drawn(name: str, source: Contrast, seed: int, count: int = DRAWN) -> list[str]:
