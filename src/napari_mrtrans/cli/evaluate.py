@@ -31,7 +31,7 @@ def evaluate(
         ),
     ] = False,
     three_planes: Annotated[
-        bool, typer.Option("--three-planes", help="As further methods: coronal and sagittal views too (direct, flow).")
+        bool, typer.Option("--three-planes", help="As further methods: from three sides (direct, flow, pool).")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
     montages: Annotated[

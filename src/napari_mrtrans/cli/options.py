@@ -25,7 +25,7 @@ Antithetic = Annotated[
 ThreePlanes = Annotated[
     bool,
     typer.Option(
-        "--three-planes", help="Coronal and sagittal views too, averaged: nearer to the target (direct, flow)."
+        "--three-planes", help="Coronal and sagittal views too, averaged: nearer to the target (direct, flow, pool)."
     ),
 ]
 Repair = Annotated[

@@ -19,8 +19,9 @@ class ThreePlanesBox(QCheckBox):
         super().__init__("Three planes")
         self.setToolTip(
             "Looks at the whole head from the front and from the side, too, and averages what the three views say: "
-            "nearer to the target and smooth from slice to slice. Takes a minute or two more without a GPU. For direct "
-            "and flow, whose samples lie around that average then, and voxels up to 2 mm."
+            "nearer to the target and smooth from slice to slice. Takes a minute or two more without a GPU. For "
+            "direct, for flow and pool, whose samples (of pool those of flow) lie around that average then, and for "
+            "voxels up to 2 mm."
         )
 
     def show_for(self, checkpoint: Checkpoint | None) -> None:
