@@ -223,6 +223,14 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return {name: save_nifti(tmp_path / f"{name}.nii.gz", data, OBLIQUE) for name, data in arrays.items()}
 
 
+def test_the_spread_of_one_answer_is_left_out(files: dict[str, Path], tmp_path: Path, run) -> None:  # noqa: F811
+    none = save_nifti(tmp_path / "none_std.nii.gz", np.zeros_like(images()[0]), OBLIQUE)
+    words = ("lesion", "--prediction", files["mean"], "--target", files["t2"], "--roi", files["roi"], "--json")
+    code, out, err = run(*words, "--std", none)
+    assert code == 0 and "'none_std.nii.gz' is 0 throughout: one answer has no spread. It is left out." in err
+    assert json.loads(out) | {"notices": []} == json.loads(run(*words)[1])
+
+
 def test_command_prints_and_writes_what_the_function_gives(files: dict[str, Path], tmp_path: Path, run) -> None:  # noqa: F811
     prediction, target = images()
     samples = np.stack([prediction, target / 900, prediction + target / 500], axis=-1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_mrtrans.models import DDPM, NCSN
+from napari_mrtrans.models import DDPM, NCSN, Direct
 from napari_mrtrans.models.sampler_plan import SAMPLERS, plan
 from napari_mrtrans.models.samplers import (
     Predict,
@@ -158,6 +158,10 @@ def test_the_reference_sampler_runs_on_the_levels_of_training() -> None:
     sampler, levels = plan(NCSN(network="tiny"), "reference", 7, 0.002, 20)
     assert sampler is SAMPLERS["langevin"]
     assert (len(levels), levels[0], levels[-1]) == (1000, 50.0, pytest.approx(0.01))
+
+
+def test_models_of_one_pass_have_no_reference_and_need_none() -> None:
+    assert plan(Direct(network="tiny"), "reference", 7, 0.002, 20)[0] in SAMPLERS.values()
 
 
 def test_few_step_solver_equals_that_of_diffusers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -15,11 +16,11 @@ from napari_mrtrans.cli.main import app
 from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.prepare import pipeline, whole_head
-from napari_mrtrans.prepare.images import working_image
+from napari_mrtrans.prepare.images import resample, working_image
 from napari_mrtrans.prepare.pipeline import Options, prepare_session
 from napari_mrtrans.prepare.register import Registration
 from napari_mrtrans.scan.contrasts import Contrast
-from napari_mrtrans.scan.intensity import HEADROOM
+from napari_mrtrans.scan.intensity import HEADROOM, is_stripped
 from napari_mrtrans.scan.volume import Volume
 from prepare.heads import head, motion
 
@@ -94,6 +95,29 @@ def test_every_step_can_be_left_out(session: Path) -> None:
     )
     assert not list(anat.glob("*mask*"))
     assert json.loads((anat / "sub-07_ses-2_desc-preproc.json").read_text())["registration"] == {}
+
+
+def test_what_was_left_out_since_is_not_read_any_more(session: Path) -> None:
+    from napari_mrtrans.datasets.readers import read_folder
+
+    raw = session / "raw" / "sub-07" / "ses-2" / "anat"
+    t1, t2 = (str(raw / f"sub-07_ses-2_{name}.nii.gz") for name in ("T1w", "T2w"))
+    off = ("--no-register", "--no-bias", "--mask", str(session / "mask.nii.gz"))
+    assert prepare(session, t1, t2, *off)[0] == 0
+    status, said = prepare(session, t1, *off[:2], "--no-strip")
+    assert status == 0, said
+    [read] = read_folder(session / "out").sessions
+    assert set(read.files) == {Contrast.T1}
+    assert not list((session / "out").rglob("*mask*"))
+
+
+def test_stripped_scans_stay_stripped_when_they_are_resampled() -> None:
+    """Splines ring out of the head in numbers too small to see."""
+    scan, brain = head()
+    scan = replace(scan, data=np.where(brain, scan.data, np.float32(0)))
+    moved = resample(scan, scan, motion((1, 2, 3), (1.3, 0.4, 2.2)))
+    assert is_stripped(scan.data) and is_stripped(moved)
+    assert abs(np.count_nonzero(moved) / np.count_nonzero(scan.data) - 1) < 0.1
 
 
 @pytest.mark.parametrize("normalise", ["robust", "min-max"])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 from ..scan.grid import turned_onto
 from ..scan.masks import load_mask
+from ..scan.nifti import open_nifti, read_voxels
 from ..scan.resample import resample
 from ..scan.volume import Volume, read_samples
 from .computed import computed_only
@@ -51,6 +52,9 @@ def measure_files(
             raise MrtransError(f"The ROI does not overlap '{volume.name}'.")
         return data
 
+    if std is not None and not np.any(read_voxels(open_nifti(std), std)):
+        say(f"'{std.name}' is 0 throughout: one answer has no spread. It is left out.")
+        std = None
     predicted = computed_only(like.data, like.axial_axis)
     if mask.any() and np.isnan(predicted[mask]).all():
         raise MrtransError(NOT_COMPUTED)

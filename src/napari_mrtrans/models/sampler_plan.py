@@ -58,7 +58,9 @@ class Levelled(Protocol):
 def plan(model: Levelled, name: str, steps: int, sigma_min: float, sigma_max: float) -> tuple[Sampler, list[float]]:
     """Sampler ``name`` and its levels; ``reference`` is the model's own slow one and fixes the number of levels."""
     own: list[float] | None = None
-    if name == "reference":
+    if name == "reference" and not model.reference[0]:  # of a model in one pass, which uses none
+        name = next(iter(SAMPLERS))
+    elif name == "reference":
         name, steps = model.reference
         own = model.own_levels(steps)
     elif name in ON_OWN_LEVELS:

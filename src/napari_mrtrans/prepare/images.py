@@ -131,7 +131,9 @@ def to_transform(matrix: NDArray[np.float64]) -> sitk.Transform:
 
 
 def resample(volume: Volume, onto: Volume, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    """A volume on the grid of another: cubic B-splines, nothing below 0 or above its maximum, 0 outside its view.
+    """A volume on the grid of another: cubic B-splines, nothing below 0 or above its maximum.
+
+    It is 0 outside its view and where it is 0 all around, where splines alone leave traces: stripped stays stripped.
 
     Args:
         volume: What is resampled.
@@ -143,5 +145,7 @@ def resample(volume: Volume, onto: Volume, matrix: NDArray[np.float64]) -> NDArr
     data = clean(volume.data)
     with threads():
         image, grid = to_image(data, volume.affine), to_image(onto.data, onto.affine)
-        moved = to_array(sitk.Resample(image, grid, to_transform(matrix), sitk.sitkBSpline3, 0.0))
-    return np.clip(moved, 0.0, data.max())
+        transform = to_transform(matrix)
+        moved = to_array(sitk.Resample(image, grid, transform, sitk.sitkBSpline3, 0.0))
+        there = to_array(sitk.Resample(image, grid, transform, sitk.sitkLinear, 0.0))
+    return np.where(there > 0, np.clip(moved, 0.0, data.max()), np.float32(0))

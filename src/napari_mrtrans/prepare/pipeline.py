@@ -163,15 +163,18 @@ def prepare_session(
         f"{stem}_desc-preproc_{BIDS_SUFFIX[contrast]}.nii.gz": reference.image_like(data).to_filename
         for contrast, data in images.items()
     }
+    brain_mask = f"{stem}_desc-brain_mask.nii.gz"
     if options.strip:
-        names[f"{stem}_desc-brain_mask.nii.gz"] = reference.image_like(brain).to_filename
+        names[brain_mask] = reference.image_like(brain).to_filename
     shown = {contrast: replace(reference, data=data, contrast=contrast) for contrast, data in onto.items()}
     names[f"{stem}_desc-preproc_qc.png"] = lambda path: save_picture(
         path, shown, brain if options.strip else None, stem
     )
     info["files"] = list(names)
     write_together(output, {DESCRIPTION: description("Scans prepared for contrast transformation", "prepare")})
-    return write_together(folder, {**names, record.name: json.dumps(info, indent=2) + "\n"})
+    every = {f"{stem}_desc-preproc_{suffix}.nii.gz" for suffix in BIDS_SUFFIX.values()} | {brain_mask}
+    files = {**names, record.name: json.dumps(info, indent=2) + "\n"}
+    return write_together(folder, files, replaced=every - {*names})
 
 
 def _check_free(record: Path, session: RawSession) -> None:

@@ -296,6 +296,16 @@ def test_side_by_side_and_back(desk: Desk) -> None:
     assert all(layer.name_overlay.position == "top_left" for layer in desk.viewer.layers)
 
 
+def test_closing_the_dock_leaves_side_by_side(desk: Desk) -> None:
+    desk.run()
+    before = {layer.name: layer.visible for layer in desk.viewer.layers}
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    assert desk.viewer.canvas.grid.enabled
+    desk.viewer.window.remove_dock_widget(desk.dock)
+    desk.qtbot.waitUntil(lambda: not desk.viewer.canvas.grid.enabled)
+    assert {layer.name: layer.visible for layer in desk.viewer.layers} == before
+
+
 def test_layers_deleted_while_it_runs(desk: Desk, engine: FakeEngine) -> None:
     engine.pace = 0.05
     desk.press()
@@ -347,6 +357,10 @@ def test_a_reference_is_suggested_until_one_is_chosen(desk: Desk, head: np.ndarr
     assert form.reference.layer is desk.truth
     desk.viewer.add_image(head, name="c_T2w")
     assert form.reference.layer is desk.truth
+    form.target.setCurrentText("FLAIR")
+    assert form.reference.layer is None  # a T2 is no reference for it
+    form.target.setCurrentText("T2")
+    assert form.reference.layer is desk.viewer.layers["c_T2w"]  # the newest
     desk.qtbot.keyClick(form.reference, Qt.Key.Key_Home)
     desk.viewer.add_image(head, name="d_T2w")
     assert form.reference.layer is None

@@ -103,6 +103,10 @@ class CompareWidget(RunDock):
         succeeded = self._run is not None and self._run.succeeded
         return DockState.FAILED if outcome is DockState.DONE and not succeeded else outcome
 
+    def _end(self) -> None:
+        super()._end()
+        self.grid.setChecked(False)
+
     def _on_removed(self, event: Any) -> None:
         if isalive(self) and self._state.busy and self._run is not None:
             self._run.on_removed(event.value)

@@ -30,13 +30,18 @@ class ReferenceCombo(LayerCombo):
         self.activated.connect(self._on_activated)
 
     def suggest(self, contrast: Contrast, other_than: Image | None = None) -> None:
-        """Choose the newest image of ``contrast``, unless one of it is chosen or the user has decided."""
-        chosen = self.layer
-        if self._by_hand or (chosen is not None and guess_layer_contrast(chosen) == contrast):
+        """Choose the newest image of ``contrast``, unless one of it is chosen or the user has decided.
+
+        Where there is none, one of another contrast that was suggested before is no reference any more.
+        """
+        known = None if self.layer is None else guess_layer_contrast(self.layer)
+        if self._by_hand or known == contrast:
             return
-        for layer in self.layers:
-            if layer is not other_than and guess_layer_contrast(layer) == contrast:
-                self.choose(layer)
+        fitting = [one for one in self.layers if one is not other_than and guess_layer_contrast(one) == contrast]
+        if fitting:
+            self.choose(fitting[-1])
+        elif known is not None:
+            self.setCurrentIndex(0)
 
     def _on_activated(self) -> None:
         self._by_hand = True

@@ -68,7 +68,7 @@ def measured(
         if mask.any() and not np.isfinite(target[mask]).any():
             raise MrtransError(f"The ROI does not overlap '{reference.name}'.")
         _check_head(prediction, reference)
-        if target is not reference.data:
+        if not np.shares_memory(target, reference.data):
             notes.append(f"'{reference.name}' lies on another grid than '{prediction.name}'; it was resampled.")
     source = _source_of(viewer, prediction)
     report = lesion_report(
