@@ -56,12 +56,26 @@ case ${1:-} in
         train shipped --only "$name" "${full[@]}" --max-minutes "$((left / 60))" "${options[@]}" || echo "$name: failed"
       done
     }
-    lane t1-t2-flair-direct t1-t2-flair-flow >"$3/lane-1.log" 2>&1 &
+    stop() { # SIGNAL: each lane and what it runs
+      local job
+      for job in $(jobs -p); do kill -s "$1" -- "-$job" 2>/dev/null || true; done
+      wait
+      exit 1
+    }
+    set -m # each lane is a process group
+    trap 'stop INT' INT
+    trap 'stop TERM' TERM HUP
+    { # flow and cgan take something from direct
+      lane t1-t2-flair-direct
+      lane t1-t2-flair-cgan >"$3/lane-4.log" 2>&1 &
+      lane t1-t2-flair-flow
+      wait
+    } >"$3/lane-1.log" 2>&1 &
     lane t1-t2-flair-ddpm t1-t2-flair-resvit >"$3/lane-2.log" 2>&1 &
     lane t1-t2-flair-ncsn >"$3/lane-3.log" 2>&1 &
-    lane t1-t2-flair-cgan >"$3/lane-4.log" 2>&1 &
     wait
     tail -n 3 "$3"/lane-*.log
+    mkdir -p "$3/checkpoints"
     ls -l "$3/checkpoints"
     ;;
   *)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import bids_folder, head, save_nifti
-from napari_mrtrans.datasets.bids import Session
+from napari_mrtrans.datasets.bids import Session, subject_of
 from napari_mrtrans.datasets.readers import read_folders
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.scan.contrasts import Contrast
@@ -52,6 +52,20 @@ def test_subjects_with_and_without_sessions(tmp_path: Path) -> None:
     assert [session.subject for session in found] == ["sub-01", "sub-02", "sub-02"]
     assert found[1].files[FLAIR] == tmp_path / "sub-02/ses-1/anat/sub-02_ses-1_FLAIR.nii.gz"
     assert [session.mask is not None for session in found] == [False, True, False]
+
+
+def test_the_same_files_said_to_be_other_contrasts_are_another_session(tmp_path: Path) -> None:
+    paths = [save_nifti(tmp_path / f"{name}.nii.gz", np.ones((4, 4, 4))) for name in "ab"]
+    one, other = (
+        Session("sub-1", "", dict(zip(kinds, paths, strict=True)), None)
+        for kinds in ((Contrast.T1, Contrast.T2), (Contrast.T2, Contrast.T1))
+    )
+    assert one.stamp() != other.stamp()
+
+
+def test_the_person_of_a_name() -> None:
+    for name in ("a/sub-1", "a/sub-1/ses-2", "a/sub-1/plane-coronal", "a/sub-1/ses-2/plane-sagittal"):
+        assert subject_of(name) == "a/sub-1"
 
 
 def test_one_file_for_each_contrast_and_none_with_contrast_agent(tmp_path: Path) -> None:

@@ -72,6 +72,22 @@ def test_training_draws_from_it(file: Path, chosen: Recipe, tmp_path: Path) -> N
         open_splits(sideways, file, tmp_path)
 
 
+def test_the_recipe_keeps_its_people_out_and_its_pixels(file: Path, chosen: Recipe, tmp_path: Path) -> None:
+    def asks(**data: object) -> Recipe:
+        return chosen.model_copy(update={"data": type(chosen.data)(**data)})
+
+    parts, _ = open_splits(asks(test=["sub-00"]), file, tmp_path)
+    assert {part: source.names for part, source in parts.items()} == {
+        "train": ["sub-01"], "validation": ["sub-02"], "test": ["sub-00", "sub-03"]
+    }  # fmt: skip
+    with pytest.raises(RecipeError, match=r"data\.spacing_mm: 'data\.mrpack' has pixels of 1 mm; pack the scans anew"):
+        open_splits(asks(spacing_mm=2.0), file, tmp_path)
+    with pytest.raises(RecipeError, match=r"Nobody in 'data\.mrpack' is left to train on with a pair of the recipe"):
+        open_splits(asks(test=["sub-00", "sub-01"]), file, tmp_path)
+    with pytest.raises(RecipeError, match=r"Nobody in 'data\.mrpack' is left"):
+        open_splits(asks(folders=["glioma"]), file, tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
 def test_what_is_no_packed_file_is_refused_in_one_line(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "x.mrpack"

@@ -82,6 +82,8 @@ def test_oasis(folder: str, tmp_path: Path) -> None:
         f"{folder}sub-OAS30001_ses-d0129_T2star.nii.gz",
         f"{folder}sub-OAS30001_ses-d0129_space-MNI_desc-brain_T1w.nii.gz",
         "sub-OAS30001/ses-d2430/anat/sub-OAS30001_sess-d2430_FLAIR.nii.gz",
+        "sub-OAS30001/ses-d2430/anat/sub-OAS30001_sess-d2430_acq-TSE_T2w.nii.gz",
+        "sub-OAS30001/ses-d2430/anat/sub-OAS30001_sess-d2430_run-01_T2w.nii.gz",
         "OAS30001_MR_d3000/func1/sub-OAS30001_ses-d3000_task-rest_bold.nii.gz",
     )
     found = read_folder(root)
@@ -90,7 +92,10 @@ def test_oasis(folder: str, tmp_path: Path) -> None:
             "T1": f"{folder}sub-OAS30001_ses-d0129_run-01_T1w.nii.gz",
             "T2": f"{folder}sub-OAS30001_ses-d0129_T2w.nii.gz",
         },
-        "sub-OAS30001/ses-d2430": {"FLAIR": "sub-OAS30001/ses-d2430/anat/sub-OAS30001_sess-d2430_FLAIR.nii.gz"},
+        "sub-OAS30001/ses-d2430": {
+            "FLAIR": "sub-OAS30001/ses-d2430/anat/sub-OAS30001_sess-d2430_FLAIR.nii.gz",
+            "T2": "sub-OAS30001/ses-d2430/anat/sub-OAS30001_sess-d2430_run-01_T2w.nii.gz",
+        },
     }
     nothing, *left_out = found.skipped
     assert nothing == "sub-OAS30001/ses-d3000: none of its images is T1, T2, PD or FLAIR"
@@ -99,6 +104,8 @@ def test_oasis(folder: str, tmp_path: Path) -> None:
     assert [line.partition(" is of the same contrast")[0] for line in left_out] == [
         f"{start}run-02_T1w.nii.gz {first}run-01_T1w.nii.gz'",
         f"{start}acq-TSE_T2w.nii.gz {first}T2w.nii.gz'",
+        "sub-OAS30001/ses-d2430: sub-OAS30001_sess-d2430_acq-TSE_T2w.nii.gz left out, because "
+        "'sub-OAS30001_sess-d2430_run-01_T2w.nii.gz'",
     ]
 
 

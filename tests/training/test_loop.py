@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from napari_mrtrans.networks.blocks import ResBlock
 from napari_mrtrans.networks.critic import Critic
 from napari_mrtrans.paths import part_of
 from napari_mrtrans.scan.contrasts import Pair
-from napari_mrtrans.training.hardware import Hardware
+from napari_mrtrans.training.hardware import Hardware, check_shared
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.opponent import Opponent
@@ -110,6 +111,30 @@ def test_a_resumed_run_ends_with_the_same_bits(
     expected, found = weights(whole), weights(resumed)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+
+
+def test_a_gradient_that_is_not_finite_stops_it_as_well(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Direct.loss
+
+    def loss(self: Direct, *arguments: object) -> torch.Tensor:
+        value = honest(self, *arguments)
+        return value + 0 * (value - value.detach()).abs().sqrt()  # of which the slope at 0 is infinite
+
+    monkeypatch.setattr(Direct, "loss", loss)
+    with pytest.raises(TrainingError, match="its gradient was no longer finite at step 1; the weights before"):
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=0))
+    weights = read_checkpoint(tmp_path / "tiny-direct.safetensors").build().state_dict()
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_batch_normalisation_is_not_shared_between_devices() -> None:
+    shared = SimpleNamespace(world_size=2)
+    check_shared(torch.nn.GroupNorm(1, 4), shared)
+    check_shared(torch.nn.BatchNorm2d(4), SimpleNamespace(world_size=1))
+    with pytest.raises(RecipeError, match=r"batch normalisation .* trains on one device; use --devices 1"):
+        check_shared(torch.nn.Sequential(torch.nn.BatchNorm2d(4)), shared)
 
 
 @pytest.mark.parametrize("bad", [1, 4])
@@ -218,6 +243,12 @@ def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(splits: dict[str,
     grown = {**splits, "train": splits["validation"], "validation": splits["train"]}  # others are drawn to be kept out
     with pytest.raises(RecipeError, match="people were added to the data or taken away"):
         train(recipe(), grown, tmp_path, hardware=Hardware(workers=0), resume=True)
+    parent = tiny_checkpoint(tmp_path / "parent.safetensors", "direct")
+    child, out = recipe(start_from=str(parent.path), options={"network": TINY}), tmp_path / "child"
+    train(child, splits, out, hardware=Hardware(workers=0), max_minutes=0)
+    tiny_checkpoint(parent.path, "direct", seed=8)
+    with pytest.raises(RecipeError, match=r"starts from or refers to has become another .*parent"):
+        train(child, splits, out, hardware=Hardware(workers=0), resume=True)
     (tmp_path / STATE).write_bytes(b"half")
     with pytest.raises(RecipeError, match="damaged"):
         train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)

@@ -128,6 +128,11 @@ def test_training_and_watching_in_other_planes(tmp_path: Path) -> None:
     assert splits["test"].names == ["sub-00"]
     items = TrainingSlices(splits["train"], chosen, chosen.stages[0], 0)
     assert {items[i][4] for i in range(12)} == {0, 1}
+    flipped, straight = (
+        TrainingSlices(splits["train"], recipe(augmentation={"flip": flip}), chosen.stages[0], 0) for flip in (1, 0)
+    )
+    for i in range(12):  # nobody's nose is behind: only axial slices have a mirror image
+        assert np.array_equal(flipped[i][0], straight[i][0]) is bool(flipped[i][4])
     assert recipe(data={"planes": ["axial"]}).sha256 == recipe(data={}).sha256 != chosen.sha256
     with pytest.raises(ValueError, match="planes names one twice"):
         recipe(data={"planes": ["axial", "axial"]})

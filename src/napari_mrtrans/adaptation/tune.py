@@ -30,7 +30,7 @@ from ..models import Model
 from ..models.base import step_seed
 from ..paths import write_together
 from ..training.ema import averaged, ema_rule
-from ..training.hardware import arrange, precision
+from ..training.hardware import arrange, finite_gradients, precision
 from ..training.muon import make_optimiser
 from ..training.opponent import Opponent
 from ..training.recipe import Recipe
@@ -221,7 +221,8 @@ class _Run:
             loss = self.wrapped.loss(batch, generator, self.opponent.critic if self.opponent else None)
         self._check(float(loss.detach()))
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=clip)
+        if not finite_gradients(self.fabric, self.wrapped, self.optimiser, clip):
+            self._check(math.inf)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.ema.update_parameters(self.model)

@@ -39,6 +39,7 @@ def shipped(
     """Train the package's checkpoints, each recipe in its turn; they are in OUT/checkpoints. Resumable."""
     import time
 
+    from ..datasets.packed import SUFFIX
     from ..paths import check_folder
     from ..training.chain import FINISHED, links, pool_of, run_chain, to_calibrate
     from ..training.hardware import Hardware
@@ -57,6 +58,11 @@ def shipped(
         return
     check_folder(output)
     root = _with_prepared(data, output)
+    if root.suffix == SUFFIX:
+        for link in chain:
+            if link.recipe.data.planes != ("axial",):
+                typer.echo(f"{link.recipe.name} is left out: '{root.name}' holds axial slices only.", err=True)
+        chain = [link for link in chain if link.recipe.data.planes == ("axial",)]
     end = None if max_minutes is None else time.monotonic() + 60 * max_minutes
 
     def train(recipe: Recipe, folder: Path, resume: bool) -> None:

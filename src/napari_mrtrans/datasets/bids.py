@@ -32,9 +32,13 @@ _NAME = re.compile(
 )
 
 
+#: Ends the session's name in that of one seen from the side (:mod:`.turned`), before the plane's.
+PLANE_MARK = "/plane-"
+
+
 def subject_of(name: str) -> str:
-    """A session's name without its visit."""
-    return name.partition("/ses-")[0]
+    """A session's name without its visit, and without the plane that it is seen in."""
+    return name.partition(PLANE_MARK)[0].partition("/ses-")[0]
 
 
 @dataclass(frozen=True)
@@ -78,14 +82,17 @@ class Session:
         return False
 
     def stamp(self) -> list[Any]:
-        """Path, size and time of each file.
+        """What each file is, its path, size and time.
 
         Raises:
             RecipeError: one is not there any more.
         """
-        paths = [*self.files.values(), *([self.mask] if self.mask else [])]
+        kinds = [(contrast.value, path) for contrast, path in self.files.items()]
+        kinds += [("mask", self.mask)] if self.mask else []
         try:
-            files = [[str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in paths]
+            files = [
+                [kind, str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for kind, path in kinds
+            ]
         except OSError as error:
             raise RecipeError(
                 f"'{error.filename}' of {self.name} cannot be read ({error.strerror}). Put it back and run it again."

@@ -25,7 +25,7 @@ from ..scan.framing import extent
 from .store import Decoded, Source
 
 SUFFIX = ".mrpack"
-FORMAT = 1
+FORMAT = 2
 TABLE = "sessions.json"
 #: Slices with less head than this share of the session's largest are left out.
 LEAST_AREA = 0.03
@@ -41,6 +41,7 @@ class PackedSession:
     contrasts: tuple[Contrast, ...]
     part: str
     simulated: bool
+    pixel_mm: float
 
     def stamp(self) -> list[Any]:
         """Digest of the file, and which session of it."""
@@ -76,6 +77,7 @@ def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Ca
         for part, source in splits.items():
             for index, session in enumerate(source.sessions):
                 about = {"name": session.name, "part": part, "simulated": session.simulated}
+                about |= {"pixel_mm": source.spacing}
                 if part == "test":
                     table.append(about | {"contrasts": [contrast.value for contrast in session.contrasts]})
                     continue
@@ -118,7 +120,7 @@ def read_packed(file: Path) -> list[PackedSession]:
         return [
             PackedSession(
                 file, number, row["name"], tuple(Contrast(c) for c in row["contrasts"]), row["part"],
-                row["simulated"],
+                row["simulated"], row["pixel_mm"],
             )
             for number, row in enumerate(_table(file))
         ]  # fmt: skip

@@ -130,7 +130,7 @@ def _images(base: Path) -> list[str]:
 
 
 def _session(group: list[tuple[Place, Path]]) -> Session:
-    """The session that these files are of; of several files for one thing the first by file name."""
+    """The session that these files are of; of several files for one thing the first (:func:`_by_contrast`)."""
     group = sorted(group, key=lambda entry: entry[1].name)
     files = {contrast: images[0] for contrast, images in _by_contrast(group).items()}
     masks = [path for place, path in group if place.mask]
@@ -139,8 +139,9 @@ def _session(group: list[tuple[Place, Path]]) -> Session:
 
 
 def _by_contrast(group: list[tuple[Place, Path]]) -> dict[Contrast, list[Path]]:
-    """Images of the best version of each contrast, by file name."""
+    """Images of the best version of each contrast, by file name, those with a special acquisition (``acq-``) last."""
     best = min((place.rank for place, _ in group if place.contrast), default=0)
-    ranked = sorted((entry for entry in group if entry[0].rank == best), key=lambda entry: entry[1].name)
+    chosen = (entry for entry in group if entry[0].rank == best)
+    ranked = sorted(chosen, key=lambda entry: ("_acq-" in entry[1].name, entry[1].name))
     found = {contrast: [path for place, path in ranked if place.contrast is contrast] for contrast in Contrast}
     return {contrast: paths for contrast, paths in found.items() if paths}

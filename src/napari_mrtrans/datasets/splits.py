@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from ..errors import RecipeError
 from ..paths import write_together
-from .bids import Session, subject_of
+from .bids import PLANE_MARK, Session, subject_of
 from .layout import Shares
-from .turned import PLANE_MARK
 
 PARTS = ("train", "validation", "test")
 FILE = "splits.tsv"

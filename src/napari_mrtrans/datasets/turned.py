@@ -14,10 +14,7 @@ from ..scan.contrasts import Contrast
 from ..scan.nifti import open_nifti
 from ..scan.planes import LONGEST_MM, Plane, seen_from
 from ..scan.volume import Volume
-from .bids import Session
-
-#: Ends the session's name in that of one seen from the side, before the plane's.
-PLANE_MARK = "/plane-"
+from .bids import PLANE_MARK, Session
 
 
 @dataclass(frozen=True)

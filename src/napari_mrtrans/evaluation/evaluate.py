@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.planes import check_planes
 from ..datasets.bids import Session
 from ..errors import MrtransError, OutOfMemory, SliceError, VolumeError
 from ..paths import check_folder
@@ -245,9 +246,11 @@ def _cases(
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
         methods = [way for way in compared if pair in way.checkpoint.pairs]
+        others = (check_planes(way.checkpoint) for way in methods if way.three_planes)
+        known = {*training, *(name for c in others for name in c.card.splits.get("train", []))}
         seen: set[str] = set()
         for name in chosen or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
-            check_held_out(name, training, sessions, root)
+            check_held_out(name, known, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():
                 data = data_set(name)
                 yield _Case(pair, sessions[name], lookup, training, methods, not seen, data not in seen)

@@ -159,7 +159,7 @@ def prepare_session(
         "seconds": round(time.perf_counter() - began, 1),
         "intended_use": "research only, not for diagnosis",
     }
-    names: dict[str, Callable[[Path], object]] = {
+    names: dict[str, str | Callable[[Path], object]] = {
         f"{stem}_desc-preproc_{BIDS_SUFFIX[contrast]}.nii.gz": reference.image_like(data).to_filename
         for contrast, data in images.items()
     }
@@ -173,8 +173,8 @@ def prepare_session(
     info["files"] = list(names)
     write_together(output, {DESCRIPTION: description("Scans prepared for contrast transformation", "prepare")})
     every = {f"{stem}_desc-preproc_{suffix}.nii.gz" for suffix in BIDS_SUFFIX.values()} | {brain_mask}
-    files = {**names, record.name: json.dumps(info, indent=2) + "\n"}
-    return write_together(folder, files, replaced=every - {*names})
+    names |= {record.name: json.dumps(info, indent=2) + "\n"}
+    return write_together(folder, names, replaced=every - {*names})
 
 
 def _check_free(record: Path, session: RawSession) -> None:

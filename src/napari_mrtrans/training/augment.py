@@ -21,17 +21,19 @@ def random_crop(
     options: Augmentation,
     rng: np.random.Generator,
     leading: int | None = None,
+    flipped: bool = True,
 ) -> NDArray[np.float32]:
     """Rotate, zoom, flip and crop (image, row, column) together, linearly interpolated, averaged down last.
 
-    The ``leading`` ones of them say where the head is; None = all.
+    The ``leading`` ones of them say where the head is; None = all. Without ``flipped`` none is flipped: what runs from
+    back to front has no mirror image among heads.
     """
     size = np.asarray(stage.crop) * stage.downsample
     low, high = np.transpose(extent(images[:leading].max(axis=0)))
     slack = np.maximum(high - low - size, 0) / 2 + JITTER
     centre = (low + high - 1) / 2 + rng.uniform(-1, 1, 2) * slack
     warped = options.warp == 1 or rng.random() < options.warp
-    flip = -1.0 if rng.random() < options.flip else 1.0
+    flip = -1.0 if rng.random() < options.flip and flipped else 1.0
     if warped:
         angle = np.deg2rad(rng.uniform(-1, 1) * options.rotate_deg)
         zoom = np.exp(rng.normal(0, options.scale, 2))

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from ..checkpoints.card import Training
 from ..devices import bf16_is_fast, channels_last_trains_faster, cpu_name, to_channels_last
+from ..errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Hardware:
     Attributes:
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: How many on each machine. Several share every batch, and losses, steps and results are those of one
-            (dropout apart). Each process sees the same data and folders, and the first alone writes and speaks.
+            (dropout apart; models with a critic or batch normalisation train on one). Each process sees the same data
+            and folders, and the first alone writes and speaks.
         num_nodes: Machines, each of which torchrun or SLURM starts.
         workers: Background decoding processes.
         compiled: Compile the network first.
@@ -51,6 +54,22 @@ def arrange(model: nn.Module, device: torch.device, number_format: str) -> None:
     """
     if channels_last_trains_faster(device.type, bf16=number_format.startswith("bf16")):
         to_channels_last(model)
+
+
+def finite_gradients(fabric: Fabric, model: nn.Module, optimiser: torch.optim.Optimizer, clip: float) -> bool:
+    """Clip the gradients to this norm; whether they are finite, as those of a finite loss need not be."""
+    norm = fabric.clip_gradients(model, optimiser, max_norm=clip, error_if_nonfinite=False)
+    return norm is None or bool(torch.isfinite(norm))
+
+
+def check_shared(model: nn.Module, fabric: Fabric) -> None:
+    """See that several devices would take the steps of one.
+
+    Raises:
+        RecipeError: each would normalise by its own share of the batch.
+    """
+    if fabric.world_size > 1 and any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()):
+        raise RecipeError("A network with batch normalisation (resvit) trains on one device; use --devices 1.")
 
 
 def what_it_took(hours: float, device: torch.device) -> Training:

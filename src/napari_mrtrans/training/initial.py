@@ -22,6 +22,7 @@ from ..models import Batch, Direct, Model, ResidualModel, build
 from ..models.base import to_signed, to_unit
 from ..scan.contrasts import Contrast
 from .cross_fit import CrossMeans
+from .finished import digest
 from .recipe import Recipe
 from .restyle import Restyle
 from .slices import TrainingSlices, batches
@@ -103,6 +104,11 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
     # A path on this machine is nothing to publish in a card.
     public = {name: value for name, value in options.items() if name != "pretrained_vit"}
     return Start(model, public, restyle, seen, notes)
+
+
+def parents_digest(recipe: Recipe) -> str:
+    """Of the checkpoints that a recipe takes something from, as they are now."""
+    return digest({parent: load_checkpoint(parent).sha256 for parent in sorted(recipe.parents)})
 
 
 def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:

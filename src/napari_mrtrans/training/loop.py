@@ -28,8 +28,8 @@ from ..models.base import SharedGenerator, step_seed
 from .card import make_card
 from .ema import averaged, ema_rule
 from .finished import digest
-from .hardware import HERE, Hardware, arrange, precision, what_it_took
-from .initial import prepare_start
+from .hardware import HERE, Hardware, arrange, check_shared, finite_gradients, precision, what_it_took
+from .initial import parents_digest, prepare_start
 from .muon import make_optimiser
 from .opponent import Opponent
 from .recipe import Recipe
@@ -99,6 +99,7 @@ def train(
     kept_out = [name for part, names in people.items() if part != "train" for name in names]
     start = prepare_start(recipe, splits["train"], say, kept_out)
     raw = start.model
+    check_shared(raw, fabric)
     arrange(raw, fabric.device, number_format)
     options = recipe.optimiser
     optimiser = make_optimiser([p for p in raw.parameters() if p.requires_grad], options)
@@ -109,7 +110,7 @@ def train(
     ema = AveragedModel(raw, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
     if hardware.compiled:
         torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
-    parts = Parts(raw, ema, optimiser, opponent, people=digest(people))
+    parts = Parts(raw, ema, optimiser, opponent, people=digest(people), parents=parents_digest(recipe))
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
@@ -155,16 +156,18 @@ def train(
             losses["loss"] = _shared(loss, fabric)
             if math.isfinite(losses["loss"]):
                 fabric.backward(loss)
-                fabric.clip_gradients(model, optimiser, max_norm=options.clip)
-                optimiser.step()
+                if finite_gradients(fabric, model, optimiser, options.clip):
+                    optimiser.step()
+                    ema.update_parameters(raw)
+                else:
+                    losses["gradient"] = math.inf
                 optimiser.zero_grad(set_to_none=True)
-                ema.update_parameters(raw)
         if not all(math.isfinite(value) for value in losses.values()):
             if fabric.is_global_zero:
                 write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, {}, took()))
             raise TrainingError(
-                f"The loss was no longer finite at step {step + 1}; the weights before it are in '{path}'. "
-                "Lower optimiser.lr, or choose precision: float32."
+                f"The loss or its gradient was no longer finite at step {step + 1}; the weights before it are in "
+                f"'{path}'. Lower optimiser.lr, or choose precision: float32."
             )
         step += 1
         now = time.monotonic()

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from ..errors import RecipeError
 from ..models import Batch, Model
+from .hardware import finite_gradients
 from .recipe import Optimiser, Recipe
 
 
@@ -48,8 +49,10 @@ class Opponent:
         value = float(loss.detach())
         if math.isfinite(value):
             fabric.backward(loss)
-            fabric.clip_gradients(self.critic, self.optimiser, max_norm=clip)
-            self.optimiser.step()
+            if finite_gradients(fabric, self.critic, self.optimiser, clip):
+                self.optimiser.step()
+            else:
+                value = math.inf
         self.optimiser.zero_grad(set_to_none=True)
         self.critic.requires_grad_(False)
         return value

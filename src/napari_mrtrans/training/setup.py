@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..datasets.bids import Session
+from ..datasets.bids import Session, subject_of
 from ..datasets.layout import Shares
-from ..datasets.packed import SUFFIX, packed_splits, read_packed
+from ..datasets.packed import SUFFIX, PackedSession, packed_splits, read_packed
 from ..datasets.phantom import Phantom
 from ..datasets.phantom_options import PhantomOptions
 from ..datasets.readers import read_folders
@@ -62,9 +62,7 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     """
     data = recipe.data
     if root is not None and root.suffix == SUFFIX:
-        if data.planes != ("axial",):
-            raise RecipeError(f"data.planes: '{root.name}' holds axial slices only; give the folder of the scans.")
-        return packed_splits(read_packed(root), data.spacing_mm, cache or training_cache_dir()), []
+        return _unpacked(recipe, root, cache or training_cache_dir()), []
     options = data.phantom or (PhantomOptions() if root is None else None)
     phantoms = [Phantom(recipe.seed, index, options) for index in range(options.subjects)] if options else []
     usable, held_out, skipped = ([], HeldOut(), []) if root is None else _find(recipe, root)
@@ -81,6 +79,28 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     return {
         part: Source((*sessions, *added.get(part, [])), data.spacing_mm, where) for part, sessions in parts.items()
     }, skipped
+
+
+def _unpacked(recipe: Recipe, file: Path, cache: Path) -> dict[str, Source]:
+    """What a packed file holds of the recipe's folders; whom the recipe keeps out by name is kept out, too."""
+    data = recipe.data
+    if data.planes != ("axial",):
+        raise RecipeError(f"data.planes: '{file.name}' holds axial slices only; give the folder of the scans.")
+    sessions = read_packed(file)
+    if other := {session.pixel_mm for session in sessions} - {data.spacing_mm}:
+        raise RecipeError(f"data.spacing_mm: '{file.name}' has pixels of {min(other):g} mm; pack the scans anew.")
+    parts = dict.fromkeys(data.test, "test") | dict.fromkeys(data.validation, "validation")
+    parts |= read_splits(data.splits) if data.splits else {}
+    alone = f"{data.folders[0]}/" if len(data.folders) == 1 else ""  # what the recipe's names go without
+    kept = [
+        session if session.part == "test" else replace(session, part=parts.get(whose, session.part))
+        for session in sessions
+        if session.simulated or data.folders == (".",) or session.name.partition("/")[0] in data.folders
+        if (whose := subject_of(session.name.removeprefix(alone)))
+    ]
+    if not any(_pairs(recipe, session) for session in kept if session.part == "train"):
+        raise RecipeError(f"Nobody in '{file.name}' is left to train on with a pair of the recipe.")
+    return packed_splits(kept, data.spacing_mm, cache)
 
 
 def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]]:
@@ -109,7 +129,7 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
     return [session for session in usable if session.subject in parts], held_out, skipped
 
 
-def _pairs(recipe: Recipe, session: Session) -> list[Pair]:
+def _pairs(recipe: Recipe, session: Session | PackedSession) -> list[Pair]:
     """The recipe's pairs that a session has."""
     return [pair for pair in recipe.pairs if {*pair} <= {*session.contrasts}]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ..datasets.store import Decoded, Source
+from ..datasets.turned import TurnedSession
 from ..errors import MrtransError, RecipeError
 from ..models.base import Batch, contrast_index
 from ..scan.neighbours import seen
@@ -64,7 +65,10 @@ class TrainingSlices(Dataset[Item]):
         if len(numbers) > 1 and rng.random() < ALONE:
             numbers = [z] * len(numbers)
         images = [np.asarray(decoded.images[second, z], np.float32), *self._source(decoded, first, numbers, rng)]
-        cropped = random_crop(np.stack(images), self.stage, self.recipe.augmentation, rng, leading=2)
+        sideways = isinstance(session := self.source.sessions[index], TurnedSession) and session.plane == "sagittal"
+        cropped = random_crop(
+            np.stack(images), self.stage, self.recipe.augmentation, rng, leading=2, flipped=not sideways
+        )
         source = change_source(cropped[1:], pair.source, self.recipe.augmentation, rng)
         target = change_gamma(
             cropped[0],

@@ -25,7 +25,8 @@ STATE = "state.safetensors"
 
 @dataclass
 class Parts:
-    """What a state holds; ``people`` is the digest of who is trained on and who is kept out."""
+    """What a state holds; ``people`` and ``parents`` are digests of who is trained on and kept out, and of what it
+    starts from."""
 
     model: Model
     ema: AveragedModel
@@ -33,6 +34,7 @@ class Parts:
     opponent: Opponent | None
     hours: float = 0.0
     people: str = ""
+    parents: str = ""
 
     def modules(self) -> dict[str, torch.nn.Module]:
         critic = {"critic": self.opponent.critic} if self.opponent else {}
@@ -54,6 +56,7 @@ def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     header = {"recipe": recipe.sha256, "step": step, "hours": parts.hours, "people": parts.people}
+    header |= {"parents": parts.parents}
     held = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     write_tensors(path, held, {"run": json.dumps(header)})
 
@@ -99,6 +102,12 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
         raise RecipeError(
             f"Since the run in '{path.parent}' was started, people were added to the data or taken away, and others "
             "would be kept out. Give it the same data, or start again in another folder."
+        )
+    if header.get("parents", parts.parents) != parts.parents:
+        raise RecipeError(
+            f"Since the run in '{path.parent}' was started, one of the checkpoints that it starts from or refers to "
+            f"has become another ({', '.join(sorted(recipe.parents))}). Put the old one back, or start again in "
+            "another folder."
         )
 
     def part(prefix: str) -> dict[str, Tensor]:
