@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
+from ..scan.nifti import stem
 from .plan import Order, Scan
 from .work import Outcome
 
@@ -101,7 +102,8 @@ class Ledger:
 
     def row(self, scan: Scan) -> Row:
         """Of one scan."""
-        who = scan.subject, scan.session, (scan.folder / scan.path.name).as_posix()
+        name = scan.path.name if stem(scan.path) == scan.stem else scan.stem  # a layer may be called otherwise
+        who = scan.subject, scan.session, (scan.folder / name).as_posix()
         if scan in self.failures:
             return Row(*who, FAILED, reason=self.failures[scan])
         if not self.done[scan]:

@@ -6,7 +6,7 @@ import functools
 import shutil
 import threading
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,7 +130,7 @@ def _make(scan: Scan, order: Order, tell: Callable[[float], None], cancelled: Ca
     def progress(update: SliceUpdate) -> None:
         tell(update.done / update.total)
 
-    volume = Volume.load(scan.path, order.source)
+    volume = replace(Volume.load(scan.path, order.source), name=scan.stem)  # what its files are called
     try:
         ensemble = transform_request(
             volume, checkpoint, order.request, keep_samples=order.keep_samples, progress=progress, cancelled=cancelled

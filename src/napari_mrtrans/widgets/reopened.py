@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,15 @@ def reopened_record(layer: Layer) -> dict[str, Any]:
         return _by_header(layer)
     record = {key: report[key] for key in _SAME if report.get(key) is not None}
     stem = nifti_stem(Path(str(report["input"])))
-    return {**record, "run": report["report"], "input": stem, "kind": kind, "reopened": True}
+    of = {"input": stem, "input_file": str(report["input"])}
+    return {**record, "run": report["report"], **of, "kind": kind, "reopened": True}
+
+
+def made_of(record: Mapping[str, Any], layer: Layer, name: str) -> bool:
+    """Whether a result with this record was made of a layer of this name: not where both are files that differ."""
+    there, path = Path(record.get("input_file", "")), layer.source.path
+    other = path and there.is_absolute() and there.exists() and Path(path).resolve() != there.resolve()
+    return name == record.get("input") and not other
 
 
 def _report(folder: Path, name: str) -> tuple[dict[str, Any], str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_scan(viewer: ViewerModel, scan: Scan, order: Order) -> list[Layer]:
-    """The layers of a scan's files, those that are open already among them; the mean is chosen.
+    """The layers of a scan's files, the scan's own where it is open already; the mean is chosen.
 
     Raises:
         OSError: a file cannot be read.
@@ -27,9 +27,10 @@ def open_scan(viewer: ViewerModel, scan: Scan, order: Order) -> list[Layer]:
     folder = order.record(scan).parent
     std = [folder / order.file_name(scan, kind) for kind in ("std-calibrated", "std")]
     mean = folder / order.file_name(scan, "mean")
-    files = [scan.path, mean, *[path for path in std if path.is_file()][:1]]
-    layers = [_opened(viewer, path) for path in files if path.is_file()]
-    for layer, path in zip(layers, files, strict=False):
+    made = [mean, *[path for path in std if path.is_file()][:1]]
+    files = [path for path in (scan.path, *made) if path.is_file()]
+    layers = [_opened(viewer, path, anew=path in made) for path in files]
+    for layer, path in zip(layers, files, strict=True):
         if path == mean:
             layer.contrast_limits = (0.0, 1.0)
             viewer.layers.selection.active = layer
@@ -42,9 +43,11 @@ def open_scan(viewer: ViewerModel, scan: Scan, order: Order) -> list[Layer]:
     return layers
 
 
-def _opened(viewer: ViewerModel, path: Path) -> Layer:
-    for layer in viewer.layers:
-        if layer.source.path and Path(layer.source.path) == path:
+def _opened(viewer: ViewerModel, path: Path, *, anew: bool) -> Layer:
+    """The layer of a file; ``anew``: what is open of it already may be of an earlier run, and goes."""
+    for layer in [layer for layer in viewer.layers if layer.source.path and Path(layer.source.path) == path]:
+        if not anew:
             layer.visible = True
             return layer
+        viewer.layers.remove(layer)
     return viewer.open(str(path), plugin=READER)[0]

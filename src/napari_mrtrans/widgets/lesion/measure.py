@@ -19,6 +19,7 @@ from ...scan.intensity import clean, head_mask, is_stripped
 from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
 from ..layers import inherited
+from ..reopened import made_of
 from ..source import (
     axial_axis,
     check_layer,
@@ -135,9 +136,8 @@ def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:
 
 
 def _source_of(viewer: ViewerModel, prediction: Image) -> Image | None:
-    name = result_record(prediction).get("input")
-    shape = prediction.data.shape
+    record, shape = result_record(prediction), prediction.data.shape
     for layer in viewer.layers:
-        if is_acquired(layer) and layer_stem(layer) == name and layer.data.shape == shape:
+        if is_acquired(layer) and made_of(record, layer, layer_stem(layer)) and layer.data.shape == shape:
             return layer
     return None

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
@@ -73,7 +72,7 @@ class TransformWidget(RunDock):
         self.files.written.connect(self._say_written)
         self.files.failed.connect(self._complain)
         self.acquired.failed.connect(self._complain)
-        self.acquired.chosen.connect(self._on_acquired)
+        self.acquired.chosen.connect(partial(setattr, self.report, "reference"))
         self.card.slice_clicked.connect(self._on_slice_clicked)
         for event in (napari_viewer.dims.events.point, napari_viewer.dims.events.range):
             event.connect(self._mark_slice)
@@ -126,6 +125,7 @@ class TransformWidget(RunDock):
         self.form.remember()
 
     def _on_begin(self, run: Run) -> None:
+        self.files.offer(None)
         self._forget()
         self._runs.append(run)
         self._show_run(run)
@@ -136,9 +136,6 @@ class TransformWidget(RunDock):
         self.uncertainty.show_run(run)
         self.acquired.show_run(run)
         self._mark_slice()
-
-    def _on_acquired(self, layer: Image | None) -> None:
-        self.report.reference = layer
 
     def _on_choice(self) -> None:
         if not self._state.busy:
@@ -173,6 +170,7 @@ class TransformWidget(RunDock):
         """Show it alone: chosen in turn, results can be compared by eye."""
         if self._state.busy:
             return
+        self.uncertainty.film.setChecked(False)  # before its layers come back
         for run in self._results():
             for layer in run.layers.alive():
                 layer.visible = run is wanted and layer is run.layers.mean
@@ -240,8 +238,9 @@ class TransformWidget(RunDock):
 
     def _set_state(self, state: DockState) -> None:
         self.results.setEnabled(not state.busy)
-        self.files.offer(None if state.busy else self._shown)
         super()._set_state(state)
+        if not state.busy:
+            self._show_results()  # not what ended before its first slice
 
     def _on_yield(self, update: SliceUpdate) -> None:
         run = self._run
@@ -250,7 +249,7 @@ class TransformWidget(RunDock):
         if self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
         run.add(update)
-        begun = run.work.request.start_slice
+        begun = None if isinstance(run, FollowRun) else run.work.request.start_slice
         if update.done == 1 and update.index != begun == slice_on_screen(self._viewer, run.source, run.axis):
             # A slab or a ROI elsewhere: nobody would see that anything came.
             show_slice(self._viewer, run.source, run.axis, update.index)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import STD_QUANTILE, ResultLayers
+from ..lesion.latest import remember
 from ..source import RESULT_KEY
 
 if TYPE_CHECKING:
@@ -65,11 +66,14 @@ class FollowLayers(ResultLayers):
 
     def _renew(self) -> None:
         """Empty what was taken over and make it this run's."""
-        if self._kinds.deterministic:  # std, and what shows it: veil and lines
-            for kind in [kind for kind in self._layers if kind != "mean"]:
-                layer = self._layers.pop(kind)
-                if layer in self._viewer.layers:
-                    self._viewer.layers.remove(layer)
+        if self.mean is not None:
+            remember(self.mean, None)  # what was measured in it was of the other model
+        # the error map is of the other mean; of one answer there is no std either, nor what shows it: veil and lines
+        kept_on = {"mean"} if self._kinds.deterministic else self._layers.keys() - {"error"}
+        for kind in [kind for kind in self._layers if kind not in kept_on]:
+            layer = self._layers.pop(kind)
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
         kept = self._arrays
         self._written.clear()
         self._allocate()

@@ -103,7 +103,7 @@ class Run:
         self.path = Path(layer.source.path) if layer.source.path else None
         self._told = told_path(layer)
         self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
-        self._compared: tuple[Any, Acquired] | None = None
+        self._compared: tuple[Any, NDArray[np.float64], Acquired] | None = None
         self._began, self._seconds = perf_counter(), 0.0
         on_screen = slice_on_screen(viewer, layer, self.axis)
         self.work = Work(
@@ -218,11 +218,11 @@ class Run:
         """
         from ...transformation.acquired import acquired_on
 
-        known, work = self._compared, self.work
-        if known is None or known[0] is not reference.source.data:
-            volume = acquired_on(reference.source.volume(), work.source.volume(), work.request, reference.to_reference)
-            self._compared = known = (reference.source.data, volume)
-        return known[1]
+        known, work, place = self._compared, self.work, reference.to_reference
+        if known is None or known[0] is not reference.source.data or not np.array_equal(known[1], place):
+            volume = acquired_on(reference.source.volume(), work.source.volume(), work.request, place)
+            self._compared = known = (reference.source.data, place, volume)
+        return known[2]
 
     def _turned(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.moveaxis(self._grid.array(np.moveaxis(samples, 0, -1)), -1, 0)

@@ -17,6 +17,7 @@ from ...scan.contrasts import Contrast, Pair
 from ...transformation.request import Request
 from ...transformation.saved import read_report, saved_result
 from ..file_grid import FileGrid
+from ..reopened import made_of
 from ..source import LayerSource, axial_axis, is_acquired, is_region, layer_affine, layer_stem, result_record
 from ..tally import SigmaTally
 
@@ -167,7 +168,8 @@ class SavedRun:
         self.n = int(info["n"])
         self.source_found = True
         self._grid = FileGrid.of(mean.data.shape, affine, mean.metadata)
-        name = result_record(mean)["input"]
+        self._record = result_record(mean)
+        name = self._record["input"]
         label = info["model"] + ("" if info.get("sigma_hat") is None else f", n={self.n}")
         self.title = f"{name} → {self.pair.target} ({label}), saved"
         self.work = SimpleNamespace(source=SimpleNamespace(name=name))
@@ -188,7 +190,7 @@ class SavedRun:
         """It is one of its layers, or an image of the name of what it was made of."""
         if layer is None:
             return False
-        return layer in self.layers.made or (is_acquired(layer) and layer_stem(layer) == self.work.source.name)
+        return layer in self.layers.made or (is_acquired(layer) and made_of(self._record, layer, layer_stem(layer)))
 
     def in_file(self, data: NDArray[Any]) -> NDArray[Any]:
         """Voxels of the layer in the order of the file."""

@@ -110,8 +110,8 @@ class UncertaintyPanel(QWidget):
     def show_run(self, run: Result | None) -> None:
         """It is about this run from now on."""
         self.film.setChecked(False)
-        self._run = run
         self.unsure.setCurrentIndex(0)
+        self._run = run
         self.cursor_text.clear()
         self.histogram.hide()
         self.refresh()
