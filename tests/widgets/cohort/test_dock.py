@@ -217,6 +217,34 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     )
 
 
+def test_files_of_one_name_keep_their_results_and_rows_open_what_is_there(hands: Hands, tmp_path: Path) -> None:
+    """Layers, not files, name the results; opened again after another run, they are of that one."""
+    for person in (1, 2):
+        file = save_nifti(tmp_path / f"patient{person}" / "T1.nii.gz", head(SHAPE, seed=person), VOXELS)
+        hands.viewer.open(str(file), plugin="napari-nifti")
+    hands.viewer.layers[0].name = "anna T1"
+    form = hands.dock.form
+    form.origin.setCurrentText("Images in this window")
+    form.out.line.setText(str(tmp_path / "out"))
+    form.target.setCurrentText("T2")
+    hands.run()
+    assert hands.states == ["done", "done"], hands.dock.message.text()
+    reports = {path.stem: json.loads(path.read_text())["input"] for path in (tmp_path / "out").glob("*_T2.json")}
+    assert {name: Path(path).parent.name for name, path in reports.items()} == {
+        "anna T1_T2": "patient1", "T1 [1]_T2": "patient2"
+    }  # fmt: skip
+    hands.double_click(0)
+    before = np.array(hands.viewer.layers[-2].data)
+    form.seed.setValue(5)
+    hands.run()
+    (tmp_path / "patient1" / "T1.nii.gz").rename(tmp_path / "gone.nii.gz")
+    hands.viewer.layers.remove("anna T1")
+    hands.double_click(0)
+    mean, std = hands.viewer.layers[-2:]
+    assert not np.allclose(np.array(mean.data), before) and mean.visible
+    assert (std.visible, std.colormap.name) == (False, "magma") and len(hands.viewer.layers) == 3
+
+
 MISTAKES = {
     "no folder": ("", "Choose the folder of the scans."),
     "nowhere": ("nowhere", "'{0}' is no folder; choose another."),

@@ -21,6 +21,7 @@ from napari_mrtrans.transformation.engine import Cancelled
 from napari_mrtrans.transformation.job import Job
 from napari_mrtrans.transformation.streaming import Hooks, SliceUpdate
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
+from napari_mrtrans.widgets.lesion.latest import Measured, latest, remember
 from napari_mrtrans.widgets.source import layer_affine
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
@@ -234,6 +235,28 @@ def test_another_model_takes_the_layers_over_and_switching_back_is_instant(loade
     assert sum(model == "flow" for model, _, _ in network.computed) == before
     assert mean.metadata["mrtrans"]["model"] == "flow"
     assert loaded.dock.card.overall == pytest.approx(0.1)
+
+
+def test_what_was_of_the_other_model_goes_with_it(loaded, network, brain):
+    """The error map, and what the lesion check measured; the slider stays where it was scrolled to."""
+    loaded.press()
+    wait_for_slice(loaded, 6)
+    loaded.qtbot.waitUntil(lambda: loaded.dock._run.monitor.scheduler.finished == 10)
+    loaded.viewer.add_image(brain, name="sub-01_T2w")
+    loaded.viewer.layers.selection.active = loaded.source
+    panel, mean = loaded.dock.acquired, loaded.layer(MEAN)
+    loaded.qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_error"), timeout=60_000)
+    remember(mean, Measured(None, "ROI"))
+    loaded.dock.form.model.setCurrentText("direct · T1→T2")
+    loaded.qtbot.waitUntil(lambda: mean.metadata["mrtrans"]["model"] == "direct")
+    loaded.dock.form.model.setCurrentText("flow · T1→T2")
+    loaded.qtbot.waitUntil(lambda: mean.metadata["mrtrans"]["model"] == "flow")
+    assert not has(loaded.viewer, "sub-01_T1w_T2_error") and latest(mean) is None
+    loaded.viewer.dims.set_point(0, 8)
+    loaded.dock.form.model.setCurrentText("direct · T1→T2")
+    loaded.qtbot.waitUntil(lambda: mean.metadata["mrtrans"]["model"] == "direct")
+    assert loaded.viewer.dims.point[0] == 8
 
 
 def test_another_target_renames_the_layers(loaded):

@@ -127,6 +127,12 @@ def test_error_map_and_figures_of_an_acquired_image(ran, brain, errors):
     ran.qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
     ran.qtbot.waitUntil(lambda: panel.button.isEnabled(), timeout=60_000)
     assert sum("error" in layer.name for layer in ran.viewer.layers) == 1
+    # Moved into place, it is compared anew.
+    before = panel.figures.text()
+    truth.translate = (0, -1, 0)
+    ran.qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    ran.qtbot.waitUntil(lambda: panel.figures.text() not in ("", before), timeout=60_000)
+    truth.translate = (0, 0, 0)
     # Another head is refused in a line.
     panel.reference.choose(ran.viewer.add_image(np.roll(brain, 9, axis=2), name="other_T2w"))
     ran.qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)

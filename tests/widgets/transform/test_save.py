@@ -141,6 +141,15 @@ def test_saved_results_are_known_when_they_are_opened_again(bench, engine, out, 
     report, _ = measured(bench.viewer, mean, acquired, roi)
     assert report.std_inside is not None and len(report.sample_r) == 3
     assert report.sample_r[0] == pytest.approx(report.r, abs=1e-4)
+    # Another file of that name is another scan.
+    (tmp_path / "other").mkdir()
+    nib.Nifti1Image(brain.transpose(2, 1, 0) + 1, AFFINES["RAS"]).to_filename(tmp_path / "other" / source.name)
+    assert report.contrast.keys() >= {"source"}
+    bench.viewer.layers.remove(acquired)
+    (other,) = bench.viewer.open(str(tmp_path / "other" / source.name), plugin="napari-nifti")
+    assert "source" not in measured(bench.viewer, mean, other, roi)[0].contrast
+    form.image.choose(other)
+    assert not bench.dock.results.isVisible()
     # Without its report, the header still says what a file is.
     (out / "sub-01_T1w_T2.json").unlink()
     (again,) = bench.viewer.open(str(out / "sub-01_T1w_T2_std.nii.gz"), plugin="napari-nifti")
@@ -208,6 +217,31 @@ def test_results_are_listed_shown_and_removed_together(loaded, engine):
         "sub-01_T1w", "sub-01_T1w_T2_mean (flow, n=4)", "sub-01_T1w_T2_std (flow, n=4)",
     ]  # fmt: skip
     assert results.runs.count() == 1 and card.text.startswith("sub-01_T1w → T2 (flow, n=4)")
+
+
+def test_a_run_that_ends_before_its_first_slice_leaves_the_other_result_to_be_saved(loaded, engine):
+    loaded.run()
+    engine.pace = 5
+    loaded.dock.form.samples.setValue(4)
+    loaded.press()
+    loaded.press()
+    loaded.wait_for(DockState.CANCELLED)
+    assert loaded.dock.save.isVisible() and loaded.dock.report.isVisible()
+    assert loaded.dock.card.text.startswith("sub-01_T1w → T2 (flow, n=20)")
+    assert "Cancelled" in loaded.dock.message.text()
+
+
+def test_another_result_ends_the_film_of_the_one_before(loaded, engine):
+    loaded.dock.form.advanced._keep.setCurrentText(KeepSamples.STACK.value)
+    for n in (3, 4):
+        loaded.dock.form.samples.setValue(n)
+        loaded.run()
+    loaded.qtbot.mouseClick(loaded.dock.uncertainty.film, Qt.MouseButton.LeftButton)
+    loaded.dock.results.runs.setCurrentIndex(0)
+    loaded.dock.results.runs.activated.emit(0)
+    first, second = (loaded.layer(f"sub-01_T1w_T2_mean (flow, n={n})") for n in (3, 4))
+    assert (first.visible, second.visible) == (True, False)
+    assert not any(layer.visible for layer in loaded.viewer.layers if "film" in layer.name)
 
 
 def test_a_cancelled_run_saves_what_is_finished_and_says_which(loaded, engine, out):
