@@ -246,8 +246,9 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
     calibrated = None
     correction = checkpoint.spread.get(job.request.pair.key) if job.n > 1 else None
     if correction is not None:
-        if correction.blur_mm:
-            spread = robust  # an outlier is its voxel's own affair
+        if correction.blur_mm:  # an outlier is its voxel's own affair
+            # variances of independent samples average (n - 1) / n of the true one, those of antithetic pairs all of it
+            spread = robust if job.request.antithetic else robust * (job.n / (job.n - 1)) ** 0.5
         else:  # fitted to as many samples as are usual: that of fewer is smaller, unless it is averaged over voxels
             spread = std_bias(checkpoint.card.sampler.n) / std_bias(job.n) * std
         calibrated = correction.image(spread, mean, job.images[index], inside, job.prepared.spacing[1:])
