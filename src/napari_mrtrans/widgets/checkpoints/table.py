@@ -77,7 +77,11 @@ def _cells(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         (checkpoint.name, str(checkpoint.path)),
         (checkpoint.card.model, ""),
         (pairs[0] if len(pairs) == 1 else str(len(pairs)), ", ".join(pairs)),
-        (f"{checkpoint.size_bytes / 1e6:.1f} MB", ""),
+        (_size(checkpoint.size_bytes), ""),
         (origin, "It comes with the plugin." if origin == "plugin" else "From your own folder."),
         ("yes" if fitted else "no", " ".join(fitted) or "No P(OOD), and std is the plain spread of the samples."),
     ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 50_000 else f"{count / 1e3:.1f} kB"
