@@ -72,7 +72,8 @@ def new(tmp_path, monkeypatch):
 
 
 def test_table_and_card(manager):
-    sizes = [row.pop(3) for row in (rows := manager.rows())]
+    rows = manager.rows()
+    sizes = [row.pop(3) for row in rows]
     assert rows == [
         ["many-flow", "flow", "3", "plugin", "no"],
         ["mine", "direct", "FLAIR→T1", "you", "no"],
