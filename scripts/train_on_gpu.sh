@@ -47,6 +47,7 @@ case ${1:-} in
     wanted=${ONLY:-t1-t2-flair-direct t1-t2-flair-flow t1-t2-flair-ddpm t1-t2-flair-ncsn t1-t2-flair-resvit t1-t2-flair-cgan}
     lane() { # NAMES...: one after the other
       local name left full
+      trap 'exit 130' INT
       for name in "$@"; do
         [[ " $wanted " == *" $name "* ]] || continue
         left=$((end - SECONDS))

@@ -403,9 +403,8 @@ def test_a_scan_of_the_same_name_elsewhere_is_another_unless_it_was_moved(
     save_nifti(moved.path, head(SHAPE, seed=9), VOXELS)
     with pytest.raises(MrtransError, match="is the result of another scan"):
         what.check_free([moved])
-    moved.path.write_bytes(b"")
-    with pytest.raises(MrtransError, match="is the result of another scan"):
-        what.check_free([moved])
+    moved.path.write_bytes(b"")  # which is said of it in its turn
+    what.check_free([moved])
 
 
 def test_a_slice_that_fails_keeps_the_others_and_is_tried_again(

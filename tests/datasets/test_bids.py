@@ -8,6 +8,7 @@ import pytest
 from helpers import bids_folder, head, save_nifti
 from napari_mrtrans.datasets.bids import Session, subject_of
 from napari_mrtrans.datasets.readers import read_folders
+from napari_mrtrans.datasets.sessions import anat_images
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.training.recipe import Recipe
@@ -61,6 +62,16 @@ def test_the_same_files_said_to_be_other_contrasts_are_another_session(tmp_path:
         for kinds in ((Contrast.T1, Contrast.T2), (Contrast.T2, Contrast.T1))
     )
     assert one.stamp() != other.stamp()
+
+
+def test_results_among_the_scans_are_no_scans(tmp_path: Path) -> None:
+    root = bids_folder(tmp_path / "bids", 1)
+    anat = root / "sub-00" / "anat"
+    for name in ("desc-synthetic_PDw", "desc-syntheticStd_PDw"):
+        save_nifti(anat / f"sub-00_{name}.nii.gz", np.ones((4, 4, 4)))
+    (found,) = read_folders(root, (".",), "bids")
+    assert set(found.sessions[0].files) == {Contrast.T1, Contrast.T2, Contrast.FLAIR}
+    assert anat_images(anat, Contrast.PD) == [] and len(anat_images(anat, Contrast.T1)) == 1
 
 
 def test_the_person_of_a_name() -> None:

@@ -85,7 +85,7 @@ def test_the_recipe_keeps_its_people_out_and_its_pixels(file: Path, chosen: Reci
     with pytest.raises(RecipeError, match=r"Nobody in 'data\.mrpack' is left to train on with a pair of the recipe"):
         open_splits(asks(test=["sub-00", "sub-01"]), file, tmp_path)
     with pytest.raises(RecipeError, match=r"Nobody in 'data\.mrpack' is left"):
-        open_splits(asks(folders=["glioma"]), file, tmp_path)
+        open_splits(asks(folders=["glioma", "ms"]), file, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])

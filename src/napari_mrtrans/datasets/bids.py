@@ -36,6 +36,15 @@ _NAME = re.compile(
 PLANE_MARK = "/plane-"
 
 
+#: In the name of an image that a model made.
+_MADE = re.compile(r"_desc-\w*[Ss]ynthetic")
+
+
+def is_made(name: str) -> bool:
+    """Whether a file's name says that it is a result of this package, saved among the scans."""
+    return bool(_MADE.search(name))
+
+
 def subject_of(name: str) -> str:
     """A session's name without its visit, and without the plane that it is seen in."""
     return name.partition(PLANE_MARK)[0].partition("/ses-")[0]
@@ -128,6 +137,6 @@ def place(path: str) -> Place | None:
     name = _NAME.match(path)
     if not name or (name["masks"] and name["suffix"] != "mask"):
         return None
-    unused = name["suffix"] == "mask" or "_ce-" in name["stem"]
+    unused = name["suffix"] == "mask" or "_ce-" in name["stem"] or is_made(name["stem"])
     contrast = None if unused else Contrast.parse(name["suffix"])
     return Place(name["subject"], name["session"] or "", contrast, mask=bool(name["masks"]))

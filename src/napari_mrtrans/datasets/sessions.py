@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 from ..scan.nifti import NIFTI_SUFFIXES, missing_line, stem
+from .bids import is_made
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class RawSession:
 def anat_images(anat: Path, contrast: Contrast) -> list[Path]:
     """All files of one contrast in a BIDS ``anat`` folder.
 
-    An image with contrast agent (BIDS entity ``ce``) is another contrast under the same suffix.
+    An image with contrast agent (BIDS entity ``ce``) is another contrast under the same suffix, and one that a model
+    made is no scan.
     """
-    found = anat.glob(f"*_{BIDS_SUFFIX[contrast]}.nii*")
+    found = (path for path in anat.glob(f"*_{BIDS_SUFFIX[contrast]}.nii*") if not is_made(path.name))
     return sorted(path for path in found if path.name.endswith(NIFTI_SUFFIXES) and "_ce-" not in path.name)
 
 

@@ -91,11 +91,14 @@ def _unpacked(recipe: Recipe, file: Path, cache: Path) -> dict[str, Source]:
         raise RecipeError(f"data.spacing_mm: '{file.name}' has pixels of {min(other):g} mm; pack the scans anew.")
     parts = dict.fromkeys(data.test, "test") | dict.fromkeys(data.validation, "validation")
     parts |= read_splits(data.splits) if data.splits else {}
+    folders = tuple(f"{folder}/" for folder in data.folders if folder != ".")
+    if len(folders) == 1 and not any(session.name.startswith(folders) for session in sessions):
+        folders = ()  # packed of that folder alone, whose name its people go without
     alone = f"{data.folders[0]}/" if len(data.folders) == 1 else ""  # what the recipe's names go without
     kept = [
         session if session.part == "test" else replace(session, part=parts.get(whose, session.part))
         for session in sessions
-        if session.simulated or data.folders == (".",) or session.name.partition("/")[0] in data.folders
+        if session.simulated or not folders or session.name.startswith(folders)
         if (whose := subject_of(session.name.removeprefix(alone)))
     ]
     if not any(_pairs(recipe, session) for session in kept if session.part == "train"):

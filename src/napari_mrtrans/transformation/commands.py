@@ -83,7 +83,8 @@ def _repair_chosen(info: Mapping[str, Any]) -> bool:
 def _input(info: Mapping[str, Any]) -> str:
     """The name of the input's file, or folder of slices; a layer that came from none must be saved first."""
     path = Path(str(info["input"]))
-    return path.name if path.is_absolute() or path.name.endswith(NIFTI_SUFFIXES) else f"{path.name}.nii.gz"
+    slices = path.is_absolute() and path.suffix.lower() in ("", ".dcm", ".ima")
+    return path.name if slices or path.name.endswith(NIFTI_SUFFIXES) else f"{path.name}.nii.gz"
 
 
 def _file(asked: Mapping[str, Any], name: str) -> str:

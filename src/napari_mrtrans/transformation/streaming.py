@@ -228,6 +228,16 @@ def _memory_line(device_type: str, index: int, batch: int) -> str:
     return f"{kept} Lower Batch (now {batch}), or {remedy}."
 
 
+def narrowed(n: int, antithetic: bool) -> float:
+    """What the variance (divisor n) of ``n`` > 1 samples is of the true one, on average.
+
+    In antithetic pairs it is all of it, but for one without a partner.
+    """
+    if not antithetic:
+        return (n - 1) / n
+    return 1 - n % 2 / n**2
+
+
 def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments | NDArray[np.float32]) -> SliceUpdate:
     """Statistics of a slice, in the array's own orientation."""
     job = engine.job
@@ -247,8 +257,7 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
     correction = checkpoint.spread.get(job.request.pair.key) if job.n > 1 else None
     if correction is not None:
         if correction.blur_mm:  # an outlier is its voxel's own affair
-            # variances of independent samples average (n - 1) / n of the true one, those of antithetic pairs all of it
-            spread = robust if job.request.antithetic else robust * (job.n / (job.n - 1)) ** 0.5
+            spread = robust * narrowed(job.n, job.request.antithetic) ** -0.5
         else:  # fitted to as many samples as are usual: that of fewer is smaller, unless it is averaged over voxels
             spread = std_bias(checkpoint.card.sampler.n) / std_bias(job.n) * std
         calibrated = correction.image(spread, mean, job.images[index], inside, job.prepared.spacing[1:])

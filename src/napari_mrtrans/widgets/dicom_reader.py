@@ -76,6 +76,8 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
 
 def told_path(layer: Layer) -> Path | None:
     """What a layer was read from, as results may tell it."""
+    if not layer.source.path:  # made of another, whose metadata it has
+        return None
     path = layer.metadata.get(_PATH_KEY, layer.source.path)
     return Path(path) if path else None
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from helpers import head, tiny_checkpoint
 from napari_mrtrans import Volume, transform
+from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.layers import inherited
 from napari_mrtrans.widgets.lesion.measure import measured
@@ -229,6 +230,21 @@ def test_a_run_that_ends_before_its_first_slice_leaves_the_other_result_to_be_sa
     assert loaded.dock.save.isVisible() and loaded.dock.report.isVisible()
     assert loaded.dock.card.text.startswith("sub-01_T1w → T2 (flow, n=20)")
     assert "Cancelled" in loaded.dock.message.text()
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_run_that_fails_before_its_first_slice_is_closed_and_no_other(loaded, engine, earlier):
+    if earlier:
+        loaded.run()
+        took = loaded.dock._run._seconds
+    engine.error, engine.error_after = MrtransError("No head."), 0
+    loaded.dock.form.samples.setValue(4)
+    loaded.run()
+    assert loaded.dock.state is DockState.FAILED and "No head." in loaded.dock.message.text()
+    assert loaded.dock._activity is None and loaded.dock._ending is None
+    assert loaded.dock.save.isVisible() is earlier
+    if earlier:
+        assert loaded.dock._run._seconds == took
 
 
 def test_another_result_ends_the_film_of_the_one_before(loaded, engine):

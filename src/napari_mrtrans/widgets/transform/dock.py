@@ -94,6 +94,7 @@ class TransformWidget(RunDock):
 
     def _end(self) -> None:
         super()._end()
+        self.compare.setChecked(False)
         self._end_activity()
         self.uncertainty.end()
 
@@ -239,7 +240,7 @@ class TransformWidget(RunDock):
     def _set_state(self, state: DockState) -> None:
         self.results.setEnabled(not state.busy)
         super()._set_state(state)
-        if not state.busy:
+        if not state.busy and self._worker is None and self._ending is None:
             self._show_results()  # not what ended before its first slice
 
     def _on_yield(self, update: SliceUpdate) -> None:
@@ -280,6 +281,8 @@ class TransformWidget(RunDock):
         self.acquired.refresh()
         if self._run is not None:
             self.progress.show_count(self._run.countdown.done, self._run.countdown.total, "")
+        if self._state is DockState.FAILED:
+            self._show_results()
 
     def _on_compare(self, side_by_side: bool) -> None:
         if self._shown is not None:
@@ -288,12 +291,10 @@ class TransformWidget(RunDock):
         self._viewer.reset_view()
 
     def _on_slice_clicked(self, index: int) -> None:
-        run = self._shown
-        if run is not None:
+        if (run := self._shown) is not None:
             show_slice(self._viewer, run.anchor, run.axis, index)
 
     def _mark_slice(self, event: Any = None) -> None:
-        run = self._shown
-        if run is not None and isalive(self):
+        if (run := self._shown) is not None and isalive(self):
             self.card.plot.set_numbers(*slider_numbers(self._viewer, run.anchor, run.axis))
             self.card.plot.set_current(slice_on_screen(self._viewer, run.anchor, run.axis))
