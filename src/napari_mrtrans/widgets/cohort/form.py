@@ -205,8 +205,10 @@ class CohortForm(QWidget):
 
     def _on_pair(self) -> None:
         models = choices.models_for(self.pair) if self.pair is not None else []
+        wanted = self.checkpoint.name if self.checkpoint else ""  # labels change with the pair and with other models
         self._checkpoints = [checkpoint for _, checkpoint in models]
-        refill(self.model, [label for label, _ in models])
+        usual = next((label for label, checkpoint in models if checkpoint.name == wanted), "")
+        refill(self.model, [label for label, _ in models], usual)
         self._on_model()
 
     def _on_model(self) -> None:
