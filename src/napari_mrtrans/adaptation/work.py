@@ -168,10 +168,12 @@ class Work:
 
     def _how_many(self, division: Division) -> int:
         """Slices of each pair for which there is time."""
-        some = fixed(self.site.source, division.judging, self.site.pairs, 1, self.view)
-        if self.cancelled or not some:
+        if self.cancelled:
             return FEWEST_JUDGED
         if self.per_slice is None:
+            some = fixed(self.site.source, division.judging, self.site.pairs, 1, self.view)
+            if not some:
+                return FEWEST_JUDGED
             began = time.monotonic()
             self.judge.answer(self.before, some[0][1])
             self.per_slice = max(time.monotonic() - began, 1e-3)
