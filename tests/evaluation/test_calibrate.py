@@ -24,6 +24,7 @@ from napari_mrtrans.evaluation.calibrate_report import coverage_lines, spread_su
 from napari_mrtrans.evaluation.fit_spread import coverage, fit_spread, person_variation, widening
 from napari_mrtrans.evaluation.held_out import PairedVolumes
 from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings
+from napari_mrtrans.evaluation.other_scans import other_scans, read_others
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
 from napari_mrtrans.evaluation.scans import LESION, Scan
 from napari_mrtrans.ood.score import IMAGE_SCORES
@@ -326,17 +327,47 @@ def test_too_few_people(tmp_path: Path, data: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("text", ["odd", "odd=/nowhere"])
-def test_an_empty_other_is_named(
-    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("odd", "holds no NIfTI files"),
+        ("odd=/nowhere", "holds no NIfTI files"),
+        ("={there}", "holds no NIfTI files"),
+        ("noise={there}", "scans of the kind 'noise' are made already; choose another name"),
+        ("wrong contrast={there}", "scans of the kind 'wrong contrast' are made already"),
+        ("normal={there}", "scans of the kind 'normal' are made already"),
+    ],
+)
+def test_an_other_that_cannot_be_one_is_named(
+    tmp_path: Path, text: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    save_nifti(tmp_path / "there" / "sub-99_T1w.nii.gz", np.ones((4, 4, 4)))
+    text = text.format(there=tmp_path / "there")
     made = checkpoint(tmp_path)
     words = ["calibrate", str(made.path), "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--other", text]
     monkeypatch.setattr(sys, "argv", ["napari-mrtrans-train", *words])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
-    assert f"--other '{text}' holds no NIfTI files" in capsys.readouterr().err
+    assert f"--other '{text}'" in (said := capsys.readouterr().err) and told in said
+
+
+def test_other_folders_of_one_kind_count_together_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+    texts = []
+    for site in ("a", "b"):
+        for name in ("sub-1_T1w.nii.gz", "scan.nii.gz", "sub-1_PDw.nii.gz"):
+            save_nifti(tmp_path / site / name, np.ones((4, 4, 4)))
+        texts.append(f"odd={tmp_path / site}")
+    others = read_others([*texts, texts[0]])
+    assert len(others["odd"]) == 6
+    lines: list[str] = []
+    scans = list(other_scans(checkpoint(tmp_path), others, lines.append))
+    assert [(scan.session.name, scan.source, scan.kind) for scan in scans] == [
+        (f"{site}/sub-1_T1w.nii.gz", Contrast.T1, "odd") for site in ("a", "b")
+    ]
+    assert len(lines) == 4
+    assert any(line.endswith("scan.nii.gz (odd): its name does not tell its contrast") for line in lines)
+    assert any(line.endswith("(odd): 'tiny' takes no PD") for line in lines)
 
 
 def test_a_spread_is_widened_by_how_much_people_differ() -> None:

@@ -119,7 +119,7 @@ def fixed(
     out = []
     for pair in pairs:
         complete = [(i, numbers) for i, numbers in places if {*pair} <= {*source.sessions[i].contrasts}]
-        shown = [(i, [int(z) for z in numbers if source[i].shows(pair, int(z))]) for i, numbers in complete]
+        shown = [(i, numbers[source[i].shown(pair)[numbers]].tolist()) for i, numbers in complete]
         there = [(i, numbers) for i, numbers in shown if numbers]
         for turn in range(each if there else 0):
             index, numbers = there[turn % len(there)]

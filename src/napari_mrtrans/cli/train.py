@@ -229,15 +229,9 @@ def calibrate(
     from ..evaluation.calibrate import calibrate as fit
     from ..evaluation.calibrate import calibrate_spread
     from ..evaluation.ood_study import Settings
-    from ..scan.volume import NIFTI_SUFFIXES
+    from ..evaluation.other_scans import read_others
 
-    others = {}
-    for text in other or []:
-        kind, _, folder = text.partition("=")
-        files = sorted(path for path in Path(folder).rglob("*") if path.name.lower().endswith(NIFTI_SUFFIXES))
-        if not folder or not files:
-            raise MrtransError(f"--other '{text}' holds no NIfTI files; write it as KIND=FOLDER.")
-        others[kind] = files
+    others = read_others(other or [])
     loaded = load_checkpoint(checkpoint)
     settings = Settings(n or loaded.card.sampler.n, slices, seed, device, sampling=not image_only)
     if spread_only:

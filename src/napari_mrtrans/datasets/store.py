@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -79,10 +79,15 @@ class Decoded:
     marked: NDArray[np.bool_]
     spacing: float = 1.0
 
-    def shows(self, pair: Pair, z: int) -> bool:
-        """Whether both contrasts show the head in slice ``z``; one may have been acquired of a part of it only."""
-        seen = (np.count_nonzero(self.images[self.contrasts.index(contrast), z]) for contrast in pair)
-        return min(seen) > COVERED * self.area[z]
+    def shown(self, pair: Pair) -> NDArray[np.bool_]:
+        """Slices in which both contrasts show the head; one may have been acquired of a part of it only."""
+        first, second = (self.contrasts.index(contrast) for contrast in pair)
+        return self._covered[first] & self._covered[second]
+
+    @cached_property
+    def _covered(self) -> NDArray[np.bool_]:
+        """(contrast, slice)."""
+        return np.stack([np.count_nonzero(slices, axis=(1, 2)) > COVERED * self.area for slices in self.images])
 
 
 def decode(session: Readable, spacing: float, cache: Path) -> Decoded:

@@ -22,12 +22,12 @@ from ..datasets.bids import Session
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
 from ..scan.prepared import PreparedVolume
-from ..scan.volume import Volume
 from ..training.finished import Finished
 from ..transformation.job import make_job
 from ..transformation.request import Request
 from ..transformation.streaming import Hooks, SliceUpdate, run_job
 from .held_out import PairedVolumes
+from .other_scans import other_scans
 from .scans import KINDS, LESION, NORMAL, Scan, drawn
 
 #: Samples of each slice where σ̂ is wanted, or the errors of people whom the network knows.
@@ -110,8 +110,11 @@ def measure(
     finished = Finished(out / "measured.jsonl", Measurement)
     common = {"sha256": checkpoint.sha256, "version": __version__, **asdict(settings)}
     common.pop("device")
+    first = {pair.source: pair for pair in reversed(checkpoint.pairs)}
+    unusual = other_scans(checkpoint, others or {}, say)
+    further = [Input(first[scan.source], scan.session.name, "test", scan) for scan in unusual]
     rows = []
-    for job in [*planned(checkpoint, sessions, settings.seed), *_others(checkpoint, others or {})]:
+    for job in [*planned(checkpoint, sessions, settings.seed), *further]:
         if errors_only and not job.has_target:
             continue
         key = {
@@ -145,16 +148,6 @@ def planned(checkpoint: Checkpoint, sessions: Mapping[str, Session], seed: int) 
                 kinds = (*KINDS, LESION) if role == "test" else drawn(name, source, seed, 1)
                 scans = (Scan(session, source, kind) for kind in kinds)
                 yield from (Input(pair, name, role, scan) for scan in scans if scan.possible)
-
-
-def _others(checkpoint: Checkpoint, others: Mapping[str, Sequence[Path]]) -> Iterator[Input]:
-    for kind, files in others.items():
-        for path in files:
-            contrast = Volume.load(path).contrast
-            pair = next((pair for pair in checkpoint.pairs if pair.source == contrast), None)
-            if pair is not None:
-                session = Session(path.name, "", {pair.source: path}, None)
-                yield Input(pair, path.name, "test", Scan(session, pair.source, kind))
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from ..datasets.store import Decoded, Source
 from ..datasets.turned import TurnedSession
 from ..errors import MrtransError, RecipeError
 from ..models.base import Batch, contrast_index
+from ..scan.contrasts import Pair
 from ..scan.neighbours import seen
 from .augment import change_gamma, change_source, random_crop, slab_weights
 from .recipe import Recipe, Stage
 
 #: How often a network that sees neighbours is trained as if there were none.
 ALONE = 0.1
-#: How often another slice is drawn for one that only one contrast of the pair shows.
-DRAWS = 20
 
 Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
 
@@ -54,12 +53,8 @@ class TrainingSlices(Dataset[Item]):
         index, pairs = usable[int(rng.integers(len(usable)))]
         pair = pairs[int(rng.integers(len(pairs)))]
         decoded = self.source[index]
-        allowed = slice_weights(decoded, self.recipe)
+        allowed = slice_weights(decoded, self.recipe, pair)
         z = int(rng.choice(len(allowed), p=allowed))
-        for _ in range(DRAWS):
-            if decoded.shows(pair, z):
-                break
-            z = int(rng.choice(len(allowed), p=allowed))
         first, second = (decoded.contrasts.index(contrast) for contrast in pair)
         numbers = seen(z, len(decoded.area), decoded.spacing, self.recipe.neighbours_mm)
         if len(numbers) > 1 and rng.random() < ALONE:
@@ -99,14 +94,19 @@ class TrainingSlices(Dataset[Item]):
         return out
 
 
-def slice_weights(decoded: Decoded, recipe: Recipe) -> NDArray[np.float64]:
-    """Probability of each slice: proportional to the head's area, 0 where it is too small or (option) marked."""
+def slice_weights(decoded: Decoded, recipe: Recipe, pair: Pair) -> NDArray[np.float64]:
+    """Probability of each slice: proportional to the head's area, 0 where it is too small or (option) marked.
+
+    Slices that only one contrast of the pair shows count where there are no others.
+    """
     pixels = decoded.images.shape[2] * decoded.images.shape[3]
     weights = np.where(decoded.area >= recipe.data.min_area * pixels, decoded.area, 0).astype(np.float64)
-    if recipe.data.exclude_masked and weights[~decoded.marked].sum() > 0:
-        weights[decoded.marked] = 0
     if not weights.any():
         raise RecipeError("data.min_area leaves no slice to train on; lower it.")
+    unmarked = ~decoded.marked if recipe.data.exclude_masked else np.ones_like(decoded.marked)
+    for preferred in (decoded.shown(pair), unmarked):
+        if weights[preferred].any():
+            weights[~preferred] = 0
     return weights / weights.sum()
 
 

@@ -76,8 +76,9 @@ def fixed_slices(
         thick = np.flatnonzero(decoded.area > least * decoded.area.max())
         wanted = thick[round((i + 0.5) / count * (len(thick) - 1))]
         pair = usable[i % len(usable)]
-        nearest = (int(z) for z in sorted(thick, key=lambda z: abs(z - wanted)))
-        z = next((z for z in nearest if decoded.shows(pair, z)), int(wanted))
+        shown = np.flatnonzero(decoded.shown(pair) & (decoded.area > 0))
+        places = next(some for some in (np.intersect1d(thick, shown), shown, thick) if some.size)
+        z = int(places[np.abs(places - wanted).argmin()])
         out.append(fixed_slice(decoded, pair, z, frame, neighbours_mm))
     return out
 
