@@ -14,7 +14,7 @@ import pytest
 
 from napari_mrtrans import paths
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.paths import in_memory, part_of, plain_line, reason, write_shared, write_together
+from napari_mrtrans.paths import in_memory, part_of, plain_line, reason, typed, write_shared, write_together
 
 
 def test_the_report_of_earlier_files_is_the_first_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,3 +136,9 @@ def test_a_part_of_a_process_that_has_ended_goes_and_that_of_another_stays(tmp_p
     write_together(tmp_path, {"x.json": "whole"})
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"x.json", names[os.getppid()], own.replace("x.json", "sub-x.json")}
+
+
+def test_a_typed_path_of_nobody_s_home_stays_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert typed("~/scans") == tmp_path / "scans"
+    assert typed("~nobody-of-that-name/scans") == Path("~nobody-of-that-name/scans")

@@ -97,6 +97,14 @@ def recipe_dir() -> Path:
     return Path(str(files("napari_mrtrans"))) / "training" / "recipes"
 
 
+def typed(text: str | Path) -> Path:
+    """A path as a user wrote it, ``~`` expanded; a ``~name`` of nobody here stays as it stands."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def check_folder(folder: Path, remedy: str = "Choose another folder with -o.") -> None:
     """Ask before the work, not after it, whether results can be written; creates nothing. ``remedy`` ends the line
     of an error.

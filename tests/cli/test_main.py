@@ -264,7 +264,7 @@ def test_same_seed_same_bits_other_seed_other_samples(run: Run, scan: Path, tmp_
 
 def test_slices_are_array_indices_along_the_axial_axis(run: Run, scan: Path, tmp_path: Path) -> None:
     """The axial axis of this file runs downwards; 2:4 still means array indices 2 and 3."""
-    assert run("transform", scan, "--to", "T2", "-n", 1, "--steps", 1, "--slices", "2:4", "-o", "out")[0] == 0
+    assert run("transform", scan, "--to", "T2", "-n", 2, "--steps", 1, "--slices", "2:4", "-o", "out")[0] == 0
     mean = load(tmp_path / "out", "mean")
     assert np.flatnonzero(mean.any(axis=(0, 1))).tolist() == [2, 3]
     np.testing.assert_array_equal(mean[..., 2:4] > 0, head(SHAPE)[..., 2:4] > 0)

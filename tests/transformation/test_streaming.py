@@ -288,7 +288,7 @@ def test_the_calibrated_std_allows_for_how_few_samples_there_are(brain: Volume, 
         ratio = update.calibrated_std[inside] / update.std[inside]
         np.testing.assert_allclose(ratio, 2 * usual / std_bias(n), rtol=1e-4)
     (update,) = stream(brain, flow, target="T2", n=1, slices=(9, 10))
-    assert update.calibrated_std is None
+    assert update.calibrated_std is None and np.isnan(update.sigma_hat)
 
 
 @pytest.mark.parametrize("antithetic", [True, False])

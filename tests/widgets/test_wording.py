@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mrtrans.widgets.wording import in_slider_numbers
+from napari_mrtrans.widgets.wording import for_adapting, for_window, in_slider_numbers
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,10 @@ from napari_mrtrans.widgets.wording import in_slider_numbers
 )
 def test_slices_have_the_slider_s_numbers(line: str, told: str) -> None:
     assert in_slider_numbers(line, lambda index: 19 - index) == told
+
+
+@pytest.mark.parametrize("first", ["c", "C"])
+def test_a_window_offers_what_it_has_for_another_folder(first: str) -> None:
+    line = f"'out' is there already; {first}hoose another folder with -o."
+    assert for_window(line) == f"'out' is there already; {first}hoose another output folder."
+    assert for_adapting(line) == f"'out' is there already; {first}hoose another name."

@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from ..errors import RecipeError
 from ..networks.art import ResViTGenerator, TransformerLayer
 from ..networks.patch import PatchCritic
+from ..paths import typed
 from ..scan.neighbours import planes
 from .base import VOCABULARY, Batch, Model, Solve, of_all_planes, to_signed, to_unit
 
@@ -183,7 +184,7 @@ def load_vit_npz(model: ResViT, path: str | Path) -> None:
     Raises:
         RecipeError: no such file, no such weights in it, or a network of other sizes.
     """
-    path = Path(path).expanduser()
+    path = typed(path)
     if model.net.transformer is None:
         raise RecipeError("pretrained_vit: the network has no transformers; set options.transformers to true.")
     if not path.is_file():

@@ -35,7 +35,7 @@ class Ensemble:
         median: Pixel-wise median, same shape and units, or None above 64 samples.
         samples: (n, ...) or None if not kept.
         per_slice: σ̂ of each axial slice, NaN where nothing was computed, shape (n_slices,).
-        sigma_hat: σ̂ over all computed head voxels; of a robust std where the mean was repaired.
+        sigma_hat: σ̂ over all computed head voxels; of a robust std where the mean was repaired; NaN for one sample.
         info: What was run and what came out; written as JSON.
         calibrated_std: ``std`` corrected so that errors fit it, or None where the checkpoint has no correction.
     """

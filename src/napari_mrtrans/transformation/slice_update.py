@@ -22,8 +22,8 @@ class SliceUpdate:
         std: Population standard deviation, same units; 0 for deterministic models.
         median: Median, or None above 64 samples.
         samples: (n, H, W), or None above 64 samples.
-        sigma_hat: Mean std over the slice's head, a robust one where the mean was repaired; NaN for deterministic
-            models.
+        sigma_hat: Mean std over the slice's head, a robust one where the mean was repaired; NaN for a single
+            one, and so for deterministic models.
         voxels: Head voxels in the slice.
         done: Slices finished so far, this one included.
         total: Slices with head in the requested range.

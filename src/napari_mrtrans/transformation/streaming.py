@@ -268,7 +268,7 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         std=turn(std.astype(np.float32)),
         median=median,
         samples=samples,
-        sigma_hat=float("nan") if checkpoint.deterministic else sigma_hat(robust, inside),
+        sigma_hat=sigma_hat(robust, inside) if job.n > 1 else float("nan"),
         calibrated_std=None if calibrated is None else turn(calibrated),
         signs=_signs(engine, checkpoint.calibration, index),
         voxels=int(inside.sum()),

@@ -7,6 +7,8 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
+from ..paths import typed
+
 
 class PathRow(QWidget):
     """A line for a folder's path, and a button that opens a dialog.
@@ -44,7 +46,7 @@ class PathRow(QWidget):
     def path(self) -> Path | None:
         """The folder; None where nothing is typed."""
         text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
+        return typed(text) if text else None
 
     def _choose(self) -> None:
         start = str(self.path or Path.home())

@@ -5,12 +5,11 @@ They are declared in napari.yaml; napari shows them, checks them and keeps them 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 from napari.settings import get_plugin_settings
 
-from ..paths import prefer_checkpoint_dir
+from ..paths import prefer_checkpoint_dir, typed
 from .checkpoints.installed import installed
 
 PLUGIN = "napari-mrtrans"
@@ -62,4 +61,4 @@ def _on_folder(event: Any) -> None:
 
 
 def _use_folder(text: str) -> None:
-    prefer_checkpoint_dir(Path(text).expanduser() if text.strip() else None)
+    prefer_checkpoint_dir(typed(text) if text.strip() else None)

@@ -8,12 +8,9 @@ from collections.abc import Callable
 _WORDS = (
     ("give a brain mask with --mask", "choose a brain mask under Advanced"),
     ("give a better one with --mask", "choose a better one under Advanced"),
-    ("choose another folder with -o", "choose another output folder"),
-    ("Choose another folder with -o", "Choose another output folder"),
     ("choose another -o,", "choose another output folder,"),
     (", or --mask", ", or choose a brain mask under Advanced"),
     ("choose another --name", "choose another name"),
-    ("choose another folder with -o", "choose another name"),
     ("give the right one with --data", "choose the right one"),
     ("so it was not installed; --keep installs it all the same.", "so it was not installed."),
     ("; the same command then goes on where it was", "; Go on then continues where it was"),
@@ -23,11 +20,22 @@ _WORDS = (
 _PASSING = ("extracting its brain first.",)
 
 
-def for_window(line: str) -> str:
-    """The same line without options that only a command has."""
-    for option, words in _WORDS:
+def for_window(line: str, place: str = "another output folder") -> str:
+    """The same line without options that only a command has.
+
+    Args:
+        line: Of the engine.
+        place: What is chosen in that window where a command is told another folder.
+    """
+    folders = ((f"{first}hoose another folder with -o", f"{first}hoose {place}") for first in "cC")
+    for option, words in (*_WORDS, *folders):
         line = line.replace(option, words)
     return line
+
+
+def for_adapting(line: str) -> str:
+    """:func:`for_window` of the dock that adapts, whose folders go by the result's name."""
+    return for_window(line, "another name")
 
 
 def passing(line: str) -> bool:

@@ -121,6 +121,35 @@ def test_a_second_cancel_drops_it(adapting: Adapting, sure: list[str]) -> None:
     assert not (adapting.home / "lab-flow").exists() and not adapting.dock.result.isVisible()
 
 
+def test_dropped_as_it_ends_nothing_of_it_stays(
+    adapting: Adapting, sure: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapting.choose_folder()
+    installed = write_card(adapting.user, "lab-flow", "flow", ["T1->T2"])
+    installed.rename(aside := adapting.home.parent / "aside")
+    adapting.plan.result |= {"installed": True, "path": str(installed)}
+    adapting.plan.waits = True
+    monkeypatch.setattr(process.AdaptProcess, "kill", lambda self: None)  # too late
+    adapting.begin()
+    adapting.wait_for(DockState.RUNNING)
+    aside.rename(installed)
+    adapting.press()
+    adapting.press()
+    assert adapting.end() is DockState.CANCELLED and adapting.dock.message.text() == "Discarded."
+    assert not installed.exists() and not (adapting.home / "lab-flow").exists()
+    assert sure and not adapting.dock.result.isVisible()
+
+
+def test_what_was_removed_elsewhere_can_be_discarded(adapting: Adapting, sure: list[str]) -> None:
+    adapting.choose_folder()
+    adapting.plan.result |= {"installed": True, "path": str(adapting.user / "lab-flow.safetensors")}
+    adapting.begin()
+    assert adapting.end() is DockState.DONE and sure == []
+    adapting.press(adapting.dock.result.discard)
+    assert not adapting.dock.result.isVisible() and not (adapting.home / "lab-flow").exists()
+    assert adapting.dock.message.text() == "'lab-flow' was deleted."
+
+
 def test_closed_it_saves_and_another_dock_goes_on(adapting: Adapting) -> None:
     adapting.choose_folder()
     adapting.plan.waits = True

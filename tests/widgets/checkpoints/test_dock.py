@@ -189,3 +189,9 @@ def test_dock_from_the_menu(make_napari_viewer, checkpoints):
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-mrtrans", "Checkpoints")
     assert isinstance(widget, CheckpointsWidget)
+
+
+def test_a_row_whose_file_is_gone_says_so(manager, checkpoints):
+    (checkpoints / "mine.safetensors").unlink()
+    manager.choose("mine")
+    assert "mine.safetensors' cannot be read any more" in manager.dock.card.toPlainText()

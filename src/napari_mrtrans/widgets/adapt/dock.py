@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -12,7 +11,7 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 
 from ...asked.begun import Begun, drop
 from ...checkpoints.checkpoint import read_checkpoint
-from ...checkpoints.installing import install, remove
+from ...checkpoints.installing import install
 from ...errors import MrtransError
 from ..activity import Activity
 from ..checkpoints.installed import installed
@@ -20,13 +19,13 @@ from ..layer_combo import LayerCombo
 from ..start_dock import StartDock
 from ..state import DockState
 from ..transform.progress import clock
-from ..wording import for_window
+from ..wording import for_adapting
 from .background import in_background
 from .curve import ErrorCurve
 from .form import AdaptForm
 from .preview import PreviewRow
 from .result import ResultPanel
-from .run import AdaptRun
+from .run import AdaptRun, discard
 from .scans import sessions_of, write_sessions
 from .unfinished import UnfinishedRow
 from .use import use
@@ -153,7 +152,7 @@ class AdaptWidget(StartDock):
         if "notice" in told:
             if self._state is DockState.LOADING:
                 self.progress.show_waiting("Reading scans…")
-                self._say(for_window(told["notice"]))
+                self._say(for_adapting(told["notice"]))
             return
         if self._state is DockState.LOADING:
             self._set_state(DockState.RUNNING)
@@ -190,7 +189,7 @@ class AdaptWidget(StartDock):
 
     def _on_failed(self, problem: str) -> None:
         if self._close(DockState.FAILED, ""):
-            self._fail(for_window(problem))
+            self._fail(for_adapting(problem))
 
     def _on_result(self, told: dict[str, Any]) -> None:
         if not self._close(DockState.DONE, ""):
@@ -211,7 +210,7 @@ class AdaptWidget(StartDock):
             return
         self.result.use.setEnabled(True)
         if problem:
-            self._complain(for_window(problem))
+            self._complain(for_adapting(problem))
             return
         self.result.show_installed(str(made.path))
         installed.changed.emit()
@@ -228,12 +227,10 @@ class AdaptWidget(StartDock):
         if not self._sure(f"Delete '{told['name']}' and its page for good?"):
             return
         try:
-            if told["installed"]:
-                remove(told["name"])
+            discard(told)
         except MrtransError as error:
             self._complain(str(error))
             return
-        in_background(partial(drop, Path(told["report"]).parent))
         self.result.hide()
         self._show_training(False)
         installed.changed.emit()
@@ -247,7 +244,7 @@ class AdaptWidget(StartDock):
     def _on_dropped(self, _: object, problem: str) -> None:
         self._reload()
         if problem and isalive(self):
-            self._complain(for_window(problem))
+            self._complain(for_adapting(problem))
 
     def _sure(self, question: str) -> bool:
         return QMessageBox.question(self, "Adapt to my scanner", question) == QMessageBox.StandardButton.Yes

@@ -28,7 +28,7 @@ from ...models.families import POOL, family_of
 from ..pair_choice import refill
 from ..path_row import PathRow
 from ..preferences import defaults
-from ..wording import for_window
+from ..wording import for_adapting
 from .look import Found, look_later
 from .pairs import LayerPairs
 
@@ -143,7 +143,7 @@ class AdaptForm(QWidget):
     def _problem_of_folder(self) -> str:
         if self.folder.path is None:
             return "Choose the folder with complete sessions of your scanner, or take images that are open."
-        return for_window(self._found.problem)
+        return for_adapting(self._found.problem)
 
     def _problem_of_pairs(self) -> str:
         parent = self.checkpoint
@@ -201,7 +201,7 @@ class AdaptForm(QWidget):
             name = Settings(1.0, site).checkpoint_name(parent)
             check_free(name)
         except MrtransError as error:
-            return for_window(str(error))
+            return for_adapting(str(error))
         if (there := next((one for one in not_ended() if one.name == name), None)) is None:
             return ""
         if at_work(there.folder):

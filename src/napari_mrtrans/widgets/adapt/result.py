@@ -11,7 +11,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..verdict_sign import VerdictSign
-from ..wording import for_window
+from ..wording import for_adapting
 from .table import GainTable, mean_gain
 
 
@@ -80,7 +80,7 @@ class ResultPanel(QWidget):
         self.table.setVisible(bool(rows))
         self.table.show_rows(rows)
         # That it is not better, and so not installed, is said above.
-        lines = [for_window(line) for line in told["warnings"] if "is not better than" not in line]
+        lines = [for_adapting(line) for line in told["warnings"] if "is not better than" not in line]
         self.warnings.setText("\n".join(lines))
         self.warnings.setVisible(bool(lines))
         self._show_use()

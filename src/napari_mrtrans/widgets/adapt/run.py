@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
 from ...asked.begun import Begun, drop, has_learned, is_done, tidy
+from ...checkpoints.installing import remove
 from .background import in_background
 from .process import AdaptProcess
+
+
+def discard(told: dict[str, Any]) -> None:
+    """Delete a result: what was installed of it, if that is still there, and its folder.
+
+    Args:
+        told: What the command told last.
+
+    Raises:
+        MrtransError: one of them cannot be deleted.
+    """
+    if told["installed"] and Path(told["path"]).is_file():
+        remove(told["name"])
+        told["installed"] = False
+    drop(Path(told["report"]).parent)
 
 
 class AdaptRun(QObject):
@@ -73,11 +91,13 @@ class AdaptRun(QObject):
         process, self._process = self._process, None
         if process is None:
             return
-        if process.result is None or self._dropping:
-            self._clean_up(problem)
-            return
         result = process.result
-        in_background(partial(tidy, self.begun.folder), lambda *_: self.succeeded.emit(result))
+        if result is None:
+            self._clean_up(problem)
+        elif self._all:  # it was done before it could be ended
+            in_background(partial(discard, result), lambda *_: self._tell(problem, False))
+        else:
+            in_background(partial(tidy, self.begun.folder), lambda *_: self.succeeded.emit(result))
 
     def _clean_up(self, problem: str) -> None:
         """Of what can be gone on with, all stays, unless the user wants none of it."""

@@ -212,5 +212,8 @@ class CheckpointsWidget(Dock):
 
 
 def _card(checkpoint: Checkpoint) -> str:
-    lines = [*details(checkpoint), *provenance(checkpoint)]
-    return "\n".join([headline(checkpoint), *(f"{label}: {text}" for label, text in lines)])
+    try:
+        lines = [*details(checkpoint), *provenance(checkpoint)]
+        return "\n".join([headline(checkpoint), *(f"{label}: {text}" for label, text in lines)])
+    except (MrtransError, OSError):
+        return f"'{checkpoint.path}' cannot be read any more; it may have been moved, deleted or damaged."
