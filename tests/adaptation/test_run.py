@@ -447,3 +447,19 @@ def test_volumes_that_are_open_already(site: Path, user: Path, tmp_path: Path) -
     volumes[Contrast.T2] = mt.Volume(t1[:, :, 2:], RAS)
     with pytest.raises(MrtransError, match="lie on different grids"):
         mt.adapt(parent, [volumes], minutes=0.01, out=tmp_path / "other", install=False)
+
+
+def test_ended_without_one_person_the_card_counts_the_others(site: Path, user: Path, tmp_path: Path) -> None:
+    """The network that is kept has not learned from the person who judged it."""
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    phases: list[str] = []
+    made = mt.adapt(
+        parent, site, minutes=0.5, pairs=T1_T2, out=tmp_path / "out", install=False,
+        progress=lambda progress: phases.append(progress.phase), cancel=lambda: len(phases) > 2,
+    )  # fmt: skip
+    assert not any("everybody" in phase for phase in phases)
+    adapted = made.card.adapted
+    assert adapted is not None and (adapted.people, adapted.sessions) == (2, 2)
+    assert made.card.data[-1].name.startswith("2 people")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Ended before it learned from everybody" in page and "2 people, 2 sessions" in page

@@ -98,3 +98,33 @@ def test_what_is_no_packed_file_is_refused_in_one_line(content: bytes | None, tm
         path.write_bytes(content)
     with pytest.raises(RecipeError, match="is no packed data set"):
         read_packed(path)
+
+
+def test_a_table_and_names_divide_it_as_they_divide_the_folder(file: Path, chosen: Recipe, tmp_path: Path) -> None:
+    def asks(**data: object) -> Recipe:
+        return chosen.model_copy(update={"data": type(chosen.data)(**data)})
+
+    table = tmp_path / "splits.tsv"
+    table.write_text("subject\tpart\nsub-00\tvalidation\nsub-02\ttrain\nsub-03\ttrain\n")
+    parts, skipped = open_splits(asks(splits=table), file, tmp_path)
+    assert {part: source.names for part, source in parts.items()} == {
+        "train": ["sub-02"], "validation": ["sub-00"], "test": ["sub-03"]
+    }  # fmt: skip
+    assert skipped == [f"sub-01: not in '{table}'", "sub-03: 'data.mrpack' keeps its name only"]
+    with pytest.raises(RecipeError, match=r"Held-out subject 'sub-3' is not in 'data\.mrpack'"):
+        open_splits(asks(test=["sub-3"]), file, tmp_path)
+    parts, skipped = open_splits(asks(phantom={"subjects": 2}), file, tmp_path)
+    assert skipped == ["phantoms: 'data.mrpack' holds none"]
+
+
+def test_phantoms_in_it_are_those_of_a_recipe_that_asks_for_them(chosen: Recipe, tmp_path: Path) -> None:
+    def asks(phantom: object) -> Recipe:
+        data = type(chosen.data).model_validate({**chosen.data.model_dump(), "phantom": phantom})
+        return chosen.model_copy(update={"data": data})
+
+    with_phantom = asks({"subjects": 1})
+    splits, _ = open_splits(with_phantom, bids_folder(tmp_path / "bids"), tmp_path / "cache")
+    file = pack(splits, tmp_path / "both.mrpack", every_mm=8, say=lambda _: None)
+    for wanted, count in ((with_phantom, 1), (asks(None), 0)):
+        source = open_splits(wanted, file, tmp_path)[0]["train"]
+        assert sum(session.simulated for session in source.sessions) == count

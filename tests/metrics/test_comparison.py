@@ -55,11 +55,11 @@ def test_nothing_to_measure(images: tuple[np.ndarray, ...]) -> None:
 
 def test_table_has_a_row_for_each_model() -> None:
     rows = [
-        ModelRow("flow", "a-flow", "T1->T2", 20, 0, psnr=21.5),
+        ModelRow("flow", "a-flow", "T1->T2", 20, 0, psnr=21.5, reference="T2 of today"),
         ModelRow("direct", "d", "T1->T2", 1, 0, error="a, b"),
     ]
     assert table(rows).splitlines() == [
-        "model,checkpoint,pair,n,seed,slices,sigma_hat,p_ood,ssim,psnr,seconds,error",
-        "flow,a-flow,T1->T2,20,0,0,,,,21.5,,",
-        'direct,d,T1->T2,1,0,0,,,,,,"a, b"',
+        "model,checkpoint,pair,n,seed,slices,sigma_hat,p_ood,ssim,psnr,seconds,error,reference",
+        "flow,a-flow,T1->T2,20,0,0,,,,21.5,,,T2 of today",
+        'direct,d,T1->T2,1,0,0,,,,,,"a, b",',
     ]

@@ -123,6 +123,11 @@ def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None
     run_chain(links("shipped", tmp_path, "t1-t2-flair-direct"), tmp_path, Trainer(), lambda _: None)
     (link,) = links("shipped", tmp_path, "t1-t2-flair-direct", ["optimiser.lr=0.5"])
     assert not link.done
+    # Nothing is lost: what the other recipe made lies beside it.
+    before, lines = link.made.read_bytes(), []
+    run_chain([link], tmp_path, Trainer(), lines.append)
+    aside = link.made.with_name("t1-t2-flair-direct.earlier.safetensors")
+    assert aside.read_bytes() == before and link.done and any(str(aside) in line for line in lines)
 
 
 @pytest.mark.parametrize(

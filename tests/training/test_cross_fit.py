@@ -14,6 +14,7 @@ from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.models import Batch, Direct, Flow
 from napari_mrtrans.models.base import to_signed
 from napari_mrtrans.scan.contrasts import Pair
+from napari_mrtrans.training.cross_fit import CrossMeans
 from napari_mrtrans.training.hardware import Hardware
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import train
@@ -127,3 +128,37 @@ def test_bad_means_are_refused(source: dict[str, Source], means: dict[str, Check
     tiny_checkpoint(Path(means["first"].path).parent / "other.safetensors", "flow")
     with pytest.raises(RecipeError, match="'other' is no Direct model of the mean_checkpoint's kind"):
         prepare_start(recipe(cross_means=["other"]), source["train"], print)
+
+
+def test_a_person_s_other_visit_has_been_seen(source: dict[str, Source], means: dict[str, Checkpoint]) -> None:
+    model = means["whole"].build()
+    assert isinstance(model, Direct)
+    names, scans = ["sub-02/ses-2", "sub-03"], [True, True]
+    cross = CrossMeans([means["first"], means["second"]], model, names, scans)
+    assert cross.which.tolist() == [1, 0]
+
+
+def test_a_mean_of_other_pairs_or_pixels_is_refused(source: dict[str, Source], means: dict[str, Checkpoint]) -> None:
+    other = recipe(pairs=["T1->FLAIR"], cross_means=[])
+    with pytest.raises(RecipeError, match="mean_checkpoint: 'whole' does not serve T1->FLAIR"):
+        prepare_start(other, source["train"], print)
+    coarse = recipe(data={"test": ["sub-00"], "validation": ["sub-01"], "spacing_mm": 2.0}, cross_means=[])
+    with pytest.raises(RecipeError, match="mean_checkpoint: 'whole' has pixels of 1 mm, the recipe of 2"):
+        prepare_start(coarse, source["train"], print)
+
+
+def test_a_pair_that_nobody_has_is_refused(source: dict[str, Source], means: dict[str, Checkpoint]) -> None:
+    with pytest.raises(RecipeError, match="pairs: nobody to train on has both T1 and PD; leave T1->PD out"):
+        prepare_start(recipe(pairs=["T1->T2", "T1->PD"]), source["train"], print)
+
+
+def test_cgan_learns_around_the_mean_that_has_not_seen_the_person(
+    source: dict[str, Source], means: dict[str, Checkpoint]
+) -> None:
+    options = {"network": TINY, "mean_features": False, **OPTIONS.get("cgan", {})}
+    b, losses = batch([0, 1, 0]), []
+    for parts in (PARTS, []):
+        model = prepare_start(recipe(model="cgan", options=options, cross_means=parts), source["train"], print).model
+        _, fake = model._fake(b, torch.Generator().manual_seed(0))
+        losses.append(fake)
+    assert not torch.allclose(*losses)

@@ -434,3 +434,15 @@ def test_a_model_without_a_mean_takes_the_effects_of_another(
     made = train(recipe("cgan", restyle_from=str(effects)), splits, tmp_path / "own", hardware=Hardware(workers=0))
     other = train(recipe("cgan"), splits, tmp_path / "usual", hardware=Hardware(workers=0))
     assert any(not torch.equal(weights(made)[name], value) for name, value in weights(other).items())
+
+
+def test_a_finished_checkpoint_is_not_overwritten(splits: dict[str, Source], tmp_path: Path) -> None:
+    first = recipe("direct")
+    path = train(first, splits, tmp_path, hardware=Hardware(workers=0))
+    before = path.read_bytes()
+    other = first.model_copy(update={"seed": 7})
+    with pytest.raises(RecipeError, match="is there already; choose another folder, or delete it"):
+        train(other, splits, tmp_path, hardware=Hardware(workers=0))
+    with pytest.raises(RecipeError, match="has been trained by another recipe; choose another folder"):
+        train(other, splits, tmp_path, hardware=Hardware(workers=0), resume=True)
+    assert path.read_bytes() == before

@@ -24,6 +24,7 @@ from napari_mrtrans.widgets.source import (
     show_slice,
     slice_on_screen,
 )
+from napari_mrtrans.widgets.writer import write_nifti
 
 RNG = np.random.default_rng(0)
 
@@ -86,6 +87,23 @@ def test_a_plain_array_is_axial_first_with_the_layers_voxel_size() -> None:
     affine = layer_affine(Image(np.zeros((4, 5, 6)), scale=(3, 1, 2)))
     assert nib.aff2axcodes(affine) == ("S", "P", "L")
     np.testing.assert_allclose(nib.affines.voxel_sizes(affine), (3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "placed",
+    [
+        {"affine": np.diag([3.0, 0.5, 0.5, 1])},
+        {"scale": (1.5, 0.5, 1), "affine": np.diag([2.0, 1, 0.5, 1])},
+        {"scale": (0.3, 0.05, 0.05), "units": "cm"},
+        {"scale": (3, 0.5, 0.5), "units": "mm"},
+    ],
+)
+def test_a_plain_array_has_the_voxel_size_that_napari_shows(placed: dict, tmp_path: Path) -> None:
+    layer = Image(np.random.default_rng(0).random((4, 5, 6)), **placed)
+    np.testing.assert_allclose(nib.affines.voxel_sizes(layer_affine(layer)), (3, 0.5, 0.5))
+    data, attributes, _ = layer.as_layer_data_tuple()
+    write_nifti(str(tmp_path / "a.nii.gz"), data, attributes)
+    np.testing.assert_allclose(nib.load(tmp_path / "a.nii.gz").header.get_zooms(), (3, 0.5, 0.5))
 
 
 def test_a_plain_array_shown_upside_down_is_read_as_shown() -> None:

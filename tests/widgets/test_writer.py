@@ -9,8 +9,8 @@ from napari.layers import Image, Labels
 from napari_nifti import napari_get_reader
 
 from napari_mrtrans.errors import MrtransError, VolumeError
-from napari_mrtrans.widgets.layers import inherited, with_sample_axis
-from napari_mrtrans.widgets.source import RESULT_KEY, layer_affine
+from napari_mrtrans.widgets.layers import inherited, unmarked, with_sample_axis
+from napari_mrtrans.widgets.source import RESULT_KEY, is_candidate, layer_affine, result_record
 from napari_mrtrans.widgets.writer import write_nifti
 
 from .test_source import AFFINES
@@ -158,6 +158,36 @@ def test_what_is_written_of_a_result_says_so_and_tells_no_names(tmp_path):
     assert image.header["descrip"].item() == b"synthetic T2 from T1, t1-t2-flair-flow, n=20"
     assert image.header.get_intent() == ("none", (), "")
     np.testing.assert_array_equal(image.affine, file.affine)
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "kind"),
+    [
+        ({"kind": "std", "std": "population"}, b"std ", "std"),
+        ({"kind": "std", "std": "calibrated"}, b"std-calibrated ", "std"),
+        ({"kind": "error"}, b"error ", "error"),
+        ({"kind": "samples"}, b"samples ", "samples"),
+        ({"kind": "film"}, b"film ", "film"),
+    ],
+)
+def test_what_is_written_says_which_part_of_a_result_it_is(tmp_path, more, said, kind):
+    _, layer = opened(tmp_path, AFFINES["oblique"])
+    layer.metadata[RESULT_KEY] = {"source": "T1", "target": "T2", "checkpoint": "many-flow", "n": 20, **more}
+    image = written(tmp_path, layer)
+    assert image.header["descrip"].item() == b"synthetic T2 " + said + b"from T1, many-flow, n=20"
+    data, keywords, _ = napari_get_reader(str(tmp_path / "out/saved.nii.gz"))(str(tmp_path / "out/saved.nii.gz"))[0]
+    again = Image(data, name="saved", **keywords)
+    again._source = again.source.model_copy(update={"path": str(tmp_path / "out" / "saved.nii.gz")})
+    assert result_record(again) == {"target": "T2", "reopened": True, **more, "kind": kind}
+    assert not is_candidate(again)
+
+
+def test_what_is_marked_on_a_result_is_none(tmp_path):
+    _, layer = opened(tmp_path, AFFINES["oblique"])
+    layer.metadata[RESULT_KEY] = {"source": "T1", "target": "T2", "checkpoint": "many-flow", "n": 20, "kind": "mean"}
+    for placement in (unmarked(layer), inherited(layer)):
+        image = written(tmp_path, Labels(np.ones(layer.data.shape, np.uint8), **placement))
+        assert image.header["descrip"].item() == b""
 
 
 @pytest.mark.parametrize("name", ["RAS", "oblique"])

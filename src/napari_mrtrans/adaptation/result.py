@@ -35,11 +35,13 @@ class Trained:
         rows: What that is made of, before and after.
         samples: Of each slice there.
         minutes: Of training, people left out included.
-        slices: Seen in all of it.
-        steps: Of the optimisers.
+        slices: That it saw.
+        steps: Of its optimisers.
         curves: Held-out error of each run.
         shown: Slices for the page.
         judged_on: On what, in words.
+        people: From whom it learned.
+        sessions: Theirs.
         warnings: What to beware of.
     """
 
@@ -54,6 +56,8 @@ class Trained:
     curves: dict[str, list[tuple[float, float]]]
     shown: Sequence[Shown]
     judged_on: str
+    people: int
+    sessions: int
     warnings: list[str] = field(default_factory=list)
 
 
@@ -105,7 +109,7 @@ def _with_tuples(document: dict[str, Any]) -> dict[str, Any]:
 def _card(trained: Trained, parent: Checkpoint, site: Site, settings: Settings) -> Card:
     """The parent's card with what has changed; the people of the site are numbers."""
     old = parent.card
-    people, sessions = len(site.people), len(site.sessions)
+    people, sessions = trained.people, trained.sessions
     device = next(trained.model.parameters()).device
     took = what_it_took(trained.minutes / 60, device)
     seen = old.training.slices if old.training else None

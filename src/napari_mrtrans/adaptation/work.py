@@ -85,32 +85,36 @@ class Work:
         """Train and judge."""
         people, count = self.people, len(self.people)
         self.hooks.say(f"{people_in_words(count)}, {len(self.site.sessions)} sessions; {self.plan.line(count)}")
-        longest, model = 1.0, self.before
+        longest, model, division = 1.0, self.before, None
         for number in self.plan.left_out:
             if self.cancelled and self.rows[0]:
                 break
             phase = f"without person {number + 1} of {count}"
-            model, tuned = self._train(divide(self.site.source, people[number]), phase, self.plan.each)
+            division = divide(self.site.source, people[number])
+            model, tuned = self._train(division, phase, self.plan.each)
             longest = min(longest, max((t.best[0] / max(t.seconds, 1e-6) for t in tuned), default=1.0))
-            self._judge(model, divide(self.site.source, people[number]), phase)
+            self._judge(model, division, phase)
         whole = divide(self.site.source)
-        if not (self.cancelled and self.rows[0]):
+        if division is None or not self.cancelled:
+            division = whole
             # Where the short runs were best long before their end, more of the same would be too much.
             seconds = min(self.plan.whole, LONGER * longest * self.plan.each) if longest < 0.6 else self.plan.whole
-            self.slices = self.steps = 0  # what networks without somebody saw is not what this one has seen
             model, _ = self._train(whole, "training on everybody" if count > 1 else "training", seconds)
             self.clock.finish(self.plan.whole - seconds)
         if not self.plan.left_out:
             self._judge(model, whole, "figures")
-        table = self._table()
+        table, learned = self._table(), {*division.learned.sessions}
+        from_whom = [any(self.site.source.sessions[i] in learned for i in own) for own in people]
         return Trained(
             model=model, options=self.options, table=table, rows=self.rows, samples=self.judge.samples(model),
             minutes=self.seconds / 60, slices=self.slices, steps=self.steps, curves=self.curves,
-            shown=list(self.shown.values()), judged_on=self._judged_on(), warnings=self._warnings(table),
+            shown=list(self.shown.values()), judged_on=self._judged_on(),
+            warnings=self._warnings(table, count - sum(from_whom)), people=sum(from_whom), sessions=len(learned),
         )  # fmt: skip
 
     def _train(self, division: Division, phase: str, seconds: float) -> tuple[Model, list[Tuned]]:
         model, crop = self._fresh(), frame(division.learned, self.view)
+        self.slices = self.steps = 0  # what other networks saw is not what this one sees
         places, source = division.choosing, self.site.source
         each = max(1, CHOSEN // len(self.site.pairs))
         chosen = [one for _, one in fixed(source, places, self.site.pairs, each, self.view)]
@@ -195,8 +199,9 @@ class Work:
             return f"{people_in_words(people)} left out in turn"
         return f"slices kept out of {people_in_words(people)}, which proves less than people left out"
 
-    def _warnings(self, table: Sequence[Line]) -> list[str]:
-        out = [
+    def _warnings(self, table: Sequence[Line], missing: int) -> list[str]:
+        out = ["Ended before it learned from everybody: one person was left out to judge by."] if missing else []
+        out += [
             f"{line.pair.replace('->', '→')} became worse by {-line.gain:.2f} dB."
             for line in table
             if line.gain < -0.02

@@ -56,7 +56,7 @@ def split_sessions(sessions: Sequence[Session], held_out: HeldOut) -> dict[str, 
     subjects = {session.subject for session in sessions}
     for name in (*held_out.test, *held_out.validation):
         if name not in subjects:
-            raise RecipeError(f"Held-out subject '{name}' is not in the data folder.")
+            raise RecipeError(f"Held-out subject '{name}' is not in the data folder, or has no pair of the recipe.")
     if both := set(held_out.test) & set(held_out.validation):
         raise RecipeError(f"Subject '{sorted(both)[0]}' is listed under both test and validation.")
     chosen: dict[str, list[Session]] = {part: [] for part in PARTS}

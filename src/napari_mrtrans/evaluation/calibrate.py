@@ -72,7 +72,7 @@ def calibrate(
     if len({person(name) for name in people}) < FOLDS:
         raise MrtransError(
             f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained on; "
-            f"'{root}' holds {len(people)}. Give the folder it was trained on."
+            f"'{root}' holds {len(set(map(person, people)))}. Give the folder it was trained on."
         )
     settings = settings or Settings(checkpoint.card.sampler.n)
     store = FeatureStore(out / FEATURES, settings.seed)

@@ -36,6 +36,7 @@ class ModelRow:
         psnr: In dB.
         seconds: From the first network call on.
         error: What ended it early, in one line.
+        reference: Name of the acquired image that SSIM and PSNR are against.
     """
 
     model: str
@@ -50,6 +51,7 @@ class ModelRow:
     psnr: float | None = None
     seconds: float | None = None
     error: str = ""
+    reference: str = ""
 
 
 def table(rows: Iterable[ModelRow]) -> str:

@@ -180,7 +180,7 @@ class CGAN(ResidualModel):
 
     def _fake(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Source and ``critic_samples`` generated targets (channels) for each slice, in [-1, 1]."""
-        condition = self.condition(batch.source, *_pair(batch))
+        condition, _ = self.conditioned(batch)
         shape = (self.latent,) if self.latent else batch.source.shape[-2:]
         z = normal((len(batch.source), self.critic_samples, *shape), generator)
         return condition.source[:, :1], to_signed(self._samples(condition, z.to(batch.source.device)))

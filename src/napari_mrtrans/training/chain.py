@@ -51,6 +51,13 @@ class Link:
         """Whether it has been trained to its end, by this very recipe."""
         return is_trained(self.made, self.recipe)
 
+    def make_room(self, say: Callable[[str], None]) -> None:
+        """Put aside what another recipe has left there."""
+        if self.made.exists() and not (self.folder / STATE).exists():
+            aside = self.made.with_name(f"{self.recipe.checkpoint_name}.earlier.safetensors")
+            self.made.replace(aside)
+            say(f"what was there before is '{aside}' now")
+
 
 def links(chain: str, out: Path, only: str | None = None, overrides: list[str] | None = None) -> list[Link]:
     """The recipes of a chain in their order.
@@ -105,6 +112,7 @@ def run_chain(chain: Sequence[Link], out: Path, train: Train, say: Callable[[str
                 say(f"{number}/{len(chain)} {link.recipe.name}: done before")
             else:
                 say(f"{number}/{len(chain)} {link.recipe.name}")
+                link.make_room(say)
                 train(link.recipe, link.folder, (link.folder / STATE).exists())
                 if not link.done:
                     say(f"{link.recipe.name} is not finished; the same command goes on with it.")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.checkpoint import Checkpoint
+from ..datasets.bids import subject_of
 from ..errors import RecipeError
 from ..models import Batch, Direct
 from ..models.base import to_signed
@@ -21,10 +22,10 @@ from ..networks.unet import UNet
 
 
 class CrossMeans:
-    """The mean of each slice of a batch, by a network that has not seen its session.
+    """The mean of each slice of a batch, by a network that has not seen the person.
 
     Args:
-        parts: ``direct`` checkpoints, each trained without some of the sessions.
+        parts: ``direct`` checkpoints, each trained without some of the people.
         whole: The network that was trained on all, for sessions that all of them have seen: phantoms.
         sessions: Names of the run's training sessions, in their order.
         scans: Whether each of them is a scan.
@@ -43,10 +44,10 @@ class CrossMeans:
                 raise RecipeError(f"cross_means: '{checkpoint.name}' is no Direct model of the mean_checkpoint's kind.")
             nets.append(model.net)
         self.nets = [net.eval().requires_grad_(False) for net in (*nets, whole.net)]
-        seen = [set(checkpoint.card.splits.get("train", [])) for checkpoint in parts]
+        seen = [set(map(subject_of, checkpoint.card.splits.get("train", []))) for checkpoint in parts]
         which = []
         for session, scan in zip(sessions, scans, strict=True):
-            unseen = [i for i, known in enumerate(seen) if session not in known]
+            unseen = [i for i, known in enumerate(seen) if subject_of(session) not in known]
             if scan and not unseen:
                 raise RecipeError(f"cross_means: every checkpoint was trained on '{session}'; one must be without it.")
             which.append(unseen[0] if unseen else len(parts))

@@ -57,8 +57,10 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
         kept_out: Names of the sessions to validate and test on, some of which what it starts from may know.
 
     Raises:
-        RecipeError: a file or checkpoint that it starts from is missing or does not fit.
+        RecipeError: nobody has a pair of the recipe, or a file or checkpoint that it starts from is missing or does not
+            fit.
     """
+    _check_pairs(recipe, source)
     parent = None if recipe.start_from is None else load_checkpoint(recipe.start_from)
     mean = None if recipe.mean_checkpoint is None else load_checkpoint(recipe.mean_checkpoint)
     # One pair of a network that knows several: it is told the pair as before.
@@ -71,6 +73,7 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
     if mean is not None and direct is not None:
         if not isinstance(direct, Direct) or direct.conditional != options["conditional"]:
             raise RecipeError(f"mean_checkpoint: '{mean.name}' is no Direct model for the same kind of pairs.")
+        _check_mean(recipe, mean, "mean_checkpoint")
         if direct.neighbours_mm != recipe.neighbours_mm:
             raise RecipeError(
                 f"mean_checkpoint: '{mean.name}' sees neighbours at {direct.neighbours_mm:g} mm, the recipe at "
@@ -104,6 +107,26 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
     # A path on this machine is nothing to publish in a card.
     public = {name: value for name, value in options.items() if name != "pretrained_vit"}
     return Start(model, public, restyle, seen, notes)
+
+
+def _check_pairs(recipe: Recipe, source: Source) -> None:
+    """See that every pair that the card will offer is learned."""
+    for pair in recipe.pairs:
+        if not any({*pair} <= {*session.contrasts} for session in source.sessions):
+            raise RecipeError(
+                f"pairs: nobody to train on has both {pair.source} and {pair.target}; leave {pair.key} out."
+            )
+
+
+def _check_mean(recipe: Recipe, mean: Checkpoint, key: str) -> None:
+    """See that a mean answers what the recipe asks, on its pixels."""
+    if unserved := [pair.key for pair in recipe.pairs if pair not in mean.pairs]:
+        raise RecipeError(f"{key}: '{mean.name}' does not serve {unserved[0]}; choose one that serves every pair.")
+    if (size := mean.card.grid.spacing_mm) != recipe.data.spacing_mm:
+        raise RecipeError(
+            f"{key}: '{mean.name}' has pixels of {size:g} mm, the recipe of {recipe.data.spacing_mm:g}; set "
+            "data.spacing_mm to its value."
+        )
 
 
 def parents_digest(recipe: Recipe) -> str:

@@ -72,13 +72,15 @@ def train(
         say: Told one-line notices.
 
     Raises:
-        RecipeError: the state belongs to another recipe, or there is none to resume.
+        RecipeError: the state belongs to another recipe, there is none to resume, or a run has ended in ``out``.
         TrainingError: the loss stopped being finite.
     """
     path = out / f"{recipe.checkpoint_name}.safetensors"
     if resume and is_trained(path, recipe):
         say("Trained to its end before, nothing to do.")
         return path
+    if path.exists() and not resume and not (out / STATE).exists():
+        raise RecipeError(f"'{path}' is there already; choose another folder, or delete it to train it anew.")
     out.mkdir(parents=True, exist_ok=True)
     number_format = precision(recipe.precision, hardware.accelerator)
     fabric = Fabric(
@@ -167,7 +169,7 @@ def train(
                 write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, {}, took()))
             raise TrainingError(
                 f"The loss or its gradient was no longer finite at step {step + 1}; the weights before it are in "
-                f"'{path}'. Lower optimiser.lr, or choose precision: float32."
+                f"'{path}'. Lower optimiser.lr, or choose precision: float32, and start in another folder."
             )
         step += 1
         now = time.monotonic()

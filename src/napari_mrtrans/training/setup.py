@@ -62,7 +62,7 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     """
     data = recipe.data
     if root is not None and root.suffix == SUFFIX:
-        return _unpacked(recipe, root, cache or training_cache_dir()), []
+        return _unpacked(recipe, root, cache or training_cache_dir())
     options = data.phantom or (PhantomOptions() if root is None else None)
     phantoms = [Phantom(recipe.seed, index, options) for index in range(options.subjects)] if options else []
     usable, held_out, skipped = ([], HeldOut(), []) if root is None else _find(recipe, root)
@@ -81,29 +81,49 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     }, skipped
 
 
-def _unpacked(recipe: Recipe, file: Path, cache: Path) -> dict[str, Source]:
-    """What a packed file holds of the recipe's folders; whom the recipe keeps out by name is kept out, too."""
+def _unpacked(recipe: Recipe, file: Path, cache: Path) -> tuple[dict[str, Source], list[str]]:
+    """What a packed file holds of the recipe's folders, kept apart as the recipe says, and a line for what is left out.
+
+    Whom the recipe does not mention is in the part that he was packed in; those of test are there by name only.
+    """
     data = recipe.data
     if data.planes != ("axial",):
         raise RecipeError(f"data.planes: '{file.name}' holds axial slices only; give the folder of the scans.")
     sessions = read_packed(file)
     if other := {session.pixel_mm for session in sessions} - {data.spacing_mm}:
         raise RecipeError(f"data.spacing_mm: '{file.name}' has pixels of {min(other):g} mm; pack the scans anew.")
-    parts = dict.fromkeys(data.test, "test") | dict.fromkeys(data.validation, "validation")
-    parts |= read_splits(data.splits) if data.splits else {}
     folders = tuple(f"{folder}/" for folder in data.folders if folder != ".")
     if len(folders) == 1 and not any(session.name.startswith(folders) for session in sessions):
         folders = ()  # packed of that folder alone, whose name its people go without
     alone = f"{data.folders[0]}/" if len(data.folders) == 1 else ""  # what the recipe's names go without
-    kept = [
-        session if session.part == "test" else replace(session, part=parts.get(whose, session.part))
+    phantoms = [session for session in sessions if session.simulated and data.phantom]
+    scans = {
+        session: subject_of(session.name.removeprefix(alone))
         for session in sessions
-        if session.simulated or not folders or session.name.startswith(folders)
-        if (whose := subject_of(session.name.removeprefix(alone)))
+        if not session.simulated and (not folders or session.name.startswith(folders))
+    }
+    skipped = [] if phantoms or not data.phantom else [f"phantoms: '{file.name}' holds none"]
+    parts = dict.fromkeys(data.test, "test") | dict.fromkeys(data.validation, "validation")
+    if data.splits:
+        parts = read_splits(data.splits)
+        left_out = dict.fromkeys(whose for whose in scans.values() if whose not in parts)
+        skipped += [f"{whose}: not in '{data.splits}'" for whose in left_out]
+        scans = {session: whose for session, whose in scans.items() if whose in parts}
+    elif unknown := parts.keys() - {*scans.values()}:
+        raise RecipeError(f"Held-out subject '{min(unknown)}' is not in '{file.name}'.")
+    at_home = [f"{s.name}: '{file.name}' keeps its name only" for s, w in scans.items() if _at_home(s, parts.get(w))]
+    kept = [
+        *phantoms,
+        *(s if s.part == "test" else replace(s, part=parts.get(whose, s.part)) for s, whose in scans.items()),
     ]
     if not any(_pairs(recipe, session) for session in kept if session.part == "train"):
         raise RecipeError(f"Nobody in '{file.name}' is left to train on with a pair of the recipe.")
-    return packed_splits(kept, data.spacing_mm, cache)
+    return packed_splits(kept, data.spacing_mm, cache), [*skipped, *at_home]
+
+
+def _at_home(session: PackedSession, wanted: str | None) -> bool:
+    """It is wanted for something, and was packed as one to test on, without its images."""
+    return session.part == "test" and wanted in ("train", "validation")
 
 
 def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]]:

@@ -87,7 +87,12 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
     from safetensors import safe_open
 
     if not path.exists():
-        raise RecipeError(f"Nothing to resume in '{path.parent}'; start without --resume.")
+        done = path.parent / f"{recipe.checkpoint_name}.safetensors"
+        raise RecipeError(
+            f"'{done}' has been trained by another recipe; choose another folder, or delete it to train it anew."
+            if done.exists()
+            else f"Nothing to resume in '{path.parent}'; start without --resume."
+        )
     try:
         with safe_open(str(path), "pt") as file:
             header = json.loads((file.metadata() or {})["run"])

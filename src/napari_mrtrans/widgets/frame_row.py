@@ -44,6 +44,8 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
         name=f"{layer.name} [frame {index}]",
         scale=np.asarray(layer.scale)[kept],
         translate=np.asarray(layer.translate)[kept],
+        affine=layer.affine.affine_matrix[np.ix_([*kept, 4], [*kept, 4])],
+        units=[layer.units[other] for other in kept],
         colormap=layer.colormap,
         metadata=metadata,
     )

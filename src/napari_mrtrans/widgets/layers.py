@@ -41,6 +41,13 @@ def inherited(layer: Layer) -> dict[str, Any]:
     }
 
 
+def unmarked(layer: Layer) -> dict[str, Any]:
+    """The same for what the user draws there, which no model made."""
+    placement = inherited(layer)
+    placement["metadata"].pop(RESULT_KEY, None)
+    return placement
+
+
 def beside(layer: Layer, kind: str) -> dict[str, Any]:
     """Keyword arguments for a layer that is made of the mean or the std of a result: name, placement and record."""
     placement, record = inherited(layer), layer.metadata[RESULT_KEY]

@@ -19,7 +19,7 @@ from ..scan.nifti import stem as nifti_stem
 _OURS = re.compile(r"(?P<stem>.+)_(?P<kind>mean|std-calibrated|std|samples)$")
 _BIDS = re.compile(r"(?P<start>.+[_-]desc-\w*[Ss]ynthetic)(?P<kind>StdCalibrated|Std|Samples|)_(?P<suffix>\w+)$")
 _KINDS = {"std-calibrated": "std", "": "mean"}
-_HEADER = re.compile(rb"synthetic (?P<target>\w+)(?: (?P<kind>std-calibrated|std|samples))?(?: from (?P<source>\w+))?")
+_HEADER = re.compile(rb"synthetic (?P<target>\w+)(?: (?!from )(?P<kind>[\w-]+))?(?: from (?P<source>\w+))?")
 #: Of a report, what a layer's record holds as well.
 _SAME = ("checkpoint", "sha256", "model", "source", "target", "seed", "n", "units", "sampler", "steps")
 
@@ -36,7 +36,18 @@ def reopened_record(layer: Layer) -> dict[str, Any]:
     record = {key: report[key] for key in _SAME if report.get(key) is not None}
     stem = nifti_stem(Path(str(report["input"])))
     of = {"input": stem, "input_file": str(report["input"])}
-    return {**record, "run": report["report"], **of, "kind": kind, "reopened": True}
+    return {**record, "run": report["report"], **of, **_kind(kind), "reopened": True}
+
+
+def is_corrected(record: Mapping[str, Any]) -> bool:
+    """Whether a layer with this record shows the corrected standard deviation."""
+    return (record.get("kind"), record.get("std")) == ("std", "calibrated")
+
+
+def _kind(name: str) -> dict[str, str]:
+    """What a record says of the part of a result that is called so in files."""
+    kind = _KINDS.get(name, name)
+    return {"kind": kind} | ({"std": "calibrated" if name != kind else "population"} if kind == "std" else {})
 
 
 def made_of(record: Mapping[str, Any], layer: Layer, name: str) -> bool:
@@ -63,7 +74,7 @@ def _report(folder: Path, name: str) -> tuple[dict[str, Any], str]:
         known = isinstance(report["checkpoint"], str) and isinstance(report["input"], str)
     except (OSError, ValueError, LookupError, TypeError):
         return {}, ""
-    return ({**report, "report": str(file.absolute())}, _KINDS.get(kind, kind)) if known else ({}, "")
+    return ({**report, "report": str(file.absolute())}, kind) if known else ({}, "")
 
 
 def _by_header(layer: Layer) -> dict[str, Any]:
@@ -75,4 +86,4 @@ def _by_header(layer: Layer) -> dict[str, Any]:
     target, kind = found["target"].decode(), (found["kind"] or b"").decode()
     if target not in list(Contrast):
         return {}
-    return {"target": target, "kind": _KINDS.get(kind, kind), "reopened": True}
+    return {"target": target, **_kind(kind), "reopened": True}

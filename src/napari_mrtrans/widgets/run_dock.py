@@ -194,7 +194,7 @@ class RunDock(StartDock):
         self.cancel()
 
     def _reload(self) -> None:
-        if not isalive(self) or self._state.busy:
+        if not isalive(self) or self._later():
             return
         state, said, before = self._state, self.message.text(), (self.form.layer, self.form.pair, self.form.problem)
         self.form.reload()
@@ -275,9 +275,12 @@ class RunDock(StartDock):
         if run is None or run is not self._run:
             return
         self._on_closed()
-        if self._state is DockState.FAILED:
+        failed = self._state is DockState.FAILED
+        if not failed:
+            self._set_state(self._outcome())
+        self._catch_up()
+        if failed:
             return
-        self._set_state(self._outcome())
         lines = [run.ending(), *(line for line in run.notices if not passing(line)), self.form.problem]
         self._say("\n".join(filter(None, lines)))
         if run.title:

@@ -8,7 +8,7 @@ scale is negative and its translation the far corner: the sliders run against th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast, guess_contrast
+from .assumed import assumed_affine, assumed_axis, voxel_steps
 from .reopened import reopened_record
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 #: napari-nifti writes this key next to ``affine``; its presence tells the S, A, R voxel order.
 NIFTI_READER_KEY = "coordinate_system"
 RESULT_KEY = "mrtrans"
-#: Which array axis of a layer without an affine is taken as axial, where the user has said so.
-AXIAL_KEY = "mrtrans_axial_axis"
 #: Layers whose files were looked at, and are no results.
 _foreign: WeakSet[Layer] = WeakSet()
 
@@ -99,7 +98,10 @@ def nifti_affine(layer: Layer) -> NDArray[np.float64] | None:
 def layer_affine(layer: Layer) -> NDArray[np.float64]:
     """Array index to RAS millimetres for ``layer.data`` as it lies in memory; without a record, what is assumed."""
     recorded = nifti_affine(layer)
-    return assumed_affine(layer.scale, assumed_axis(layer.metadata)) if recorded is None else recorded
+    if recorded is not None:
+        return recorded
+    steps = voxel_steps(layer.scale, layer.affine.affine_matrix, layer.units)
+    return assumed_affine(steps, assumed_axis(layer.metadata))
 
 
 def layer_header(layer: Layer) -> nib.Nifti1Header | None:
@@ -116,27 +118,6 @@ def scanner_affine(layer: Layer) -> NDArray[np.float64] | None:
     if affine is not None and layer.ndim == 3:
         shape = tuple(int(size) for size in layer.data.shape)
         affine[:3] *= millimetres(affine, shape, stated_unit(layer_header(layer)))
-    return affine
-
-
-def assumed_axis(metadata: Mapping[str, Any]) -> int:
-    """The array axis that is taken as axial without an affine: what the user has chosen, else the first."""
-    chosen = metadata.get(AXIAL_KEY, 0)
-    return chosen if chosen in (0, 1, 2) else 0
-
-
-def assumed_affine(scale: Sequence[float] | NDArray[np.floating], axial: int = 0) -> NDArray[np.float64]:
-    """An affine for a 3-D layer that comes without one, from its display scale.
-
-    The other two axes are taken as anterior-posterior and left-right, drawn the usual way: anterior up and the
-    patient's right on the left of the screen. A negative scale turns an axis on the screen.
-    """
-    row, column = (axis for axis in range(3) if axis != axial)
-    affine = np.zeros((4, 4))
-    affine[2, axial] = abs(float(scale[axial]))
-    affine[1, row] = -float(scale[row])
-    affine[0, column] = -float(scale[column])
-    affine[3, 3] = 1.0
     return affine
 
 

@@ -29,6 +29,7 @@ class StartDock(Dock):
         self._state = DockState.READY
         self._start_text = start
         self._activity: Activity | None = None
+        self._missed = False
         self.form = form
         self.button = QPushButton(start)
         self.button.setMinimumHeight(32)
@@ -58,6 +59,17 @@ class StartDock(Dock):
     def _reload(self) -> None:
         """Look again at what there is to choose from."""
         raise NotImplementedError
+
+    def _later(self) -> bool:
+        """Whether something runs, of which the choice stays; :meth:`_catch_up` looks again once that has ended."""
+        self._missed = self._missed or self._state.busy
+        return self._state.busy
+
+    def _catch_up(self) -> None:
+        """Look again if checkpoints came or went while something ran."""
+        if self._missed and not self._state.busy:
+            self._missed = False
+            self._reload()
 
     def _set_state(self, state: DockState) -> None:
         raise NotImplementedError

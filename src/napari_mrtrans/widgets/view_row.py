@@ -10,7 +10,8 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from .source import AXIAL_KEY, assumed_axis, nifti_affine, plane_in_view, show_axial
+from .assumed import AXIAL_KEY, assumed_axis
+from .source import nifti_affine, plane_in_view, show_axial
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -18,9 +18,11 @@ from ..errors import VolumeError
 from ..paths import write_together
 from ..scan.volume import describe
 from ..transformation.names import synthetic
+from .assumed import assumed_affine, assumed_axis, voxel_steps
 from .file_grid import FileGrid
 from .lesion.roi import between
-from .source import RESULT_KEY, assumed_affine, assumed_axis, recorded_affine
+from .reopened import is_corrected
+from .source import RESULT_KEY, recorded_affine
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -50,7 +52,8 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if array.ndim not in (3, 4) or array.dtype.kind not in "buif":
         what = f"{array.ndim}-D" if array.ndim not in (3, 4) else str(array.dtype)
         raise VolumeError(f"'{name}' is {what}; expected a 3-D volume, or 4-D samples, of real numbers.")
-    metadata, scale = attributes.get("metadata", {}), np.asarray(attributes["scale"])
+    metadata = attributes.get("metadata", {})
+    scale = voxel_steps(attributes["scale"], attributes["affine"], attributes["units"])
     made = metadata.get(RESULT_KEY, {})
     if array.ndim == 4 and made.get("kind") == "samples" and not made.get("reopened"):
         array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)
@@ -71,7 +74,10 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     record = metadata.get(RESULT_KEY, {})
     if record and array.dtype.kind == "f":
         array = np.nan_to_num(array)  # not computed; as 0 every program reads it, and it is so in what transform writes
-    descrip = synthetic(record) if "checkpoint" in record and "target" in record else ""
+    descrip = ""
+    if "checkpoint" in record and "target" in record and array.dtype.kind == "f":  # a mask is nobody's answer
+        kind = record.get("kind", "mean")
+        descrip = synthetic(record, f"{kind}-calibrated" if is_corrected(record) else kind)
     image = _image(grid, _storable(array), descrip)
     target = Path(path)
     write_together(target.parent, {target.name: image.to_filename}, "Choose another place.")

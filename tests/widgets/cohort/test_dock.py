@@ -243,6 +243,14 @@ def test_files_of_one_name_keep_their_results_and_rows_open_what_is_there(hands:
     mean, std = hands.viewer.layers[-2:]
     assert not np.allclose(np.array(mean.data), before) and mean.visible
     assert (std.visible, std.colormap.name) == (False, "magma") and len(hands.viewer.layers) == 3
+    # Damaged or gone, it is told in a line.
+    path = Path(mean.source.path)
+    path.write_bytes(b"no gzip")
+    hands.double_click(0)
+    assert "The result of T1.nii.gz cannot be opened:" in hands.dock.message.text()
+    path.unlink()
+    hands.double_click(0)
+    assert hands.dock.message.text().endswith(f"'{path.name}' is not there any more; run the scan again.")
 
 
 MISTAKES = {

@@ -364,3 +364,17 @@ def test_a_reference_is_suggested_until_one_is_chosen(desk: Desk, head: np.ndarr
     desk.qtbot.keyClick(form.reference, Qt.Key.Key_Home)
     desk.viewer.add_image(head, name="d_T2w")
     assert form.reference.layer is None
+
+
+def test_the_reference_is_of_the_same_person(desk: Desk, head: np.ndarray) -> None:
+    viewer, form = desk.viewer, desk.dock.form
+    for name in ("sub-01_T1w", "sub-01_T2w", "sub-02_T1w", "sub-02_T2w", "sub-03_T1w"):
+        viewer.add_image(head, name=name)
+    for source, reference in (("sub-01", "sub-01_T2w"), ("sub-02", "sub-02_T2w"), ("sub-01", "sub-01_T2w")):
+        form._choice.image.choose(viewer.layers[f"{source}_T1w"])
+        assert form.reference.layer is viewer.layers[reference]
+    form._choice.image.choose(viewer.layers["sub-03_T1w"])
+    # not another person's, where an image says nothing of whose it is
+    assert form.reference.layer is desk.truth
+    viewer.layers.remove(desk.truth)
+    assert form.reference.layer is None

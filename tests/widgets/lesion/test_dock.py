@@ -16,6 +16,7 @@ from skimage.draw import ellipse, polygon2mask
 
 from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL
 from napari_mrtrans.widgets.lesion.dock import LesionWidget
+from napari_mrtrans.widgets.lesion.latest import complete, latest
 from napari_mrtrans.widgets.lesion.roi import between, roi_on
 
 SHAPE = (12, 20, 16)
@@ -406,6 +407,49 @@ def test_another_persons_reference_is_refused(check: Check) -> None:
         check.press()
         assert (check.dock.report is None) == refused
         assert check.dock.message.text().startswith("'small_T2w' is not the head of 'c_T1w_T2_mean':") == refused
+
+
+def test_a_preview_is_not_computed_yet(check: Check) -> None:
+    std = np.full(SHAPE, 0.1, np.float32)
+    std[4:] = np.nan
+    check.viewer.add_image(std, name="a_T1w_T2_std", metadata=record("std"), **check.placement)
+    roi = check.labels()
+    roi.data[2:7, 3:12, 4:12] = 1
+    check.press()
+    assert check.dock.message.text() == "216 of 360 voxels were not computed; they are left out."
+    roi.data[:4] = 0
+    check.press()
+    assert check.dock.message.text() == "Nothing was computed where the ROI is. Transform those slices first."
+
+
+@pytest.mark.parametrize("corrected_first", [True, False])
+def test_of_both_spreads_the_corrected_one_counts(check: Check, corrected_first: bool) -> None:
+    kinds = ["calibrated", "population"]
+    for std in kinds if corrected_first else kinds[::-1]:
+        told = {"mrtrans": {**record("std")["mrtrans"], "std": std}}
+        value = np.full(SHAPE, 0.5 if std == "calibrated" else 0.1, np.float32)
+        check.viewer.add_image(value, name=std, metadata=told, **check.placement)
+    roi = check.labels()
+    roi.data[2:7, 3:12, 4:12] = 1
+    check.press()
+    assert check.dock.report.std_inside == pytest.approx(0.5)
+
+
+def test_what_was_measured_while_slices_came_is_measured_again_at_the_end(check: Check) -> None:
+    whole = check.mean.data.copy()
+    check.mean.data[4:] = np.nan
+    roi = check.labels()
+    roi.data[2:7, 3:12, 4:12] = 1
+    check.press()
+    assert check.dock.report.n_voxels == 144
+    check.mean.data[:] = whole
+    complete(check.mean)
+    assert check.dock.report.n_voxels == 360 == latest(check.mean).report.n_voxels
+    assert check.dock.message.text() == ""
+    # Where nobody shows it any more, it counts no longer.
+    check.dock.prediction.choose(check.viewer.layers["a_T1w"])
+    complete(check.mean)
+    assert latest(check.mean) is None
 
 
 def test_the_reference_of_the_same_contrast_is_suggested(check: Check) -> None:

@@ -20,12 +20,13 @@ from napari_mrtrans.errors import OutOfMemory, SliceError
 from napari_mrtrans.ood.image_quality import NAMES
 from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.widgets.checkpoints.installed import installed
 from napari_mrtrans.widgets.demo import open_demo
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 
-from ..conftest import Heartbeat, has
+from ..conftest import Heartbeat, has, write_card
 
 
 @pytest.fixture
@@ -608,3 +609,18 @@ def test_a_closed_dock_lets_go_of_its_runs(loaded):
     loaded.viewer.window.remove_dock_widget(loaded.dock)
     loaded.qtbot.waitUntil(lambda: len(loaded.viewer.mouse_move_callbacks) == before - 1, timeout=2000)
     assert loaded.dock.uncertainty._run is None and run() is not None  # the dock itself has it until it is gone
+
+
+def test_what_is_installed_during_a_run_can_be_chosen_after_it(loaded, engine, checkpoints):
+    engine.pace = 0.2
+    loaded.press()
+    loaded.wait_for(DockState.RUNNING)
+    write_card(checkpoints, "site-flow", "flow", ["T1->T2"])
+    installed.changed.emit()
+    models = loaded.dock.form.model
+    names = lambda: [models.itemText(index) for index in range(models.count())]  # noqa: E731
+    assert not any("site" in name for name in names())
+    engine.pace = 0
+    loaded.wait_for(DockState.DONE)
+    assert any("site" in name for name in names())
+    assert "Done" in loaded.dock.message.text() and loaded.dock.state is DockState.DONE

@@ -154,7 +154,7 @@ def test_saved_results_are_known_when_they_are_opened_again(bench, engine, out, 
     # Without its report, the header still says what a file is.
     (out / "sub-01_T1w_T2.json").unlink()
     (again,) = bench.viewer.open(str(out / "sub-01_T1w_T2_std.nii.gz"), plugin="napari-nifti")
-    assert result_record(again) == {"target": "T2", "kind": "std", "reopened": True}
+    assert result_record(again) == {"target": "T2", "kind": "std", "std": "population", "reopened": True}
 
 
 @pytest.mark.parametrize("turn", ["RAS", "ILA"])
@@ -197,6 +197,12 @@ def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, 
     bench.dock.report.write(page)
     bench.qtbot.waitUntil(lambda: bench.dock.report.text() == "Report…", timeout=60_000)
     assert "sub-01_T1w.nii.gz → T2" in page.read_text() and "not found" not in page.read_text()
+    # Files that another run has replaced are not what is on screen.
+    (out / "sub-01_T1w_T2.json").write_text(json.dumps({**report, "seed": 7, "n": 5}))
+    page.unlink()
+    bench.dock.report.write(page)
+    bench.qtbot.waitUntil(lambda: bench.dock.report.text() == "Report…", timeout=60_000)
+    assert "was written anew since it was opened" in bench.dock.message.text() and not page.exists()
     bench.qtbot.mouseClick(results.remove, Qt.MouseButton.LeftButton)
     assert list(bench.viewer.layers) == [acquired, roi] and not results.isVisible()
 

@@ -121,7 +121,7 @@ class AdaptWidget(StartDock):
             self._run.leave()
 
     def _reload(self) -> None:
-        if not isalive(self) or self._state.busy:
+        if not isalive(self) or self._later():
             return
         state, said = self._state, self.message.text()
         self.unfinished.reload()
@@ -179,6 +179,7 @@ class AdaptWidget(StartDock):
             return False
         self.progress.reset()
         self._set_state(state)
+        self._catch_up()
         self.unfinished.reload()
         self._say(line)
         return True

@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QListWidget, QPu
 from ...scan.contrasts import Contrast, Pair
 from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, is_acquired
-from .scans import LayerPair, entities
+from ..who import entities
+from .scans import LayerPair
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

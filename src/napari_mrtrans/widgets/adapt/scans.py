@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from ...errors import MrtransError
 from ...paths import write_together
 from ...scan.contrasts import BIDS_SUFFIX, Contrast, Pair
 from ..source import LayerSource, check_layer
+from ..who import entities
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -52,17 +52,6 @@ class LayerPair:
                 "and one visit."
             )
         return ""
-
-
-def entities(layer: Image) -> tuple[str, str]:
-    """``sub-XX`` and ``ses-X`` in the name of a layer, else of its file; empty where there is none."""
-    texts = [layer.name, *([Path(layer.source.path).name] if layer.source.path else [])]
-    found = [next((hit[0] for text in texts if (hit := _entity(key, text))), "") for key in ("sub", "ses")]
-    return found[0], found[1]
-
-
-def _entity(key: str, text: str) -> re.Match[str] | None:
-    return re.search(rf"(?<![A-Za-z0-9]){key}-[A-Za-z0-9+]+", text)
 
 
 @dataclass

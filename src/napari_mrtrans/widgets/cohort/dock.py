@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from ...cohort.plan import Scan
     from ..transform.worker import TransformWorker
+
+logger = logging.getLogger(__name__)
 
 REFRESH_MS = 250
 #: Steps of the bar for each scan.
@@ -91,14 +94,16 @@ class CohortWidget(StartDock):
             return
         try:
             open_scan(self._viewer, scan, queue.order)
-        except (OSError, ValueError, MrtransError) as error:
-            self._complain(f"The result of {scan.path.name} cannot be opened: {str(error).splitlines()[0]}")
+        except Exception as error:  # of any reader
+            logger.info("A result cannot be opened", exc_info=True)
+            said = str(error).splitlines()[:1] or [type(error).__name__]
+            self._complain(f"The result of {scan.path.name} cannot be opened: {said[0]}")
 
     def _end(self) -> None:
         self.cancel()
 
     def _reload(self) -> None:
-        if isalive(self) and not self._state.busy:
+        if isalive(self) and not self._later():
             said = self.message.text()
             self.form.reload()
             if said:
@@ -138,6 +143,7 @@ class CohortWidget(StartDock):
             return
         cancelled = queue.monitor.cancel.is_set()
         self._set_state(DockState.FAILED if queue.problem else DockState.CANCELLED if cancelled else DockState.DONE)
+        self._catch_up()
         if queue.order is not None:
             self._tick()
         self.progress.reset()

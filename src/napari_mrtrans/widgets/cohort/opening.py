@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Layer
 
+from ...errors import MrtransError
 from ..layers import STD_QUANTILE
 from ..opening import READER
 
@@ -21,12 +22,14 @@ def open_scan(viewer: ViewerModel, scan: Scan, order: Order) -> list[Layer]:
     """The layers of a scan's files, the scan's own where it is open already; the mean is chosen.
 
     Raises:
-        OSError: a file cannot be read.
-        ValueError: a file is damaged.
+        MrtransError: there is no mean any more.
+        Exception: a file is damaged or cannot be read; what its reader raises.
     """
     folder = order.record(scan).parent
     std = [folder / order.file_name(scan, kind) for kind in ("std-calibrated", "std")]
     mean = folder / order.file_name(scan, "mean")
+    if not mean.is_file():
+        raise MrtransError(f"'{mean.name}' is not there any more; run the scan again.")
     made = [mean, *[path for path in std if path.is_file()][:1]]
     files = [path for path in (scan.path, *made) if path.is_file()]
     layers = [_opened(viewer, path, anew=path in made) for path in files]

@@ -87,4 +87,4 @@ class CompareForm(PairForm):
 
     def _suggest_reference(self, event: Any = None) -> None:
         if isalive(self) and self.pair is not None:
-            self.reference.suggest(self.pair.target, other_than=self.layer)
+            self.reference.suggest(self.pair.target, of=self.layer)

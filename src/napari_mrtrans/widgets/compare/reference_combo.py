@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QWidget
 from ...scan.contrasts import Contrast
 from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, is_acquired
+from ..who import OTHERS, UNKNOWN, kinship
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -29,18 +30,20 @@ class ReferenceCombo(LayerCombo):
         self._by_hand = False
         self.activated.connect(self._on_activated)
 
-    def suggest(self, contrast: Contrast, other_than: Image | None = None) -> None:
-        """Choose the newest image of ``contrast``, unless one of it is chosen or the user has decided.
+    def suggest(self, contrast: Contrast, of: Image | None = None) -> None:
+        """Choose the image of ``contrast`` that names say is of the same person as ``of``, unless the user has decided.
 
-        Where there is none, one of another contrast that was suggested before is no reference any more.
+        Of several, that which is chosen stays, else it is the newest. Where there is none, one that was suggested
+        before, of another contrast or person, is no reference any more.
         """
-        known = None if self.layer is None else guess_layer_contrast(self.layer)
-        if self._by_hand or known == contrast:
+        if self._by_hand:
             return
-        fitting = [one for one in self.layers if one is not other_than and guess_layer_contrast(one) == contrast]
-        if fitting:
-            self.choose(fitting[-1])
-        elif known is not None:
+        fitting = [one for one in self.layers if one is not of and guess_layer_contrast(one) == contrast]
+        near = [UNKNOWN if of is None else kinship(one, of) for one in fitting]
+        best = [one for one, kin in zip(fitting, near, strict=True) if kin == max(near) > OTHERS]
+        if best and self.layer not in best:
+            self.choose(best[-1])
+        elif not best and self.layer is not None and guess_layer_contrast(self.layer) is not None:
             self.setCurrentIndex(0)
 
     def _on_activated(self) -> None:

@@ -58,8 +58,9 @@ class Comparison:
             _ModelRun(viewer, settings, layer, checkpoint, monitor=self.monitor, name=name)
             for name, checkpoint in form.models.chosen
         ]
+        against = "" if reference is None else reference.name
         self.rows = [
-            ModelRow(name, checkpoint.name, pair.key, run.n, settings.request.seed)
+            ModelRow(name, checkpoint.name, pair.key, run.n, settings.request.seed, reference=against)
             for (name, checkpoint), run in zip(form.models.chosen, self._runs, strict=True)
         ]
         self._white = float("nan")

@@ -50,7 +50,8 @@ class CompareTable(FigureTable):
                 item = QTableWidgetItem(text)
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-                item.setToolTip(f"{row.checkpoint}: {row.slices} slices, n = {row.n}, seed {row.seed}")
+                against = f", against '{row.reference}'" if row.reference else ""
+                item.setToolTip(f"{row.checkpoint}: {row.slices} slices, n = {row.n}, seed {row.seed}{against}")
                 self.setItem(number, column, item)
             if row.error:
                 self._show_error(number, row.error)

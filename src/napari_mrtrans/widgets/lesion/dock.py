@@ -19,7 +19,7 @@ from ..csv_buttons import CsvButtons
 from ..dock import Dock, research_note
 from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, is_region, layer_stem, show_voxel
-from .latest import Measured, remember
+from .latest import Measured, completed, remember
 from .measure import RING, labels_from_file, measured
 from .prediction_combo import PredictionCombo
 from .scatter import ScatterPlot
@@ -65,6 +65,7 @@ class LesionWidget(Dock):
         for combo in (self.prediction, self.reference, self.roi):
             combo.layer_changed.connect(self._on_choice)
         napari_viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
+        completed.changed.connect(self._on_completed)
         self.button.clicked.connect(self.measure)
         self.open_file.clicked.connect(self._open_mask)
         self.plot.point_clicked.connect(self._show_point)
@@ -176,10 +177,14 @@ class LesionWidget(Dock):
         if isalive(self):
             self._timer.start()
 
+    def _on_completed(self, prediction: Layer) -> None:
+        if isalive(self) and prediction is self.prediction.layer and self.report is not None:
+            self.measure()
+
     def _suggest_reference(self, event: Any = None) -> None:
         made = guess_layer_contrast(self.prediction.layer) if isalive(self) and self.prediction.layer else None
         if made is not None:
-            self.reference.suggest(made, other_than=self.prediction.layer)
+            self.reference.suggest(made, of=self.prediction.layer)
 
     def _open_mask(self) -> None:
         prediction = self.prediction.layer

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from napari.layers import Layer
+from qtpy.QtCore import QObject, Signal
 
 from ...lesion.measure import LesionReport
 
@@ -21,6 +22,19 @@ class Measured:
 _latest: WeakKeyDictionary[Layer, Measured] = WeakKeyDictionary()
 
 
+class Completed(QObject):
+    """One for all docks.
+
+    Signals:
+        changed: No more slices come into this prediction, in which something was measured meanwhile.
+    """
+
+    changed = Signal(object)
+
+
+completed = Completed()
+
+
 def remember(prediction: Layer, measured: Measured | None) -> None:
     """This was measured in it now; None: what was measured before is true no more."""
     if measured is None:
@@ -32,3 +46,9 @@ def remember(prediction: Layer, measured: Measured | None) -> None:
 def latest(prediction: Layer | None) -> Measured | None:
     """What was measured in it last."""
     return None if prediction is None else _latest.get(prediction)
+
+
+def complete(prediction: Layer | None) -> None:
+    """No more slices come into it: what was measured before counts only if it is measured again."""
+    if prediction is not None and _latest.pop(prediction, None) is not None:
+        completed.changed.emit(prediction)

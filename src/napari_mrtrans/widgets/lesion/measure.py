@@ -18,8 +18,8 @@ from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped
 from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
-from ..layers import inherited
-from ..reopened import made_of
+from ..layers import unmarked
+from ..reopened import is_corrected, made_of
 from ..source import (
     axial_axis,
     check_layer,
@@ -57,6 +57,9 @@ def measured(
     notes: list[str] = []
     mask = roi_on(roi, prediction)
     predicted = computed_only(np.asarray(prediction.data), axial_axis(layer_affine(prediction)))
+    std = _std_of(viewer, prediction)
+    if std is not None and np.shape(std) == predicted.shape:  # a preview has a mean alone
+        predicted = np.where(np.isnan(std), np.nan, predicted)
     missing = int(np.isnan(predicted[mask]).sum())
     if missing and missing == mask.sum():
         raise MrtransError(NOT_COMPUTED)
@@ -76,7 +79,7 @@ def measured(
         predicted,
         target,
         mask,
-        std=next((layer.data for layer in _of_same_run(viewer, prediction, "std")), None),
+        std=std,
         samples=_samples_of(viewer, prediction),
         source=None if source is None else image_on(source, prediction, box),
         ring=RING,
@@ -97,7 +100,7 @@ def labels_from_file(path: Path, like: Image) -> tuple[Labels, list[str]]:
         )
     notes: list[str] = []
     mask = roi_from_file(path, affine, like.data.shape, name=like.name, say=notes.append)
-    return Labels(mask.astype(np.uint8), name=nifti_stem(path), **inherited(like)), notes
+    return Labels(mask.astype(np.uint8), name=nifti_stem(path), **unmarked(like)), notes
 
 
 def _check_head(prediction: Image, reference: Image) -> None:
@@ -125,6 +128,13 @@ def _of_same_run(viewer: ViewerModel, prediction: Image, kind: str) -> Iterator[
         record = result_record(layer)
         if run and (record.get("run"), record.get("kind")) == (run, kind):
             yield layer
+
+
+def _std_of(viewer: ViewerModel, prediction: Image) -> NDArray | None:
+    """Of both that a result may have, the corrected one, as the run itself showed it."""
+    found = _of_same_run(viewer, prediction, "std")
+    layer = max(found, key=lambda layer: is_corrected(result_record(layer)), default=None)
+    return None if layer is None else np.asarray(layer.data)
 
 
 def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:

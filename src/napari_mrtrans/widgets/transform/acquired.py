@@ -107,7 +107,7 @@ class AcquiredPanel(QWidget):
     def _suggest(self, event: Any = None) -> None:
         if isalive(self) and self._run is not None:
             self.label.setText(f"Acquired {self._run.pair.target}")
-            self.reference.suggest(self._run.pair.target, other_than=self._run.source)
+            self.reference.suggest(self._run.pair.target, of=self._run.source)
 
     def _on_reference(self) -> None:
         if isalive(self):

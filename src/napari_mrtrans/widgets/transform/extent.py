@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayo
 
 from ...errors import MrtransError
 from ..layer_combo import LayerCombo
-from ..layers import inherited
+from ..layers import unmarked
 from ..lesion.roi import roi_on
 from ..source import axial_axis, is_region, layer_affine, slice_on_screen, slider_numbers
 
@@ -265,7 +265,7 @@ class Extent(QWidget):
         layer = self._layer
         if layer is None:
             return
-        labels = Labels(np.zeros(layer.data.shape, np.uint8), name=f"{layer.name} ROI", **inherited(layer))
+        labels = Labels(np.zeros(layer.data.shape, np.uint8), name=f"{layer.name} ROI", **unmarked(layer))
         self._viewer.add_layer(labels)
         labels.mode = "paint"
         self.roi.choose(labels)

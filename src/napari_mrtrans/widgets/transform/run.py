@@ -21,6 +21,7 @@ from ..dicom_reader import told_path
 from ..file_grid import FileGrid
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
+from ..lesion.latest import complete
 from ..pace import remember
 from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
 from ..tally import SigmaTally
@@ -175,6 +176,7 @@ class Run:
             self.layers.complete()
             if self.work.request.steps is None and self.work.request.sampler is None:
                 remember(self.work.checkpoint.name, self.countdown.done * self.n, self.countdown.seconds)
+        complete(self.layers.mean)
 
     def finish_one(self) -> bool:
         """One more step of completing the layers, short enough for the window; False when all is done."""

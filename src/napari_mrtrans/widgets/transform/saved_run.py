@@ -17,7 +17,7 @@ from ...scan.contrasts import Contrast, Pair
 from ...transformation.request import Request
 from ...transformation.saved import read_report, saved_result
 from ..file_grid import FileGrid
-from ..reopened import made_of
+from ..reopened import is_corrected, made_of
 from ..source import LayerSource, axial_axis, is_acquired, is_region, layer_affine, layer_stem, result_record
 from ..tally import SigmaTally
 
@@ -66,11 +66,12 @@ class SavedLayers:
 
     @property
     def std(self) -> Image | None:
-        """The standard deviation, if its file is open."""
+        """The standard deviation, if its file is open; of both, the corrected one, as the run itself showed it."""
         return self._kind("std")
 
     def _kind(self, kind: str) -> Image | None:
-        return next((layer for layer in self.alive() if result_record(layer).get("kind") == kind), None)
+        found = (layer for layer in self.alive() if result_record(layer).get("kind") == kind)
+        return max(found, key=lambda layer: is_corrected(result_record(layer)), default=None)
 
     @property
     def _stack(self) -> Any:
@@ -157,7 +158,7 @@ class SavedRun:
 
     def __init__(self, viewer: ViewerModel, report: str, mean: Image) -> None:
         self.path = Path(report)
-        info = read_report(self.path)
+        self._info = info = read_report(self.path)
         affine = layer_affine(mean)
         self.report = report
         self.axis = axial_axis(affine)
@@ -200,8 +201,10 @@ class SavedRun:
         """What the files hold.
 
         Raises:
-            MrtransError: one is missing or not what it was.
+            MrtransError: one is missing or not what it was, or they are of another run by now.
         """
+        if read_report(self.path) != self._info:
+            raise MrtransError(f"'{self.path.name}' was written anew since it was opened; open its files again.")
         result, self.source_found = saved_result(self.path)
         return result
 

@@ -1,0 +1,57 @@
+"""Whose an open image is, as far as names tell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..scan.contrasts import guess_contrast
+from ..scan.nifti import stem
+from .source import layer_stem, result_record
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+#: What :func:`kinship` says.
+OTHERS, UNKNOWN, ONE_FOLDER, ONE_NAME = range(-1, 3)
+
+
+def entities(layer: Layer) -> tuple[str, str]:
+    """``sub-XX`` and ``ses-X`` in the name of a layer, else of its file; empty where there is none."""
+    texts = [layer.name, *([Path(layer.source.path).name] if layer.source.path else [])]
+    found = [next((hit[0] for text in texts if (hit := _entity(key, text))), "") for key in ("sub", "ses")]
+    return found[0], found[1]
+
+
+def kinship(first: Layer, second: Layer) -> int:
+    """What names say of two images: of two people or visits, nothing, of one folder, of one name but for the contrast.
+
+    Returns:
+        :data:`OTHERS`, :data:`UNKNOWN`, :data:`ONE_FOLDER` or :data:`ONE_NAME`; larger is closer.
+    """
+    told = [pair for pair in zip(entities(first), entities(second), strict=True) if all(pair)]
+    if any(a != b for a, b in told):
+        return OTHERS
+    a, b = _origin(first), _origin(second)
+    if told or _number(a.name) == _number(b.name) != ():
+        return ONE_NAME
+    return ONE_FOLDER if a.is_absolute() and a.parent == b.parent else UNKNOWN
+
+
+def _entity(key: str, text: str) -> re.Match[str] | None:
+    return re.search(rf"(?<![A-Za-z0-9]){key}-[A-Za-z0-9+]+", text)
+
+
+def _origin(layer: Layer) -> Path:
+    """The file, or else the name, of the image that a layer is or was made of."""
+    record = result_record(layer)
+    if record.get("input"):
+        return Path(record.get("input_file") or record["input"])
+    return Path(layer.source.path or layer_stem(layer))
+
+
+def _number(file: str) -> tuple[str, ...]:
+    """The parts of a name that tell no contrast, if it numbers somebody."""
+    parts = [part for part in re.split(r"[_\-.\s]+", stem(Path(file))) if part and guess_contrast(part) is None]
+    return tuple(parts) if any(letter.isdigit() for letter in "".join(parts)) else ()
