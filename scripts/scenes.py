@@ -291,7 +291,7 @@ def _lesion(viewer: napari.Viewer) -> tuple[LesionWidget, np.ndarray]:
 
 def _mark(viewer: napari.Viewer, lesion: np.ndarray) -> None:
     """The lesions of the slice that was computed, as labels."""
-    from napari_mrtrans.widgets.layers import inherited
+    from napari_mrtrans.widgets.placement import inherited
 
     mean = next(layer for layer in viewer.layers if layer.name.startswith("phantom_T1w_T2_mean"))
     marked = lesion & np.isfinite(mean.data)

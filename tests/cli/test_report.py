@@ -33,5 +33,13 @@ def test_a_page_of_a_saved_result(tmp_path: Path, run: Run, scan: Path, installe
     assert run("report", record, "moved.nii.gz", "-o", "with.html")[0] == 0
     assert "was not found" not in (tmp_path / "with.html").read_text()
     assert_one_line(run("report", "lesions.nii.gz")[2], "is no report of a result; give the JSON that transform wrote.")
+    (tmp_path / "pages").mkdir()
+    assert run("report", record, "-o", "pages")[0] == 0
+    assert (tmp_path / "pages" / "sub-01_T1w_T2_report.html").is_file()
+    mean = "A/sub-01_T1w_T2_mean.nii.gz"
+    assert_one_line(
+        run("lesion", "--prediction", mean, "--roi", "lesions.nii.gz", "--csv", ".")[2],
+        "'.' is a folder; name a file with --csv.",
+    )
     (tmp_path / "full").write_text("a file")
     assert_one_line(run("report", record, "-o", "full/page.html")[2], "Choose another file with -o.")

@@ -172,3 +172,13 @@ def test_two_processes_are_stopped_too(checkpoint: Checkpoint, tmp_path: Path, m
     )
     assert ended == [False, True]
     assert [row.status for row in found.rows] == ["failed", "not done"]
+
+
+@pytest.mark.parametrize("bids", [False, True])
+def test_scans_behind_a_link_are_found(bids: bool, tmp_path: Path) -> None:
+    anat = "anat/" if bids else ""
+    _touch(tmp_path / "data", f"sub-01/{anat}sub-01_T1w.nii.gz")
+    _touch(tmp_path / "other", f"sub-02/{anat}sub-02_T1w.nii.gz")
+    (tmp_path / "data" / "sub-02").symlink_to(tmp_path / "other" / "sub-02", target_is_directory=True)
+    scans, told = find_any(tmp_path / "data", Contrast.T1, print)
+    assert told == bids and [scan.stem for scan in scans] == ["sub-01_T1w", "sub-02_T1w"]

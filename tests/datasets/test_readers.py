@@ -10,6 +10,7 @@ import pytest
 
 from helpers import bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.datasets import ixi
+from napari_mrtrans.datasets.raw import sessions_to_prepare
 from napari_mrtrans.datasets.readers import AUTO, READERS, Found, read_folder, read_folders, recognise
 from napari_mrtrans.datasets.splits import read_splits, write_splits
 from napari_mrtrans.errors import MrtransError, RecipeError
@@ -385,3 +386,13 @@ def test_links_that_lead_back_up_are_passed_by(tmp_path: Path) -> None:
     (tmp_path / "data" / "sub-07").symlink_to(elsewhere, target_is_directory=True)
     found = list(read_folders(tmp_path / "data", (".",)))
     assert sum(len(one.sessions) for one in found) == 3
+
+
+@pytest.mark.parametrize("base", [".", "./", "../data"])
+def test_the_folder_that_one_is_in(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bids_folder(tmp_path / "data", subjects=2, shape=(6, 6, 6)))
+    (found,) = read_folders(Path(base), (".",))
+    assert [session.name for session in found.sessions] == ["sub-00", "sub-01"]
+    assert all(path.is_file() for session in found.sessions for path in session.files.values())
+    sessions, _ = sessions_to_prepare([Path(base)])
+    assert [session.stem for session in sessions] == ["sub-00", "sub-01"]

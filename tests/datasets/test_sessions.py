@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import bids_folder
 from napari_mrtrans.datasets.raw import sessions_to_prepare
 from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
@@ -69,3 +70,14 @@ def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "sub-01_T1w.nii").symlink_to("gone.nii")
     with pytest.raises(MrtransError, match=r"is a link to 'gone.nii', which is not there"):
         find_sessions([tmp_path / "sub-01_T1w.nii"])
+
+
+def test_people_behind_links_are_found(tmp_path: Path) -> None:
+    data = bids_folder(tmp_path / "data", subjects=1, shape=(6, 6, 6))
+    other = bids_folder(tmp_path / "other", subjects=1, shape=(6, 6, 6)) / "sub-00"
+    for file in (other / "anat").iterdir():
+        file.rename(file.with_name(file.name.replace("sub-00", "sub-05")))
+    (data / "sub-05").symlink_to(other, target_is_directory=True)
+    (data / "sub-05" / "loop").symlink_to(data, target_is_directory=True)
+    sessions, _ = find_sessions([data])
+    assert [session.stem for session in sessions] == ["sub-00", "sub-05"]

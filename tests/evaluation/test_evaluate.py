@@ -357,6 +357,8 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
 def test_another_visit_of_a_training_subject_is_no_held_out_one() -> None:
     with pytest.raises(MrtransError, match="'sub-01/ses-2' is a training subject"):
         check_held_out("sub-01/ses-2", ["sub-01/ses-1"], {}, Path("data"))
+    with pytest.raises(MrtransError, match="'sub-01/ses-2' is a training subject"):  # given the data set's own folder
+        check_held_out("sub-01/ses-2", ["glioma/sub-01/ses-1"], {}, Path("data") / "glioma")
 
 
 def test_more_samples_than_can_be_held_are_refused_at_once(root: Path, flow: Checkpoint, tmp_path: Path) -> None:

@@ -264,3 +264,57 @@ def test_sessions_of_files_and_folders(tmp_path: Path) -> None:
     assert [s.stem for s in find_sessions([tmp_path / "bids"])[0]] == ["sub-1_ses-a", "sub-1_ses-b", "sub-2"]
     assert [s.stem for s in find_sessions([tmp_path / "bids" / "sub-1"])[0]] == ["sub-1_ses-a", "sub-1_ses-b"]
     assert [s.stem for s in find_sessions([tmp_path / "bids" / "sub-1" / "ses-b"])[0]] == ["sub-1_ses-b"]
+
+
+PLAIN = ("--no-register", "--no-bias", "--no-strip", "--normalise", "none")
+
+
+def test_what_is_not_ours_is_not_replaced(session: Path) -> None:
+    about = session / "out" / "dataset_description.json"
+    about.parent.mkdir()
+    about.write_text('{"Name": "The study", "BIDSVersion": "1.9.0"}')
+    status, said = prepare(session, str(session / "raw"), *PLAIN)
+    assert status == 2 and "holds another data set; choose another folder with -o" in said
+    assert "The study" in about.read_text()
+    about.unlink()
+    foreign = session / "out" / "sub-07" / "ses-2" / "anat" / "sub-07_ses-2_desc-preproc_T1w.nii.gz"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"of another program")
+    status, said = prepare(session, str(session / "raw"), *PLAIN)
+    assert status == 2 and "is there already, of another program; choose another folder, or --overwrite" in said
+    assert foreign.read_bytes() == b"of another program"
+    assert prepare(session, str(session / "raw"), *PLAIN, "--overwrite")[0] == 0
+    assert foreign.read_bytes() != b"of another program"
+
+
+def test_a_scan_is_never_replaced_by_what_is_made_of_it(session: Path) -> None:
+    anat = session / "raw" / "sub-07" / "ses-2" / "anat"
+    for file in sorted(anat.iterdir()):
+        file.rename(scan := file.with_name(file.name.replace("ses-2_", "ses-2_desc-preproc_")))
+    (session / "out").symlink_to(session / "raw", target_is_directory=True)
+    before = scan.read_bytes()
+    for more in ((), ("--overwrite",)):
+        scans = [str(file) for file in anat.iterdir()]
+        status, said = prepare(session, *scans, *PLAIN, *more)
+        assert status == 2 and "is a scan to be prepared and would be replaced" in said
+    assert scan.read_bytes() == before
+
+
+def test_the_output_may_lie_among_the_scans(session: Path) -> None:
+    for _ in range(2):
+        result = CliRunner().invoke(
+            app, ["prepare", str(session / "raw"), *PLAIN, "-o", str(session / "raw" / "prepared")]
+        )
+        assert result.exit_code == 0, result.output
+    assert "done before, nothing to do" in result.output
+
+
+def test_a_single_slice_has_no_bias_field(session: Path) -> None:
+    stripped = np.zeros((40, 40, 1), np.float32)
+    stripped[10:30, 10:30] = np.random.default_rng(0).random((20, 20, 1)) + 1
+    save_nifti(session / "raw" / "sub-08" / "anat" / "sub-08_T1w.nii.gz", stripped)
+    status, said = prepare(session, str(session / "raw"), "--no-register", "--no-strip")
+    assert status == 2 and said == "1 of 2 sessions were not prepared: sub-08."
+    with pytest.raises(MrtransError, match=r"No bias field can be estimated from .* \(40 x 40 x 1 voxels\)"):
+        (alone,) = find_sessions([session / "raw" / "sub-08"])[0]
+        prepare_session(alone, session / "other", Options(strip=False))

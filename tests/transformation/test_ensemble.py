@@ -274,3 +274,21 @@ def test_round_trip_through_the_disk_loses_nothing(tmp_path: Path) -> None:
     assert before.samples is not None
     on_disk = np.asarray(nib.load(written["samples"]).dataobj)
     np.testing.assert_array_equal(np.moveaxis(on_disk, -1, 0), before.samples)
+
+
+def test_arrays_of_one_name_do_not_replace_each_other(flow: Checkpoint, tmp_path: Path) -> None:
+    first, second = (Volume(head(SHAPE, seed), RAS, "T1") for seed in (0, 1))
+    run(first, flow).save(tmp_path)
+    before = (tmp_path / "volume_T2_mean.nii.gz").read_bytes()
+    with pytest.raises(MrtransError, match="is the result of another input of that name"):
+        run(second, flow).save(tmp_path)
+    assert (tmp_path / "volume_T2_mean.nii.gz").read_bytes() == before
+    run(first, flow, seed=1).save(tmp_path)  # of the same voxels: the newer one
+    run(second, flow).save(tmp_path, overwrite=True)
+
+
+def test_a_region_beside_the_slices_is_said_to_be_there(flow: Checkpoint) -> None:
+    roi = np.zeros(SHAPE, bool)
+    roi[8:12, 9:14, 2] = True
+    with pytest.raises(MrtransError, match="The ROI does not touch slices 4:6; choose others"):
+        run(Volume(head(SHAPE), RAS, "T1"), flow, roi=roi, slices=(4, 6))

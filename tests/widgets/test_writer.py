@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 from napari_nifti import napari_get_reader
 
 from napari_mrtrans.errors import MrtransError, VolumeError
-from napari_mrtrans.widgets.layers import inherited, unmarked, with_sample_axis
+from napari_mrtrans.widgets.placement import inherited, unmarked, with_sample_axis
 from napari_mrtrans.widgets.source import RESULT_KEY, is_candidate, layer_affine, result_record
 from napari_mrtrans.widgets.writer import write_nifti
 

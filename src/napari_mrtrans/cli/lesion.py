@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import MrtransError
+
 
 def lesion(
     prediction: Annotated[Path, typer.Option(metavar="MEAN.nii.gz", help="What transform wrote as _mean.nii.gz.")],
@@ -39,6 +41,8 @@ def lesion(
     for line in notices:
         typer.echo(line, err=True)
     if csv is not None:
+        if csv.is_dir():
+            raise MrtransError(f"'{csv}' is a folder; name a file with --csv.")
         write_together(csv.parent, {csv.name: report.csv()}, "Choose another --csv.")
     if as_json:
         files = {"prediction": str(prediction), "target": target and str(target), "roi": str(roi)}

@@ -46,7 +46,7 @@ def prepare(
     check_tool(brain)
     chosen = None if reference is None else Contrast.parse(reference)
     options = Options(register, bias, strip, chosen, brain, normalise, overwrite)
-    sessions, notices = session_of_slices(scans) if all_slices(scans) else sessions_to_prepare(scans, format_)
+    sessions, notices = session_of_slices(scans) if all_slices(scans) else sessions_to_prepare(scans, format_, output)
     if mask is not None and len(sessions) > 1:
         raise MrtransError(f"--mask fits one session, and these are {len(sessions)}; prepare them one by one.")
     check_folder(output)

@@ -50,7 +50,8 @@ def report(
         samples_kept=bool(ensemble.info.get("samples_kept")),
     )
     ensemble.info["notices"] = [*ensemble.info.get("notices", []), *notices]
-    path = output or result.with_name(f"{result.stem}_report.html")
+    default = result.with_name(f"{result.stem}_report.html")
+    path = default if output is None else output / default.name if output.is_dir() else output
     write_together(path.parent, {path.name: result_page(ensemble, beside)}, "Choose another file with -o.")
     typer.echo(f"wrote {path}")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..datasets.sessions import anat_folders
+from ..datasets.walk import nifti_files
 from ..errors import MrtransError
 from ..scan.contrasts import Contrast, guess_contrast
 from ..scan.nifti import NIFTI_SUFFIXES, stem
@@ -42,7 +43,7 @@ def find_any(folder: Path, source: Contrast, say: Callable[[str], None]) -> tupl
     if is_bids(folder):
         return find_scans(folder, source, say), True
     root = folder.resolve()
-    files = [path for path in sorted(root.rglob("*.nii*")) if _may_be_scan(path.relative_to(root))]
+    files = [path for path in nifti_files(root) if _may_be_scan(path.relative_to(root))]
     if not files:
         raise MrtransError(f"'{folder}' holds no NIfTI files (.nii, .nii.gz); choose another folder.")
     if len(files) > MOST_FILES:

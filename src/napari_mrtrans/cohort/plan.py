@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import beside_digest
-from ..datasets.derivatives import DESCRIPTION, finished_files
+from ..datasets.derivatives import check_own, finished_files
 from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError, VolumeError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
@@ -212,22 +212,4 @@ def check_output(out: Path, folder: Path) -> None:
     if inside == root or (root in inside.parents and inside.relative_to(root).parts[0] != "derivatives"):
         raise MrtransError(f"The output '{out}' lies among the scans of '{folder}'; choose another -o, or one below "
                            f"'{folder / 'derivatives'}'.")  # fmt: skip
-    check_own(out)
-
-
-def check_own(out: Path) -> None:
-    """See that a folder holds nothing, or results of earlier runs.
-
-    Raises:
-        MrtransError: it holds another data set.
-    """
-    about = out / DESCRIPTION
-    try:
-        makers = json.loads(about.read_text(encoding="utf-8")).get("GeneratedBy") or [{}]
-        ours = "cohort" in str(makers[0].get("Description", ""))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, AttributeError, LookupError, TypeError):
-        ours = False
-    if not ours:
-        raise MrtransError(f"'{out}' holds another data set; choose another folder with -o.")
+    check_own(out, "cohort")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import MrtransError
 
 DESCRIPTION = "dataset_description.json"
 
@@ -20,6 +21,23 @@ def description(name: str, command: str) -> str:
         "GeneratedBy": [{"Name": "napari-mrtrans", "Version": __version__, "Description": f"napari-mrtrans {command}"}],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def check_own(out: Path, command: str) -> None:
+    """See that a folder holds nothing, or what earlier runs of ``napari-mrtrans COMMAND`` made.
+
+    Raises:
+        MrtransError: it holds another data set.
+    """
+    try:
+        makers = json.loads((out / DESCRIPTION).read_text(encoding="utf-8")).get("GeneratedBy") or [{}]
+        ours = command in str(makers[0].get("Description", ""))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, AttributeError, LookupError, TypeError):
+        ours = False
+    if not ours:
+        raise MrtransError(f"'{out}' holds another data set; choose another folder with -o.")
 
 
 def finished_files(record: Path, key: str) -> list[Path] | None:

@@ -10,13 +10,16 @@ from .readers import AUTO, READERS, read_folder, recognise
 from .sessions import RawSession, find_sessions
 
 
-def sessions_to_prepare(inputs: list[Path], name: str = AUTO) -> tuple[list[RawSession], list[str]]:
+def sessions_to_prepare(
+    inputs: list[Path], name: str = AUTO, out: Path | None = None
+) -> tuple[list[RawSession], list[str]]:
     """Sessions in what the user named, and one line for whatever was left out.
 
     Args:
         inputs: NIfTI files of one session, or folders: of a data set (its contrasts in one or in several of them), or
             BIDS folders (whole, of a subject or a visit).
         name: Of the format of folders, in :data:`.readers.READERS`; ``auto``: told by the names of their files.
+        out: Where what is prepared goes; what lies there already was prepared, and is no scan.
 
     Raises:
         MrtransError: nothing is there, a contrast is unknown or there twice, or files and folders are mixed.
@@ -35,7 +38,11 @@ def sessions_to_prepare(inputs: list[Path], name: str = AUTO) -> tuple[list[RawS
         found = read_folder(folder, name)
         sessions += [RawSession(session.subject, session.session, session.files) for session in found.sessions]
         skipped += found.skipped
-    return _together(sessions), skipped
+    return _together(session for session in sessions if out is None or not _lies_in(out, session)), skipped
+
+
+def _lies_in(out: Path, session: RawSession) -> bool:
+    return any(path.resolve().is_relative_to(out.resolve()) for path in session.files.values())
 
 
 def _format(folder: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Protocol
 
 from ..errors import RecipeError
 from ..scan.contrasts import Contrast
-from ..scan.volume import NIFTI_SUFFIXES
 from . import bids, brats, ixi, mslesion, oasis
 from .bids import Session
 from .layout import Place, Shares
 from .sessions import left_out_lines
+from .walk import nifti_files
 
 AUTO = "auto"
 
@@ -116,17 +115,8 @@ def _images(base: Path) -> list[str]:
     """Paths of all NIfTI files below ``base``, sorted; what is hidden and BIDS' ``sourcedata`` are passed by."""
     if not base.is_dir():
         raise RecipeError(f"Data folder '{base}' does not exist; give the right one with --data.")
-    paths = []
-    above = {str(base): {os.path.realpath(base)}}  # real folders from the base down to each: a link back up is a loop
-    for folder, inner, names in os.walk(base, followlinks=True):
-        known = above.pop(folder)
-        inner[:] = [name for name in inner if name != "sourcedata" and not name.startswith(".")]
-        real = {name: os.path.realpath(Path(folder, name)) for name in inner}
-        inner[:] = [name for name in inner if real[name] not in known]
-        above |= {str(Path(folder, name)): known | {real[name]} for name in inner}
-        names = [name for name in names if name.endswith(NIFTI_SUFFIXES) and not name.startswith(".")]
-        paths += [Path(folder, name).relative_to(base).as_posix() for name in names]
-    return sorted(paths)
+    start = base.absolute()
+    return sorted(path.relative_to(start).as_posix() for path in nifti_files(base))
 
 
 def _session(group: list[tuple[Place, Path]]) -> Session:

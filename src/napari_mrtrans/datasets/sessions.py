@@ -10,6 +10,7 @@ from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 from ..scan.nifti import NIFTI_SUFFIXES, missing_line, stem
 from .bids import is_made
+from .walk import folders_below
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def anat_folders(folder: Path) -> list[tuple[Path, str, str]]:
     folder = folder.resolve()
     return [
         (anat, subject, _entity("ses", str(anat)))
-        for anat in sorted({*folder.glob("**/anat"), *([folder] if folder.name == "anat" else [])})
+        for anat in sorted(below for below, _ in folders_below(folder) if below.name == "anat")
         if "derivatives" not in anat.relative_to(folder).parts and (subject := _entity("sub", str(anat)))
     ]
 

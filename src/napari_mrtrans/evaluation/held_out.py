@@ -98,7 +98,7 @@ def known_sessions(
             if folder in needed:
                 raise RecipeError(
                     f"'{root / folder}', with the subjects that the checkpoint held out, is not there; give the folder "
-                    f"it was trained with, or name subjects of '{root}' that it has not seen (--subjects)."
+                    f"it was trained with, or (evaluate, validate-sampler) name subjects of '{root}' it has not seen."
                 ) from None
             continue
         for session in (s for name in formats for s in read_folder(root / folder, name).sessions):
@@ -129,7 +129,9 @@ def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, 
     Raises:
         MrtransError: it is not so.
     """
-    if subject_of(name) in map(subject_of, training):
+    known = {subject_of(one) for one in training}
+    # a data set's own folder, where the training was told of the folder above
+    if not known.isdisjoint({subject_of(name), f"{root.resolve().name}/{subject_of(name)}"}):
         raise MrtransError(f"'{name}' is a training subject; choose others.")
     if name not in sessions:
         raise MrtransError(f"Subject '{name}' is not in '{root}'.")

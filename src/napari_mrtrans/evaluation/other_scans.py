@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
+from ..datasets.walk import nifti_files
 from ..errors import MrtransError
 from ..scan.contrasts import guess_contrast
-from ..scan.volume import NIFTI_SUFFIXES
 from .scans import KINDS, LESION, NORMAL, Scan
 
 
@@ -23,7 +23,7 @@ def read_others(texts: Sequence[str]) -> dict[str, list[Path]]:
     others: dict[str, list[Path]] = {}
     for text in texts:
         kind, _, folder = text.partition("=")
-        files = sorted(path for path in Path(folder).rglob("*") if path.name.lower().endswith(NIFTI_SUFFIXES))
+        files = nifti_files(Path(folder)) if folder else []
         if not kind or not folder or not files:
             raise MrtransError(f"--other '{text}' holds no NIfTI files; write it as KIND=FOLDER.")
         if kind in (NORMAL, LESION, *KINDS):

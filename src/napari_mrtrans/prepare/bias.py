@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import VolumeError
 from ..scan.intensity import clean
 from ..scan.volume import Volume
 from .images import cube_grid, threads, to_array, to_image
@@ -19,7 +20,21 @@ ITERATIONS = (40, 40, 30)
 
 
 def log_bias(volume: Volume, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Logarithm of the field that multiplies the volume, 0 on average inside ``mask``, on cubes of ``SPACING`` mm."""
+    """Logarithm of the field that multiplies the volume, 0 on average inside ``mask``, on cubes of ``SPACING`` mm.
+
+    Raises:
+        VolumeError: there is too little of it, such as a single slice.
+    """
+    try:
+        return _log_bias(volume, mask)
+    except RuntimeError:  # SimpleITK's, whose text tells nothing to who has not written N4
+        raise VolumeError(
+            f"No bias field can be estimated from '{volume.name}' ({' x '.join(map(str, volume.data.shape))} voxels); "
+            "leave that out (prepare --no-bias), or correct it elsewhere."
+        ) from None
+
+
+def _log_bias(volume: Volume, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     import SimpleITK as sitk
 
     with threads():

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..datasets.derivatives import DESCRIPTION, description, finished_files
+from ..datasets.derivatives import DESCRIPTION, check_own, description, finished_files
 from ..datasets.sessions import RawSession
 from ..dicom.read import read_scan, recorded, scan_files
 from ..errors import MrtransError
@@ -100,8 +100,8 @@ def prepare_session(
     if (done := finished_files(record, key)) is not None:
         say(f"{stem}: done before, nothing to do")
         return done
-    if not options.overwrite:
-        _check_free(record, session)
+    check_own(output, "prepare")
+    _check_free(record, session, overwrite=options.overwrite)
     volumes = {contrast: read_scan(path, contrast) for contrast, path in session.files.items()}
     for volume in volumes.values():
         for line in volume.notices:
@@ -177,8 +177,18 @@ def prepare_session(
     return write_together(folder, names, replaced=every - {*names})
 
 
-def _check_free(record: Path, session: RawSession) -> None:
-    """Refuse to replace what other scans gave under this name."""
+def _check_free(record: Path, session: RawSession, *, overwrite: bool) -> None:
+    """Refuse to replace what other scans gave under this name, what is not ours, and the scans themselves."""
+    start = record.name.removesuffix(".json")
+    written = [record.with_name(f"{start}_{BIDS_SUFFIX[contrast]}.nii.gz") for contrast in session.files]
+    written += [record.with_name(f"{session.stem}_desc-brain_mask.nii.gz"), record.with_name(f"{start}_qc.png")]
+    scans = {path.resolve() for path in session.files.values()}
+    if own := [path for path in written if path.resolve() in scans]:
+        raise MrtransError(f"'{own[0]}' is a scan to be prepared and would be replaced; choose another folder with -o.")
+    if overwrite:
+        return
+    if not record.exists() and (there := [path for path in written if path.exists()]):
+        raise MrtransError(f"'{there[0]}' is there already, of another program; choose another folder, or --overwrite.")
     try:
         before = set(json.loads(record.read_text(encoding="utf-8"))["sources"].values())
     except FileNotFoundError:

@@ -149,7 +149,10 @@ def _visiting_order(prepared: PreparedVolume, request: Request) -> list[int]:
         raise MrtransError(f"Slices {first}:{stop} are not within 0:{count}.")
     wanted = {orientation.slice_index(i, count) for i in (slices if isinstance(slices, range) else range(first, stop))}
     if request.roi is not None:
-        wanted &= _touched(prepared, request.roi)
+        touched = _touched(prepared, request.roi)
+        if not wanted & touched:
+            raise MrtransError(f"The ROI does not touch slices {first}:{stop}; choose others.")
+        wanted &= touched
     filled = [int(i) for i in np.flatnonzero(area) if int(i) in wanted]
     if not filled:
         raise MrtransError(f"No head in slices {first}:{stop}; choose others.")

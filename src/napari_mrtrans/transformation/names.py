@@ -69,7 +69,7 @@ def check_free(record: Path, source: str, digest: str) -> None:
 
     Args:
         record: The JSON that is to be written.
-        source: The input's path.
+        source: The input's path; of a volume without a file its name.
         digest: Of its voxels.
 
     Raises:
@@ -83,7 +83,8 @@ def check_free(record: Path, source: str, digest: str) -> None:
         return
     try:
         info: Any = json.loads(record.read_text(encoding="utf-8"))
-        same = digest == info["input_digest"] or source == info["input"]
+        # the name of a volume without a file is no place
+        same = digest == info["input_digest"] or (Path(source).is_absolute() and source == info["input"])
         other = str(info["input"])
     except (OSError, ValueError, LookupError, TypeError):
         same, other = False, "something else"

@@ -16,8 +16,8 @@ from helpers import head, tiny_checkpoint
 from napari_mrtrans import Volume, transform
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
-from napari_mrtrans.widgets.layers import inherited
 from napari_mrtrans.widgets.lesion.measure import measured
+from napari_mrtrans.widgets.placement import inherited
 from napari_mrtrans.widgets.source import result_record
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.form import SliceRange

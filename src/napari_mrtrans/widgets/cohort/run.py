@@ -108,8 +108,9 @@ class Queue:
     def _compute(self) -> None:
         from ...cohort.cluster import check_dask
         from ...cohort.folders import scans_of
-        from ...cohort.plan import check_output, check_own
+        from ...cohort.plan import check_output
         from ...cohort.run import Output, Watch, Workers, check_sampler_of, run_scans
+        from ...datasets.derivatives import check_own
         from ...paths import check_folder
         from ..preload import preload_torch
 
@@ -120,7 +121,7 @@ class Queue:
         self.monitor.stage = "Looking for scans…"
         bids = False
         if asked.folder is None:
-            check_own(asked.out)
+            check_own(asked.out, "cohort")
             scans_of((image.name, Path()) for image, _ in asked.images)  # two of one name: before anything is copied
             scans = scans_of(self._files())
         else:

@@ -18,7 +18,7 @@ from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped
 from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
-from ..layers import unmarked
+from ..placement import unmarked
 from ..reopened import is_corrected, made_of
 from ..source import (
     axial_axis,

@@ -17,8 +17,8 @@ from ...errors import MrtransError
 from ..compare.layers import ERROR_LIMIT
 from ..compare.reference_combo import ReferenceCombo
 from ..compare.worker import ReferenceRequest
-from ..layers import beside
 from ..lesion.roi import image_to_image
+from ..placement import beside
 from ..source import RESULT_KEY, LayerSource, check_layer
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayo
 
 from ...errors import MrtransError
 from ..layer_combo import LayerCombo
-from ..layers import unmarked
 from ..lesion.roi import roi_on
+from ..placement import unmarked
 from ..source import axial_axis, is_region, layer_affine, slice_on_screen, slider_numbers
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushBut
 from .. import shortcuts
 from ..contours import MULTIPLES, Contours
 from ..histogram import Histogram
-from ..layers import beside
+from ..placement import beside
 from ..redraw import redraw
 from ..source import RESULT_KEY
 from .film import Morph

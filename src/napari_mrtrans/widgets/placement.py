@@ -1,0 +1,58 @@
+"""Where a new layer lies: on the one that it is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+from napari.utils.transforms import Affine
+
+from .source import RESULT_KEY
+
+
+def inherited(layer: Layer) -> dict[str, Any]:
+    """Keyword arguments that put a new 3-D layer exactly where ``layer`` lies."""
+    return {
+        "scale": layer.scale,
+        "translate": layer.translate,
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+        "metadata": dict(layer.metadata),
+    }
+
+
+def unmarked(layer: Layer) -> dict[str, Any]:
+    """The same for what the user draws there, which no model made."""
+    placement = inherited(layer)
+    placement["metadata"].pop(RESULT_KEY, None)
+    return placement
+
+
+def beside(layer: Layer, kind: str) -> dict[str, Any]:
+    """Keyword arguments for a layer that is made of the mean or the std of a result: name, placement and record."""
+    placement, record = inherited(layer), layer.metadata[RESULT_KEY]
+    placement["metadata"][RESULT_KEY] = {**record, "kind": kind}
+    name = layer.name.replace(f"_{record['kind']}", f"_{kind}")
+    return {**placement, "name": name if name != layer.name else f"{name}_{kind}"}
+
+
+def with_sample_axis(placement: dict[str, Any]) -> dict[str, Any]:
+    """The same placement for an array with one more axis, the samples, in front."""
+    rotate = np.eye(4)
+    rotate[1:, 1:] = placement["rotate"]
+    affine = np.eye(5)
+    affine[1:, 1:] = placement["affine"].affine_matrix
+    return {
+        "scale": (1.0, *placement["scale"]),
+        "translate": (0.0, *placement["translate"]),
+        "rotate": rotate,
+        "shear": (0.0, 0.0, 0.0, *placement["shear"]),
+        "affine": Affine(affine_matrix=affine),
+        "units": ("pixel", *placement["units"]),
+        "axis_labels": ("sample", *placement["axis_labels"]),
+        "metadata": dict(placement["metadata"]),
+    }
