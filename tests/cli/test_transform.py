@@ -51,7 +51,7 @@ def first(tmp_path: Path, run: Run, scan: Path, own: Path) -> Path:
     """The report of a masked range of slices, with samples, made from relative paths."""
     save_nifti(tmp_path / "m.nii.gz", MASK, RAI)
     words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "--seed", 3, "--slices", "3:6", "-n", 3)
-    code, _, err = run(*words, "--steps", 2, "--mask", "m.nii.gz", "--save-samples", "-o", "A")
+    code, _, err = run(*words, "--steps", 3, "--mask", "m.nii.gz", "--save-samples", "-o", "A")
     assert (code, err) == (0, "")
     return tmp_path / "A" / f"{STEM}.json"
 
@@ -61,7 +61,7 @@ def test_a_region_only_and_again(tmp_path: Path, run: Run, scan: Path, own: Path
     roi = np.zeros(SHAPE, np.uint8)
     roi[7:12, 9:14, [3, 5]] = 1
     save_nifti(tmp_path / "lesion.nii.gz", roi, RAI)
-    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1)
+    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 3)
     code, _, err = run(*words, "--roi", "lesion.nii.gz", "--roi-only", "--save-samples", "-o", "A")
     assert (code, err) == (0, "")
     info = json.loads((tmp_path / "A" / f"{STEM}.json").read_text())

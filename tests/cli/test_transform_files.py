@@ -21,7 +21,7 @@ from napari_mrtrans.cli.main import run_app
 from napari_mrtrans.transformation.engine import Engine
 
 STEM = "sub-01_T1w_T2"
-WORDS = ("--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1)
+WORDS = ("--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 3)
 #: Along the file's axial axis.
 WITH_HEAD = [int(k) for k in np.flatnonzero(head(SHAPE).any(axis=(0, 1)))]
 

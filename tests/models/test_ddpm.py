@@ -37,6 +37,7 @@ def test_cosine_schedule_follows_its_formula() -> None:
 def test_own_levels_are_those_of_the_time_steps() -> None:
     model = ddpm()
     assert len(model.own_levels(1000)) == 1000
+    assert model.own_levels(1) == [pytest.approx(float(model.sigmas[-1]))]
     assert model.own_levels(10) == pytest.approx([float(model.sigmas[t]) for t in range(900, -1, -100)])
 
 

@@ -173,8 +173,13 @@ def test_the_number_of_samples_is_allowed_for() -> None:
     for n in (2, 6, 20):
         draws = rng.normal(size=(200_000, n // 2))
         assert std_bias(n) == pytest.approx(np.hstack([draws, -draws]).std(axis=1).mean(), rel=5e-3)
+        alone = rng.normal(size=(200_000, n)).std(axis=1).mean()
+        assert std_bias(n, antithetic=False) == pytest.approx(alone, rel=5e-3)
     few = calibration().scores("T1->T2", 5, 0.05 * std_bias(5) / std_bias(20), np.array([0.05]), signs(0.0))
     assert few["sigma_hat"] == pytest.approx(0.05)
+    sampled = 0.05 * std_bias(4, antithetic=False) / std_bias(20)
+    alone = calibration().scores("T1->T2", 4, sampled, np.array([0.05]), signs(0.0), antithetic=False)
+    assert alone["sigma_hat"] == pytest.approx(0.05)
 
 
 def test_a_model_without_spread_is_judged_by_novelty() -> None:

@@ -138,3 +138,13 @@ def test_colours_complex_numbers_and_several_volumes_are_refused(block: NDArray,
             load_mask(save_nifti(tmp_path / "m.nii", values, AFFINE))
     mask, _ = load_mask(save_nifti(tmp_path / "m.nii", block.astype(np.uint8)[..., None, None], AFFINE))
     np.testing.assert_array_equal(mask, block)
+
+
+def test_a_cortex_of_two_hemispheres_is_labels() -> None:
+    """FreeSurfer's numbers: 1001 to 1035 on the left, 2001 to 2035 on the right."""
+    rng = np.random.default_rng(0)
+    regions = np.zeros(SHAPE, np.int16)
+    half = SHAPE[0] // 2
+    regions[2:half, 3:-3] = 1001 + rng.integers(0, 35, regions[2:half, 3:-3].shape)
+    regions[half:-2, 3:-3] = 2001 + rng.integers(0, 35, regions[half:-2, 3:-3].shape)
+    np.testing.assert_array_equal(inside(regions), regions > 0)

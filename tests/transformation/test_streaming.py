@@ -15,6 +15,8 @@ from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, write_calibration
 from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.models.sampler_plan import notice_of
+from napari_mrtrans.models.samplers import log_sigmas, stationary_step
 from napari_mrtrans.ood.score import std_bias
 from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume
 from napari_mrtrans.transformation.engine import Engine
@@ -385,6 +387,36 @@ def test_samplers_that_lose_spread_say_so(brain: Volume, flow: Checkpoint) -> No
     assert notices == ["'euler' with 10 steps distorts the spread; use dpm++2m, or 50 steps."]
 
 
+@pytest.mark.parametrize(
+    ("sampler", "steps", "told"),
+    [
+        ("dpm++2m", 5, "'dpm++2m' with 5 steps distorts the spread; use 7 steps."),
+        ("dpm++2m", 7, ""),
+        ("heun", 2, "'heun' with 2 steps distorts mean and spread; use dpm++2m, or 12 steps."),
+        ("heun", 8, "'heun' with 8 steps distorts the spread; use dpm++2m, or 12 steps."),
+        ("ddim", 1, "'ddim' with 1 step distorts the spread; use dpm++2m, or 50 steps."),
+        ("ancestral", 20, "'ancestral' with 20 steps distorts the spread; use dpm++2m, or 500 steps."),
+        ("langevin", 100, "'langevin' with 100 steps distorts mean and spread; use dpm++2m, or 500 steps."),
+        ("reference", 1, ""),
+    ],
+)
+def test_what_few_steps_do_is_told(sampler: str, steps: int, told: str) -> None:
+    assert notice_of(sampler, steps, 0.002, 20.0) == told
+    assert notice_of("ancestral", 15, 0.002, 20.0, tells_variance=True) == ""
+
+
+def test_a_sampler_that_diverges_is_refused(brain: Volume, flow: Checkpoint) -> None:
+    own = flow.card.sampler
+    with pytest.raises(MrtransError, match=r"'langevin' diverges in 12 steps; take \d+ or more, or dpm\+\+2m\."):
+        list(stream(brain, flow, target="T2", n=2, slices=(9, 10), sampler="langevin", steps=12))
+    with pytest.raises(MrtransError) as refused:
+        notice_of("langevin", 12, own.sigma_min, own.sigma_max)
+    fewest = int(str(refused.value).split("take ")[1].split()[0])
+    levels = log_sigmas(fewest, own.sigma_min, own.sigma_max)
+    assert stationary_step(levels[0] / levels[1]) < 1
+    assert notice_of("langevin", fewest, own.sigma_min, own.sigma_max)
+
+
 @pytest.mark.parametrize("asked", [{"steps": 77}, {"sampler": "heun"}])
 def test_a_model_without_noise_levels_says_that_it_does_not_use_them(
     brain: Volume, direct: Checkpoint, asked: dict[str, Any]
@@ -477,7 +509,7 @@ def test_without_a_median_nothing_is_repaired_and_it_says_so(
     for module in (engine, gathered, streaming, whole_volume):
         monkeypatch.setattr(module, "MAX_HELD", 4)
     notices: list[str] = []
-    options: dict[str, Any] = {"target": "T2", "n": 5, "steps": 1, "slices": (9, 10), "status": notices.append}
+    options: dict[str, Any] = {"target": "T2", "n": 5, "slices": (9, 10), "status": notices.append}
     result = transform(brain, flow, repair=True, **options)
     assert notices == ["Outliers are not repaired: above 4 samples, no median is held."]
     assert (result.info["repair"], result.info["repaired_voxels"]) == (False, 0)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,16 +64,25 @@ def table(rows: Iterable[ModelRow]) -> str:
     return text.getvalue()
 
 
+class Agreement(NamedTuple):
+    """SSIM, PSNR in dB (None where they cannot be had), and in how many slices there was something to compare."""
+
+    ssim: float | None
+    psnr: float | None
+    slices: int
+
+
 def agreement(
     prediction: NDArray[np.floating],
     reference: NDArray[np.floating],
     head: NDArray[np.bool_],
     axis: int,
     slices: Sequence[int],
-) -> tuple[float | None, float | None]:
-    """SSIM and PSNR over the head within some slices, data range 1; None where they cannot be had.
+) -> Agreement:
+    """How alike two images are over the head within some slices, data range 1; what lies beside it is black in both.
 
-    SSIM is that of the volume from 11 neighbouring slices on; of fewer, that of each slice, averaged over the head.
+    SSIM is that of the volume where 11 or more of the slices are neighbours; of fewer, that of each slice. It is
+    averaged over the head.
 
     Args:
         prediction: 3-D, [0, 1].
@@ -81,17 +91,21 @@ def agreement(
         axis: Across the slices.
         slices: Indices along ``axis`` that the prediction has.
     """
-    chosen = np.sort(np.asarray(slices, dtype=int))
-    p, t, inside = (np.take(np.moveaxis(x, axis, 0), chosen, 0) for x in (prediction, reference, head))
-    inside = inside & np.isfinite(t)
-    box = box_around(inside, MARGIN)
-    if box is None:
-        return None, None
-    p, t, inside = p[box], np.nan_to_num(t[box]), inside[box]
-    if min(p.shape[1:]) < WINDOW:
-        alike = None
-    elif len(p) >= WINDOW:
-        alike = float(ssim_map(p, t)[inside].mean())
-    else:
-        alike = float(np.concatenate([ssim_map(a, b)[m] for a, b, m in zip(p, t, inside, strict=True)]).mean())
-    return alike, psnr(p, t, inside)
+    inside = np.moveaxis(head & np.isfinite(reference), axis, 0)
+    p, t = (np.where(inside, np.moveaxis(image, axis, 0), 0) for image in (prediction, reference))
+    chosen = np.unique(np.asarray(slices, dtype=int))
+    chosen = chosen[inside[chosen].any(axis=(1, 2))]
+    if not chosen.size:
+        return Agreement(None, None, 0)
+    alike: list[NDArray[np.floating]] = []
+    for run in np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1):
+        box = box_around(inside[run], MARGIN)
+        assert box is not None
+        a, b, where = p[run][box], t[run][box], inside[run][box]
+        if min(a.shape[1:]) >= WINDOW:
+            maps = (
+                ssim_map(a, b) if len(a) >= WINDOW else np.stack([ssim_map(*pair) for pair in zip(a, b, strict=True)])
+            )
+            alike.append(maps[where])
+    ssim = float(np.concatenate(alike).mean()) if alike else None
+    return Agreement(ssim, psnr(p[chosen], t[chosen], inside[chosen]), len(chosen))

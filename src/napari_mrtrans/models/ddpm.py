@@ -75,8 +75,10 @@ class DDPM(SigmaModel):
         self.log_sigmas = np.log(self.sigmas).tolist()
 
     def own_levels(self, steps: int) -> list[float]:
-        """σ of ``steps`` time steps (at most T), T / steps apart, the cleanest included."""
+        """σ of ``steps`` time steps (at most T), T / steps apart, the cleanest included; one alone is the noisiest."""
         steps = min(steps, self.steps)
+        if steps == 1:
+            return [float(self.sigmas[-1])]
         times = [round(i * self.steps / steps) for i in reversed(range(steps))]
         return [float(self.sigmas[t]) for t in times]
 

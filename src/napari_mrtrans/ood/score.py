@@ -180,7 +180,13 @@ class OodCalibration(_Strict):
         return [Signs(float(n), float(a), float(w), tuple(t.tolist()), tuple(k.tolist())) for n, a, w, t, k in rows]
 
     def scores(
-        self, pair: str, n: int, sigma_hat: float, per_slice: NDArray[np.floating], signs: Iterable[Signs]
+        self,
+        pair: str,
+        n: int,
+        sigma_hat: float,
+        per_slice: NDArray[np.floating],
+        signs: Iterable[Signs],
+        antithetic: bool = True,
     ) -> dict[str, float]:
         """All :data:`SCORES` of a volume; each rises with strangeness, NaN where unknown. Last, how many ``slices``.
 
@@ -190,8 +196,9 @@ class OodCalibration(_Strict):
             sigma_hat: Over the head.
             per_slice: σ̂ of the slices.
             signs: Of the slices.
+            antithetic: Whether the samples are pairs, as those that σ̂ was measured with, or independent.
         """
-        factor = std_bias(self.n) / std_bias(n) if n > 1 else float("nan")
+        factor = std_bias(self.n) / std_bias(n, antithetic) if n > 1 else float("nan")
         surprise = self._sigma_score(pair, sigma_hat * factor)
         known = [s for s in signs if np.isfinite(s.novelty) or np.isfinite(s.contrast)]
         novelty, artefact, contrast = (_mean([s[i] for s in known]) for i in range(3))
@@ -252,16 +259,19 @@ def verdict(probability: float | None, scores: Mapping[str, float] | None = None
     return [words for limit, words in VERDICTS if probability >= limit][-1]
 
 
-def std_bias(n: int) -> float:
-    """Expected population standard deviation of ``n`` normal samples in antithetic pairs over the true one.
+def std_bias(n: int, antithetic: bool = True) -> float:
+    """Expected population standard deviation of ``n`` normal samples over the true one.
 
-    Their mean is exact, so it is that of a chi distribution with n / 2 degrees of freedom, over sqrt(n / 2); for an odd
-    ``n``, whose last sample has no partner, slightly too much.
+    The mean of antithetic pairs is exact, so it is that of a chi distribution with n / 2 degrees of freedom, over
+    sqrt(n / 2); for an odd ``n``, whose last sample has no partner, slightly too much. Of independent ones it is that
+    of n - 1 degrees of freedom, over sqrt(n).
     """
     from scipy.special import gammaln
 
-    pairs = n / 2
-    return float(np.exp(gammaln((pairs + 1) / 2) - gammaln(pairs / 2)) / np.sqrt(pairs / 2)) if n > 1 else 0.0
+    if n < 2:
+        return 0.0
+    freedom, size = (n / 2, n / 2) if antithetic else (n - 1, n)
+    return float(np.sqrt(2 / size) * np.exp(gammaln((freedom + 1) / 2) - gammaln(freedom / 2)))
 
 
 def _mean(values: Any) -> float:

@@ -18,7 +18,8 @@ from .volume import Volume, check_affine
 #: Values within this of whole numbers are labels that went through a scale factor.
 _ROUNDING = 1e-3
 #: Whole numbers are a scale (percent, 0 to 255) rather than labels where more than so many differ and so large a share
-#: of those above 0 lies within a tenth of the maximum: the plateau of a resampled mask. An atlas has no such label.
+#: of those above 0 lies within a tenth of the maximum: the plateau of a resampled mask, whose border takes every value
+#: below. An atlas has gaps between its labels.
 _LABELS, _PLATEAU = 20, 0.25
 
 
@@ -67,7 +68,8 @@ def _fractional(array: NDArray[Any], top: float) -> bool:
 
 
 def _is_scale(above: NDArray[Any], top: float) -> bool:
-    return bool((above >= 0.9 * top).mean() >= _PLATEAU) and len(np.unique(np.round(above))) > _LABELS
+    plateau = (above >= 0.9 * top).mean() >= _PLATEAU and len(np.unique(np.round(above))) > _LABELS
+    return bool(plateau and np.histogram(above, 5, (0, top))[0].all())
 
 
 def read_mask(path: str | Path, like: Volume, say: Callable[[str], None] = lambda line: None) -> NDArray[np.bool_]:

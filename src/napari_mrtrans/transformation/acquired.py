@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics.comparison import agreement
+from ..metrics.comparison import Agreement, agreement
 from ..prepare.reference import normalised_on
 from ..prepare.whole_head import fit_for_models
 from ..scan.volume import Volume
@@ -37,9 +37,7 @@ class Acquired:
         """Absolute error of a mean inside the head; NaN elsewhere, and where the mean is."""
         return np.where(self.head, np.abs(mean - self.image), np.float32(np.nan)).astype(np.float32)
 
-    def agreement(
-        self, mean: NDArray[np.float32], axis: int, slices: Sequence[int]
-    ) -> tuple[float | None, float | None]:
+    def agreement(self, mean: NDArray[np.float32], axis: int, slices: Sequence[int]) -> Agreement:
         """SSIM and PSNR of a mean over the head within some slices (:func:`~..metrics.comparison.agreement`).
 
         Voxels where the mean is NaN do not count.

@@ -111,7 +111,7 @@ class Gathered:
         steps = None if request.sampler == "reference" else request.steps
         n, pair, calibrated = request.n, request.pair, self._calibrated
         ood = checkpoint.calibration.ood if checkpoint.calibration else None
-        scores = ood.scores(pair.key, n, weighed, self._per_slice, self._signs) if ood else {}
+        scores = ood.scores(pair.key, n, weighed, self._per_slice, self._signs, request.antithetic) if ood else {}
         probability = ood.assess(scores) if ood else None
         info: dict[str, Any] = {
             "napari_mrtrans": __version__,

@@ -119,6 +119,8 @@ def evenly_spread(prepared: PreparedVolume, count: int) -> range:
         for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]]
     )
     low, high = sorted(ends)
+    if high - low < count:
+        return range(low, high + 1)
     step = max(1, (high - low) // (count + 1))
     return range(low + step, min(low + step * (count + 1), high + 1), step) or range(low, high + 1)
 

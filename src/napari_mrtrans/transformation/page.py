@@ -219,9 +219,9 @@ def _against(result: Ensemble, beside: Beside) -> Section | None:
     acquired = beside.acquired
     if acquired is None:
         return None
-    ssim, psnr = acquired.agreement(_computed(result), result.volume.axial_axis, result.info["slices"])
-    rows = [[Cell(acquired.name), Cell(_told(ssim, 3)), Cell(_told(psnr, 2)), Cell(str(len(result.info["slices"])))]]
-    note = "Of the mean, over the head of the computed slices; data range 1."
+    found = acquired.agreement(_computed(result), result.volume.axial_axis, result.info["slices"])
+    rows = [[Cell(acquired.name), Cell(_told(found.ssim, 3)), Cell(_told(found.psnr, 2)), Cell(str(found.slices))]]
+    note = "Of the mean, over the head of the computed slices that the acquired image has; data range 1."
     table = Table("Agreement", ["acquired image", "SSIM", "PSNR, dB", "slices"], rows, note)
     return Section(f"Against the acquired {result.info['target']}", tables=[table])
 

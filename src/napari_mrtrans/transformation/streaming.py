@@ -163,12 +163,14 @@ class SliceRunner:
 
     def __init__(self, job: Job, checkpoint: Checkpoint, hooks: Hooks, batch: int | None = None) -> None:
         from ..devices import resolve_device
-        from ..models.sampler_plan import LOSSY_BELOW, check_sampler
+        from ..models.sampler_plan import check_sampler, notice_of
 
         check_sampler(job.sampler)
-        if not checkpoint.single_pass and job.steps < LOSSY_BELOW.get(job.sampler, 0):
-            enough = LOSSY_BELOW[job.sampler]
-            hooks.status(f"'{job.sampler}' with {job.steps} steps distorts the spread; use dpm++2m, or {enough} steps.")
+        own, ddpm = checkpoint.card.sampler, checkpoint.card.model == "ddpm"
+        chosen = not checkpoint.single_pass and (job.sampler, job.steps) != (own.name, own.steps)
+        levels = own.sigma_min, own.sigma_max
+        if chosen and (told := notice_of(job.sampler, job.steps, *levels, tells_variance=ddpm)):
+            hooks.status(told)
         device, notice = resolve_device(job.request.device)
         if notice:
             hooks.status(notice)
@@ -259,7 +261,7 @@ def _finish(engine: Engine, checkpoint: Checkpoint, index: int, result: Moments 
         if correction.blur_mm:  # an outlier is its voxel's own affair
             spread = robust * narrowed(job.n, job.request.antithetic) ** -0.5
         else:  # fitted to as many samples as are usual: that of fewer is smaller, unless it is averaged over voxels
-            spread = std_bias(checkpoint.card.sampler.n) / std_bias(job.n) * std
+            spread = std_bias(checkpoint.card.sampler.n) / std_bias(job.n, job.request.antithetic) * std
         calibrated = correction.image(spread, mean, job.images[index], inside, job.prepared.spacing[1:])
     number = job.orientation.slice_index(index, len(job.mask))
     update = SliceUpdate(

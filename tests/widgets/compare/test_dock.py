@@ -121,7 +121,7 @@ def test_every_model_leaves_layers_and_a_row(desk: Desk, engine: FakeEngine, hea
     assert error.metadata["mrtrans"]["kind"] == "error"
     flow, direct = desk.dock.comparison.rows
     expected = agreement(head / 200, wanted, head > 0, 0, np.flatnonzero(filled))
-    assert (flow.ssim, flow.psnr) == pytest.approx(expected)
+    assert (flow.ssim, flow.psnr) == pytest.approx(expected[:2])
     voxels = (head > 0).sum(axis=(1, 2))
     assert flow.sigma_hat == pytest.approx(np.average(np.arange(14) / 1000, weights=voxels))
     assert direct.sigma_hat is None

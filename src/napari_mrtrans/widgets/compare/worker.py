@@ -146,4 +146,5 @@ def _agreement(means: dict[int, NDArray[np.float32]], truth: _Truth | None) -> t
     prediction = np.zeros(truth.image.shape, np.float32)
     for index, mean in means.items():
         np.moveaxis(prediction, truth.axis, 0)[index] = mean
-    return agreement(prediction, truth.image, truth.head, truth.axis, list(means))
+    found = agreement(prediction, truth.image, truth.head, truth.axis, list(means))
+    return found.ssim, found.psnr

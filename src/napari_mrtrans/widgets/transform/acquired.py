@@ -161,9 +161,8 @@ def _compared(
     """The error map and the figures, or None and why there is none."""
     try:
         acquired = run.compared(request)
-        slices = run.gathered.finished
-        ssim, psnr = acquired.agreement(mean, run.axis, slices)
-        count = "1 slice" if len(slices) == 1 else f"{len(slices)} slices"
+        ssim, psnr, slices = acquired.agreement(mean, run.axis, run.gathered.finished)
+        count = "1 slice" if slices == 1 else f"{slices} slices"
         told = [f"SSIM {ssim:.3f}"] if ssim is not None else []
         told += [f"PSNR {psnr:.2f} dB"] if psnr is not None else []
         return run, acquired.error(mean), f"{', '.join(told) or 'Nothing in common'} over {count}."

@@ -107,7 +107,7 @@ class SigmaCard(QFrame):
             )
             self.plot.set_values(tally.sigma)
         else:
-            self._sentence.setText(f"Over {slices}; this model gives one answer and no spread.")
+            self._sentence.setText(f"Over {slices}; one answer has no spread.")
         self.plot.setVisible(spread)
 
     def _judge(self, run: Result) -> None:
