@@ -149,6 +149,19 @@ def test_members_elsewhere_are_copied_beside_it(user: Path, members: list[Checkp
     assert [member.path.parent for member in members_of(made)] == [user, made.path.parent]
 
 
+def test_a_network_in_the_pools_place_is_kept(members: list[Checkpoint], tmp_path: Path) -> None:
+    folder = members[0].path.parent
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(CheckpointError, match="A pool cannot be called 'one-flow', as one of its members is"):
+        make_pool("one-flow", members, folder)
+    other = tiny_checkpoint(tmp_path / "made" / "third-flow.safetensors", "flow").path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"third-flow\.safetensors' is there already and is no pool"):
+        make_pool("third-flow", members, folder)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {**before, "third-flow.safetensors": other}
+    for _ in range(2):  # a pool may be made anew
+        make_pool("lab-pool", members, folder)
+
+
 def test_a_file_in_a_members_place_is_kept(members: list[Checkpoint], tmp_path: Path) -> None:
     tiny_checkpoint(tmp_path / "out" / "two-cgan.safetensors", "cgan", seed=9)
     with pytest.raises(CheckpointError, match=r"two-cgan\.safetensors' is another file than the one that is pooled"):

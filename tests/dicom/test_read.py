@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from dicom_files import MPRAGE, dicom_series
 from helpers import save_nifti
 from napari_mrtrans.dicom import files as dicom_files_room
+from napari_mrtrans.dicom.charset import decoded
 from napari_mrtrans.dicom.files import is_dicom
 from napari_mrtrans.dicom.read import all_slices, brains_at, read_scan, read_stack
 from napari_mrtrans.errors import VolumeError
@@ -216,3 +218,40 @@ def test_nothing_of_the_patient_is_taken_along(tmp_path: Path) -> None:
     assert "Quentin" not in repr(stacks[0]).replace(str(folder), "")
     header = volume.image_like(volume.data).header
     assert not [word for word in WORDS if word.encode() in bytes(header.binaryblock).lower()]
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "ending"),
+    [("ISO_IR 100", "Süß^Jörg", ""), ("ISO_IR 192", "Süß^Jörg", ""), ("ISO_IR 144", "Люк^Петров", ""),
+     ("ISO_IR 100", "Süß^Jörg", "NFD")],
+)  # fmt: skip
+def test_names_beyond_ascii_are_known(charset: str, name: str, ending: str, tmp_path: Path) -> None:
+    """The folder is called as the patient is, by a system that keeps letters and their marks together or apart."""
+    folder = name.replace("^", "_")
+    folder = unicodedata.normalize(ending, folder) if ending else folder
+    tags = {**MPR, "t0008_0005": charset, "t0010_0010": name, "t0008_103e": "T1 axial"}
+    dicom_series(tmp_path / folder, DATA, OBLIQUE, **tags)
+    volume = read_scan(tmp_path / folder)
+    assert volume.path is None and volume.name.startswith("series-3-")
+    first = name.split("^")[0]
+    assert first not in json.dumps([volume.name, volume.notices], ensure_ascii=False)
+
+
+def test_a_description_beyond_ascii_can_be_written(tmp_path: Path) -> None:
+    tags = {**MPR, "t0008_0005": "ISO_IR 100", "t0008_103e": "T1 Schädel axial"}
+    dicom_series(tmp_path / "scan", DATA, OBLIQUE, **tags)
+    (stack,) = brains_at(tmp_path / "scan")
+    assert stack.header.label == "3 T1 Schädel axial"
+    stack.header.label.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("raw", "charset", "text"),
+    [
+        (b"Sch\xe4del", "", "Schädel"), (b"Sch\xe4del", "ISO_IR 6", "Schädel"), ("Schädel".encode(), "", "Schädel"),
+        (b"Sch\xe4del", "\\ISO 2022 IR 100", "Schädel"), ("Люк".encode("iso8859_5"), "ISO_IR 144", "Люк"),
+        ("王".encode("gb18030"), "GB18030", "王"), (b"x\xff", "NONSENSE", "xÿ"),
+    ],
+)  # fmt: skip
+def test_bytes_become_text(raw: bytes, charset: str, text: str) -> None:
+    assert decoded(raw.decode("utf-8", "surrogateescape"), charset) == text

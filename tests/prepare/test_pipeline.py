@@ -318,3 +318,17 @@ def test_a_single_slice_has_no_bias_field(session: Path) -> None:
     with pytest.raises(MrtransError, match=r"No bias field can be estimated from .* \(40 x 40 x 1 voxels\)"):
         (alone,) = find_sessions([session / "raw" / "sub-08"])[0]
         prepare_session(alone, session / "other", Options(strip=False))
+
+
+def test_a_contrast_that_shows_nothing_of_the_brain_is_named(session: Path) -> None:
+    """Its grid overlaps that of the reference, beside the brain."""
+    t2 = session / "raw" / "sub-07" / "ses-2" / "anat" / "sub-07_ses-2_T2w.nii.gz"
+    reference, brain = head()
+    below = int(np.flatnonzero(brain.any(axis=(0, 1)))[0]) - 1
+    slab = np.random.default_rng(0).random((*brain.shape[:2], below)) + 1
+    save_nifti(t2, slab.astype(np.float32), reference.affine)
+    mask = str(session / "mask.nii.gz")
+    for normalise in ("none", "robust"):
+        words = (str(session / "raw"), "--no-register", "--mask", mask, "--normalise", normalise)
+        status, said = prepare(session, *words)
+        assert status == 2 and said.endswith("T2 shows nothing of the brain; leave it out, or give another --mask.")

@@ -76,7 +76,7 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
         folder: Where to. Members that it would not find from there are copied beside it.
 
     Raises:
-        CheckpointError: they cannot be pooled, or another file has the place of a member.
+        CheckpointError: they cannot be pooled, or another file has the place of the pool or of a member.
         MrtransError: the folder cannot be written.
     """
     import torch
@@ -89,6 +89,11 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
             raise CheckpointError(
                 f"Two of them are called '{member.name}'; give one another name (`name` of its recipe)."
             )
+    target = folder / f"{name}.safetensors"
+    if name in by_name:
+        raise CheckpointError(f"A pool cannot be called '{name}', as one of its members is; choose another name.")
+    if target.exists() and not _is_pool(target):
+        raise CheckpointError(f"'{target}' is there already and is no pool; choose another name.")
     first, cards = distinct[0].card, [member.card for member in distinct]
     parts = {part for card in cards for part in card.splits}
     train = sorted({who for card in cards for who in card.splits.get("train", [])})
@@ -115,7 +120,14 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
     # What the card says, once more: a checkpoint without any tensor is taken for a truncated one.
     turns = torch.tensor([[*by_name].index(member.name) for member in members])
     _bring(distinct, folder)
-    return read_checkpoint(write_tensors(folder / f"{name}.safetensors", {"turns": turns}, card_metadata(card)))
+    return read_checkpoint(write_tensors(target, {"turns": turns}, card_metadata(card)))
+
+
+def _is_pool(file: Path) -> bool:
+    try:
+        return read_checkpoint(file).card.model == POOL
+    except (CheckpointError, OSError):
+        return False
 
 
 def left_behind(pool: Checkpoint, folder: Path) -> list[Checkpoint]:

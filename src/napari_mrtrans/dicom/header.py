@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,13 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .charset import CHARSET, decoded
+
 DESCRIPTION, PROTOCOL, SEQUENCE_NAME = "0008|103e", "0018|1030", "0018|0024"
 _PATIENT = "0010|"
 #: Of whatever else a file says, nothing is taken in.
 _NEEDED = {
-    DESCRIPTION, PROTOCOL, SEQUENCE_NAME, "0008|0008", "0008|0016", "0008|0060", "0018|0010", "0018|0015", "0018|0020",
-    "0018|0021", "0018|0025", "0018|0080", "0018|0081", "0018|0082", "0018|0086", "0018|9005", "0020|000e", "0020|0011",
-    "0020|0032", "0020|0037", "0028|0002", "0028|0008", "0028|0010", "0028|0011", "0028|0030",
+    CHARSET, DESCRIPTION, PROTOCOL, SEQUENCE_NAME, "0008|0008", "0008|0016", "0008|0060", "0018|0010", "0018|0015",
+    "0018|0020", "0018|0021", "0018|0025", "0018|0080", "0018|0081", "0018|0082", "0018|0086", "0018|9005", "0020|000e",
+    "0020|0011", "0020|0032", "0020|0037", "0028|0002", "0028|0008", "0028|0010", "0028|0011", "0028|0030",
 }  # fmt: skip
 #: Sex, age, size and weight, which name nobody, and the like of them.
 _HARMLESS = {"0010|0040", "0010|1010", "0010|1020", "0010|1030"}
@@ -85,7 +88,7 @@ class Header:
     def patient_words(self) -> set[str]:
         """All that the patient's tags hold of three letters or more, in lower case: what nothing else may hold."""
         values = [value for tag, value in self.tags.items() if tag.startswith(_PATIENT) and tag not in _HARMLESS]
-        words = {word.casefold() for value in values for word in re.findall(r"[^\W_]{3,}", value)}
+        words = {word for value in values for word in re.findall(r"[^\W_]{3,}", _folded(value))}
         return words - _COMMON
 
     def names_patient(self, text: str) -> bool:
@@ -93,7 +96,7 @@ class Header:
 
         Ann is in every scanner.
         """
-        plain = text.casefold()
+        plain = _folded(text)
         alone = set(re.findall(r"[^\W_]+", plain))
         return any(word in plain if len(word) > 3 else word in alone for word in self.patient_words)
 
@@ -103,6 +106,11 @@ class Header:
         words = self.text(DESCRIPTION) or self.text(PROTOCOL)
         said = _WORD.sub(lambda found: "…" if self.names_patient(found[0]) else found[0], words)
         return f"{self.text('0020|0011') or '?'} {said[:40]}".strip()
+
+
+def _folded(text: str) -> str:
+    """Without the differences of capitals, and of letters with their marks apart, as some systems write file names."""
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def read_header(path: Path) -> Header | None:
@@ -117,7 +125,9 @@ def read_header(path: Path) -> Header | None:
             reader.ReadImageInformation()
         keys = {key: key.lower() for key in reader.GetMetaDataKeys()}
         known = {key: low for key, low in keys.items() if low in _NEEDED or low.startswith(_PATIENT)}
-        return Header(path, {low: reader.GetMetaData(key) for key, low in known.items()})
+        texts = {low: reader.GetMetaData(key) for key, low in known.items()}
+        charset = texts.get(CHARSET, "")
+        return Header(path, {low: decoded(text, charset) for low, text in texts.items()})
     except (RuntimeError, UnicodeDecodeError):
         return None
 

@@ -45,6 +45,8 @@ def _log_bias(volume: Volume, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
             to_image(mask.astype(np.uint8), volume.affine), grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0
         )
         inside = sitk.And(inside, sitk.Cast(small > 0, sitk.sitkUInt8))
+        if not to_array(inside).any():
+            raise RuntimeError("nothing to estimate it from")
         filter_ = sitk.N4BiasFieldCorrectionImageFilter()
         filter_.SetMaximumNumberOfIterations(ITERATIONS)
         filter_.Execute(small, inside)

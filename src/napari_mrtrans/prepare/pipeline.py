@@ -130,6 +130,8 @@ def prepare_session(
         say(f"{stem}: brain mask ({method}), {brain.sum() * np.prod(reference.voxel_sizes) / 1000.0:.0f} ml")
     images = {}
     for contrast, data in onto.items():
+        if not (data[brain] > 0).any():
+            raise MrtransError(f"{stem}: {contrast} shows nothing of the brain; leave it out, or give another --mask.")
         volume = replace(reference, data=data, contrast=contrast)
         if options.bias:
             volume.data = remove_bias(volume, log_bias(volume, brain & (data > 0)))

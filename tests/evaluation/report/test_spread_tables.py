@@ -111,3 +111,14 @@ def test_models_that_share_weights_are_not_ranked() -> None:
 @pytest.mark.parametrize("table", [spread_tables.errors, spread_tables.effect_of_n, spread_tables.lesions])
 def test_without_checkpoints_there_is_no_table(table) -> None:
     assert table(Results([planted_row("look-up table")], planted_about())) is None
+
+
+def test_lesions_of_several_visits_are_of_one_person() -> None:
+    rows = [
+        planted_row("a", subject=f"ms/sub-{who}/ses-{visit}", lesion_r=r, lesion_sums=[100.0, 50, 50, 30, 30, 28])
+        for who, visit, r in ((1, 1, 0.5), (1, 2, 0.7), (2, 1, 0.9))
+    ]
+    table = spread_tables.lesions(Results(rows, ABOUT))
+    assert table is not None
+    found = cells(table)
+    assert (found["people"].text, found["voxels"].text, found["r, mean of people"].text) == ("2", "300", "0.750")

@@ -157,3 +157,17 @@ def test_the_paper_s_figures_stand_beside_ours_where_both_are() -> None:
     assert "SSIM of ddpm, PD→T2 (%)" not in found
     assert "seconds per slice, ncsn" not in found
     assert "do not compare head to head" in table.note
+
+
+def test_visits_of_one_person_are_no_people() -> None:
+    rows = []
+    for method, level in (("a", 0.8), ("b", 0.9)):
+        for visit in range(5):
+            subject = f"oasis/sub-1/ses-{visit}"
+            rows.append(planted_row(method, subject=subject, ssim_volume=level + 0.01 * visit, psnr_volume=30.0))
+        rows.append(planted_row(method, subject="oasis/sub-2/ses-0", ssim_volume=level - 0.1, psnr_volume=30.0))
+    found = Results(rows, ABOUT)
+    assert found.subjects == ["oasis/sub-1", "oasis/sub-2"]
+    ssim = cells(next(table for table in tables.similarity(found) if table.title == "SSIM (%)"))
+    assert ssim["subjects"].text == "2"
+    assert ssim["a"].text.startswith(f"{100 * np.mean([0.82, 0.7]):.2f}")  # a visit more weighs no more

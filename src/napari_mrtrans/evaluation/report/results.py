@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...datasets.bids import subject_of
 from ..held_out import data_set
 from ..row import Row
 
@@ -65,8 +66,8 @@ class Results:
 
     @property
     def subjects(self) -> list[str]:
-        """In order of appearance."""
-        return list(dict.fromkeys(row.subject for row in self.rows))
+        """People, in order of appearance."""
+        return list(dict.fromkeys(subject_of(row.subject) for row in self.rows))
 
     @property
     def models(self) -> dict[str, str]:
@@ -91,14 +92,18 @@ class Results:
         ]
 
     def values(self, metric: Metric, method: str, pair: str | None = None, data: str | None = None) -> dict[str, float]:
-        """By subject; over several pairs the mean, of subjects that have them all."""
+        """By person; the mean over visits, then, of several, over pairs, of people who have them all."""
         rows = self.where(method, pair, data)
         pairs = {row.pair for row in rows}
-        found: dict[str, list[float]] = {}
+        found: dict[str, dict[str, list[float]]] = {}
         for row in rows:
             if (value := metric.of(row)) is not None:
-                found.setdefault(row.subject, []).append(value)
-        return {subject: float(np.mean(mine)) for subject, mine in found.items() if len(mine) == len(pairs)}
+                found.setdefault(subject_of(row.subject), {}).setdefault(row.pair, []).append(value)
+        return {
+            person: float(np.mean([np.mean(visits) for visits in mine.values()]))
+            for person, mine in found.items()
+            if len(mine) == len(pairs)
+        }
 
     def curve(self, attribute: str, method: str, pair: str | None = None) -> list[float]:
         """Mean over rows of a figure that is a list, as far as all have it; empty where none has."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...datasets.bids import subject_of
 from ...metrics.spectrum import BANDS
 from ..held_out import data_set
 from ..lesion_sums import pearson
@@ -88,10 +89,12 @@ def lesions(results: Results) -> Table | None:
             groups = {name: [row for row in mine if data_set(row.subject) == name] for name in sets}
             if len(sets) > 1:
                 groups["all"] = mine
-            for name, people in groups.items():
-                pooled = pearson([row.lesion_sums for row in people if row.lesion_sums is not None])
-                voxels = sum(row.lesion_sums[0] for row in people if row.lesion_sums is not None)
-                numbers = [_text(pooled, 3), _text(_mean(people, "lesion_r"), 3)]
+            for name, visits in groups.items():
+                pooled = pearson([row.lesion_sums for row in visits if row.lesion_sums is not None])
+                voxels = sum(row.lesion_sums[0] for row in visits if row.lesion_sums is not None)
+                people = dict.fromkeys(subject_of(row.subject) for row in visits)
+                each = [_mean([row for row in visits if subject_of(row.subject) == who], "lesion_r") for who in people]
+                numbers = [_text(pooled, 3), _text(_mean_of(each), 3)]
                 rows.append([Cell(text) for text in (method, pair, name, str(len(people)), f"{voxels:.0f}", *numbers)])
     head = ["method", "pair", "data set", "people", "voxels", "r, pooled", "r, mean of people"]
     return Table("Inside expert masks", head, rows) if rows else None
