@@ -299,8 +299,23 @@ def test_the_command_writes_derivatives_and_names_what_failed(run: Run, data: Pa
     assert (code, notices.splitlines()[0]) == (0, "3 scans, 2 of them done before.")  # a slow machine tells more
     assert "1 scans computed." in said
     assert "<img" not in (out / "cohort_T1_T2.html").read_text()
+    # What was made without a picture gets one afterwards, of the same images.
+    pictures = {path: path.read_bytes() for path in out.rglob("*.jpg")}
+    assert len(pictures) == 2
+    next(iter(pictures)).unlink()
     code, said, notices = run(*words)
-    assert (code, notices) == (0, "3 scans, 3 of them done before.\n")
+    assert (code, notices.splitlines()[0]) == (0, "3 scans, 3 of them done before.")
+    assert "0 scans computed." in said and len([*out.rglob("*.jpg")]) == 3
+    assert all(path.read_bytes() == before for path, before in pictures.items())
+    assert (out / "cohort_T1_T2.html").read_text().count("<img") == 3
+    # BIDS wants to know of each image whether there is a skull in it.
+    images = list(out.rglob("*.nii.gz"))
+    assert len(images) == 6
+    for path in images:
+        assert (
+            json.loads((path.parent / f"{path.name.removesuffix('.nii.gz')}.json").read_text())["SkullStripped"] is True
+        )
+    assert "**/figures" in (out / ".bidsignore").read_text()
 
 
 @pytest.mark.parametrize(

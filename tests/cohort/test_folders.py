@@ -21,7 +21,8 @@ SHAPE = (20, 24, 8)
 #: Results of this package, derivatives, masks and other contrasts among the scans of a plain folder.
 FILES = (
     "IXI-T1/a-T1.nii.gz", "IXI-T1/b-T1.nii", "IXI-T2/a-T2.nii.gz", "b_T1.nii.gz", "b_T1.nii", "b_T1_T2_mean.nii.gz",
-    "b_T1_T2_std-calibrated.nii.gz", "derivatives/x/a-T1.nii.gz", ".hidden/a-T1.nii.gz", "b_T1_mask.nii.gz", "a.txt",
+    "b_T1_T2_std-calibrated.nii.gz", "b_T1_T2.json", "derivatives/x/a-T1.nii.gz", ".hidden/a-T1.nii.gz",
+    "b_T1_mask.nii.gz", "a.txt",
 )  # fmt: skip
 
 
@@ -88,11 +89,18 @@ def test_two_images_of_one_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bids", [False, True])
-def test_results_are_known_by_their_names(bids: bool) -> None:
+def test_results_are_known_by_their_names(bids: bool, tmp_path: Path) -> None:
+    (tmp_path / file_name("sub-01_T1w", "FLAIR", "json", bids=bids)).touch()
     for kind in ("mean", "std", "std-calibrated", "samples"):
-        name = file_name("sub-01_T1w", "FLAIR", kind, bids=bids)
-        assert is_result(name.removesuffix(".nii.gz"))
-    assert not is_result("sub-01_T1w") and not is_result("sub-01_mean_T1w") and not is_result("T1_mean")
+        assert is_result(tmp_path / file_name("sub-01_T1w", "FLAIR", kind, bids=bids))
+    for name in ("sub-01_T1w", "sub-01_mean_T1w", "T1_mean"):
+        assert not is_result(tmp_path / f"{name}.nii.gz")
+
+
+def test_an_average_of_acquisitions_is_a_scan(tmp_path: Path) -> None:
+    _touch(tmp_path, "p01_T1_mean.nii.gz", "p02_T1.nii.gz", "p03_T1.nii.gz", "p03_T1_T1_mean.nii.gz", "p03_T1_T1.json")
+    scans, _ = find_any(tmp_path, Contrast.T1, print)
+    assert [scan.path.name for scan in scans] == ["p01_T1_mean.nii.gz", "p02_T1.nii.gz", "p03_T1.nii.gz"]
 
 
 @pytest.fixture(scope="module")

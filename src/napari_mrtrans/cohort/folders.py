@@ -43,7 +43,7 @@ def find_any(folder: Path, source: Contrast, say: Callable[[str], None]) -> tupl
     if is_bids(folder):
         return find_scans(folder, source, say), True
     root = folder.resolve()
-    files = [path for path in nifti_files(root) if _may_be_scan(path.relative_to(root))]
+    files = [path for path in nifti_files(root) if _may_be_scan(path.relative_to(root)) and not is_result(path)]
     if not files:
         raise MrtransError(f"'{folder}' holds no NIfTI files (.nii, .nii.gz); choose another folder.")
     if len(files) > MOST_FILES:
@@ -85,7 +85,6 @@ def _may_be_scan(path: Path) -> bool:
         not hidden
         and "derivatives" not in path.parts
         and path.name.endswith(NIFTI_SUFFIXES)
-        and not is_result(stem(path))
         and not stem(path).lower().endswith(("mask", "_seg", "_dseg"))
     )
 

@@ -47,7 +47,7 @@ def page(title: str, about: str, rows: Sequence[Row], pictures: Path | None) -> 
         parts.append(
             "<h2>Results, least like the training scans first</h2>\n<p>P(OOD) is the calibrated probability that a "
             "scan is unlike those the model has learned from; σ̂ is the mean standard deviation over the head, in the "
-            f"target's normalised units [0, 1]. {legend if pictures else ''}"
+            f"target's normalised units [0, 1]. {legend if pictures and any(row.thumbnail for row in done) else ''}"
             "For research use only, not for diagnosis.</p>\n"
             "<table><tr><th>scan</th><th>P(OOD)</th><th>verdict</th><th>σ̂</th><th></th></tr>\n"
             f"{''.join(_done(row, pictures) for row in done)}</table>"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..datasets.derivatives import DESCRIPTION, description
+from ..datasets.derivatives import DESCRIPTION, IGNORED, description
 from ..devices import resolve_device
 from ..errors import MrtransError
 from ..paths import check_folder, write_together
@@ -21,6 +21,7 @@ from .cluster import check_dask, compute, connect
 from .page import page
 from .plan import Order, Scan, check_output, find_scans
 from .summary import Ledger, Row, table
+from .thumbnail import redraw
 from .work import UNFINISHED, Outcome, never, one_by_one
 
 LOCK = ".napari-mrtrans-cohort.lock"
@@ -188,7 +189,7 @@ def run_scans(
     )
     scans = order.apart(scans, watch.say)
     check_kept(order.request, output.keep_samples)
-    about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
+    about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort"), **IGNORED}
     write_together(order.out, about)
     try:
         with FileLock(order.out / LOCK, timeout=0):
@@ -203,6 +204,8 @@ def run_scans(
                 _compute_all(ledger, replace(workers, count=count), watch)
             finally:
                 shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)
+                if order.thumbnails:
+                    redraw(order, scans)
                 found = ledger.rows()
                 files = _write(ledger, found, checkpoint)
             return Cohort(found, ledger.count - before, files)

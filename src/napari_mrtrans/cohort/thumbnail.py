@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MrtransError
 from ..paths import in_memory
 from ..scan.grid import Orientation
 from ..scan.intensity import clean, head_mask, normalise
 from ..transformation.ensemble import Ensemble
+from ..transformation.saved import saved_result
+
+if TYPE_CHECKING:
+    from .plan import Order, Scan
 
 #: Height in pixels.
 HEIGHT = 120
@@ -48,3 +56,16 @@ def _scaled(plane: NDArray[np.float32], sizes: NDArray[np.float64]) -> NDArray[n
 
     width = round(HEIGHT * plane.shape[1] * sizes[1] / (plane.shape[0] * sizes[0]))
     return np.clip(resize(plane[::-1, ::-1], (HEIGHT, max(width, 1)), anti_aliasing=True), 0, None)
+
+
+def redraw(order: Order, scans: Iterable[Scan]) -> None:
+    """Draw the pictures that finished scans lack, of what is saved; none where that or the scan cannot be read."""
+    for scan in scans:
+        path, record = order.thumbnail(scan), order.record(scan)
+        if path.is_file() or not record.is_file():
+            continue
+        with suppress(MrtransError, OSError, ValueError):
+            result, found = saved_result(record)
+            if found:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_thumbnail(path, result)

@@ -10,6 +10,8 @@ from .. import __version__
 from ..errors import MrtransError
 
 DESCRIPTION = "dataset_description.json"
+#: What BIDS has no name for, which its validator passes by: tables, pages, pictures and our own records.
+IGNORED = {".bidsignore": "cohort_*\n**/figures\n*_qc.png\n*_desc-preproc.json\n"}
 
 
 def description(name: str, command: str) -> str:

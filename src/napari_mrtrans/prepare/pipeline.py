@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..datasets.derivatives import DESCRIPTION, check_own, description, finished_files
+from ..datasets.derivatives import DESCRIPTION, IGNORED, check_own, description, finished_files
 from ..datasets.sessions import RawSession
 from ..dicom.read import read_scan, recorded, scan_files
 from ..errors import MrtransError
@@ -165,6 +165,8 @@ def prepare_session(
         f"{stem}_desc-preproc_{BIDS_SUFFIX[contrast]}.nii.gz": reference.image_like(data).to_filename
         for contrast, data in images.items()
     }
+    about = {"Description": "Prepared for contrast transformation", "SkullStripped": options.strip}
+    names |= {_side_car(stem, contrast): json.dumps(about, indent=2) + "\n" for contrast in images}
     brain_mask = f"{stem}_desc-brain_mask.nii.gz"
     if options.strip:
         names[brain_mask] = reference.image_like(brain).to_filename
@@ -173,10 +175,16 @@ def prepare_session(
         path, shown, brain if options.strip else None, stem
     )
     info["files"] = list(names)
-    write_together(output, {DESCRIPTION: description("Scans prepared for contrast transformation", "prepare")})
+    described = description("Scans prepared for contrast transformation", "prepare")
+    write_together(output, {DESCRIPTION: described, **IGNORED})
     every = {f"{stem}_desc-preproc_{suffix}.nii.gz" for suffix in BIDS_SUFFIX.values()} | {brain_mask}
+    every |= {_side_car(stem, contrast) for contrast in BIDS_SUFFIX}
     names |= {record.name: json.dumps(info, indent=2) + "\n"}
     return write_together(folder, names, replaced=every - {*names})
+
+
+def _side_car(stem: str, contrast: Contrast) -> str:
+    return f"{stem}_desc-preproc_{BIDS_SUFFIX[contrast]}.json"
 
 
 def _check_free(record: Path, session: RawSession, *, overwrite: bool) -> None:

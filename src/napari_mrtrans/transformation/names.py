@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import MrtransError
 from ..paths import LONGEST_NAME
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
+from ..scan.nifti import stem
 
 #: What may be written of a result: images by the last part of their names, and the report.
 KINDS = ("mean", "std", "std-calibrated", "samples", "json")
@@ -36,6 +37,11 @@ def file_name(name: str, target: str, kind: str, *, bids: bool = False) -> str:
     return f"{start}_desc-{desc}{_BIDS[kind]}_{suffix}{'.json' if kind == 'json' else '.nii.gz'}"
 
 
+def side_car(name: str) -> str:
+    """The JSON that BIDS wants beside an image of that name."""
+    return f"{name.removesuffix('.nii.gz')}.json"
+
+
 def _entities(stem: str) -> tuple[str, str]:
     """What a BIDS name starts with, without suffix and description, and the description."""
     parts = stem.split("_")
@@ -48,11 +54,14 @@ def _entities(stem: str) -> tuple[str, str]:
     return "_".join(part for part in kept if not part.startswith("desc-")), described
 
 
-def is_result(stem: str) -> bool:
-    """Whether a file's name, without its ending, is that of a result of this package."""
-    contrasts = "|".join(Contrast)
-    plain = rf".+_({contrasts})_({'|'.join(kind for kind in KINDS if kind != 'json')})"
-    return bool(re.fullmatch(plain, stem) or re.search(r"[_-]desc-\w*[Ss]ynthetic(\w*)_", stem))
+def is_result(path: Path) -> bool:
+    """Whether an image is a result of this package, by its name; one that others may use, too, if its JSON is there."""
+    name = stem(path)
+    if re.search(r"[_-]desc-\w*[Ss]ynthetic(\w*)_", name):
+        return True
+    kinds = "|".join(kind for kind in KINDS if kind != "json")
+    found = re.fullmatch(rf"(.+_(?:{'|'.join(Contrast)}))_(?:{kinds})", name)
+    return found is not None and path.with_name(f"{found[1]}.json").is_file()
 
 
 def synthetic(info: Mapping[str, Any], kind: str = "mean") -> str:
