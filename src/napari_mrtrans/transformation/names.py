@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..datasets.bids import is_made
 from ..errors import MrtransError
 from ..paths import LONGEST_NAME
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
@@ -57,7 +58,7 @@ def _entities(stem: str) -> tuple[str, str]:
 def is_result(path: Path) -> bool:
     """Whether an image is a result of this package, by its name; one that others may use, too, if its JSON is there."""
     name = stem(path)
-    if re.search(r"[_-]desc-\w*[Ss]ynthetic(\w*)_", name):
+    if is_made(name):
         return True
     kinds = "|".join(kind for kind in KINDS if kind != "json")
     found = re.fullmatch(rf"(.+_(?:{'|'.join(Contrast)}))_(?:{kinds})", name)
