@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -15,6 +16,7 @@ from ..datasets.derivatives import DESCRIPTION, IGNORED, description
 from ..devices import resolve_device
 from ..errors import MrtransError
 from ..paths import check_folder, write_together
+from ..scan.contrasts import BIDS_SUFFIX
 from ..transformation.request import Request
 from ..transformation.whole_volume import check_kept
 from .cluster import check_dask, compute, connect
@@ -189,7 +191,9 @@ def run_scans(
     )
     scans = order.apart(scans, watch.say)
     check_kept(order.request, output.keep_samples)
-    about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort"), **IGNORED}
+    about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
+    if order.bids:  # of every image below, by the rule of inheritance: the head alone has an answer
+        about |= {**IGNORED, f"{BIDS_SUFFIX[order.target]}.json": json.dumps({"SkullStripped": True}) + "\n"}
     write_together(order.out, about)
     try:
         with FileLock(order.out / LOCK, timeout=0):

@@ -19,7 +19,7 @@ from ..errors import CheckpointError, MrtransError, SliceError
 from ..paths import reason, write_together
 from ..scan.volume import Volume
 from ..transformation.ensemble import Ensemble
-from ..transformation.names import KINDS, side_car
+from ..transformation.names import KINDS
 from ..transformation.streaming import SliceUpdate
 from ..transformation.whole_volume import transform_request
 from .plan import Order, Scan
@@ -167,9 +167,8 @@ def _save(ensemble: Ensemble, scan: Scan, order: Order, key: str) -> None:
         record.parent.mkdir(parents=True, exist_ok=True)
         for path in (record, thumbnail):
             path.unlink(missing_ok=True)
-        for name in (order.file_name(scan, kind) for kind in KINDS):
-            for earlier in (name, side_car(name)) if order.bids else (name,):
-                record.with_name(earlier).unlink(missing_ok=True)
+        for kind in KINDS:
+            record.with_name(order.file_name(scan, kind)).unlink(missing_ok=True)
         if order.thumbnails:
             (aside / thumbnail.name).replace(thumbnail)
         for path in written.values():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..paths import write_together
 from ..scan.volume import Volume
-from .names import KINDS, check_free, file_name, side_car, synthetic
+from .names import KINDS, check_free, file_name, synthetic
 
 
 def sigma_hat(std: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
@@ -84,12 +84,7 @@ class Ensemble:
         target = self.info["target"]
         images = self.images()
         every = {kind: file_name(self.volume.name, target, kind, bids=bids) for kind in KINDS}
-        names = {kind: every[kind] for kind in images}
-        cars = {kind: side_car(every[kind]) for kind in every if bids and kind not in ("mean", "json")}
-        names |= {f"{kind}-json": cars[kind] for kind in images if kind in cars}
-        names["json"] = every["json"]
-        if bids:  # the head alone has an answer
-            self.info["SkullStripped"] = True
+        names = {kind: every[kind] for kind in (*images, "json")}
         if not overwrite and "input" in self.info:  # one made by hand has no report
             check_free(Path(folder) / names["json"], self.info["input"], self.info["input_digest"])
         writers = {
@@ -98,8 +93,6 @@ class Ensemble:
         }
         self.info["samples_kept"] = self.samples is not None  # a window keeps them elsewhere
         document = json.dumps(self.info, indent=2) + "\n"
-        about = json.dumps({"Description": synthetic(self.info, "{}"), "SkullStripped": True}, indent=2) + "\n"
-        beside = {cars[kind]: about.replace("{}", kind) for kind in images if kind in cars}
-        lacking = {*every.values(), *cars.values()} - {*names.values()}
-        paths = write_together(Path(folder), {**writers, **beside, names["json"]: document}, remedy, lacking)
+        lacking = set(every.values()) - set(names.values())
+        paths = write_together(Path(folder), {**writers, names["json"]: document}, remedy, lacking)
         return dict(zip(names, paths, strict=True))

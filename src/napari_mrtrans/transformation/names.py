@@ -38,11 +38,6 @@ def file_name(name: str, target: str, kind: str, *, bids: bool = False) -> str:
     return f"{start}_desc-{desc}{_BIDS[kind]}_{suffix}{'.json' if kind == 'json' else '.nii.gz'}"
 
 
-def side_car(name: str) -> str:
-    """The JSON that BIDS wants beside an image of that name."""
-    return f"{name.removesuffix('.nii.gz')}.json"
-
-
 def _entities(stem: str) -> tuple[str, str]:
     """What a BIDS name starts with, without suffix and description, and the description."""
     parts = stem.split("_")

@@ -300,7 +300,7 @@ def test_three_planes(hands: Hands, tmp_path: Path, trained: Path, monkeypatch: 
     hands.run()
     assert hands.states == ["done", "failed"]
     assert "Three planes take voxels of 2 mm at most" in hands.column(VERDICT)[1]
-    report = json.loads(next((data / "derivatives").rglob("sub-00*_T2w.json")).read_text())
+    report = json.loads(next((data / "derivatives").rglob("sub-00*synthetic_T2w.json")).read_text())
     assert report["request"]["three_planes"] is True
 
 
