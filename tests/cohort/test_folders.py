@@ -34,6 +34,7 @@ def _touch(root: Path, *names: str) -> None:
 
 def test_scans_of_a_plain_folder(tmp_path: Path) -> None:
     _touch(tmp_path, *FILES)
+    (tmp_path / "b_T1_T2.json").write_text('{"checkpoint": "tiny"}')
     said: list[str] = []
     scans, bids = find_any(tmp_path, Contrast.T1, said.append)
     assert not bids
@@ -90,7 +91,7 @@ def test_two_images_of_one_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bids", [False, True])
 def test_results_are_known_by_their_names(bids: bool, tmp_path: Path) -> None:
-    (tmp_path / file_name("sub-01_T1w", "FLAIR", "json", bids=bids)).touch()
+    (tmp_path / file_name("sub-01_T1w", "FLAIR", "json", bids=bids)).write_text('{"checkpoint": "tiny"}')
     for kind in ("mean", "std", "std-calibrated", "samples"):
         assert is_result(tmp_path / file_name("sub-01_T1w", "FLAIR", kind, bids=bids))
     for name in ("sub-01_T1w", "sub-01_mean_T1w", "T1_mean"):
@@ -98,7 +99,8 @@ def test_results_are_known_by_their_names(bids: bool, tmp_path: Path) -> None:
 
 
 def test_an_average_of_acquisitions_is_a_scan(tmp_path: Path) -> None:
-    _touch(tmp_path, "p01_T1_mean.nii.gz", "p02_T1.nii.gz", "p03_T1.nii.gz", "p03_T1_T1_mean.nii.gz", "p03_T1_T1.json")
+    _touch(tmp_path, "p01_T1_mean.nii.gz", "p01_T1.json", "p02_T1.nii.gz", "p03_T1.nii.gz", "p03_T1_T1_mean.nii.gz")
+    (tmp_path / "p03_T1_T1.json").write_text('{"checkpoint": "tiny"}')
     scans, _ = find_any(tmp_path, Contrast.T1, print)
     assert [scan.path.name for scan in scans] == ["p01_T1_mean.nii.gz", "p02_T1.nii.gz", "p03_T1.nii.gz"]
 

@@ -81,3 +81,12 @@ def test_people_behind_links_are_found(tmp_path: Path) -> None:
     (data / "sub-05" / "loop").symlink_to(data, target_is_directory=True)
     sessions, _ = find_sessions([data])
     assert [session.stem for session in sessions] == ["sub-00", "sub-05"]
+
+
+def test_a_link_to_what_is_there_anyhow_is_passed_by(tmp_path: Path) -> None:
+    data = bids_folder(tmp_path / "data" / "v2", subjects=2, shape=(6, 6, 6))
+    (data.parent / "latest").symlink_to(data, target_is_directory=True)
+    (data.parent / "above").symlink_to(tmp_path, target_is_directory=True)
+    sessions, _ = find_sessions([data.parent])
+    assert [session.stem for session in sessions] == ["sub-00", "sub-01"]
+    assert all("latest" not in str(path) for session in sessions for path in session.files.values())

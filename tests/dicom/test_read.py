@@ -223,7 +223,7 @@ def test_nothing_of_the_patient_is_taken_along(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("charset", "name", "ending"),
     [("ISO_IR 100", "Süß^Jörg", ""), ("ISO_IR 192", "Süß^Jörg", ""), ("ISO_IR 144", "Люк^Петров", ""),
-     ("ISO_IR 100", "Süß^Jörg", "NFD")],
+     ("ISO_IR 100", "Süß^Jörg", "NFD"), ("GB18030", "王伟", ""), ("\\ISO 2022 IR 149", "Hong^길동수", "")],
 )  # fmt: skip
 def test_names_beyond_ascii_are_known(charset: str, name: str, ending: str, tmp_path: Path) -> None:
     """The folder is called as the patient is, by a system that keeps letters and their marks together or apart."""
@@ -250,7 +250,8 @@ def test_a_description_beyond_ascii_can_be_written(tmp_path: Path) -> None:
     [
         (b"Sch\xe4del", "", "Schädel"), (b"Sch\xe4del", "ISO_IR 6", "Schädel"), ("Schädel".encode(), "", "Schädel"),
         (b"Sch\xe4del", "\\ISO 2022 IR 100", "Schädel"), ("Люк".encode("iso8859_5"), "ISO_IR 144", "Люк"),
-        ("王".encode("gb18030"), "GB18030", "王"), (b"x\xff", "NONSENSE", "xÿ"),
+        ("王".encode("gb18030"), "GB18030", "王"), (b"\x1b$)C" + "길동".encode("euc_kr"), "\\ISO 2022 IR 149", "길동"),
+        ("山田".encode("iso2022_jp"), "ISO 2022 IR 13\\ISO 2022 IR 87", "山田"), (b"x\xff", "NONSENSE", "xÿ"),
     ],
 )  # fmt: skip
 def test_bytes_become_text(raw: bytes, charset: str, text: str) -> None:

@@ -332,3 +332,21 @@ def test_a_contrast_that_shows_nothing_of_the_brain_is_named(session: Path) -> N
         words = (str(session / "raw"), "--no-register", "--mask", mask, "--normalise", normalise)
         status, said = prepare(session, *words)
         assert status == 2 and said.endswith("T2 shows nothing of the brain; leave it out, or give another --mask.")
+
+
+def test_the_scans_may_lie_in_the_output(session: Path) -> None:
+    """As BIDS has it: the raw data of a derivative are in its sourcedata."""
+    (session / "out").mkdir()
+    (session / "raw").rename(session / "out" / "sourcedata")
+    status, said = prepare(session, str(session / "out" / "sourcedata"), *PLAIN)
+    assert status == 0 and "1 of 1 session prepared" in said
+    status, said = prepare(session, str(session / "out"), *PLAIN)
+    assert status == 2 and "holds nothing but what was prepared; give the folder of the raw scans" in said
+
+
+def test_lines_of_bidsignore_stay(session: Path) -> None:
+    (session / "out").mkdir()
+    (session / "out" / ".bidsignore").write_text("extra/\n*_qc.png\n")
+    assert prepare(session, str(session / "raw"), *PLAIN)[0] == 0
+    lines = (session / "out" / ".bidsignore").read_text().splitlines()
+    assert lines[:2] == ["extra/", "*_qc.png"] and len(lines) == len(set(lines)) and "*_desc-preproc.json" in lines

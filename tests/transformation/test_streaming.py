@@ -405,7 +405,8 @@ def test_what_few_steps_do_is_told(sampler: str, steps: int, told: str) -> None:
     assert notice_of("ancestral", 15, 0.002, 20.0, tells_variance=True) == ""
 
 
-def test_a_sampler_that_diverges_is_refused(brain: Volume, flow: Checkpoint) -> None:
+def test_a_sampler_that_diverges_is_refused(brain: Volume, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mrtrans.transformation.job.fit_for_models", None)  # a whole head takes minutes
     own = flow.card.sampler
     with pytest.raises(MrtransError, match=r"'langevin' diverges in 12 steps; take \d+ or more, or dpm\+\+2m\."):
         list(stream(brain, flow, target="T2", n=2, slices=(9, 10), sampler="langevin", steps=12))

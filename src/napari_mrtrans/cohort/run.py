@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..datasets.derivatives import DESCRIPTION, IGNORED, description
+from ..datasets.derivatives import DESCRIPTION, description, ignored
 from ..devices import resolve_device
 from ..errors import MrtransError
 from ..paths import check_folder, write_together
 from ..scan.contrasts import BIDS_SUFFIX
+from ..transformation.job import sampler_notice
 from ..transformation.request import Request
 from ..transformation.whole_volume import check_kept
 from .cluster import check_dask, compute, connect
@@ -152,14 +153,12 @@ def run(
 
 
 def check_sampler_of(checkpoint: Checkpoint, request: Request) -> None:
-    """See that there is the sampler that is asked for.
+    """See that there is the sampler that is asked for, and that it comes to an end in so many steps.
 
     Raises:
-        MrtransError: there is not.
+        MrtransError: it is not so.
     """
-    from ..models.sampler_plan import check_sampler
-
-    check_sampler(request.sampler or checkpoint.card.sampler.name)
+    sampler_notice(request, checkpoint)
 
 
 def run_scans(
@@ -193,7 +192,7 @@ def run_scans(
     check_kept(order.request, output.keep_samples)
     about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
     if order.bids:  # of every image below, by the rule of inheritance: the head alone has an answer
-        about |= {**IGNORED, f"{BIDS_SUFFIX[order.target]}.json": json.dumps({"SkullStripped": True}) + "\n"}
+        about |= {**ignored(order.out), f"{BIDS_SUFFIX[order.target]}.json": json.dumps({"SkullStripped": True}) + "\n"}
     write_together(order.out, about)
     try:
         with FileLock(order.out / LOCK, timeout=0):
@@ -206,10 +205,11 @@ def run_scans(
                 watch.say(f"{replaced} results of another checkpoint, other settings or changed scans are replaced.")
             try:
                 _compute_all(ledger, replace(workers, count=count), watch)
+                if order.thumbnails:
+                    todo = set(ledger.todo)
+                    redraw(order, (scan for scan in scans if scan not in todo and not watch.cancelled()))
             finally:
                 shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)
-                if order.thumbnails:
-                    redraw(order, scans)
                 found = ledger.rows()
                 files = _write(ledger, found, checkpoint)
             return Cohort(found, ledger.count - before, files)

@@ -11,7 +11,7 @@ from ..errors import MrtransError
 
 DESCRIPTION = "dataset_description.json"
 #: What BIDS has no name for, which its validator passes by: tables, pages, pictures and our own records.
-IGNORED = {".bidsignore": "cohort_*\n**/figures\n*_qc.png\n*_desc-preproc.json\n"}
+IGNORED = ("cohort_*", "**/figures", "*_qc.png", "*_desc-preproc.json")
 
 
 def description(name: str, command: str) -> str:
@@ -23,6 +23,13 @@ def description(name: str, command: str) -> str:
         "GeneratedBy": [{"Name": "napari-mrtrans", "Version": __version__, "Description": f"napari-mrtrans {command}"}],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def ignored(out: Path) -> dict[str, str]:
+    """``.bidsignore`` with :data:`IGNORED`, after the lines that are in that of ``out`` already."""
+    path = out / ".bidsignore"
+    there = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {path.name: "".join(f"{line}\n" for line in dict.fromkeys((*there, *IGNORED)))}
 
 
 def check_own(out: Path, command: str) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..errors import RecipeError
 from ..scan.contrasts import Contrast
 from ..scan.framing import extent
-from .store import Decoded, Source
+from .store import Decoded, Source, covered
 
 SUFFIX = ".mrpack"
 FORMAT = 2
@@ -58,7 +58,7 @@ class PackedSession:
         (top, left), (rows, columns) = about["corner"], images.shape[2:]
         whole[:, :, top : top + rows, left : left + columns] = images / np.float32(255)
         area, marked = np.asarray(about["area"]), np.asarray(about["marked"], dtype=bool)
-        return Decoded(list(self.contrasts), whole, area, marked, about["spacing"])
+        return Decoded(list(self.contrasts), whole, area, marked, covered(images, area), about["spacing"])
 
 
 def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Callable[[str], None] = print) -> Path:

@@ -38,11 +38,23 @@ def sessions_to_prepare(
         found = read_folder(folder, name)
         sessions += [RawSession(session.subject, session.session, session.files) for session in found.sessions]
         skipped += found.skipped
-    return _together(session for session in sessions if out is None or not _lies_in(out, session)), skipped
+    if out is not None:
+        sessions = [left for session in sessions if (left := _raw_of(session, out)) is not None]
+    if not sessions:
+        raise MrtransError(f"'{inputs[0]}' holds nothing but what was prepared; give the folder of the raw scans.")
+    return _together(sessions), skipped
 
 
-def _lies_in(out: Path, session: RawSession) -> bool:
-    return any(path.resolve().is_relative_to(out.resolve()) for path in session.files.values())
+def _raw_of(session: RawSession, out: Path) -> RawSession | None:
+    """The session without what an earlier run has prepared of it into ``out``; None: nothing else is there."""
+    files = {contrast: path for contrast, path in session.files.items() if not _prepared(path, out)}
+    return RawSession(session.subject, session.session, files) if files else None
+
+
+def _prepared(path: Path, out: Path) -> bool:
+    start, mark, _ = path.name.partition("_desc-preproc_")
+    record = path.with_name(f"{start}_desc-preproc.json")
+    return bool(mark) and path.resolve().is_relative_to(out.resolve()) and record.is_file()
 
 
 def _format(folder: Path) -> str | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -22,7 +22,7 @@ from ..scan.intensity import HEADROOM, clean, head_mask, normalise
 from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
-FORMAT = 4
+FORMAT = 5
 #: A contrast shows a slice if it has more than this share of its head.
 COVERED = 0.4
 
@@ -70,6 +70,7 @@ class Decoded:
         images: (contrast, slice, row, column), float16 in [0, 1], memory-mapped.
         area: Head voxels of each slice.
         marked: Slices that an expert mask touches.
+        covered: (contrast, slice): whether it shows more than :data:`COVERED` of the head.
         spacing: Of the slices, in mm.
     """
 
@@ -77,17 +78,18 @@ class Decoded:
     images: NDArray[np.float16]
     area: NDArray[np.int64]
     marked: NDArray[np.bool_]
+    covered: NDArray[np.bool_]
     spacing: float = 1.0
 
     def shown(self, pair: Pair) -> NDArray[np.bool_]:
         """Slices in which both contrasts show the head; one may have been acquired of a part of it only."""
         first, second = (self.contrasts.index(contrast) for contrast in pair)
-        return self._covered[first] & self._covered[second]
+        return self.covered[first] & self.covered[second]
 
-    @cached_property
-    def _covered(self) -> NDArray[np.bool_]:
-        """(contrast, slice)."""
-        return np.stack([np.count_nonzero(slices, axis=(1, 2)) > COVERED * self.area for slices in self.images])
+
+def covered(images: NDArray[np.number], area: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(contrast, slice): which of ``images`` (contrast, slice, row, column) show enough of a head of that area."""
+    return np.stack([np.count_nonzero(slices, axis=(1, 2)) > COVERED * area for slices in images])
 
 
 def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
@@ -118,6 +120,7 @@ def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
         np.load(images_path, mmap_mode="r"),
         np.asarray(info["area"]),
         np.asarray(info["marked"], dtype=bool),
+        np.asarray(info["covered"], dtype=bool),
         info["spacing"],
     )
 
@@ -158,10 +161,13 @@ def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dic
     marked = np.zeros(len(head), dtype=bool)
     if mask is not None:
         marked = np.asarray(orientation.to_canonical(mask).any(axis=(1, 2)))
+    area = grid.to_model(head.astype(np.float32)).sum(axis=(1, 2)).round().astype(int)
+    kept = np.clip(images, 0, 1).astype(np.float16)
     info = {
         "contrasts": [contrast.value for contrast in arrays],
-        "area": grid.to_model(head.astype(np.float32)).sum(axis=(1, 2)).round().astype(int).tolist(),
+        "area": area.tolist(),
         "marked": marked.tolist(),
+        "covered": covered(kept, area).tolist(),
         "spacing": float(sizes[0]),
     }
-    return np.clip(images, 0, 1).astype(np.float16), info
+    return kept, info

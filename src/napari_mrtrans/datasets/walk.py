@@ -15,17 +15,21 @@ SOURCEDATA = "sourcedata"
 def folders_below(base: Path) -> Iterator[tuple[Path, list[str]]]:
     """``base`` and every folder below it with the names of its files; what is hidden and ``sourcedata`` are passed by.
 
-    A link that leads back up is not followed.
+    Each once: a link to what is there anyhow, or back up, is not followed.
     """
-    start = base.absolute()
-    above = {str(start): {os.path.realpath(start)}}  # real folders from the base down to each: a link back up is a loop
-    for folder, inner, names in os.walk(start, followlinks=True):
-        known = above.pop(folder)
-        inner[:] = sorted(name for name in inner if name != SOURCEDATA and not name.startswith("."))
-        real = {name: os.path.realpath(Path(folder, name)) for name in inner}
-        inner[:] = [name for name in inner if real[name] not in known]
-        above |= {str(Path(folder, name)): known | {real[name]} for name in inner}
-        yield Path(folder), sorted(name for name in names if not name.startswith("."))
+    waiting, seen = [base.absolute()], set[str]()
+    top = Path(os.path.realpath(base))
+    above = {str(folder) for folder in top.parents}
+    while waiting:
+        for folder, inner, names in os.walk(waiting.pop(0)):
+            real = os.path.realpath(folder)
+            if real in seen or real in above:
+                inner.clear()
+                continue
+            seen.add(real)
+            inner[:] = sorted(name for name in inner if name != SOURCEDATA and not name.startswith("."))
+            waiting += [path for name in inner if (path := Path(folder, name)).is_symlink()]
+            yield Path(folder), sorted(name for name in names if not name.startswith("."))
 
 
 def nifti_files(base: Path) -> list[Path]:

@@ -23,7 +23,12 @@ def decoded(value: str, charset: str) -> str:
         charset: What the file says of its character sets, perhaps nothing.
     """
     raw = value.encode("utf-8", "surrogateescape")
-    for codec in (*_named(charset), "utf_8"):
+    # Korean and simplified Chinese are announced once, and then stand there as they do without that
+    raw = raw.replace(b"\x1b$)C", b"").replace(b"\x1b$)A", b"")
+    codecs = _named(charset)
+    if b"\x1b" in raw:
+        codecs.sort(key=lambda codec: not codec.startswith("iso2022"))
+    for codec in (*codecs, "utf_8"):
         try:
             return raw.decode(codec)
         except UnicodeDecodeError:

@@ -39,6 +39,7 @@ _COMMON = {
     "head",
 }
 _WORD = re.compile(r"\w+")
+_NAME = re.compile(r"[^\W_]{3,}|[^\W\d_\u0000-\u024f]{1,2}")
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,12 @@ class Header:
 
     @property
     def patient_words(self) -> set[str]:
-        """All that the patient's tags hold of three letters or more, in lower case: what nothing else may hold."""
+        """All that the patient's tags hold of three letters or more, in lower case: what nothing else may hold.
+
+        Of scripts that write a name in a letter or two, those as well.
+        """
         values = [value for tag, value in self.tags.items() if tag.startswith(_PATIENT) and tag not in _HARMLESS]
-        words = {word for value in values for word in re.findall(r"[^\W_]{3,}", _folded(value))}
+        words = {word for value in values for word in _NAME.findall(_folded(value))}
         return words - _COMMON
 
     def names_patient(self, text: str) -> bool:

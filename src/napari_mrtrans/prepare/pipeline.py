@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..datasets.derivatives import DESCRIPTION, IGNORED, check_own, description, finished_files
+from ..datasets.derivatives import DESCRIPTION, check_own, description, finished_files, ignored
 from ..datasets.sessions import RawSession
 from ..dicom.read import read_scan, recorded, scan_files
 from ..errors import MrtransError
@@ -176,7 +176,7 @@ def prepare_session(
     )
     info["files"] = list(names)
     described = description("Scans prepared for contrast transformation", "prepare")
-    write_together(output, {DESCRIPTION: described, **IGNORED})
+    write_together(output, {DESCRIPTION: described, **ignored(output)})
     every = {f"{stem}_desc-preproc_{suffix}.nii.gz" for suffix in BIDS_SUFFIX.values()} | {brain_mask}
     every |= {_side_car(stem, contrast) for contrast in BIDS_SUFFIX}
     names |= {record.name: json.dumps(info, indent=2) + "\n"}

@@ -78,14 +78,29 @@ def open_job(
         MrtransError: the request cannot be served.
     """
     from ..devices import resolve_device
-    from ..models.sampler_plan import check_sampler
 
     resolved = request.resolved(checkpoint, volume)
-    check_sampler(resolved.sampler or "")  # a whole head takes minutes: say now what would be said after it
+    sampler_notice(resolved, checkpoint)  # a whole head takes minutes: say now what would be said after it
     resolve_device(resolved.device)
     if unused := _unused(resolved, checkpoint):
         say(unused)
     return make_job(fit_for_models(volume, request.mask, request.prepare, say), checkpoint, resolved)
+
+
+def sampler_notice(request: Request, checkpoint: Checkpoint) -> str:
+    """What is to be told of the sampler and the steps that are asked for; empty: nothing.
+
+    Raises:
+        MrtransError: there is no such sampler, or it diverges in so few steps.
+    """
+    from ..models.sampler_plan import check_sampler, notice_of
+
+    own = checkpoint.card.sampler
+    name, steps = request.sampler or own.name, request.steps or own.steps
+    check_sampler(name)
+    if checkpoint.single_pass or (name, steps) == (own.name, own.steps):
+        return ""
+    return notice_of(name, steps, own.sigma_min, own.sigma_max, tells_variance=checkpoint.card.model == "ddpm")
 
 
 def _unused(request: Request, checkpoint: Checkpoint) -> str:

@@ -51,13 +51,18 @@ def _entities(stem: str) -> tuple[str, str]:
 
 
 def is_result(path: Path) -> bool:
-    """Whether an image is a result of this package, by its name; one that others may use, too, if its JSON is there."""
+    """Whether an image is a result of this package, by its name; if others may use that, too, by its report."""
     name = stem(path)
     if is_made(name):
         return True
     kinds = "|".join(kind for kind in KINDS if kind != "json")
     found = re.fullmatch(rf"(.+_(?:{'|'.join(Contrast)}))_(?:{kinds})", name)
-    return found is not None and path.with_name(f"{found[1]}.json").is_file()
+    if found is None:
+        return False
+    try:
+        return "checkpoint" in json.loads(path.with_name(f"{found[1]}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def synthetic(info: Mapping[str, Any], kind: str = "mean") -> str:

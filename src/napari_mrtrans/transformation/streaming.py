@@ -21,7 +21,7 @@ from ..scan.masks import inside as inside_of
 from ..scan.volume import Volume
 from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import sigma_hat
-from .job import Job, open_job
+from .job import Job, open_job, sampler_notice
 from .request import Asked, Request
 from .slice_signs import slice_features
 from .slice_update import Hooks, SliceStore, SliceUpdate
@@ -163,13 +163,8 @@ class SliceRunner:
 
     def __init__(self, job: Job, checkpoint: Checkpoint, hooks: Hooks, batch: int | None = None) -> None:
         from ..devices import resolve_device
-        from ..models.sampler_plan import check_sampler, notice_of
 
-        check_sampler(job.sampler)
-        own, ddpm = checkpoint.card.sampler, checkpoint.card.model == "ddpm"
-        chosen = not checkpoint.single_pass and (job.sampler, job.steps) != (own.name, own.steps)
-        levels = own.sigma_min, own.sigma_max
-        if chosen and (told := notice_of(job.sampler, job.steps, *levels, tells_variance=ddpm)):
+        if told := sampler_notice(job.request, checkpoint):
             hooks.status(told)
         device, notice = resolve_device(job.request.device)
         if notice:

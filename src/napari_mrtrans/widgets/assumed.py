@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pint import get_application_registry
 
 #: Which array axis of a layer without an affine is taken as axial, where the user has said so.
 AXIAL_KEY = "mrtrans_axial_axis"
@@ -49,4 +50,5 @@ def voxel_steps(
 
 
 def _millimetres(unit: Any) -> float:
-    return float((1 * unit).to("mm").magnitude) if unit.is_compatible_with("mm") else 1.0
+    known = get_application_registry().Unit(str(unit))
+    return float((1 * known).to("mm").magnitude) if known.is_compatible_with("mm") else 1.0

@@ -18,8 +18,9 @@ OTHERS, UNKNOWN, ONE_FOLDER, ONE_NAME = range(-1, 3)
 
 
 def entities(layer: Layer) -> tuple[str, str]:
-    """``sub-XX`` and ``ses-X`` in the name of a layer, else of its file; empty where there is none."""
-    texts = [layer.name, *([Path(layer.source.path).name] if layer.source.path else [])]
+    """``sub-XX`` and ``ses-X`` in the name of a layer, else of its file or its folders; empty where there is none."""
+    path = Path(layer.source.path) if layer.source.path else None
+    texts = [layer.name, *([path.name, *reversed(path.parent.parts)] if path else [])]
     found = [next((hit[0] for text in texts if (hit := _entity(key, text))), "") for key in ("sub", "ses")]
     return found[0], found[1]
 
@@ -30,11 +31,11 @@ def kinship(first: Layer, second: Layer) -> int:
     Returns:
         :data:`OTHERS`, :data:`UNKNOWN`, :data:`ONE_FOLDER` or :data:`ONE_NAME`; larger is closer.
     """
-    told = [pair for pair in zip(entities(first), entities(second), strict=True) if all(pair)]
-    if any(a != b for a, b in told):
+    subject, visit = zip(entities(first), entities(second), strict=True)
+    if any(all(pair) and pair[0] != pair[1] for pair in (subject, visit)):
         return OTHERS
     a, b = _origin(first), _origin(second)
-    if told or _number(a.name) == _number(b.name) != ():
+    if all(subject) or _number(a.name) == _number(b.name) != ():
         return ONE_NAME
     return ONE_FOLDER if a.is_absolute() and a.parent == b.parent else UNKNOWN
 

@@ -53,7 +53,9 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         what = f"{array.ndim}-D" if array.ndim not in (3, 4) else str(array.dtype)
         raise VolumeError(f"'{name}' is {what}; expected a 3-D volume, or 4-D samples, of real numbers.")
     metadata = attributes.get("metadata", {})
-    scale = voxel_steps(attributes["scale"], attributes["affine"], attributes["units"])
+    axes = len(attributes["scale"])
+    placed = attributes.get("affine", np.eye(axes + 1)), attributes.get("units", ("pixel",) * axes)
+    scale = voxel_steps(attributes["scale"], *placed)
     made = metadata.get(RESULT_KEY, {})
     if array.ndim == 4 and made.get("kind") == "samples" and not made.get("reopened"):
         array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)

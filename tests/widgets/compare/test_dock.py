@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QFileDialog
 
@@ -23,6 +24,7 @@ from napari_mrtrans.widgets.compare.dock import CompareWidget
 from napari_mrtrans.widgets.last_used import LastUsed
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform import worker
+from napari_mrtrans.widgets.who import ONE_NAME, OTHERS, UNKNOWN, kinship
 
 from ..conftest import FakeEngine, has
 
@@ -378,3 +380,20 @@ def test_the_reference_is_of_the_same_person(desk: Desk, head: np.ndarray) -> No
     assert form.reference.layer is desk.truth
     viewer.layers.remove(desk.truth)
     assert form.reference.layer is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kin"),
+    [
+        ("sub-01_T1w", "sub-01_T2w", ONE_NAME),
+        ("sub-01_T1w", "sub-02_T2w", OTHERS),
+        ("sub-01_ses-1_T1w", "sub-01_ses-2_T2w", OTHERS),
+        ("sub-01_ses-1_T1w", "sub-01_T2w", ONE_NAME),
+        ("P001_ses-1_T1", "P002_ses-1_T2", UNKNOWN),
+        ("IXI012-HH-1211-T1", "IXI012-HH-1211-T2", ONE_NAME),
+        ("anna T1", "berta T2", UNKNOWN),
+    ],
+)
+def test_whose_images_are_is_told_by_names(first: str, second: str, kin: int) -> None:
+    a, b = (Image(np.zeros((2, 2, 2)), name=name) for name in (first, second))
+    assert kinship(a, b) == kinship(b, a) == kin

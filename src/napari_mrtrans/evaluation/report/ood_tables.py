@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...datasets.bids import subject_of
 from ...metrics import detection
 from .ood_rows import OodRow, by_model
 from .tables import NONE, Cell, Table
@@ -68,9 +69,9 @@ def by_kind(rows: Sequence[OodRow]) -> Table | None:
 
 def auc_interval(rows: Sequence[OodRow], seed: int = 0) -> tuple[float, float]:
     """95 % bootstrap interval (percentiles) of the AUC of σ̂; a subject is drawn with all its inputs."""
-    subjects = sorted({row.subject for row in rows})
+    subjects = sorted({subject_of(row.subject) for row in rows})
     drawn = np.random.default_rng(seed).multinomial(len(subjects), np.full(len(subjects), 1 / len(subjects)), RESAMPLES)
-    weights = drawn[:, [subjects.index(row.subject) for row in rows]].astype(float)
+    weights = drawn[:, [subjects.index(subject_of(row.subject)) for row in rows]].astype(float)
     unusual = np.array([row.unusual for row in rows])
     scores = np.array([row.sigma_hat for row in rows])
     # The share of pairs in the right order, ties half, each pair as often as its inputs were drawn.
