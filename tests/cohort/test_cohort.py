@@ -309,7 +309,7 @@ def test_the_command_writes_derivatives_and_names_what_failed(run: Run, data: Pa
     assert all(path.read_bytes() == before for path, before in pictures.items())
     assert (out / "cohort_T1_T2.html").read_text().count("<img") == 3
     # BIDS wants to know of each image whether there is a skull in it.
-    assert json.loads((out / "T2w.json").read_text())["SkullStripped"] is True
+    assert all(json.loads((out / row["result"]).read_text())["SkullStripped"] is True for row in rows[1:])
     assert "**/figures" in (out / ".bidsignore").read_text()
 
 

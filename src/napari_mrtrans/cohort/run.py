@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -16,7 +15,6 @@ from ..datasets.derivatives import DESCRIPTION, description, ignored
 from ..devices import resolve_device
 from ..errors import MrtransError
 from ..paths import check_folder, write_together
-from ..scan.contrasts import BIDS_SUFFIX
 from ..transformation.job import sampler_notice
 from ..transformation.request import Request
 from ..transformation.whole_volume import check_kept
@@ -191,8 +189,8 @@ def run_scans(
     scans = order.apart(scans, watch.say)
     check_kept(order.request, output.keep_samples)
     about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
-    if order.bids:  # of every image below, by the rule of inheritance: the head alone has an answer
-        about |= {**ignored(order.out), f"{BIDS_SUFFIX[order.target]}.json": json.dumps({"SkullStripped": True}) + "\n"}
+    if order.bids:
+        about |= ignored(order.out)
     write_together(order.out, about)
     try:
         with FileLock(order.out / LOCK, timeout=0):

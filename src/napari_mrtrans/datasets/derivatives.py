@@ -10,8 +10,9 @@ from .. import __version__
 from ..errors import MrtransError
 
 DESCRIPTION = "dataset_description.json"
-#: What BIDS has no name for, which its validator passes by: tables, pages, pictures and our own records.
-IGNORED = ("cohort_*", "**/figures", "*_qc.png", "*_desc-preproc.json")
+#: What BIDS has no name for, which its validator passes by: tables, pages, pictures, our own records, and spreads and
+#: samples, of which the JSON of the mean tells.
+IGNORED = ("cohort_*", "**/figures", "*_qc.png", "*_desc-preproc.json", "*Std_*", "*StdCalibrated_*", "*Samples_*")
 
 
 def description(name: str, command: str) -> str:

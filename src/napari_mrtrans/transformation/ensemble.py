@@ -85,6 +85,8 @@ class Ensemble:
         images = self.images()
         every = {kind: file_name(self.volume.name, target, kind, bids=bids) for kind in KINDS}
         names = {kind: every[kind] for kind in (*images, "json")}
+        if bids:  # which asks that of a derivative: the head alone has an answer
+            self.info["SkullStripped"] = True
         if not overwrite and "input" in self.info:  # one made by hand has no report
             check_free(Path(folder) / names["json"], self.info["input"], self.info["input_digest"])
         writers = {
