@@ -350,3 +350,13 @@ def test_lines_of_bidsignore_stay(session: Path) -> None:
     assert prepare(session, str(session / "raw"), *PLAIN)[0] == 0
     lines = (session / "out" / ".bidsignore").read_text().splitlines()
     assert lines[:2] == ["extra/", "*_qc.png"] and len(lines) == len(set(lines)) and "*_desc-preproc.json" in lines
+
+
+def test_another_program_s_image_of_a_contrast_that_is_not_prepared_stays(session: Path) -> None:
+    """What an earlier result had and this one lacks is removed, but only if it was ours."""
+    foreign = session / "out" / "sub-07" / "ses-2" / "anat" / "sub-07_ses-2_desc-preproc_FLAIR.nii.gz"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"of another program")
+    status, said = prepare(session, str(session / "raw"), *PLAIN)
+    assert status == 2 and "is there already, of another program" in said
+    assert foreign.read_bytes() == b"of another program"

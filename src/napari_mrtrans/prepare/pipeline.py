@@ -166,10 +166,10 @@ def prepare_session(
         for contrast, data in images.items()
     }
     about = {"Description": "Prepared for contrast transformation", "SkullStripped": options.strip}
-    names |= {_side_car(stem, contrast): json.dumps(about, indent=2) + "\n" for contrast in images}
-    brain_mask = f"{stem}_desc-brain_mask.nii.gz"
+    side_car = json.dumps(about, indent=2) + "\n"
+    names |= {f"{stem}_desc-preproc_{BIDS_SUFFIX[contrast]}.json": side_car for contrast in images}
     if options.strip:
-        names[brain_mask] = reference.image_like(brain).to_filename
+        names[f"{stem}_desc-brain_mask.nii.gz"] = reference.image_like(brain).to_filename
     shown = {contrast: replace(reference, data=data, contrast=contrast) for contrast, data in onto.items()}
     names[f"{stem}_desc-preproc_qc.png"] = lambda path: save_picture(
         path, shown, brain if options.strip else None, stem
@@ -177,21 +177,21 @@ def prepare_session(
     info["files"] = list(names)
     described = description("Scans prepared for contrast transformation", "prepare")
     write_together(output, {DESCRIPTION: described, **ignored(output)})
-    every = {f"{stem}_desc-preproc_{suffix}.nii.gz" for suffix in BIDS_SUFFIX.values()} | {brain_mask}
-    every |= {_side_car(stem, contrast) for contrast in BIDS_SUFFIX}
     names |= {record.name: json.dumps(info, indent=2) + "\n"}
-    return write_together(folder, names, replaced=every - {*names})
+    return write_together(folder, names, replaced=_owned(stem) - {*names})
 
 
-def _side_car(stem: str, contrast: Contrast) -> str:
-    return f"{stem}_desc-preproc_{BIDS_SUFFIX[contrast]}.json"
+def _owned(stem: str) -> set[str]:
+    """Names of all files but the record that a session may have: written, or removed with an earlier result."""
+    of_images = {
+        f"{stem}_desc-preproc_{suffix}{end}" for suffix in BIDS_SUFFIX.values() for end in (".nii.gz", ".json")
+    }
+    return of_images | {f"{stem}_desc-brain_mask.nii.gz", f"{stem}_desc-preproc_qc.png"}
 
 
 def _check_free(record: Path, session: RawSession, *, overwrite: bool) -> None:
     """Refuse to replace what other scans gave under this name, what is not ours, and the scans themselves."""
-    start = record.name.removesuffix(".json")
-    written = [record.with_name(f"{start}_{BIDS_SUFFIX[contrast]}.nii.gz") for contrast in session.files]
-    written += [record.with_name(f"{session.stem}_desc-brain_mask.nii.gz"), record.with_name(f"{start}_qc.png")]
+    written = [record.with_name(name) for name in sorted(_owned(session.stem))]
     scans = {path.resolve() for path in session.files.values()}
     if own := [path for path in written if path.resolve() in scans]:
         raise MrtransError(f"'{own[0]}' is a scan to be prepared and would be replaced; choose another folder with -o.")
