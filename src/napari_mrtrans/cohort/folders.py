@@ -10,7 +10,7 @@ from ..datasets.sessions import anat_folders
 from ..datasets.walk import nifti_files
 from ..errors import MrtransError
 from ..scan.contrasts import Contrast, guess_contrast
-from ..scan.nifti import NIFTI_SUFFIXES, stem
+from ..scan.nifti import stem
 from ..transformation.names import is_result
 from .plan import Scan, find_scans
 
@@ -80,13 +80,7 @@ def scans_of(files: Iterable[tuple[str, Path]]) -> list[Scan]:
 
 
 def _may_be_scan(path: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.parts)
-    return (
-        not hidden
-        and "derivatives" not in path.parts
-        and path.name.endswith(NIFTI_SUFFIXES)
-        and not stem(path).lower().endswith(("mask", "_seg", "_dseg"))
-    )
+    return "derivatives" not in path.parts and not stem(path).lower().endswith(("mask", "_seg", "_dseg"))
 
 
 def _distinct(found: Iterable[tuple[Path, Path, str]], say: Callable[[str], None]) -> list[Scan]:

@@ -15,6 +15,7 @@ from .samplers import (
     euler,
     heun,
     log_sigmas,
+    stationary_step,
 )
 
 SAMPLERS: dict[str, Sampler] = {
@@ -65,7 +66,7 @@ def notice_of(name: str, steps: int, sigma_min: float, sigma_max: float, *, tell
         MrtransError: the sampler leaves its path at once (κ of 1 or more: a step of Langevin dynamics throws all of the
             image away).
     """
-    if name == "langevin" and steps > 1 and (sigma_max / sigma_min) ** (2 / (steps - 1)) >= 2:
+    if name == "langevin" and steps > 1 and stationary_step((sigma_max / sigma_min) ** (1 / (steps - 1))) >= 1:
         fewest = math.ceil(2 * math.log2(sigma_max / sigma_min)) + 2
         raise MrtransError(f"'langevin' diverges in {steps} steps; take {fewest} or more, or dpm++2m.")
     enough = LOSSY_BELOW.get(name, 0)
