@@ -12,6 +12,7 @@ from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.training import chain
 from napari_mrtrans.training.catalogue import chain_recipes, load_recipe
 from napari_mrtrans.training.chain import FINISHED, Link, links, run_chain, to_calibrate
+from napari_mrtrans.training.initial import parents_of
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.setup import check_model
 from napari_mrtrans.training.state import STATE
@@ -37,7 +38,7 @@ class Trainer:
         state.unlink(missing_ok=True)
         tiny_checkpoint(
             folder / f"{recipe.checkpoint_name}.safetensors", "direct", name=recipe.checkpoint_name,
-            recipe_sha256=recipe.sha256, steps=recipe.total_steps,
+            recipe_sha256=recipe.sha256, steps=recipe.total_steps, parents=parents_of(recipe),
         )  # fmt: skip
         if recipe.name == self.stop_at:
             state.touch()
@@ -128,6 +129,21 @@ def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None
     run_chain([link], tmp_path, Trainer(), lines.append)
     aside = link.made.with_name("t1-t2-flair-direct.earlier.safetensors")
     assert aside.read_bytes() == before and link.done and any(str(aside) in line for line in lines)
+
+
+def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp_path: Path) -> None:
+    chain = links("shipped", tmp_path)
+    run_chain(chain, tmp_path, Trainer(), lambda _: None)
+    direct = next(link for link in chain if link.recipe.name == "t1-t2-flair-direct")
+    tiny_checkpoint(
+        direct.made, "direct", seed=1, name="t1-t2-flair-direct",
+        recipe_sha256=direct.recipe.sha256, steps=direct.recipe.total_steps,
+    )  # fmt: skip
+    trainer = Trainer()
+    run_chain(chain, tmp_path, trainer, lambda _: None)
+    again = [name for name, _ in trainer.trained]
+    assert "t1-t2-flair-direct" not in again and "t1-t2-flair-ddpm" not in again
+    assert {"t1-t2-flair-flow", "t1-t2-flair-direct.planes", "cgan-crps", "t1-t2-flair-cgan"} <= {*again}
 
 
 @pytest.mark.parametrize(

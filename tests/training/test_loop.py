@@ -245,7 +245,8 @@ def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(splits: dict[str,
         train(recipe(), grown, tmp_path, hardware=Hardware(workers=0), resume=True)
     parent = tiny_checkpoint(tmp_path / "parent.safetensors", "direct")
     child, out = recipe(start_from=str(parent.path), options={"network": TINY}), tmp_path / "child"
-    train(child, splits, out, hardware=Hardware(workers=0), max_minutes=0)
+    made = train(child, splits, out, hardware=Hardware(workers=0), max_minutes=0)
+    assert read_checkpoint(made).card.parents == {"parent": parent.sha256}
     tiny_checkpoint(parent.path, "direct", seed=8)
     with pytest.raises(RecipeError, match=r"starts from or refers to has become another .*parent"):
         train(child, splits, out, hardware=Hardware(workers=0), resume=True)

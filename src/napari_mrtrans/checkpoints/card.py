@@ -150,6 +150,7 @@ class Card(_Strict):
         images: Slices seen in the last run, repeated ones as often as they were.
         training: What all of it took; None in files made before 2026-11-26.
         metrics: Figures of the validation.
+        parents: Digests of the checkpoints that its training started from or referred to, by name.
         adapted: What it was adapted to; None: nothing.
         notes: For the user; what is before a colon says which contrasts or pairs a note is about.
     """
@@ -173,6 +174,7 @@ class Card(_Strict):
     images: int = 0
     training: Training | None = None
     metrics: dict[str, Any] = {}
+    parents: dict[str, str] = {}
     adapted: Adapted | None = None
     notes: list[str] = []
 

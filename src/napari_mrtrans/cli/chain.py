@@ -39,6 +39,7 @@ def shipped(
     """Train the package's checkpoints, each recipe in its turn; they are in OUT/checkpoints. Resumable."""
     import time
 
+    from ..checkpoints.library import searched_first
     from ..datasets.packed import SUFFIX
     from ..paths import check_folder
     from ..training.chain import FINISHED, links, pool_of, run_chain, to_calibrate
@@ -52,9 +53,10 @@ def shipped(
     if dry_run:
         from ..training.cost import cost_line
 
-        for link in chain:
-            state = "done" if link.done else cost_line(link.recipe)
-            typer.echo(f"{link.recipe.name:32} {link.recipe.slices:>9,} slices  {state}")
+        with searched_first(output / FINISHED):
+            for link in chain:
+                state = "done" if link.done else cost_line(link.recipe)
+                typer.echo(f"{link.recipe.name:32} {link.recipe.slices:>9,} slices  {state}")
         return
     check_folder(output)
     root = _with_prepared(data, output)

@@ -18,8 +18,9 @@ def make_card(
     step: int,
     metrics: dict[str, float],
     took: Training,
+    parents: dict[str, str],
 ) -> Card:
-    """The card of what was just trained; ``took`` lacks the slices."""
+    """The card of what was just trained; ``took`` lacks the slices, ``parents`` are those of :func:`.parents_of`."""
     seen, left = 0, step
     for stage in recipe.stages:
         seen += min(left, stage.steps) * stage.batch
@@ -43,6 +44,7 @@ def make_card(
         images=seen,
         training=took.model_copy(update={"slices": None if start.seen is None else start.seen + seen}),
         metrics={"validation": metrics},
+        parents=parents,
         notes=[*notes, *start.notes],
     )
 

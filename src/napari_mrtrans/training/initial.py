@@ -22,7 +22,6 @@ from ..models import Batch, Direct, Model, ResidualModel, build
 from ..models.base import to_signed, to_unit
 from ..scan.contrasts import Contrast
 from .cross_fit import CrossMeans
-from .finished import digest
 from .recipe import Recipe
 from .restyle import Restyle
 from .slices import TrainingSlices, batches
@@ -129,9 +128,13 @@ def _check_mean(recipe: Recipe, mean: Checkpoint, key: str) -> None:
         )
 
 
-def parents_digest(recipe: Recipe) -> str:
-    """Of the checkpoints that a recipe takes something from, as they are now."""
-    return digest({parent: load_checkpoint(parent).sha256 for parent in sorted(recipe.parents)})
+def parents_of(recipe: Recipe) -> dict[str, str]:
+    """Names and digests of the checkpoints that a recipe takes something from, as they are now.
+
+    Raises:
+        CheckpointError: one is not there.
+    """
+    return {parent.name: parent.sha256 for parent in map(load_checkpoint, sorted(recipe.parents))}
 
 
 def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from .card import make_card
 from .ema import averaged, ema_rule
 from .finished import digest
 from .hardware import HERE, Hardware, arrange, check_shared, finite_gradients, precision, what_it_took
-from .initial import parents_digest, prepare_start
+from .initial import parents_of, prepare_start
 from .muon import make_optimiser
 from .opponent import Opponent
 from .recipe import Recipe
@@ -112,7 +112,7 @@ def train(
     ema = AveragedModel(raw, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
     if hardware.compiled:
         torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
-    parts = Parts(raw, ema, optimiser, opponent, people=digest(people), parents=parents_digest(recipe))
+    parts = Parts(raw, ema, optimiser, opponent, people=digest(people), parents=parents_of(recipe))
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
@@ -166,7 +166,7 @@ def train(
                 optimiser.zero_grad(set_to_none=True)
         if not all(math.isfinite(value) for value in losses.values()):
             if fabric.is_global_zero:
-                write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, {}, took()))
+                write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, {}, took(), parts.parents))
             raise TrainingError(
                 f"The loss or its gradient was no longer finite at step {step + 1}; the weights before it are in "
                 f"'{path}'. Lower optimiser.lr, or choose precision: float32, and start in another folder."
@@ -196,7 +196,7 @@ def train(
             parts.hours = took().hours
             save_state(out / STATE, recipe, step, parts)
         metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
-        write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, metrics, took()))
+        write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, metrics, took(), parts.parents))
         if finished:
             drop_state(out / STATE)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..checkpoints.checkpoint import read_checkpoint, write_tensors
 from ..errors import CheckpointError, RecipeError
 from ..models import Model
 from ..paths import remove_parts
+from .initial import parents_of
 from .opponent import Opponent
 from .recipe import Recipe
 
@@ -25,8 +26,8 @@ STATE = "state.safetensors"
 
 @dataclass
 class Parts:
-    """What a state holds; ``people`` and ``parents`` are digests of who is trained on and kept out, and of what it
-    starts from."""
+    """What a state holds; ``people`` is a digest of who is trained on and kept out, ``parents`` are those of what it
+    starts from, by name."""
 
     model: Model
     ema: AveragedModel
@@ -34,7 +35,7 @@ class Parts:
     opponent: Opponent | None
     hours: float = 0.0
     people: str = ""
-    parents: str = ""
+    parents: dict[str, str] = field(default_factory=dict)
 
     def modules(self) -> dict[str, torch.nn.Module]:
         critic = {"critic": self.opponent.critic} if self.opponent else {}
@@ -68,11 +69,14 @@ def drop_state(path: Path) -> None:
 
 
 def is_trained(checkpoint: Path, recipe: Recipe) -> bool:
-    """Whether a run wrote ``checkpoint`` at the end of this very recipe, and nothing of it is left to resume."""
+    """Whether a run wrote ``checkpoint`` at the end of this very recipe, from checkpoints that have not become others
+    since, and nothing of it is left to resume."""
     if not checkpoint.is_file() or (checkpoint.parent / STATE).exists():
         return False
     try:
         card = read_checkpoint(checkpoint).card
+        if card.parents and card.parents != parents_of(recipe):
+            return False
     except CheckpointError:
         return False
     return card.recipe_sha256 == recipe.sha256 and card.steps >= recipe.total_steps
