@@ -59,11 +59,13 @@ def test_ixi(layout: str, tmp_path: Path) -> None:
     root = fill(tmp_path, *IXI[layout], "IXI012-HH-1211-T1.nii.gz", "IXI012-HH-1211-MRA.nii.gz")
     fill(root, "IXI035-IOP-0873-T2.nii.gz", "IXI035-IOP-0873-DTI-00.nii.gz", "IXI099-IOP-0001-MRA.nii.gz")
     fill(root, "sub-IXI002Guys0828/anat/sub-IXI002Guys0828_desc-brain_mask.nii.gz")
+    flair = "sub-IXI035IOP0873/anat/sub-IXI035IOP0873_FLAIR.nii.gz"  # of another source: IXI has none
+    fill(root, flair)
     found = read_folder(root)
     assert summary(found, root) == {
         "sub-IXI002Guys0828": dict(zip(("T1", "T2", "PD"), IXI[layout], strict=True)),
         "sub-IXI012HH1211": {"T1": "IXI012-HH-1211-T1.nii.gz"},
-        "sub-IXI035IOP0873": {"T2": "IXI035-IOP-0873-T2.nii.gz"},
+        "sub-IXI035IOP0873": {"T2": "IXI035-IOP-0873-T2.nii.gz", "FLAIR": flair},
     }
     assert [session.site for session in found.sessions] == ["Guys", "HH", "IOP"]
     assert found.skipped == ["sub-IXI099IOP0001: none of its images is T1, T2, PD or FLAIR"]

@@ -19,7 +19,7 @@ SHARES: Shares | None = Shares(validation=74 / 575, test=144 / 575)
 _NAME = re.compile(
     rf"(?:^|/)(?:sub-)?(?P<subject>IXI\d{{3}}-?(?P<site>Guys|HH|IOP)-?\d{{4}})[-_](?P<rest>[^/]+){NIFTI}"
 )
-_SCAN = re.compile(r"(?:desc-preproc_)?(?P<contrast>(?:T1|T2|PD)w?)")
+_SCAN = re.compile(r"(?:desc-preproc_)?(?P<contrast>(?:T1|T2|PD)w?|FLAIR)")
 
 
 def place(path: str) -> Place | None:
