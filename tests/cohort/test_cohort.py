@@ -472,3 +472,27 @@ def test_scans_whose_results_would_have_one_name(run: Run, data: Path, tmp_path:
     made = sorted(path.name for path in out.rglob("*_desc-synthetic_T2w.nii.gz"))
     assert made == ["sub-01_acq-08mm_desc-synthetic_T2w.nii.gz", "sub-01_acq-10mm_desc-synthetic_T2w.nii.gz"]
     assert not list(out.rglob("*.jpg"))
+
+
+def test_two_data_sets_in_one_folder_share_its_table(run: Run, data: Path, tmp_path: Path) -> None:
+    out, table = tmp_path / "out", tmp_path / "out" / "cohort_T1_T2.tsv"
+    for number in (1, 2):
+        anat = tmp_path / f"site-{number}" / f"sub-{number}" / "anat"
+        anat.mkdir(parents=True)
+        shutil.copy(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", anat / f"sub-{number}_T1w.nii.gz")
+
+    def listed(number: int, *more: object) -> list[str]:
+        words = (tmp_path / f"site-{number}", "--to", "T2", "-o", out, "--steps", 1, "--workers", 1, *more)
+        assert run(*words)[0] == 0
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        page = (out / "cohort_T1_T2.html").read_text()
+        assert all(row["participant_id"] in page and float(row["seconds"]) > 0 for row in rows)
+        return sorted(row["participant_id"] for row in rows)
+
+    assert listed(1, "-n", 2) == ["sub-1"]
+    assert listed(2, "-n", 2) == listed(1, "-n", 2) == ["sub-1", "sub-2"]
+    assert listed(2, "-n", 4) == ["sub-2"]  # sub-1's is of other settings than the page says
+    assert listed(1, "-n", 4) == ["sub-1", "sub-2"]
+    next(out.rglob("sub-2*_T2w.json")).unlink()
+    assert listed(1, "-n", 4) == ["sub-1"]

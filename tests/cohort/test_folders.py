@@ -47,13 +47,13 @@ def test_scans_of_a_plain_folder(tmp_path: Path) -> None:
 
 
 def test_pictures_of_files_of_one_name_lie_apart(tmp_path: Path) -> None:
-    _touch(tmp_path, "P001/T1.nii.gz", "P002/T1.nii.gz")
+    _touch(tmp_path, "P001/T1.nii.gz", "P001/anat/T1.nii.gz", "P002/T1.nii.gz")
     checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors")
     scans, _ = find_any(tmp_path, Contrast.T1, print)
     order = Order.make(tmp_path / "out", checkpoint, Request(Contrast.T2, Contrast.T1))
     named = [*scans, *scans_of([("a/b", tmp_path / "x.nii")])]
     assert [str(order.thumbnail(scan).relative_to(order.out)) for scan in named] == [
-        "P001/figures/T1_T2.jpg", "P002/figures/T1_T2.jpg", "figures/a_b_T2.jpg"
+        "P001/figures/T1_T2.jpg", "P001/anat/figures/T1_T2.jpg", "P002/figures/T1_T2.jpg", "figures/a_b_T2.jpg"
     ]  # fmt: skip
 
 

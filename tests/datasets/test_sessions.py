@@ -45,6 +45,8 @@ def test_a_file_beside_its_compressed_twin_is_left_out_by_name(tmp_path: Path) -
         (("sub-01_ses-1_T1w.nii", "sub-01_ses-2_T2w.nii"), "'sub-01_ses-1_T1w.nii' is of ses-1 and "),
         (("sub-01/T1.nii", "sub-02/T2.nii"), "'T1.nii' is of sub-01 and 'T2.nii' of sub-02; give"),
         (("sub-01/ses-a/T1.nii", "sub-01/ses-b/T2.nii"), "'T1.nii' is of ses-a and 'T2.nii' of ses-b; give"),
+        (("sub-CC-0001_T1w.nii", "sub-CC-0002_T2w.nii"), "'sub-CC-0001_T1w.nii' is of sub-CC-0001 and "),
+        (("sub-\u00e95_T1w.nii", "sub-\u00e96_T2w.nii"), "'sub-\u00e95_T1w.nii' is of sub-\u00e95 and "),
     ],
 )
 def test_two_people_or_visits_are_no_session(names: tuple[str, ...], line: str, tmp_path: Path) -> None:
@@ -59,6 +61,7 @@ def test_two_people_or_visits_are_no_session(names: tuple[str, ...], line: str, 
         (("sub-01/ses-a/T1.nii", "sub-01/ses-a/T2.nii"), "sub-01_ses-a"),
         (("sub-project/sub-07_T1w.nii", "sub-project/other/sub-07_T2w.nii"), "sub-07"),
         (("P1-T1.nii", "P1-T2.nii"), "sub-P1"),
+        (("sub-01-T1.nii", "sub-01-brain_T2.nii"), "sub-01"),
     ],
 )
 def test_one_person_at_one_visit(names: tuple[str, ...], stem: str, tmp_path: Path) -> None:
@@ -90,3 +93,14 @@ def test_a_link_to_what_is_there_anyhow_is_passed_by(tmp_path: Path) -> None:
     sessions, _ = find_sessions([data.parent])
     assert [session.stem for session in sessions] == ["sub-00", "sub-01"]
     assert all("latest" not in str(path) for session in sessions for path in session.files.values())
+
+
+def test_people_whose_labels_bids_does_not_allow_are_told_apart(tmp_path: Path) -> None:
+    data = tmp_path / "sub-project" / "ses-baseline" / "data"  # no person's, and no visit
+    who = ("sub-CC-0001", "sub-CC-0002", "sub-\u00e95")
+    touch(data, *(f"{one}/anat/{one}_T1w.nii.gz" for one in who), "sub-01/ses-2/anat/sub-01_ses-2_T1W.NII.GZ")
+    touch(data, "sub-01/ses-2/anat/sub-01_ses-2_T2w.NII.GZ")
+    sessions, _ = find_sessions([data])
+    assert [session.stem for session in sessions] == ["sub-01_ses-2", *who]
+    for inside in (data / "sub-01", data / "sub-01" / "ses-2", data / "sub-01" / "ses-2" / "anat"):
+        assert [session.stem for session in find_sessions([inside])[0]] == ["sub-01_ses-2"]

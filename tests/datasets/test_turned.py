@@ -62,6 +62,16 @@ def test_thick_slices_are_seen_from_above_only(tmp_path: Path) -> None:
     assert [one.name for one in in_planes(sessions, ("axial", "coronal"))] == ["sub-00"]
 
 
+def test_small_voxels_are_known_in_any_unit(tmp_path: Path) -> None:
+    bids_folder(tmp_path, 1, (100, 120, 80), np.diag([1500.0, 1500, 1500, 1]))
+    for path in tmp_path.glob("sub-00/anat/*.nii.gz"):
+        image = nib.load(path)
+        image.header.set_xyzt_units("micron")
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header), path)
+    sessions = next(iter(read_folders(tmp_path, (".",), "bids"))).sessions
+    assert [one.name for one in in_planes(sessions, ("coronal",))] == ["sub-00/plane-coronal"]
+
+
 def test_any_order_of_axes_is_turned_alike() -> None:
     data = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
     sizes = np.diag([40.0, 30, 25, 1])

@@ -256,3 +256,17 @@ def test_a_description_beyond_ascii_can_be_written(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_bytes_become_text(raw: bytes, charset: str, text: str) -> None:
     assert decoded(raw.decode("utf-8", "surrogateescape"), charset) == text
+
+
+def test_a_series_in_two_folders_is_one_and_a_copy_is_not_part_of_it(tmp_path: Path) -> None:
+    """Some discs hold so many files in each folder."""
+    upper = OBLIQUE.copy()
+    upper[:3, 3] += 5 * OBLIQUE[:3, 2]
+    dicom_series(tmp_path / "disc" / "DIR0", DATA[..., :5], OBLIQUE, **MPR)
+    dicom_series(tmp_path / "disc" / "DIR1", DATA[..., 5:], upper, first=5, **MPR)
+    volume = read_scan(tmp_path / "disc")
+    np.testing.assert_array_equal(volume.data, DATA)
+    dicom_series(tmp_path / "twice" / "a", DATA, OBLIQUE, **MPR)
+    dicom_series(tmp_path / "twice" / "b", DATA, OBLIQUE, **MPR)
+    with pytest.raises(VolumeError, match=r"holds several series: 3 t1_mprage_sag \(T1, 12 slices\); 3 t1_mprage_sag"):
+        read_scan(tmp_path / "twice")

@@ -158,3 +158,19 @@ def test_what_is_prepared_for_a_model(tmp_path: Path, monkeypatch: pytest.Monkey
     assert said[-2:] == ["no brain", whole_head.WHOLE_HEAD.format("other")]
     with pytest.raises(BrainError):
         fit_for_models(other, None, True, said.append)
+
+
+def test_a_program_is_given_millimetres_and_no_nan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume, brain = head()
+    data = volume.data.copy()
+    data[0, 0, :3] = np.nan
+    header = nib.Nifti1Image(data, volume.affine).header
+    header.set_xyzt_units("micron")
+    volume = Volume(data, volume.affine, volume.contrast, header=header, unit_mm=1e-3)
+    nib.Nifti1Image(brain.astype(np.uint8), volume.affine).to_filename(tmp_path / "mask.nii.gz")
+    script = 'cp "$2" "$(dirname "$0")/given.nii.gz"; cp "$(dirname "$0")/mask.nii.gz" "$6"'
+    _program(tmp_path, "mri_synthstrip", script, monkeypatch)
+    np.testing.assert_array_equal(tools.extract(volume, "synthstrip"), brain)
+    given = nib.load(tmp_path / "given.nii.gz")
+    np.testing.assert_allclose(given.affine, volume.affine)
+    assert given.header.get_xyzt_units()[0] == "mm" and np.isfinite(given.get_fdata()).all()

@@ -80,6 +80,14 @@ def test_specks_far_from_the_head_are_dropped() -> None:
     np.testing.assert_array_equal(head_mask(data), whole)
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_a_brain_in_pieces_is_all_of_it(axis: int) -> None:
+    """A lost slice, or a slab in which hemispheres or lobes do not touch."""
+    data = head()
+    np.moveaxis(data, axis, 0)[data.shape[axis] // 2 + 1] = 0
+    np.testing.assert_array_equal(head_mask(data), data > 0)
+
+
 @pytest.mark.parametrize("whole_numbers", [False, True], ids=["float", "int"])
 @pytest.mark.parametrize("sigma", [1.0, 8.0])
 def test_head_in_scanner_noise(sigma: float, whole_numbers: bool) -> None:

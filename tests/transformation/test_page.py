@@ -134,3 +134,18 @@ def test_a_saved_result_without_its_input_or_its_mean(result: Ensemble, tmp_path
         saved_result(record)
     with pytest.raises(MrtransError, match="is no report of a result"):
         saved_result(files["std"])
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "reader"),
+    [
+        ("/data/study_2024.01.05", "study_2024.01.05", "read_scan"),
+        ("/data/1.3.12.2.1107", "1.3.12.2.1107", "read_scan"),
+        ("/data/X_T1.NII.GZ", "X_T1.NII.GZ", "Volume.load"),
+        ("Layer of T1", "Layer of T1.nii.gz", "Volume.load"),
+    ],
+)
+def test_the_input_is_named_as_it_is(result: Ensemble, given: str, named: str, reader: str) -> None:
+    info = {**result.info, "input": given}
+    assert shlex.split(command_line(info))[2] == named
+    assert f"volume = {reader}({named!r}, " in python_call(info)

@@ -15,7 +15,8 @@ from ..datasets.derivatives import check_own, finished_files
 from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError, VolumeError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
-from ..scan.volume import NIFTI_SUFFIXES, Volume
+from ..scan.nifti import stem
+from ..scan.volume import Volume
 from ..transformation.names import file_name
 from ..transformation.request import Request
 
@@ -134,8 +135,8 @@ class Order:
                 )
 
     def thumbnail(self, scan: Scan) -> Path:
-        """The small picture of the scan's result."""
-        beside = scan.folder.parent if scan.folder.name == "anat" else scan.folder
+        """The small picture of the scan's result, in BIDS beside ``anat``."""
+        beside = scan.folder.parent if scan.subject and scan.folder.name == "anat" else scan.folder
         return self.out / beside / "figures" / f"{Path(file_name(scan.stem, self.target.value, 'json')).stem}.jpg"
 
     def key(self, scan: Scan) -> str:
@@ -192,9 +193,8 @@ def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> li
         parts = anat.relative_to(root).parts
         above = next((i for i, part in enumerate(parts) if part.startswith("sub-")), 0)
         for path in anat_images(anat, source):
-            stem = next(path.name.removesuffix(end) for end in NIFTI_SUFFIXES[::-1] if path.name.endswith(end))
-            scan = Scan(path, subject, session, Path(*parts[:above], subject, session, "anat"), stem)
-            first = scans.setdefault(scan.folder / stem, scan)
+            scan = Scan(path, subject, session, Path(*parts[:above], subject, session, "anat"), stem(path))
+            first = scans.setdefault(scan.folder / scan.stem, scan)
             if first is not scan:
                 say(f"'{path.name}' is left out: '{first.path.name}' has the same name.")
     if not scans:

@@ -21,7 +21,7 @@ from ..transformation.whole_volume import check_kept
 from .cluster import check_dask, compute, connect
 from .page import page
 from .plan import Order, Scan, check_output, find_scans
-from .summary import Ledger, Row, table
+from .summary import Ledger, Row, others, table
 from .thumbnail import redraw
 from .work import UNFINISHED, Outcome, never, one_by_one
 
@@ -254,8 +254,13 @@ def _note(outcomes: Generator[Outcome | None], ledger: Ledger, shares: dict[Scan
 
 
 def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint) -> list[Path]:
-    """Table and page."""
+    """Table and page; of other scans' results that lie there, too, where they were made alike."""
     order = ledger.order
+    stem = f"cohort_{order.source}_{order.target}"
+    before = order.out / f"{stem}.tsv"
+    if before.is_file():
+        text = before.read_text(encoding="utf-8", errors="replace")
+        found = sorted([*found, *others(order, found, text)], key=lambda row: row.rank)
     asked = order.request
     sampling = "" if checkpoint.deterministic else f", {asked.n} samples, seed {asked.seed}"
     sampling += "" if checkpoint.single_pass else f", {asked.sampler} with {asked.steps} steps"
@@ -263,5 +268,4 @@ def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint) -> list[Pat
     about = f"{checkpoint.name} ({order.sha256[:12]}){sampling}{some}. napari-mrtrans {order.version}."
     title = f"{order.source}→{order.target} of {len(found)} scans"
     document = page(title, about, found, order.out if order.thumbnails else None)
-    stem = f"cohort_{order.source}_{order.target}"
     return write_together(order.out, {f"{stem}.tsv": table(found), f"{stem}.html": document})

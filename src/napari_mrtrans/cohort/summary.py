@@ -14,6 +14,7 @@ from .plan import Order, Scan
 from .work import Outcome
 
 DONE, FAILED, MISSING = "done", "failed", "not done"
+_NUMBERS = ("ood_probability", "sigma_hat", "sigma_hat_calibrated", "seconds")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Ledger:
             return Row(*who, MISSING)
         record, picture = self.order.record(scan), self.order.thumbnail(scan)
         info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        numbers = ("ood_probability", "sigma_hat", "sigma_hat_calibrated", "seconds", "n")
+        numbers = (*_NUMBERS, "n")
         return Row(
             *who, DONE, **{name: info[name] for name in numbers}, verdict=info["verdict"],
             ood_reason=info.get("ood_reason") or "",
@@ -118,6 +119,28 @@ class Ledger:
             thumbnail=picture.relative_to(self.order.out).as_posix() if picture.is_file() else "",
             reason=" ".join(info["notices"]),
         )  # fmt: skip
+
+
+def others(order: Order, found: Iterable[Row], text: str) -> list[Row]:
+    """Rows of the table before, of scans that are not ``found``, whose results are there and were made alike.
+
+    Args:
+        order: What is made of each scan now.
+        found: The scans at hand.
+        text: Of the table before.
+    """
+    asked, known, out = order.request, {row.scan for row in found}, []
+    for line in csv.DictReader(io.StringIO(text), delimiter="\t"):
+        told = {name: value for name, value in line.items() if value != "n/a"}
+        try:
+            info = json.loads((order.out / told["result"]).read_text(encoding="utf-8"))
+            alike = (info["sha256"], info["n"], info["seed"]) == (order.sha256, asked.n, asked.seed)
+            if alike and told["scan"] not in known:
+                numbers = {name: float(told[name]) for name in _NUMBERS if name in told}
+                out.append(Row(**{"participant_id": "", "session_id": "", **told, **numbers, "n": info["n"]}))
+        except (OSError, ValueError, LookupError, TypeError):  # another program's table, or a result that is gone
+            continue
+    return out
 
 
 def table(found: Iterable[Row]) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..scan.contrasts import Contrast
 
 #: Ends every reader's pattern.
-NIFTI = r"\.nii(?:\.gz)?$"
+NIFTI = r"(?i:\.nii(?:\.gz)?)$"
 
 
 class Shares(NamedTuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
-from ..scan.nifti import NIFTI_SUFFIXES, missing_line, stem
+from ..scan.nifti import is_nifti_name, missing_line, stem
 from .bids import is_made
 from .walk import folders_below
 
@@ -44,8 +45,9 @@ def anat_images(anat: Path, contrast: Contrast) -> list[Path]:
     An image with contrast agent (BIDS entity ``ce``) is another contrast under the same suffix, and one that a model
     made is no scan.
     """
-    found = (path for path in anat.glob(f"*_{BIDS_SUFFIX[contrast]}.nii*") if not is_made(path.name))
-    return sorted(path for path in found if path.name.endswith(NIFTI_SUFFIXES) and "_ce-" not in path.name)
+    found = (path for path in anat.iterdir() if is_nifti_name(path.name) and not is_made(path.name))
+    end = f"_{BIDS_SUFFIX[contrast]}"
+    return sorted(path for path in found if stem(path).endswith(end) and "_ce-" not in path.name)
 
 
 def anat_folders(folder: Path) -> list[tuple[Path, str, str]]:
@@ -54,11 +56,24 @@ def anat_folders(folder: Path) -> list[tuple[Path, str, str]]:
     A derivative of these scans (masks, earlier results) is no scan.
     """
     folder = folder.resolve()
-    return [
-        (anat, subject, _entity("ses", str(anat)))
-        for anat in sorted(below for below, _ in folders_below(folder) if below.name == "anat")
-        if "derivatives" not in anat.relative_to(folder).parts and (subject := _entity("sub", str(anat)))
-    ]
+    found = []
+    for anat in sorted(below for below, _ in folders_below(folder) if below.name == "anat"):
+        below = anat.relative_to(folder).parts
+        subject = _last("sub-", below) or _last("sub-", folder.parts)
+        # A visit's folder lies in its subject's, or (of some archives) the subjects' in the visit's.
+        visit = _last("ses-", below) or _last("ses-", folder.parts[_after(subject, folder.parts) :])
+        if subject and "derivatives" not in below:
+            found.append((anat, subject, visit))
+    return found
+
+
+def _last(start: str, parts: Sequence[str]) -> str:
+    return next((part for part in reversed(parts) if part.startswith(start) and part != start), "")
+
+
+def _after(part: str, parts: Sequence[str]) -> int:
+    """Where what comes after the last ``part`` begins; the end, if it is not there."""
+    return len(parts) - parts[::-1].index(part) if part in parts else len(parts)
 
 
 def find_sessions(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
@@ -143,8 +158,8 @@ def _one(key: str, paths: list[Path]) -> str:
     """
     known: dict[str, Path] = {}
     for path in paths:
-        in_folder = next((part for part in reversed(path.absolute().parent.parts) if _entity(key, part) == part), "")
-        if found := _entity(key, path.name) or in_folder:
+        in_folder = next((part for part in reversed(path.absolute().parent.parts) if entity(key, part) == part), "")
+        if found := entity(key, path.name) or in_folder:
             known.setdefault(found, path)
     if len(known) > 1:
         (one, first), (other, second), *_ = known.items()
@@ -160,7 +175,17 @@ def _without_contrast(name: str) -> str:
     return "".join(part for part in parts if guess_contrast(part) is None)
 
 
-def _entity(key: str, text: str) -> str:
-    """``sub-01`` for the key ``sub``: the last one in a path or name, or empty."""
-    found = re.findall(rf"(?<![A-Za-z0-9]){key}-[A-Za-z0-9+]+", text)
-    return found[-1] if found else ""
+def entity(key: str, name: str) -> str:
+    """``sub-01`` for the key ``sub`` in the name of a file, folder or layer: the last one; empty where there is none.
+
+    Labels may be what BIDS does not allow (``sub-CC-0001``, ``sub-é5``), up to what tells a contrast, or no number
+    after one (``sub-01-T1``, ``sub-01-brain``).
+    """
+    found = re.findall(rf"(?<![^\W_]){key}-([^\W_](?:[^\W_]|[+-])*)", name)
+    label: list[str] = []
+    for part in found[-1].split("-") if found else ():
+        numbered = any(letter.isdigit() for letter in "".join(label))
+        if guess_contrast(part) is not None or (numbered and not any(letter.isdigit() for letter in part)):
+            break
+        label.append(part)
+    return f"{key}-{'-'.join(label)}" if label else ""

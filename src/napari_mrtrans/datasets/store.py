@@ -22,7 +22,7 @@ from ..scan.intensity import HEADROOM, clean, head_mask, normalise
 from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
-FORMAT = 5
+FORMAT = 6
 #: A contrast shows a slice if it has more than this share of its head.
 COVERED = 0.4
 

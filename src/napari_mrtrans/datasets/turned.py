@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scan.contrasts import Contrast
+from ..scan.field_of_view import millimetres, stated_unit
 from ..scan.nifti import open_nifti
 from ..scan.planes import LONGEST_MM, Plane, seen_from
 from ..scan.volume import Volume
@@ -73,4 +74,5 @@ def in_planes(sessions: Iterable[Session], planes: Sequence[Plane]) -> list[Sess
 def _longest_mm(session: Session) -> float:
     """Longest side of a voxel."""
     image = open_nifti(next(iter(session.files.values())))
-    return float(nib.affines.voxel_sizes(image.affine)[:3].max())
+    factor = millimetres(image.affine, image.shape[:3], stated_unit(image.header))
+    return float(nib.affines.voxel_sizes(image.affine)[:3].max()) * factor

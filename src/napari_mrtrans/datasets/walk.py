@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..scan.nifti import NIFTI_SUFFIXES
+from ..scan.nifti import is_nifti_name
 
 #: BIDS' folder of what the scans were made of.
 SOURCEDATA = "sourcedata"
@@ -34,6 +34,4 @@ def folders_below(base: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def nifti_files(base: Path) -> list[Path]:
     """The NIfTI files among them, as absolute paths, sorted."""
-    return sorted(
-        folder / name for folder, names in folders_below(base) for name in names if name.endswith(NIFTI_SUFFIXES)
-    )
+    return sorted(folder / name for folder, names in folders_below(base) for name in names if is_nifti_name(name))

@@ -28,15 +28,25 @@ def stacks_at(path: Path) -> list[Stack]:
             raise VolumeError(unreadable_line(path))
         wanted = header.text("0020|000e")
     folders = dicom_folders(path) if path.is_dir() else [path.parent]
-    found: dict[tuple[Path, str], list[Header]] = {}
+    found: dict[str, dict[Path, list[Header]]] = {}
     for folder in folders:
         for file in files_in(folder):
             header = read_header(file) if is_dicom_file(file) else None
             if header is not None:
-                found.setdefault((folder, header.text("0020|000e")), []).append(header)
+                found.setdefault(header.text("0020|000e"), {}).setdefault(folder, []).append(header)
     if not found:
         raise VolumeError(unreadable_line(path))
-    return [stack for (_, uid), headers in found.items() if wanted in ("", uid) for stack in stacks_of(headers)]
+    return [stack for uid, parts in found.items() if wanted in ("", uid) for stack in _volumes([*parts.values()])]
+
+
+def _volumes(folders: list[list[Header]]) -> list[Stack]:
+    """Of one series, which may lie in several folders, as on discs with so many files in each; copies stay apart."""
+    headers = [header for those in folders for header in those]
+    images = {header.text("0008|0018") for header in headers} - {""}
+    together = stacks_of(headers) if len(images) == len(headers) else []
+    if not together or any(stack.refusal for stack in together):
+        return [stack for those in folders for stack in stacks_of(those)]
+    return together
 
 
 def choose(path: Path, contrast: Contrast | None) -> tuple[Stack, str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from ..errors import VolumeError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 from ..scan.grid import ras_affine
-from ..scan.volume import NIFTI_SUFFIXES, Volume
+from ..scan.nifti import is_nifti_name
+from ..scan.volume import Volume
 from .choose import candidates, choose, series_code, stacks_at
 from .files import is_dicom, is_dicom_file
 from .header import quiet, unreadable_line
@@ -35,7 +36,7 @@ def read_scan(path: str | Path, contrast: Contrast | str | None = None) -> Volum
 
 def is_scan_of_slices(path: Path) -> bool:
     """Whether ``path`` is to be read as DICOM: a folder, or a file that starts as such files do."""
-    return path.is_dir() or (not path.name.lower().endswith(NIFTI_SUFFIXES) and is_dicom_file(path))
+    return path.is_dir() or (not is_nifti_name(path.name) and is_dicom_file(path))
 
 
 def all_slices(paths: list[Path]) -> bool:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scan.contrasts import Contrast
+from ..scan.intensity import clean
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
 from .brain import BrainError, brain_mask
@@ -88,7 +90,9 @@ def extract(volume: Volume, tool: str) -> NDArray[np.bool_]:
     chosen = TOOLS[tool]
     with TemporaryDirectory() as folder:
         image, brain, mask = (Path(folder) / name for name in ("head.nii.gz", "brain.nii.gz", chosen.mask))
-        volume.image_like(volume.data).to_filename(image)
+        head = nib.Nifti1Image(clean(volume.data), volume.affine)  # in mm, whatever the file's unit, and without NaN
+        head.header.set_xyzt_units("mm")
+        head.to_filename(image)
         try:
             subprocess.run(
                 [chosen.program, *chosen.arguments(str(image), str(brain), str(mask))],

@@ -20,6 +20,9 @@ LARGEST_BRAIN = (2200.0, 230.0)
 #: The two axes that each axis is perpendicular to.
 _PLANES = ((1, 2), (0, 2), (0, 1))
 
+#: A piece of a stripped volume with less than this share of its voxels is not counted as brain.
+SPECK = 0.001
+
 #: How many times the brain's median maps onto 1. Wide enough that lesions on FLAIR and fluid on T2 are not clipped.
 HEADROOM: dict[Contrast, float] = {Contrast.T1: 2.0, Contrast.T2: 3.5, Contrast.PD: 2.0, Contrast.FLAIR: 3.0}
 
@@ -146,16 +149,18 @@ def is_whole_head(
 def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where the head is, shape as ``data`` (non-negative).
 
-    A skull-stripped volume says so itself: its background is exactly one constant (0). For a whole head, Otsu's
-    threshold on the log intensities separates head from air, and the largest component is kept, holes filled.
+    A skull-stripped volume says so itself: its background is exactly one constant (0). All but specks (:data:`SPECK`)
+    is brain then, which low slices, single ones and those on either side of a lost one show in several pieces. For a
+    whole head, Otsu's threshold on the log intensities separates head from air, and the largest component is kept.
+    Holes are filled.
 
     Raises:
         VolumeError: nothing stands out from the background.
     """
     from scipy import ndimage
 
-    positive = data > 0
-    if not is_stripped(data):
+    positive, stripped = data > 0, is_stripped(data)
+    if not stripped:
         from skimage.filters import threshold_otsu
 
         mean = float(data.mean(dtype=np.float64)) or 1.0
@@ -166,8 +171,19 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
         raise VolumeError("No head found in this volume: all voxels are background.")
     out = np.zeros(data.shape, dtype=bool)
     # Dark fluid may be exactly 0 after stripping or clipping: what the air around cannot reach counts as head.
-    out[boxes[0]] = fill_holes(largest_component(positive[boxes[0]]))
+    there = positive[boxes[0]]
+    out[boxes[0]] = fill_holes(without_specks(there) if stripped else largest_component(there))
     return out
+
+
+def without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The face-connected parts of ``mask`` (three axes, not empty) that are no specks (:data:`SPECK`)."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(sizes >= min(SPECK * sizes.sum(), sizes.max()))[labels]
 
 
 def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

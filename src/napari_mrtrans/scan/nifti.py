@@ -42,6 +42,11 @@ def stem(path: Path) -> str:
     return _ENDING.sub("", path.name)
 
 
+def is_nifti_name(name: str) -> bool:
+    """Whether a file is called like a NIfTI image, in whatever case."""
+    return name.lower().endswith(NIFTI_SUFFIXES)
+
+
 def missing_line(path: Path) -> str | None:
     """Why there is nothing at ``path``; None where there is something."""
     try:

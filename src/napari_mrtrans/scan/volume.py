@@ -16,7 +16,6 @@ from .contrasts import Contrast, guess_contrast
 from .field_of_view import UNITS, check_field_of_view, millimetres, stated_unit
 from .grid import same_grid
 from .intensity import background
-from .nifti import NIFTI_SUFFIXES as NIFTI_SUFFIXES
 from .nifti import open_nifti, raw_zooms, read_voxels, stem, without_trailing_ones
 
 

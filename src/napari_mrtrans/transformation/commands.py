@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..scan.nifti import NIFTI_SUFFIXES
+from ..scan.nifti import is_nifti_name
 
 #: Where a mask came from no file, what it is called.
 _UNSAVED = {"mask": "MASK.nii.gz", "roi": "ROI.nii.gz"}
@@ -47,7 +47,7 @@ def python_call(info: Mapping[str, Any]) -> str:
         options["sampler"] = info["sampler"]
         options |= {} if info.get("steps") is None else {"steps": info["steps"]}
     options |= {} if asked.get("antithetic", True) else {"antithetic": False}
-    nifti = _input(info).endswith(NIFTI_SUFFIXES)
+    nifti = is_nifti_name(_input(info))
     lines = [f"from napari_mrtrans import {'Volume, ' if nifti else ''}load_checkpoint, transform"]
     lines += [""] if nifti else ["from napari_mrtrans.dicom.read import read_scan", ""]
     lines.append(f'volume = {"Volume.load" if nifti else "read_scan"}({_input(info)!r}, "{info["source"]}")')
@@ -83,8 +83,7 @@ def _repair_chosen(info: Mapping[str, Any]) -> bool:
 def _input(info: Mapping[str, Any]) -> str:
     """The name of the input's file, or folder of slices; a layer that came from none must be saved first."""
     path = Path(str(info["input"]))
-    slices = path.is_absolute() and path.suffix.lower() in ("", ".dcm", ".ima")
-    return path.name if slices or path.name.endswith(NIFTI_SUFFIXES) else f"{path.name}.nii.gz"
+    return path.name if path.is_absolute() or is_nifti_name(path.name) else f"{path.name}.nii.gz"
 
 
 def _file(asked: Mapping[str, Any], name: str) -> str:

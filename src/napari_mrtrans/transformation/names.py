@@ -41,7 +41,7 @@ def file_name(name: str, target: str, kind: str, *, bids: bool = False) -> str:
 def _entities(stem: str) -> tuple[str, str]:
     """What a BIDS name starts with, without suffix and description, and the description."""
     parts = stem.split("_")
-    if not re.fullmatch(r"sub-[A-Za-z0-9+]+", parts[0]):
+    if not re.match(r"sub-.*[A-Za-z0-9]", parts[0]) or guess_contrast(parts[0]) is not None:
         label = re.sub(r"[^A-Za-z0-9]", "", "".join(p for p in re.split(r"[_-]", stem) if guess_contrast(p) is None))
         return f"sub-{label or re.sub(r'[^A-Za-z0-9]', '', stem) or 'volume'}", ""
     pairs = (part.partition("-") for part in parts if re.fullmatch(r"[A-Za-z]+-.*[A-Za-z0-9+].*", part))

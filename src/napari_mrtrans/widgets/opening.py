@@ -13,7 +13,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
-from ..scan.nifti import NIFTI_SUFFIXES
+from ..scan.nifti import is_nifti_name
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,7 +34,7 @@ def open_scans(viewer: ViewerModel, paths: Iterable[Path]) -> list[str]:
     problems = []
     for path in paths:
         try:
-            if path.name.lower().endswith(NIFTI_SUFFIXES):
+            if is_nifti_name(path.name):
                 viewer.open(str(path), plugin=READER)
             else:
                 for data, placement, kind in filter(lambda made: made[0] is not None, read_layers(str(path))):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..datasets.sessions import entity
 from ..scan.contrasts import guess_contrast
 from ..scan.nifti import stem
 from .source import layer_stem, result_record
@@ -21,7 +22,7 @@ def entities(layer: Layer) -> tuple[str, str]:
     """``sub-XX`` and ``ses-X`` in the name of a layer, else of its file or its folders; empty where there is none."""
     path = Path(layer.source.path) if layer.source.path else None
     texts = [layer.name, *([path.name, *reversed(path.parent.parts)] if path else [])]
-    found = [next((hit[0] for text in texts if (hit := _entity(key, text))), "") for key in ("sub", "ses")]
+    found = [next((hit for text in texts if (hit := entity(key, text))), "") for key in ("sub", "ses")]
     return found[0], found[1]
 
 
@@ -38,10 +39,6 @@ def kinship(first: Layer, second: Layer) -> int:
     if all(subject) or _number(a.name) == _number(b.name) != ():
         return ONE_NAME
     return ONE_FOLDER if a.is_absolute() and a.parent == b.parent else UNKNOWN
-
-
-def _entity(key: str, text: str) -> re.Match[str] | None:
-    return re.search(rf"(?<![A-Za-z0-9]){key}-[A-Za-z0-9+]+", text)
 
 
 def _origin(layer: Layer) -> Path:

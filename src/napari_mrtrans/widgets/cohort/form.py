@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox
 
 from ...errors import MrtransError
 from ...scan.contrasts import Contrast, Pair
-from ...scan.nifti import NIFTI_SUFFIXES
+from ...scan.nifti import is_nifti_name
 from ...transformation.request import Request
 from .. import choices
 from ..opening import READER
@@ -222,7 +222,7 @@ class CohortForm(QWidget):
 def file_of(layer: Image) -> Path | None:
     """The NIfTI file that a layer is, None where it is in memory only or was read by another reader."""
     path = layer.source.path
-    known = path is not None and layer.source.reader_plugin == READER and str(path).endswith(NIFTI_SUFFIXES)
+    known = path is not None and layer.source.reader_plugin == READER and is_nifti_name(str(path))
     return Path(str(path)) if known and Path(str(path)).is_file() else None
 
 
