@@ -14,11 +14,11 @@ from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.datasets.readers import read_folder
-from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.errors import MrtransError, RecipeError
 from napari_mrtrans.evaluation import measure as module
 from napari_mrtrans.evaluation import optional, tiles
 from napari_mrtrans.evaluation.evaluate import Settings, evaluate
-from napari_mrtrans.evaluation.held_out import check_held_out
+from napari_mrtrans.evaluation.held_out import check_held_out, known_sessions
 from napari_mrtrans.evaluation.lookup import Lookup
 from napari_mrtrans.evaluation.report import paper_figures, write
 from napari_mrtrans.paths import write_together
@@ -388,3 +388,13 @@ def test_what_cannot_be_measured_is_refused(
     with pytest.raises(MrtransError, match=words):
         evaluate(root, [direct], tmp_path / "out", settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_folder_above_the_only_data_set_is_its_folder(tmp_path: Path) -> None:
+    """Trained with ``data.folders: [site-a]``, whose people's names go without it."""
+    bids_folder(tmp_path / "site-a", 2, (12, 14, 6))
+    checkpoint = tiny_checkpoint(tmp_path / "x.safetensors", splits={"train": ["sub-00"], "test": ["sub-01"]})
+    assert [*known_sessions(tmp_path, [checkpoint])] == ["sub-00", "sub-01"]
+    bids_folder(tmp_path / "site-b", 2, (12, 14, 6))
+    with pytest.raises(RecipeError, match="with the subjects that the checkpoint held out, is not there"):
+        known_sessions(tmp_path, [checkpoint])

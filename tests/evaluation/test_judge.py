@@ -131,3 +131,15 @@ def test_the_shipped_networks_know_the_package_contrasts() -> None:
     card = load_judge().card
     assert card.contrasts == list(CONTRASTS) and card.kinds == list(KINDS)
     assert judge_file().stat().st_size < 1_000_000 and card.data and card.folds
+
+
+def test_no_other_file_is_replaced(tmp_path: Path) -> None:
+    """And a folder is said to be one before the training, not after it."""
+    from napari_mrtrans.cli.judge import judge
+
+    other = tmp_path / "mine.safetensors"
+    other.write_bytes(b"mine")
+    for place in (other, tmp_path):
+        with pytest.raises(MrtransError, match="is there and holds no networks that judge; give -o another file name"):
+            judge(Path("phantom"), place)
+    assert other.read_bytes() == b"mine"

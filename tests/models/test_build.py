@@ -26,3 +26,27 @@ def test_an_unknown_option_of_the_network_is_refused(family: str) -> None:
 def test_a_network_must_be_given(family: str) -> None:
     with pytest.raises(TypeError, match="network"):
         build(family, {})
+
+
+@pytest.mark.parametrize(
+    ("family", "option", "value", "line"),
+    [
+        ("ddpm", "vlb_weight", "1e-3", r"vlb_weight '1e-3' is no float \(YAML takes 1e-3 for text: write 0.001\)"),
+        ("resvit", "l1_weight", "1e2", "l1_weight '1e2' is no float"),
+        ("flow", "residual_std", "0.1", "residual_std '0.1' is no float"),
+        ("cgan", "critic_steps", 1.5, "critic_steps '1.5' is no int"),
+        ("cgan", "critic_steps", 0, "critic_steps: 1 or more"),
+        ("cgan", "adversarial", 1, "adversarial '1' is no bool"),
+        ("ncsn", "sigma_min", 60.0, r"sigma_min \(60\) must be above 0 and below sigma_max \(50\)"),
+        ("ncsn", "levels", 1, "levels: 2 or more"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(family: str, option: str, value: object, line: str) -> None:
+    network = {} if family == "resvit" else TINY
+    with pytest.raises(ValueError, match=line):
+        build(family, {"network": network, option: value})
+
+
+def test_a_critic_s_blocks_divide_the_crop() -> None:
+    assert build("cgan", {"network": TINY}).multiple == 4
+    assert build("cgan", {"network": TINY, "critic_unshuffle": 3}).multiple == 12

@@ -129,6 +129,11 @@ def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None
     run_chain([link], tmp_path, Trainer(), lines.append)
     aside = link.made.with_name("t1-t2-flair-direct.earlier.safetensors")
     assert aside.read_bytes() == before and link.done and any(str(aside) in line for line in lines)
+    (another,) = links("shipped", tmp_path, "t1-t2-flair-direct", ["optimiser.lr=0.25"])
+    second = link.made.read_bytes()
+    run_chain([another], tmp_path, Trainer(), lines.append)
+    assert aside.read_bytes() == before
+    assert aside.with_name("t1-t2-flair-direct.earlier1.safetensors").read_bytes() == second
 
 
 def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp_path: Path) -> None:

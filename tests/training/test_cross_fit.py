@@ -162,3 +162,49 @@ def test_cgan_learns_around_the_mean_that_has_not_seen_the_person(
         _, fake = model._fake(b, torch.Generator().manual_seed(0))
         losses.append(fake)
     assert not torch.allclose(*losses)
+
+
+def test_a_run_on_one_folder_knows_the_people_of_one_on_several(means: dict[str, Checkpoint]) -> None:
+    """Whose names go without the folder there."""
+    model = means["whole"].build()
+    assert isinstance(model, Direct)
+    both = ["a/sub-02", "b/sub-02"], [True, True]
+    for there, here in ((["a/sub-02"], ["sub-02", "sub-03"]), (["sub-02"], ["a/sub-02", "b/sub-03"])):
+        folder = Path(means["whole"].path).parent
+        pairs = [*means["whole"].pairs]
+        first = tiny_checkpoint(folder / "one.safetensors", "direct", pairs=pairs, splits={"train": there})
+        second = tiny_checkpoint(folder / "two.safetensors", "direct", pairs=pairs, splits={"train": ["c/sub-9"]})
+        assert CrossMeans([first, second], model, here, [True, True]).which.tolist() == [1, 0]
+        if there == ["a/sub-02"]:  # people of one name in two folders are two
+            assert CrossMeans([first, second], model, *both).which.tolist() == [1, 0]
+
+
+def test_a_mean_of_few_pairs_is_refused_among_several(source: dict[str, Source], means: dict[str, Checkpoint]) -> None:
+    pairs = [Pair.parse("T1->T2")]
+    folder = Path(means["whole"].path).parent
+    tiny_checkpoint(folder / "few.safetensors", "direct", pairs=pairs, splits={"train": []})
+    with pytest.raises(RecipeError, match="cross_means: 'few' does not serve T2->T1"):
+        prepare_start(recipe(cross_means=["first", "few"]), source["train"], print)
+
+
+def test_a_resumed_run_keeps_its_scale(
+    source: dict[str, Source], means: dict[str, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scans may have been prepared anew in the meantime, which changes what the mean leaves."""
+    chosen, out = recipe(cross_means=()), tmp_path / "out"
+    path = train(chosen, source, out, hardware=Hardware(workers=0), max_minutes=0)
+    before = read_checkpoint(path).card.options["residual_std"]
+    monkeypatch.setattr("napari_mrtrans.training.initial._residual_std", lambda *_: 9.0)
+    train(chosen, source, out, hardware=Hardware(workers=0), resume=True)
+    assert read_checkpoint(path).card.options["residual_std"] == before != 9.0
+    again = train(chosen, source, tmp_path / "anew", hardware=Hardware(workers=0))
+    assert read_checkpoint(again).card.options["residual_std"] == 9.0
+
+
+def test_weights_around_a_mean_want_that_mean(
+    source: dict[str, Source], means: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    parent = train(recipe(cross_means=()), source, tmp_path / "parent", hardware=Hardware(workers=0))
+    alone = recipe(cross_means=(), mean_checkpoint=None, start_from=str(parent))
+    with pytest.raises(RecipeError, match=r"is another network .* name that as mean_checkpoint, too"):
+        prepare_start(alone, source["train"], print)

@@ -135,6 +135,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "name that is a path": ({"name": "../x"}, "name: "),
     "source without licence": ({"data": {"sources": [{"name": "x", "citation": "y"}]}}, "data.sources.0.licence"),
     "sampler": ({"sampler": {"steps": 0}}, "sampler.steps: "),
+    "sampler backwards": ({"sampler": {"sigma_min": 80, "sigma_max": 0.1}}, "sigma_min (80) must be less than"),
+    "a mean without its file": ({"options": {"mean_network": "tiny"}}, "options.mean_network comes from a mean_check"),
+    "effects by hand": ({"options": {"sessions": 3}}, "options.sessions comes from session_effects"),
 }
 
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import RAS, SMALL_FRAME, head, tiny_checkpoint
+from helpers import RAS, SMALL_FRAME, bids_folder, head, tiny_checkpoint
 from napari_mrtrans import Contrast, Pair, Volume, devices, stream
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.datasets.readers import read_folder
+from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.models import FAMILIES
 from napari_mrtrans.scan.framing import Framing
 from napari_mrtrans.scan.grid import SliceGrid
 from napari_mrtrans.scan.intensity import normalise
-from napari_mrtrans.training.validation import SEED, draw, framed
+from napari_mrtrans.training.validation import SEED, draw, fixed_slices, framed
 
 PAIR = Pair(Contrast.T1, Contrast.T2)
 
@@ -78,3 +80,16 @@ def test_a_model_that_sees_neighbours_gets_those_about_3_mm_away(
     alone = framed(PAIR, slab[[0, 0, 0]], slab[0], SMALL_FRAME, model.multiple, 12 * spacing)
     others = draw(model, alone, range(n), torch.device("cpu"), checkpoint.card.sampler)[:, 0].numpy()
     assert np.array_equal(others, samples) == (beside == (12, 12))
+
+
+def test_every_pair_of_every_person_is_looked_at(tmp_path: Path) -> None:
+    bids_folder(tmp_path / "data", 2, (24, 28, 12))
+    for missing in (tmp_path / "data" / "sub-01").rglob("*FLAIR.nii.gz"):
+        missing.unlink()
+    sessions = read_folder(tmp_path / "data").sessions
+    source = Source(tuple(sessions), 1.0, tmp_path / "cache")
+    pairs = [Pair.parse(pair) for pair in ("T1->T2", "T1->FLAIR", "T2->T1", "T2->FLAIR")]
+    looked_at = [one.pair for one in fixed_slices(source, pairs, 16, (SMALL_FRAME, 4))]
+    assert {*looked_at} == {*pairs}
+    assert [looked_at[::2].count(pair) for pair in pairs] == [2, 2, 2, 2]
+    assert [looked_at[1::2].count(pair) for pair in pairs] == [4, 0, 4, 0]

@@ -58,6 +58,12 @@ class SamplerDefaults(_Strict):
     sigma_min: float = Field(0.002, gt=0)
     sigma_max: float = Field(20.0, gt=0)
 
+    @model_validator(mode="after")
+    def _falling(self) -> SamplerDefaults:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min ({self.sigma_min:g}) must be less than sigma_max ({self.sigma_max:g})")
+        return self
+
 
 class DataSource(_Strict):
     """A data set that a checkpoint was trained on."""

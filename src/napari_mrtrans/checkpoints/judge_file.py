@@ -105,6 +105,15 @@ def load_judge(path: Path | None = None) -> Judge:
     return _load(judge_file() if path is None else path)
 
 
+def is_judge(path: Path) -> bool:
+    """Whether a file holds such networks."""
+    try:
+        load_judge(path)
+    except CheckpointError:
+        return False
+    return True
+
+
 @cache
 def _load(path: Path) -> Judge:
     from safetensors import SafetensorError, safe_open

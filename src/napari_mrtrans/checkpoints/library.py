@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 from ..models.families import FAMILIES
-from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
+from ..paths import shipped_checkpoint_dir, typed, user_checkpoint_dir
 from ..scan.contrasts import Contrast, Pair
 from .checkpoint import Checkpoint, read_checkpoint
 from .planes import is_planes
@@ -69,7 +69,7 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
     """
     text = str(name)
     if text.endswith(".safetensors"):
-        return read_checkpoint(text)
+        return read_checkpoint(typed(text))
     installed = list_checkpoints()
     for checkpoint in installed:
         if text == checkpoint.name:
@@ -77,8 +77,8 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
     for checkpoint in installed:
         if text == checkpoint.card.model:
             return checkpoint
-    if Path(text).is_file():
-        return read_checkpoint(text)
+    if typed(text).is_file():
+        return read_checkpoint(typed(text))
     raise CheckpointError(f"No checkpoint '{text}'. {_installed_line(installed)}")
 
 

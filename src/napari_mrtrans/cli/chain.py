@@ -98,6 +98,8 @@ def pack(
 
     if output.suffix != SUFFIX:
         raise RecipeError(f"'{output}': the name of a packed file ends in {SUFFIX}.")
+    if output.is_dir():
+        raise RecipeError(f"'{output}' is a folder; give -o another name.")
     root = _with_prepared(data, output.parent)
     splits, skipped = open_splits(load_recipe(recipe), root, cache)
     for line in skipped:

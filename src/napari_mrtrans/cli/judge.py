@@ -17,16 +17,19 @@ def judge(
     workers: Annotated[int, typer.Option(min=0, help="Background processes that draw slices.")] = 1,
 ) -> None:
     """Train the small networks that judge source slices: which contrast, which artefact."""
-    from ..checkpoints.judge_file import JudgeCard
+    from ..checkpoints.judge_file import JudgeCard, is_judge
     from ..datasets.phantom import SOURCE
+    from ..errors import MrtransError
     from ..evaluation.train_judge import Settings, train_judge
     from ..paths import check_folder
     from ..training.catalogue import load_recipe
-    from ..training.setup import open_splits
+    from ..training.setup import PHANTOM, open_splits
 
     check_folder(output.parent)
+    if output.exists() and not is_judge(output):
+        raise MrtransError(f"'{output}' is there and holds no networks that judge; give -o another file name.")
     chosen = load_recipe(recipe)
-    splits, skipped = open_splits(chosen, data)
+    splits, skipped = open_splits(chosen, None if str(data) == PHANTOM else data)
     for line in skipped:
         typer.echo(f"skipped {line}")
     phantoms = any(session.simulated for session in splits["train"].sessions)

@@ -7,6 +7,7 @@ images with contrast agent (BIDS entity ce), which are another contrast under th
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,18 @@ def is_made(name: str) -> bool:
 def subject_of(name: str) -> str:
     """A session's name without its visit, and without the plane that it is seen in."""
     return name.partition(PLANE_MARK)[0].partition("/ses-")[0]
+
+
+def known_by(name: str, people: Collection[str]) -> bool:
+    """Whether a session is of one of ``people`` (subjects), named with their data set's folder or without.
+
+    Names of a run on one folder go without it.
+    """
+    subject = subject_of(name)
+    folder, _, alone = subject.rpartition("/")
+    if folder:
+        return subject in people or alone in people
+    return any(subject == one.rpartition("/")[2] for one in people)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RecipeError
-from ..paths import write_together
+from ..paths import typed, write_together
 from .bids import PLANE_MARK, Session, subject_of
 from .layout import Shares
 
@@ -87,7 +87,7 @@ def read_splits(path: Path) -> dict[str, str]:
         RecipeError: unreadable, not such a table, or one subject in two parts.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with typed(path).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RecipeError(f"data.splits: '{path}' cannot be read ({error}).") from None

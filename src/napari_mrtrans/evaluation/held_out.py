@@ -90,8 +90,9 @@ def known_sessions(
     needed = {data_set(name) for name in subjects} if subjects else own
     known = {}
     for folder in sorted(own | needed):
+        place = _home_of(checkpoints, root) if folder == "." else root / folder
         try:
-            formats = recognise(root / folder)
+            formats = recognise(place)
         except RecipeError:
             if folder in needed and (subjects or not root.is_dir()):
                 raise
@@ -101,10 +102,22 @@ def known_sessions(
                     f"it was trained with, or (evaluate, validate-sampler) name subjects of '{root}' it has not seen."
                 ) from None
             continue
-        for session in (s for name in formats for s in read_folder(root / folder, name).sessions):
+        for session in (s for name in formats for s in read_folder(place, name).sessions):
             prefixed = session if folder == "." else replace(session, subject=f"{folder}/{session.subject}")
             known[prefixed.name] = prefixed
     return known
+
+
+def _home_of(checkpoints: Sequence[Checkpoint], root: Path) -> Path:
+    """``root``, or the one folder in it whose people were trained on, or kept out, as the only data set below it."""
+    try:
+        recognise(root)
+    except RecipeError:
+        people = {subject_of(name) for c in checkpoints for part in c.card.splits.values() for name in part}
+        inner = [path for path in (root.iterdir() if root.is_dir() else ()) if path.is_dir()]
+        homes = [path for path in inner if any((path / name).is_dir() for name in people)]
+        return homes[0] if len(homes) == 1 else root
+    return root
 
 
 def sessions_of(root: Path, checkpoint: Checkpoint, part: str) -> dict[str, Session]:

@@ -210,7 +210,7 @@ def thick_slices(inside: NDArray[np.bool_], count: int) -> list[int]:
 
 
 def _check(fast: _Drawer, pairs: Sequence[Pair], settings: Settings) -> None:
-    from ..models.sampler_plan import check_sampler
+    from ..models.sampler_plan import check_sampler, notice_of
 
     checkpoint = fast.checkpoint
     if checkpoint.single_pass:
@@ -221,6 +221,8 @@ def _check(fast: _Drawer, pairs: Sequence[Pair], settings: Settings) -> None:
     check_sampler(fast.sampler)
     if settings.n < 2 or fast.steps < 1 or settings.slices_per_subject < 1 or settings.seed < 0:
         raise MrtransError("Samples must be at least 2, steps and slices at least 1, and the seed at least 0.")
+    levels = checkpoint.card.sampler
+    notice_of(fast.sampler, fast.steps, levels.sigma_min, levels.sigma_max)  # one that diverges, before any work
     for pair in pairs:
         if pair not in checkpoint.pairs:
             raise CheckpointError(does_not_serve_line(checkpoint, pair))

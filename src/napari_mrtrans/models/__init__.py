@@ -32,6 +32,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_NUMBERS: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float)}
+
+
 def build(family: str, options: dict[str, Any]) -> Model:
     """A freshly initialised model of ``family`` with the ``options`` of its card or recipe.
 
@@ -41,9 +44,15 @@ def build(family: str, options: dict[str, Any]) -> Model:
     """
     module, _, name = FAMILIES[family].home.partition(":")
     kind: type[Model] = getattr(import_module(f".{module}" if "." not in module else module, __name__), name)
-    for option, hint in get_type_hints(kind.__init__).items():
-        if get_origin(hint) is Literal and option in options and options[option] not in get_args(hint):
-            raise ValueError(f"{option} '{options[option]}' is none of {', '.join(get_args(hint))}")
+    written = [vars(one)["__init__"] for one in kind.__mro__[::-1] if "__init__" in vars(one)]
+    hints = {name: hint for one in written for name, hint in get_type_hints(one).items()}
+    for option, value in options.items():
+        hint: Any = hints.get(option)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise ValueError(f"{option} '{value}' is none of {', '.join(map(str, get_args(hint)))}")
+        if hint in _NUMBERS and not (isinstance(value, _NUMBERS[hint]) and isinstance(value, bool) is (hint is bool)):
+            remedy = " (YAML takes 1e-3 for text: write 0.001)" if isinstance(value, str) else ""
+            raise ValueError(f"{option} '{value}' is no {hint.__name__}{remedy}")
     return kind(**options)
 
 

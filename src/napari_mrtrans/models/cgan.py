@@ -113,11 +113,15 @@ class CGAN(ResidualModel):
             raise ValueError(f"scales: a list of sides of blocks, in whole pixels from 1 on; got {scales}.")
         if score == "moments" and tuple(scales) != (1,):
             raise ValueError("scales: only score: crps compares averages of blocks.")
+        if critic_steps < 1:
+            raise ValueError("critic_steps: 1 or more.")
         if not (adversarial or regularisation):
             raise ValueError("adversarial: false leaves the regularisation alone: give it a weight.")
         self.adversarial = adversarial
         self.latent = latent
         self.smallest_crop = max(16, *scales)  # the critic pools to a sixteenth, and blocks have to fit
+        if latent:  # instance normalisation needs two pixels of the smallest map
+            self.smallest_crop = max(self.smallest_crop, 2 * super().multiple)
         self.critic_options = {**critic, "images": critic_samples}
         self.critic_steps = critic_steps
         self.critic_samples = critic_samples
@@ -125,6 +129,10 @@ class CGAN(ResidualModel):
         self.score, self.scales = score, tuple(scales)
         self.penalty_weight = penalty_weight
         self.full = penalty == "full"
+
+    @property
+    def multiple(self) -> int:
+        return math.lcm(super().multiple, int(self.critic_options["unshuffle"]))
 
     def generate(self, condition: Condition, z: Tensor) -> Tensor:
         """g(x, z) in [0, 1]: (batch, latent), or (batch, H, W) if z is an image, to (batch, 1, H, W)."""

@@ -54,6 +54,10 @@ class NCSN(SigmaModel):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
+        if not 0 < sigma_min < sigma_max:
+            raise ValueError(f"sigma_min ({sigma_min:g}) must be above 0 and below sigma_max ({sigma_max:g}).")
+        if levels < 2:
+            raise ValueError("levels: 2 or more.")
         self.range = (sigma_min, sigma_max)
         self.levels = levels
         self.predicts_noise = prediction == "noise"

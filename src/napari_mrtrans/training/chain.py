@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class Link:
     def make_room(self, say: Callable[[str], None]) -> None:
         """Put aside what another recipe has left there."""
         if self.made.exists() and not (self.folder / STATE).exists():
-            aside = self.made.with_name(f"{self.recipe.checkpoint_name}.earlier.safetensors")
+            names = (f"{self.recipe.checkpoint_name}.earlier{k or ''}.safetensors" for k in itertools.count())
+            aside = next(path for name in names if not (path := self.made.with_name(name)).exists())
             self.made.replace(aside)
             say(f"what was there before is '{aside}' now")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..datasets.bids import subject_of
+from ..datasets.bids import known_by, subject_of
 from ..errors import RecipeError
 from ..models import Batch, Direct
 from ..models.base import to_signed
@@ -40,14 +40,15 @@ class CrossMeans:
         nets: list[UNet] = []
         for checkpoint in parts:
             model = checkpoint.build()
-            if not isinstance(model, Direct) or model.neighbours_mm != whole.neighbours_mm:
+            kind = getattr(model, "conditional", None), getattr(model, "neighbours_mm", None)
+            if not isinstance(model, Direct) or kind != (whole.conditional, whole.neighbours_mm):
                 raise RecipeError(f"cross_means: '{checkpoint.name}' is no Direct model of the mean_checkpoint's kind.")
             nets.append(model.net)
         self.nets = [net.eval().requires_grad_(False) for net in (*nets, whole.net)]
         seen = [set(map(subject_of, checkpoint.card.splits.get("train", []))) for checkpoint in parts]
         which = []
         for session, scan in zip(sessions, scans, strict=True):
-            unseen = [i for i, known in enumerate(seen) if subject_of(session) not in known]
+            unseen = [i for i, known in enumerate(seen) if not known_by(session, known)]
             if scan and not unseen:
                 raise RecipeError(f"cross_means: every checkpoint was trained on '{session}'; one must be without it.")
             which.append(unseen[0] if unseen else len(parts))

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.card import Card
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
-from ..datasets.bids import subject_of
+from ..datasets.bids import known_by, subject_of
 from ..datasets.store import Source
 from ..errors import RecipeError
 from ..models import Batch, Direct, Model, ResidualModel, build
@@ -25,6 +24,8 @@ from .cross_fit import CrossMeans
 from .recipe import Recipe
 from .restyle import Restyle
 from .slices import TrainingSlices, batches
+
+_AROUND = " It samples around a mean: name that as mean_checkpoint, too."
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,13 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], kept_out: Collection[str] = ()) -> Start:
+def prepare_start(
+    recipe: Recipe,
+    source: Source,
+    say: Callable[[str], None],
+    kept_out: Collection[str] = (),
+    residual_std: float | None = None,
+) -> Start:
     """What a run starts from; a residual model gets its frozen Direct network and its scale.
 
     Args:
@@ -54,6 +61,7 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
         source: Sessions to train on.
         say: Takes notices.
         kept_out: Names of the sessions to validate and test on, some of which what it starts from may know.
+        residual_std: Of a run that goes on, what it began with; None = it is measured.
 
     Raises:
         RecipeError: nobody has a pair of the recipe, or a file or checkpoint that it starts from is missing or does not
@@ -80,7 +88,9 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
             )
         restyle = _restyle(recipe, direct, mean, source) if recipe.restyle else None
         cross = _cross_means(recipe, direct, source)
-        options |= _residual_options(recipe, cross or partial(_answer, direct), mean.card, source, restyle)
+        if residual_std is None:
+            residual_std = _residual_std(recipe, cross or partial(_answer, direct), source, restyle)
+        options |= {"mean_network": mean.card.options["network"], "residual_std": residual_std}
     if recipe.restyle_from is not None:
         styled = load_checkpoint(recipe.restyle_from)
         restyle = _restyle(recipe, styled.build(), styled, source)
@@ -98,7 +108,10 @@ def prepare_start(recipe: Recipe, source: Source, say: Callable[[str], None], ke
         try:
             model.start_from(given)
         except ValueError as error:
-            raise RecipeError(f"start_from: '{parent.name}' is another network than the recipe's ({error}).") from None
+            around = "" if recipe.mean_checkpoint or "mean_network" not in parent.card.options else _AROUND
+            raise RecipeError(
+                f"start_from: '{parent.name}' is another network than the recipe's ({error}).{around}"
+            ) from None
     notes = tuple(_known_before(recipe, kept_out))
     for line in (notice, *notes):
         if line:
@@ -142,8 +155,8 @@ def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:
     visit."""
     for parent in sorted(recipe.parents):
         checkpoint = load_checkpoint(parent)
-        trained = map(subject_of, checkpoint.card.splits.get("train", []))
-        if known := sorted({*map(subject_of, kept_out)} & {*trained}):
+        trained = {*map(subject_of, checkpoint.card.splits.get("train", []))}
+        if known := sorted({subject_of(name) for name in kept_out if known_by(name, trained)}):
             told = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
             yield (
                 f"{checkpoint.name}, which this starts from, was trained on {told}, kept out here: unless these are "
@@ -155,7 +168,10 @@ def _cross_means(recipe: Recipe, direct: Direct, source: Source) -> CrossMeans |
     if not recipe.cross_means:
         return None
     names, scans = zip(*((session.name, not session.simulated) for session in source.sessions), strict=True)
-    return CrossMeans([load_checkpoint(name) for name in recipe.cross_means], direct, names, scans)
+    parts = [load_checkpoint(name) for name in recipe.cross_means]
+    for part in parts:
+        _check_mean(recipe, part, "cross_means")
+    return CrossMeans(parts, direct, names, scans)
 
 
 def _answer(direct: Direct, batch: Batch) -> Tensor:
@@ -184,10 +200,8 @@ def _averaged(source: Source) -> dict[str, list[int]]:
     return {c.value: scans[c] or having[c] for c in Contrast if having[c]}
 
 
-def _residual_options(
-    recipe: Recipe, mean: Callable[[Batch], Tensor], card: Card, source: Source, restyle: Restyle | None
-) -> dict[str, Any]:
-    """Residual standard deviation over the first 128 augmented training slices, brain voxels, [-1, 1] units."""
+def _residual_std(recipe: Recipe, mean: Callable[[Batch], Tensor], source: Source, restyle: Restyle | None) -> float:
+    """Of the residuals over the first 128 augmented training slices, brain voxels, [-1, 1] units."""
     stage = recipe.stages[-1]
     total = count = 0.0
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -198,4 +212,4 @@ def _residual_options(
         inside = batch.source[:, :1] > 0
         total += float((2 * error[inside]).square().sum())
         count += float(inside.sum())
-    return {"mean_network": card.options["network"], "residual_std": round(math.sqrt(total / count), 4)}
+    return round(math.sqrt(total / count), 4)

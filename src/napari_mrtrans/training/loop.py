@@ -34,7 +34,7 @@ from .muon import make_optimiser
 from .opponent import Opponent
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
-from .state import STATE, Parts, drop_state, is_trained, load_state, save_state
+from .state import STATE, Parts, drop_state, is_trained, kept_residual_std, load_state, save_state
 from .validation import fixed_slices, validate
 
 
@@ -97,9 +97,10 @@ def train(
     torch.manual_seed(recipe.seed)
     if fabric.device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # Muon's products need no more
-    people = {part: source.names for part, source in splits.items()}
-    kept_out = [name for part, names in people.items() if part != "train" for name in names]
-    start = prepare_start(recipe, splits["train"], say, kept_out)
+    people = {part: [[s.name, *s.contrasts] for s in source.sessions] for part, source in splits.items()}
+    kept_out = [name for part, source in splits.items() if part != "train" for name in source.names]
+    kept_std = kept_residual_std(out / STATE) if resume else None
+    start = prepare_start(recipe, splits["train"], say, kept_out, kept_std)
     raw = start.model
     check_shared(raw, fabric)
     arrange(raw, fabric.device, number_format)
@@ -113,6 +114,7 @@ def train(
     if hardware.compiled:
         torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
     parts = Parts(raw, ema, optimiser, opponent, people=digest(people), parents=parents_of(recipe))
+    parts.residual_std = start.options.get("residual_std")
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")

@@ -205,6 +205,10 @@ class Recipe(_Strict):
             raise ValueError("session_effects is for model: direct")
         if self.mean_checkpoint is not None and family_of(self.model).deterministic:
             raise ValueError("mean_checkpoint is for model: flow, ncsn, ddpm or cgan")
+        if self.mean_checkpoint is None and (own := {"mean_network", "residual_std"} & self.options.keys()):
+            raise ValueError(f"options.{min(own)} comes from a mean_checkpoint; name that instead")
+        if own := {"sessions", "averaged", "pivot"} & self.options.keys():
+            raise ValueError(f"options.{min(own)} comes from session_effects; set that instead")
         if self.cross_means and (self.mean_checkpoint is None or self.options.get("mean_features", True)):
             raise ValueError("cross_means needs a mean_checkpoint and options.mean_features: false")
         if self.restyle and self.mean_checkpoint is None:

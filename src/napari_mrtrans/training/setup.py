@@ -73,7 +73,10 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
         for part, sessions in split_sessions(usable, held_out).items()
     }
     if not parts["train"] and not phantoms:
-        raise RecipeError("No subject is left to train on; name fewer under test and validation, or more planes.")
+        named = data.test or data.validation or data.splits
+        fewer = "name fewer under test and validation" if named else "lower data.holdout_fraction"
+        planes = "" if data.planes == ("axial",) else ", or more planes"
+        raise RecipeError(f"No subject is left to train on; {fewer}{planes}, or give scans of more people.")
     where = cache or training_cache_dir()
     added = {"train": phantoms}
     return {

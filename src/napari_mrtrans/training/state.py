@@ -27,7 +27,7 @@ STATE = "state.safetensors"
 @dataclass
 class Parts:
     """What a state holds; ``people`` is a digest of who is trained on and kept out, ``parents`` are those of what it
-    starts from, by name."""
+    starts from, by name; ``residual_std`` is what it divides residuals by."""
 
     model: Model
     ema: AveragedModel
@@ -36,6 +36,7 @@ class Parts:
     hours: float = 0.0
     people: str = ""
     parents: dict[str, str] = field(default_factory=dict)
+    residual_std: float | None = None
 
     def modules(self) -> dict[str, torch.nn.Module]:
         critic = {"critic": self.opponent.critic} if self.opponent else {}
@@ -57,7 +58,7 @@ def save_state(path: Path, recipe: Recipe, step: int, parts: Parts) -> None:
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     header = {"recipe": recipe.sha256, "step": step, "hours": parts.hours, "people": parts.people}
-    header |= {"parents": parts.parents}
+    header |= {"parents": parts.parents, "residual_std": parts.residual_std}
     held = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     write_tensors(path, held, {"run": json.dumps(header)})
 
@@ -82,6 +83,31 @@ def is_trained(checkpoint: Path, recipe: Recipe) -> bool:
     return card.recipe_sha256 == recipe.sha256 and card.steps >= recipe.total_steps
 
 
+def _why_not_resumed(checkpoint: Path, recipe: Recipe) -> str:
+    """What a finished file is, where it is not what this recipe ends with."""
+    try:
+        card = read_checkpoint(checkpoint).card
+    except CheckpointError:
+        return "is damaged"
+    if card.recipe_sha256 != recipe.sha256:
+        return "has been trained by another recipe"
+    if card.steps < recipe.total_steps:
+        return f"is of a run that ended after {card.steps} of {recipe.total_steps} steps and left no state"
+    return "was trained from checkpoints that have become others since"
+
+
+def kept_residual_std(path: Path) -> float | None:
+    """What the run of the state at ``path`` divides residuals by, if it does and the state can be read."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            found = json.loads((file.metadata() or {})["run"])["residual_std"]
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+    return None if found is None else float(found)
+
+
 def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
     """Fill ``parts`` from the state at ``path``; its step.
 
@@ -93,7 +119,7 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
     if not path.exists():
         done = path.parent / f"{recipe.checkpoint_name}.safetensors"
         raise RecipeError(
-            f"'{done}' has been trained by another recipe; choose another folder, or delete it to train it anew."
+            f"'{done}' {_why_not_resumed(done, recipe)}; choose another folder, or delete it to train it anew."
             if done.exists()
             else f"Nothing to resume in '{path.parent}'; start without --resume."
         )

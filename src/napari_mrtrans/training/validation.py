@@ -75,7 +75,7 @@ def fixed_slices(
         decoded = source[index]
         thick = np.flatnonzero(decoded.area > least * decoded.area.max())
         wanted = thick[round((i + 0.5) / count * (len(thick) - 1))]
-        pair = usable[i % len(usable)]
+        pair = usable[i // len(source.sessions) % len(usable)]
         shown = np.flatnonzero(decoded.shown(pair) & (decoded.area > 0))
         places = next(some for some in (np.intersect1d(thick, shown), shown, thick) if some.size)
         z = int(places[np.abs(places - wanted).argmin()])
