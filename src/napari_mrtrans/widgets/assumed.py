@@ -49,6 +49,13 @@ def voxel_steps(
     return np.copysign(np.linalg.norm(linear, axis=0), main) * [_millimetres(unit) for unit in units]
 
 
+def unit_ratios(units: Sequence[Any], others: Sequence[Any]) -> NDArray[np.float64]:
+    """How many of ``others`` each of ``units`` is; 1 where they do not compare (``pixel``, mm), as napari has it."""
+    known = get_application_registry()
+    pairs = ((known.Unit(str(unit)), known.Unit(str(other))) for unit, other in zip(units, others, strict=True))
+    return np.array([float((1 * a).to(b).magnitude) if a.is_compatible_with(b) else 1.0 for a, b in pairs])
+
+
 def _millimetres(unit: Any) -> float:
     known = get_application_registry().Unit(str(unit))
     return float((1 * known).to("mm").magnitude) if known.is_compatible_with("mm") else 1.0

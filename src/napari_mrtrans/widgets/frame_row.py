@@ -32,6 +32,10 @@ def frame_axis(layer: Layer) -> int | None:
 def frame_of(layer: Image, axis: int, index: int) -> Image:
     """Frame ``index`` of a 4-D image as a 3-D one, where it lies."""
     kept = [other for other in range(4) if other != axis]
+    shear = np.asarray(layer.shear)
+    if shear.ndim == 1:  # of a triangular matrix
+        upper, shear = shear, np.eye(4)
+        shear[np.triu_indices(4, 1)] = upper
     metadata: dict[str, Any] = dict(layer.metadata)
     recorded: Any = metadata.get("affine")
     shape = np.shape(recorded)
@@ -44,6 +48,8 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
         name=f"{layer.name} [frame {index}]",
         scale=np.asarray(layer.scale)[kept],
         translate=np.asarray(layer.translate)[kept],
+        rotate=np.asarray(layer.rotate)[np.ix_(kept, kept)],
+        shear=shear[np.ix_(kept, kept)],
         affine=layer.affine.affine_matrix[np.ix_([*kept, 4], [*kept, 4])],
         units=[layer.units[other] for other in kept],
         colormap=layer.colormap,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,20 @@ from napari.layers import Layer
 from napari.utils.transforms import Affine
 
 from .source import RESULT_KEY
+
+#: Of a layer, what says where it lies, beside its affine.
+PLACEMENT = ("scale", "translate", "rotate", "shear")
+
+
+def lie_alike(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two layers' attributes (:data:`PLACEMENT` and ``affine``, as a matrix) put them in the same place."""
+    pairs = [(np.asarray(first[key]), np.asarray(second[key])) for key in (*PLACEMENT, "affine")]
+    return all(a.shape == b.shape and np.allclose(a, b) for a, b in pairs)
+
+
+def place_of(layer: Layer) -> dict[str, Any]:
+    """Those attributes of a layer."""
+    return {**{key: getattr(layer, key) for key in PLACEMENT}, "affine": layer.affine.affine_matrix}
 
 
 def inherited(layer: Layer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -35,8 +36,8 @@ def reopened_record(layer: Layer) -> dict[str, Any]:
         return _by_header(layer)
     record = {key: report[key] for key in _SAME if report.get(key) is not None}
     stem = nifti_stem(Path(str(report["input"])))
-    of = {"input": stem, "input_file": str(report["input"])}
-    return {**record, "run": report["report"], **of, **_kind(kind), "reopened": True}
+    of = {"input": stem, "input_file": str(report["input"]), "report": report["report"], "run": report["run"]}
+    return {**record, **of, **_kind(kind), "reopened": True}
 
 
 def is_corrected(record: Mapping[str, Any]) -> bool:
@@ -69,12 +70,28 @@ def _report(folder: Path, name: str) -> tuple[dict[str, Any], str]:
     else:
         return {}, ""
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        report = json.loads(text)
         Contrast.parse(report["target"])
         known = isinstance(report["checkpoint"], str) and isinstance(report["input"], str)
     except (OSError, ValueError, LookupError, TypeError):
         return {}, ""
-    return ({**report, "report": str(file.absolute())}, kind) if known else ({}, "")
+    own = {"report": str(file.absolute()), "run": _run(file, text)}
+    return ({**report, **own}, kind) if known else ({}, "")
+
+
+def _run(file: Path, text: str) -> str:
+    """What tells the result of a report from another that is saved in its place while its layers are open."""
+    return f"{file.absolute()}#{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def is_still(record: Mapping[str, Any]) -> bool:
+    """Whether the report on disk is that which a layer's record was read from."""
+    file = Path(record["report"])
+    try:
+        return bool(record["run"] == _run(file, file.read_text(encoding="utf-8")))
+    except OSError:
+        return False
 
 
 def _by_header(layer: Layer) -> dict[str, Any]:

@@ -8,7 +8,7 @@ scale is negative and its translation the far corner: the sliders run against th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast, guess_contrast
-from .assumed import assumed_affine, assumed_axis, voxel_steps
+from .assumed import assumed_affine, assumed_axis, unit_ratios, voxel_steps
 from .reopened import reopened_record
 
 if TYPE_CHECKING:
@@ -83,11 +83,14 @@ def check_layer(layer: Layer) -> None:
 
 def recorded_affine(metadata: Mapping[str, Any]) -> NDArray[np.float64] | None:
     """The affine (array index to RAS mm) recorded in a layer's metadata, or None."""
-    recorded = metadata.get("affine")
+    recorded: Any = metadata.get("affine")
+    read = NIFTI_READER_KEY in metadata
+    if read and np.shape(recorded) == (5, 5):  # the reader's, for four axes, the last of which is no place
+        recorded = np.asarray(recorded)[np.ix_([0, 1, 2, 4], [0, 1, 2, 4])]
     if recorded is None or np.shape(recorded) != (4, 4):
         return None
     affine = np.array(recorded, dtype=np.float64)
-    return affine[:, [2, 1, 0, 3]] if NIFTI_READER_KEY in metadata else affine
+    return affine[:, [2, 1, 0, 3]] if read else affine
 
 
 def nifti_affine(layer: Layer) -> NDArray[np.float64] | None:
@@ -115,8 +118,9 @@ def scanner_affine(layer: Layer) -> NDArray[np.float64] | None:
     from ..scan.field_of_view import millimetres, stated_unit
 
     affine = nifti_affine(layer)
-    if affine is not None and layer.ndim == 3:
-        shape = tuple(int(size) for size in layer.data.shape)
+    if affine is not None and not isinstance(layer, Shapes) and layer.ndim in (3, 4):
+        read = NIFTI_READER_KEY in layer.metadata
+        shape = tuple(int(size) for size in (layer.data.shape[:3] if read else layer.data.shape[-3:]))
         affine[:3] *= millimetres(affine, shape, stated_unit(layer_header(layer)))
     return affine
 
@@ -174,8 +178,22 @@ def is_region(layer: Layer) -> bool:
 
 def slice_on_screen(viewer: ViewerModel, layer: Layer, axis: int) -> int:
     """Index along ``axis`` of the slice that the viewer's sliders point at, clipped to the layer."""
-    index = round(float(layer.world_to_data(viewer.dims.point)[axis]))
+    index = round(float(voxel_on_screen(viewer, layer)[axis]))
     return int(np.clip(index, 0, layer.data.shape[axis] - 1))
+
+
+def voxel_on_screen(viewer: ViewerModel, layer: Layer, point: Sequence[float] | None = None) -> NDArray[np.float64]:
+    """Where in ``layer`` the viewer's sliders point, or another ``point`` of its world, in voxels.
+
+    The viewer counts in one unit, and each layer in its own.
+    """
+    place = np.asarray(viewer.dims.point if point is None else point, dtype=np.float64)[-layer.ndim :]
+    return np.array(layer.world_to_data(place * _to_layer(viewer, layer)), dtype=np.float64)
+
+
+def _to_layer(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:
+    """What the viewer's coordinates are multiplied by to be the layer's, for each of its axes."""
+    return unit_ratios(viewer.dims.units[-layer.ndim :], layer.units)
 
 
 def slider_of(viewer: ViewerModel, layer: Layer, axis: int) -> int:
@@ -198,11 +216,12 @@ def slider_numbers(viewer: ViewerModel, layer: Layer, axis: int) -> tuple[int, i
     """What the viewer's slider shows at the first and at the last slice along ``axis``: it may run the other way."""
     dim = slider_of(viewer, layer, axis)
     span = viewer.dims.range[dim]
-    place = np.array(layer.world_to_data(viewer.dims.point), dtype=float)
+    own = dim - viewer.dims.ndim + layer.ndim
+    place, ratio = voxel_on_screen(viewer, layer), _to_layer(viewer, layer)[own]
     numbers = []
     for index in (0, layer.data.shape[axis] - 1):
         place[axis] = index
-        world = layer.data_to_world(place)[dim - viewer.dims.ndim + layer.ndim]
+        world = layer.data_to_world(place)[own] / ratio
         numbers.append(round((float(world) - span.start) / (span.step or 1)))
     return numbers[0], numbers[1]
 
@@ -258,7 +277,7 @@ def _anatomical_axes(affine: NDArray[np.float64]) -> tuple[int, int, int]:
 
 def show_slice(viewer: ViewerModel, layer: Layer, axis: int, index: int) -> None:
     """Move the viewer's sliders to slice ``index`` along the layer's ``axis``."""
-    position = np.array(layer.world_to_data(viewer.dims.point), dtype=float)
+    position = voxel_on_screen(viewer, layer)
     position[axis] = index
     _move_sliders(viewer, layer, position)
 
@@ -272,7 +291,8 @@ def show_voxel(viewer: ViewerModel, layer: Layer, voxel: NDArray[np.number]) -> 
 def _move_sliders(viewer: ViewerModel, layer: Layer, voxel: NDArray[np.number]) -> dict[int, float]:
     """Move what is not displayed; the voxel's place in the world by the viewer's dimensions."""
     offset = viewer.dims.ndim - layer.ndim
-    world = {offset + axis: float(place) for axis, place in enumerate(layer.data_to_world(voxel))}
+    there = np.asarray(layer.data_to_world(voxel)) / _to_layer(viewer, layer)
+    world = {offset + axis: float(place) for axis, place in enumerate(there)}
     for dim in world.keys() - set(viewer.dims.displayed):
         viewer.dims.set_point(dim, world[dim])
     return world

@@ -21,13 +21,13 @@ from ..transformation.names import synthetic
 from .assumed import assumed_affine, assumed_axis, voxel_steps
 from .file_grid import FileGrid
 from .lesion.roi import between
+from .placement import PLACEMENT, lie_alike, place_of
 from .reopened import is_corrected
 from .source import RESULT_KEY, recorded_affine
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-_PLACEMENT = ("scale", "translate", "rotate", "shear")
 #: Types that every NIfTI program reads, narrowest first.
 _INTEGERS = (np.uint8, np.int16, np.int32)
 
@@ -114,7 +114,7 @@ def _by_world(name: str, array: NDArray[Any], attributes: Mapping[str, Any]) -> 
 
     viewer = napari.current_viewer()
     known = [] if viewer is None else [layer for layer in viewer.layers if recorded_affine(layer.metadata) is not None]
-    own = {key: attributes[key] for key in (*_PLACEMENT, "affine")}
+    own = {key: attributes[key] for key in (*PLACEMENT, "affine")}
     shown = np.broadcast_to(np.float32(0), np.shape(array) if len(own["scale"]) == 3 else (1, *array.shape))
     here = Image(shown, contrast_limits=(0, 1), **own)
     shared = [(_shared(here, layer), layer) for layer in known]
@@ -141,8 +141,6 @@ def _neighbour(attributes: Mapping[str, Any], shape: tuple[int, ...]) -> dict[st
     for layer in viewer.layers if viewer is not None else ():
         if getattr(layer.data, "shape", None) != shape or recorded_affine(layer.metadata) is None:
             continue
-        here = np.asarray(attributes["affine"]), *(np.asarray(attributes[key]) for key in _PLACEMENT)
-        there = layer.affine.affine_matrix, *(np.asarray(getattr(layer, key)) for key in _PLACEMENT)
-        if all(a.shape == b.shape and np.allclose(a, b) for a, b in zip(here, there, strict=True)):
+        if lie_alike(attributes, place_of(layer)):
             return dict(layer.metadata)
     return {}

@@ -55,7 +55,7 @@ def measured(
         raise MrtransError(f"'{prediction.name}' is prediction and reference; choose another one of them.")
     check_layer(prediction)
     notes: list[str] = []
-    mask = roi_on(roi, prediction)
+    mask = roi_on(roi, prediction, viewer.layers)
     predicted = computed_only(np.asarray(prediction.data), axial_axis(layer_affine(prediction)))
     std = _std_of(viewer, prediction)
     if std is not None and np.shape(std) == predicted.shape:  # a preview has a mean alone
@@ -72,7 +72,8 @@ def measured(
         if mask.any() and not np.isfinite(target[mask]).any():
             raise MrtransError(f"The ROI does not overlap '{reference.name}'.")
         _check_head(prediction, reference)
-        if not np.shares_memory(target, reference.data):
+        lies_alike = np.allclose(image_to_image(prediction, reference), np.eye(4))
+        if reference.data.shape != prediction.data.shape or not lies_alike:
             notes.append(f"'{reference.name}' lies on another grid than '{prediction.name}'; it was resampled.")
     source = _source_of(viewer, prediction)
     report = lesion_report(
@@ -146,8 +147,12 @@ def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:
 
 
 def _source_of(viewer: ViewerModel, prediction: Image) -> Image | None:
+    """The image that it was made of; of a run in this window the layer itself, or its file opened again."""
     record, shape = result_record(prediction), prediction.data.shape
-    for layer in viewer.layers:
-        if is_acquired(layer) and made_of(record, layer, layer_stem(layer)) and layer.data.shape == shape:
-            return layer
-    return None
+    fitting = [layer for layer in viewer.layers if is_acquired(layer) and layer.data.shape == shape]
+    if "source_id" not in record:
+        return next((layer for layer in fitting if made_of(record, layer, layer_stem(layer))), None)
+    same = (layer for layer in fitting if str(layer.unique_id) == record["source_id"])
+    file = record.get("input_file")
+    again = (layer for layer in fitting if file and layer.source.path and str(layer.source.path) == file)
+    return next(same, None) or next(again, None)

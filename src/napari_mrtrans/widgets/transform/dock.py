@@ -211,8 +211,6 @@ class TransformWidget(RunDock):
             self._let_go(worker)
             before.close()
             before.layers.finish()
-            if run.source is before.source:  # whose layers it has taken over
-                self._runs.remove(before)
             self._begin(run)
 
     def _on_removed(self, event: Any = None) -> None:
@@ -241,6 +239,7 @@ class TransformWidget(RunDock):
         self.results.setEnabled(not state.busy)
         super()._set_state(state)
         if not state.busy and self._worker is None and self._ending is None:
+            self._forget()  # whose layers another has taken over
             self._show_results()  # not what ended before its first slice
 
     def _on_yield(self, update: SliceUpdate) -> None:

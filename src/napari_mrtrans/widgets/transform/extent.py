@@ -67,6 +67,7 @@ class Extent(QWidget):
         self._kind = SliceRange.ALL
         self._layer: Image | None = None
         self._slab: tuple[int, int] | None = None
+        self._slab_of: tuple[Image, int] | None = None
         self._watched: Layer | None = None
         self._region: NDArray[np.bool_] | None = None
         self._trouble = ""
@@ -110,14 +111,14 @@ class Extent(QWidget):
 
     def show_range(self, kind: SliceRange, layer: Image | None) -> None:
         """It is about this range of this layer, one 3-D image, or none."""
-        another = layer is not self._layer
         self._kind, self._layer = kind, layer
         if kind is SliceRange.SLAB and layer is not None:
+            before, self._slab_of = self._slab_of, (layer, self._axis)
             if self._slab is None:
                 middle, count = slice_on_screen(self._viewer, layer, self._axis), self._count
                 self._slab = max(middle - HALF_SLAB, 0), min(middle + HALF_SLAB, count - 1)
                 self._show_numbers()
-            elif another:
+            elif before != self._slab_of:
                 self._slab = self._index(self.first.value()), self._index(self.last.value())
         self._slab_row.setVisible(kind is SliceRange.SLAB)
         self._roi_row.setVisible(kind.of_roi)
@@ -240,7 +241,7 @@ class Extent(QWidget):
 
     def _mark(self, roi: Labels | Shapes, layer: Image) -> str:
         try:
-            region = roi_on(roi, layer)
+            region = roi_on(roi, layer, self._viewer.layers)
         except MrtransError as error:
             return str(error)
         if not region.any():

@@ -27,6 +27,7 @@ class FollowLayers(ResultLayers):
         self._previews: set[int] = set()
         self._fitted = False
         self._taken_over = False
+        self._before: FollowLayers | None = None
 
     @property
     def lost(self) -> bool:
@@ -36,7 +37,7 @@ class FollowLayers(ResultLayers):
     def take_over(self, other: FollowLayers) -> None:
         """Use the layers of another run on the same source; they keep showing its slices until the first one comes."""
         self._arrays, self._layers = other._arrays, other._layers
-        self._show_std = other._show_std
+        self._show_std, self._before = other._show_std, other
         self._taken_over = bool(self._arrays)
 
     def add_preview(self, update: SliceUpdate, *, shown: bool) -> None:
@@ -65,7 +66,10 @@ class FollowLayers(ResultLayers):
         super()._make_room()
 
     def _renew(self) -> None:
-        """Empty what was taken over and make it this run's."""
+        """Empty what was taken over and make it this run's; those before it have no layers any more."""
+        while self._before is not None:
+            before, self._before = self._before, self._before._before
+            before._arrays, before._layers = {}, {}
         if self.mean is not None:
             remember(self.mean, None)  # what was measured in it was of the other model
         # the error map is of the other mean; of one answer there is no std either, nor what shows it: veil and lines

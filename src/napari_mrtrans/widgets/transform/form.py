@@ -40,6 +40,7 @@ class TransformForm(PairForm):
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(viewer, SliceRange, parent)
+        self._viewer = viewer
         self.model = QComboBox()
         self.model.setAccessibleName("Model")
         self.note = QLabel()
@@ -89,6 +90,7 @@ class TransformForm(PairForm):
         column.addWidget(self.advanced)
         self.range.currentIndexChanged.connect(self._on_range)
         self._choice.changed.connect(self._show_extent)
+        self.view.axis_chosen.connect(self._show_extent)
         self.extent.changed.connect(self.changed)
         self.changed.connect(self.edited)
         for combo in self.findChildren(QComboBox):
@@ -145,7 +147,7 @@ class TransformForm(PairForm):
             three_planes=advanced.three_planes,
             prepare=advanced.prepare,
             slices=self.extent.slices,
-            mask=None if painted is None or layer is None else roi_on(painted, layer),
+            mask=None if painted is None or layer is None else roi_on(painted, layer, self._viewer.layers),
             roi=self.extent.region(),
             roi_only=self.slice_range is SliceRange.ROI,
             device=advanced.device,

@@ -240,6 +240,8 @@ class Run:
         record = {
             "run": self._id,
             "input": self.work.source.name,
+            "source_id": str(self.source.unique_id),
+            **({"input_file": str(self.path.absolute())} if self.path else {}),
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
             "model": checkpoint.card.model,

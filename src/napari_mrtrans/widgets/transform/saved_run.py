@@ -17,7 +17,7 @@ from ...scan.contrasts import Contrast, Pair
 from ...transformation.request import Request
 from ...transformation.saved import read_report, saved_result
 from ..file_grid import FileGrid
-from ..reopened import is_corrected, made_of
+from ..reopened import is_corrected, is_still, made_of
 from ..source import LayerSource, axial_axis, is_acquired, is_region, layer_affine, layer_stem, result_record
 from ..tally import SigmaTally
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def saved_means(viewer: ViewerModel) -> dict[str, Image]:
-    """The means of saved results that are open now, by the paths of their reports."""
+    """The means of saved results that are open now, by their runs."""
     records = ((layer, result_record(layer)) for layer in viewer.layers if isinstance(layer, Image) and layer.ndim == 3)
     return {
         record["run"]: layer
@@ -45,14 +45,14 @@ class SavedLayers:
 
     samples = None
 
-    def __init__(self, viewer: ViewerModel, report: str) -> None:
+    def __init__(self, viewer: ViewerModel, run: str) -> None:
         self._viewer = viewer
-        self._report = report
+        self._run = run
 
     def alive(self) -> Iterator[Image]:
         """Those that are open now."""
         made = (layer for layer in self._viewer.layers if not is_region(layer))
-        return (layer for layer in made if result_record(layer).get("run") == self._report)
+        return (layer for layer in made if result_record(layer).get("run") == self._run)
 
     @property
     def made(self) -> list[Image]:
@@ -147,30 +147,31 @@ class SavedRun:
 
     Args:
         viewer: Where its layers are.
-        report: Path of its JSON.
         mean: The layer of its mean.
 
     Raises:
-        MrtransError: the report cannot be read.
+        MrtransError: the report cannot be read, or is another by now.
     """
 
     monitor = None
 
-    def __init__(self, viewer: ViewerModel, report: str, mean: Image) -> None:
-        self.path = Path(report)
+    def __init__(self, viewer: ViewerModel, mean: Image) -> None:
+        self._record = record = result_record(mean)
+        self.path = Path(record["report"])
         self._info = info = read_report(self.path)
+        if not is_still(record):
+            raise MrtransError(f"'{self.path.name}' was written anew since its files were opened.")
         affine = layer_affine(mean)
-        self.report = report
+        self.run = record["run"]
         self.axis = axial_axis(affine)
         self.n_slices = int(mean.data.shape[self.axis])
-        self.layers = SavedLayers(viewer, report)
+        self.layers = SavedLayers(viewer, self.run)
         self.anchor, self.source = mean, mean
         self.pair = Pair(Contrast.parse(info["source"]), Contrast.parse(info["target"]))
         self.n = int(info["n"])
         self.source_found = True
         self._grid = FileGrid.of(mean.data.shape, affine, mean.metadata)
-        self._record = result_record(mean)
-        name = self._record["input"]
+        name = record["input"]
         label = info["model"] + ("" if info.get("sigma_hat") is None else f", n={self.n}")
         self.title = f"{name} → {self.pair.target} ({label}), saved"
         self.work = SimpleNamespace(source=SimpleNamespace(name=name))
@@ -228,12 +229,12 @@ class SavedRun:
 def saved_runs(viewer: ViewerModel, known: list[SavedRun]) -> list[SavedRun]:
     """Those of ``known`` that are still open, and what was opened since, if its report can be read."""
     means = saved_means(viewer)
-    runs = [run for run in known if means.get(run.report) is run.anchor]
-    there = {run.report for run in runs}
-    for report, mean in means.items():
-        if report not in there:
+    runs = [run for run in known if means.get(run.run) is run.anchor]
+    there = {run.run for run in runs}
+    for name, mean in means.items():
+        if name not in there:
             try:
-                runs.append(SavedRun(viewer, report, mean))
+                runs.append(SavedRun(viewer, mean))
             except (MrtransError, ValueError, KeyError, TypeError):
                 continue
     return runs

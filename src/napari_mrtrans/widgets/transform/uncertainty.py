@@ -17,7 +17,7 @@ from ..contours import MULTIPLES, Contours
 from ..histogram import Histogram
 from ..placement import beside
 from ..redraw import redraw
-from ..source import RESULT_KEY
+from ..source import RESULT_KEY, voxel_on_screen
 from .film import Morph
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class UncertaintyPanel(QWidget):
         mean = None if run is None else run.layers.mean
         if run is None or mean is None or mean not in viewer.layers:
             return
-        voxel = tuple(np.round(mean.world_to_data(event.position)).astype(int)[-3:].tolist())
+        voxel = tuple(np.round(voxel_on_screen(viewer, mean, event.position)).astype(int).tolist())
         inside = all(0 <= at < size for at, size in zip(voxel, mean.data.shape, strict=True))
         value = float(mean.data[voxel]) if inside else float("nan")
         if not np.isfinite(value):
