@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..asked.place import alone, clear, finished, key_of, write_record
+from ..asked.place import alone, clear, finished, key_in, key_of, write_record
 from ..asked.settings import WORTH_IT_DB, Asked, Hooks, Progress, Settings, check_free
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.installing import install
 from ..checkpoints.library import list_checkpoints, load_checkpoint
 from ..errors import MrtransError
 from ..paths import adaptation_dir
+from ..scan.contrasts import Pair
 from .figures import Line, gain
 from .page import text_table
 from .result import read_table, write_result
@@ -85,8 +87,22 @@ def adapt(
             hooks.say(f"skipped {line}")
     else:
         given = given_sessions(sessions)
-    where = adaptation_dir() / settings.checkpoint_name(parent) if out is None else Path(out)
+    where = _usual_folder(parent, given, settings) if out is None else Path(out)
     return adapt_sessions(parent, given, where, settings, hooks).checkpoint
+
+
+def _usual_folder(parent: Checkpoint, sessions: Sequence[Usable], settings: Settings) -> Path:
+    """A folder of the user's: that of this very adaptation, begun or done, or one that is free."""
+    key = _key(parent, sessions, wanted_pairs(parent, settings.pairs, sessions), settings)
+    first = adaptation_dir() / settings.checkpoint_name(parent)
+    folders = (first if k == 1 else first.with_name(f"{first.name}-{k}") for k in itertools.count(1))
+    return next(folder for folder in folders if key_in(folder) in (None, key))
+
+
+def _key(parent: Checkpoint, sessions: Sequence[Usable], pairs: Sequence[Pair], settings: Settings) -> str:
+    asked = {k: v for k, v in asdict(settings).items() if k not in ("device", "install", "keep")}
+    stamps = sorted(str([session.name, session.stamp()]) for session in sessions)
+    return key_of({"parent": parent.sha256, "sessions": stamps, **asked, "pairs": [pair.key for pair in pairs]})
 
 
 def adapt_sessions(
@@ -99,9 +115,7 @@ def adapt_sessions(
     """
     pairs = wanted_pairs(parent, settings.pairs, sessions)
     name = settings.checkpoint_name(parent)
-    asked = {k: v for k, v in asdict(settings).items() if k not in ("device", "install", "keep")}
-    stamps = sorted(str([session.name, session.stamp()]) for session in sessions)
-    key = key_of({"parent": parent.sha256, "sessions": stamps, **asked, "pairs": [pair.key for pair in pairs]})
+    key = _key(parent, sessions, pairs, settings)
     with alone(out):
         if (record := finished(out, key)) is not None:
             return _done_before(record, out, name, settings)

@@ -16,7 +16,7 @@ from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..evaluation.calibrate import image_features
 from ..evaluation.fit_ood import FOLDS, Sigma, fit_ood
-from ..evaluation.fit_spread import fit_spread
+from ..evaluation.fit_spread import FEW_PEOPLE, fit_spread
 from ..evaluation.held_out import describe_machine
 from ..evaluation.ood_study import Measurement
 from ..evaluation.scans import NORMAL, FeatureStore
@@ -53,12 +53,23 @@ def measurements(rows: Sequence[Judged], n: int, wanted: int) -> list[Measuremen
 def fitted_spread(
     rows: Sequence[Judged], n: int, wanted: int, parent: Mapping[str, SpreadCorrection] | None = None
 ) -> dict[str, SpreadCorrection]:
-    """A correction for each pair that has enough slices, with the parent's curves; none for models with one answer."""
+    """A correction for each pair that has enough slices, with the parent's curves; none for models with one answer.
+
+    One or two people do not tell how much people differ, which the parent's correction allows for: of a pair that fewer
+    than three have it is, on their slices, no narrower than the parent's.
+    """
     if not any(row.kept for row in rows):
         return {}
     count = {pair: sum(row.pair == pair for row in rows) for pair in {row.pair for row in rows}}
-    enough = [row for row in rows if count[row.pair] >= ENOUGH]
-    return fit_spread(measurements(enough, n, wanted), parent) if enough else {}
+    enough = measurements([row for row in rows if count[row.pair] >= ENOUGH], n, wanted)
+    out = fit_spread(enough, parent) if enough else {}
+    for pair, correction in out.items():
+        mine = [row for row in enough if row.pair == pair]
+        if parent and pair in parent and len({row.subject for row in mine}) < FEW_PEOPLE:
+            voxels = Voxels.joined(row.answered for row in mine)
+            wider = float(parent[pair].of(voxels).mean() / correction.of(voxels).mean())
+            out[pair] = correction.scaled(max(1.0, wider))
+    return out
 
 
 def corrected_coverage(
@@ -156,7 +167,7 @@ def _ood(
             sigmas,
             checkpoint.card.sampler.n,
             Looks(contrasts=card.contrasts, kinds=card.kinds),
-            lambda line: None,
+            lambda line: say(line) if line.startswith("Too few") else None,
         )
         return ood, {"cross_validated": judged}
     known = parent.calibration

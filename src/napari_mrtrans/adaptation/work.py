@@ -19,6 +19,7 @@ from ..checkpoints.correction import BLUR_MM
 from ..devices import resolve_device
 from ..errors import MrtransError, RecipeError
 from ..models import Model
+from ..scan.contrasts import Pair
 from ..training.finished import Finished
 from ..training.validation import FixedSlice
 from .figures import Answer, Judge, Judged, Line, digest, lines
@@ -116,8 +117,9 @@ class Work:
         model, crop = self._fresh(), frame(division.learned, self.view)
         self.slices = self.steps = 0  # what other networks saw is not what this one sees
         places, source = division.choosing, self.site.source
-        each = max(1, CHOSEN // len(self.site.pairs))
-        chosen = [one for _, one in fixed(source, places, self.site.pairs, each, self.view)]
+        pairs = _learned(self.site.pairs, division)
+        each = max(1, CHOSEN // max(len(pairs), 1))
+        chosen = [one for _, one in fixed(source, places, pairs, each, self.view)]
         if not chosen:
             raise RecipeError("Nobody has both contrasts of a pair to judge by; add a complete session.")
         held = HeldOut(chosen, self.device, self.parent.card.sampler, self.settings.seed)
@@ -148,7 +150,7 @@ class Work:
         numbers = {index: number for number, own in enumerate(self.people, 1) for index in own}
         ids = digest(self.before), digest(model)
         each, done = self._how_many(division), 0
-        chosen = fixed(self.site.source, division.judging, self.site.pairs, each, self.view)
+        chosen = fixed(self.site.source, division.judging, _learned(self.site.pairs, division), each, self.view)
         title = "figures" if phase == "figures" else f"{phase}: figures"
         for index, one in chosen:
             answers: list[Answer] = []
@@ -175,7 +177,7 @@ class Work:
         if self.cancelled:
             return FEWEST_JUDGED
         if self.per_slice is None:
-            some = fixed(self.site.source, division.judging, self.site.pairs, 1, self.view)
+            some = fixed(self.site.source, division.judging, _learned(self.site.pairs, division), 1, self.view)
             if not some:
                 return FEWEST_JUDGED
             began = time.monotonic()
@@ -212,3 +214,9 @@ class Work:
                 "sessions of three, people are left out instead."
             )
         return out
+
+
+def _learned(pairs: Sequence[Pair], division: Division) -> list[Pair]:
+    """Those that somebody has of whom a network learns; of others it knows what its parent knew, or less."""
+    there = [{*session.contrasts} for session in division.learned.sessions]
+    return [pair for pair in pairs if any({*pair} <= contrasts for contrasts in there)]

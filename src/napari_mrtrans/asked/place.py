@@ -81,15 +81,26 @@ def finished(out: Path, key: str) -> dict[str, Any] | None:
     Raises:
         MrtransError: the folder holds another adaptation.
     """
-    try:
-        record: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if record.get("key") != key:
+    record = _record(out)
+    if record.get("key", key) != key:
         raise MrtransError(
-            f"'{out}' holds an adaptation of other scans or with other settings; choose another folder with -o."
+            f"'{out}' holds an adaptation of other scans or with other settings; choose another folder with -o "
+            "(Python: out=)."
         )
     return record if record.get("done") else None
+
+
+def key_in(out: Path) -> str | None:
+    """That of the adaptation in a folder, None where there is none."""
+    return _record(out).get("key")
+
+
+def _record(out: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_record(out: Path, key: str, **more: Any) -> None:

@@ -116,6 +116,7 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
         data=_once(data for card in cards for data in card.data),
         splits=({"train": train} if train else {}) | kept,
         notes=_once(note for card in cards for note in card.notes),
+        adapted=next((card.adapted for card in cards if card.adapted is not None), None),
     )
     # What the card says, once more: a checkpoint without any tensor is taken for a truncated one.
     turns = torch.tensor([[*by_name].index(member.name) for member in members])

@@ -60,8 +60,21 @@ class Answer:
         """Of the independent samples; None where a model has drawn fewer than two of them."""
         if (drawn := self.independent) is None:
             return None
-        strata = (self.drawn_by[::2] if self.antithetic else self.drawn_by) or [""] * len(drawn)
-        return crps(drawn, self.truth, self.inside, strata) if min(Counter(strata).values()) > 1 else None
+        return crps(drawn, self.truth, self.inside, self.strata) if min(Counter(self.strata).values()) > 1 else None
+
+    @property
+    def strata(self) -> Sequence[str]:
+        """Who drew each of the independent samples."""
+        count = 0 if self.independent is None else len(self.independent)
+        return (self.drawn_by[::2] if self.antithetic else self.drawn_by) or [""] * count
+
+
+def one_of_each(samples: NDArray, axis: int, antithetic: bool) -> NDArray:
+    """A volume of single samples, the independent ones in turn from slice to slice: of a pool, those of all members."""
+    apart = samples[::2] if antithetic else samples
+    planes = np.moveaxis(apart, axis + 1, 1)
+    chosen = planes[np.arange(planes.shape[1]) % len(apart), np.arange(planes.shape[1])]
+    return np.moveaxis(chosen, 0, axis)
 
 
 def of_errors(answer: Answer) -> dict[str, Any]:
@@ -88,8 +101,8 @@ def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
     few = flat[:, some[:NORMALITY_VOXELS]]
     normal = normality(few, np.ones(few.shape[1], dtype=bool)) if len(few) > 2 else np.nan
     means = effect_of_n(independent, truth, inside, COUNTS)
-    several = len(independent) > 1
-    bands = band_ratios(independent, truth, inside, answer.axis, answer.spacing) if several else None
+    several = min(Counter(answer.strata).values()) > 1
+    bands = band_ratios(independent, truth, inside, answer.axis, answer.spacing, answer.strata) if several else None
     return {
         "coverage": covered,
         "calibration_error": calibration_error(covered),

@@ -167,8 +167,9 @@ def _pictures(
     unusual: dict[str, Path] = {}
     try:
         for c in (way.checkpoint for way in case.ways if not (way.three_planes or way.checkpoint.deterministic)):
-            key = {"n": settings.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256}
+            key: dict[str, Any] = {"n": settings.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256}
             key |= {"antithetic": settings.antithetic, "slab": settings.slab, "subject": case.session.name}
+            key |= {"pair": str(case.pair), "files": case.session.stamp(), "version": __version__, "format": FORMAT}
             path = montages / f"unusual_{c.name}_{digest(key)[:8]}.npz"
             draw_unusual(view, c, path)
             unusual[c.name] = path

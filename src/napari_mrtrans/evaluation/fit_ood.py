@@ -26,6 +26,8 @@ from .scans import NORMAL, WRONG, person
 FOLDS = 5
 #: At most, where novelty is fitted: it should know nearly as many persons as the one that is kept.
 SCORE_FOLDS = 12
+#: Fewer usual scans tell no range of σ̂.
+FEWEST_SCANS = 5
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,19 @@ def fit_ood(
     Raises:
         MrtransError: usual or unusual scans are missing.
     """
-    usual = [image for image in images if image.usual]
-    if not usual or len(usual) == len(images):
+    images = [image for image in images if np.isfinite(image.features).all(axis=1).any()]
+    if not any(image.usual for image in images) or all(image.usual for image in images):
         raise MrtransError("Calibration needs normal and unusual scans of every subject; some have no usable slice.")
     say("novelty and artefacts, person by person")
     size = images[0].features.shape[1] - (looks.size if looks else 0)
     scores = out_of_fold(images, partial(novelty_and_artefact, size=size))
+    if rare := _too_rare(images, scores):
+        say(f"Too few people have a scan of {', '.join(rare)}: P(OOD) is not calibrated for it.")
+        kept = [i for i, image in enumerate(images) if image.source not in rare]
+        images, scores = [images[i] for i in kept], [scores[i] for i in kept]
+        sigmas = [sigma for sigma in sigmas if sigma.image.source not in rare]
+    usual = [image for image in images if image.usual]
+    sigmas = [sigma for sigma in sigmas if any(sigma.image is image for image in images)]
     detector = fit_detector(images)
     own = [known.mean() for image, score in zip(images, scores, strict=True)
            if image.usual and len(known := score[:, 1][np.isfinite(score[:, 1])])]  # fmt: skip
@@ -201,6 +210,18 @@ def fit_ood(
     }
     about = {"score": best, "normal": len(usual), "unusual": len(images) - len(usual), **figures}
     return draft.model_copy(update={"score": best, "probability": probability}), about
+
+
+def _too_rare(images: Sequence[Image], scores: Sequence[NDArray[np.float64]]) -> list[Contrast]:
+    """Contrasts that too few people have for a novelty out of fold, if there are others: no score would be known of all
+    scans but those that need no people, and the best of these is blind to most of what can be wrong."""
+    known: dict[Contrast, bool] = {}
+    for image, score in zip(images, scores, strict=True):
+        if image.usual:
+            known[image.source] = known.get(image.source, True) and bool(np.isfinite(score[:, 0]).any())
+    # An unusual scan may be of a contrast of which there is no usual one.
+    lacking = [source for source in dict.fromkeys(image.source for image in images) if not known.get(source, False)]
+    return lacking if any(known.values()) else []
 
 
 def _standardised(looks: Looks, usual: Sequence[Image]) -> Looks:
@@ -264,8 +285,8 @@ def _figures(rows: Sequence[_Row], score: str, wanted: int) -> dict[str, float] 
 
 
 def sigma_ranges(sigmas: Iterable[tuple[str, float]]) -> dict[str, Range]:
-    """The range of each pair from pairs (``T1->T2``) and σ̂ of usual scans."""
+    """The range of each pair from pairs (``T1->T2``) and σ̂ of usual scans, of which it takes :data:`FEWEST_SCANS`."""
     usual: dict[str, list[float]] = {}
     for pair, sigma_hat in sigmas:
         usual.setdefault(pair, []).append(sigma_hat)
-    return {pair: Range.of(values) for pair, values in usual.items()}
+    return {pair: Range.of(values) for pair, values in usual.items() if len(values) >= FEWEST_SCANS}

@@ -18,7 +18,7 @@ from ..scan.contrasts import Pair
 from ..scan.masks import read_mask
 from ..transformation.streaming import SliceUpdate
 from ..transformation.whole_volume import transform
-from .ensemble_figures import Answer, of_errors, of_samples
+from .ensemble_figures import Answer, of_errors, of_samples, one_of_each
 from .held_out import NotMeasured, PairedVolumes
 from .lesion_sums import pearson, sums
 from .lookup import Lookup
@@ -126,8 +126,8 @@ class View:
         two_sample: TwoSample | None = None,
     ) -> Row:
         """The row of a checkpoint's answer, whose slices go where ``drawn`` says."""
-        began, opened, asked, checkpoint = time.perf_counter(), self.opened, self.sampling, way.checkpoint
-        slices = self.window[self.axis]
+        opened, asked, checkpoint = self.opened, self.sampling, way.checkpoint
+        slices, began = self.window[self.axis], time.perf_counter()  # reading the scans is none of the model's time
         ensemble = transform(
             opened.volume, checkpoint, target=self.pair.target, source=self.pair.source, n=asked.n, steps=asked.steps,
             seed=asked.seed, device=asked.device, antithetic=asked.antithetic, slices=(slices.start, slices.stop),
@@ -139,7 +139,7 @@ class View:
         by = () if samples is None else drawn_by(checkpoint, len(samples))
         row = self.row(way.name, ensemble.mean[self.window], samples, seconds, shown, by)
         if two_sample is not None:
-            one = ensemble.mean[self.window] if samples is None else samples[0]
+            one = ensemble.mean[self.window] if samples is None else one_of_each(samples, self.axis, asked.antithetic)
             images = (opened.source[self.window], one, opened.target[self.window], opened.both[self.window])
             row = replace(row, two_sample=two_sample(*images, self.axis))
         if drawn != NOTHING:
@@ -149,7 +149,10 @@ class View:
                 images_of["std"] = ensemble.std
             pair = {"source": str(self.pair.source), "target": str(self.pair.target)}
             titles = pair | {"mean": way.name, "error": "|error|"}
-            draw(drawn, Cutter(opened.volume, opened.head), images_of, titles, self.middle, self.lesion)
+            lesion = None if self.lesion is None else np.zeros_like(self.lesion)
+            if lesion is not None and self.lesion is not None:  # there is an answer within the slab alone
+                lesion[self.window] = self.lesion[self.window]
+            draw(drawn, Cutter(opened.volume, opened.head), images_of, titles, self.middle, lesion)
         return row
 
     @property
@@ -185,6 +188,7 @@ class View:
         spacing = float(axes[0]), float(axes[1]), float(axes[2])
         antithetic = self.sampling.antithetic
         answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, antithetic, calibrated, by)
+        apart = answer.independent  # of a pool, one sample is of one member
         mean_std = None if samples is None else float(samples[:, inside].std(axis=0).mean(dtype=np.float64))
         return Row(
             method=method,
@@ -202,11 +206,12 @@ class View:
             scssim=self._with_background(metrics.scssim(prediction, truth, axis=self.axis)),
             scssim_difference=self._with_background(metrics.scssim_difference(prediction, truth, axis=self.axis)),
             lpips=self._perceptual(self._whole(prediction), self._whole(truth), self.axis),
-            sample_psnr=None if samples is None else metrics.psnr(samples[0], truth, inside),
+            sample_psnr=None if apart is None else float(np.mean([metrics.psnr(x, truth, inside) for x in apart])),
             mean_std=mean_std,
             rmse=rmse,
             std_over_rmse=None if mean_std is None else mean_std / rmse,
-            fine_detail=_fine(prediction if samples is None else samples[0], self.axis) / _fine(truth, self.axis),
+            fine_detail=float(np.mean([_fine(x, self.axis) for x in ([prediction] if apart is None else apart)]))
+            / _fine(truth, self.axis),
             seconds_per_slice=seconds,
             **of_errors(answer),
             **of_samples(answer, self.sampling.seed),

@@ -51,14 +51,17 @@ class Optional:
 
     @cached_property
     def _lpips_is_there(self) -> bool:
-        black = np.zeros((64, 64, 1), dtype=np.float32)
-        return self.lpips(black, black, 2) is not None
+        grey = np.full((64, 64, 1), 0.5, dtype=np.float32)
+        return self.lpips(grey, grey, 2) is not None
 
     def lpips(self, prediction: NDArray, target: NDArray, axis: int) -> float | None:
         """LPIPS of whole slices."""
         if not self._no_lpips:
             try:
                 return metrics.lpips(prediction, target, axis=axis)
+            except metrics.NoSlices as error:  # of this volume; others may have some
+                if (line := f"LPIPS: {error}") not in self.missing:
+                    self._lacks(line)
             except MrtransError as error:
                 self._no_lpips = True
                 self._lacks(f"LPIPS: {error}")

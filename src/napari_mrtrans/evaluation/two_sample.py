@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.pool import TURN
 from ..datasets.bids import Session
 from ..errors import VolumeError
 from ..metrics.detection import auc
@@ -23,6 +24,7 @@ from ..scan.contrasts import Pair
 from ..scan.prepared import PreparedVolume
 from ..transformation.job import evenly_spread
 from ..transformation.whole_volume import transform
+from .ensemble_figures import one_of_each
 from .held_out import NotMeasured, PairedVolumes
 from .measure import Sampling
 
@@ -153,7 +155,8 @@ class TwoSampleTest:
     def _training(self) -> Patches:
         found: list[Patches] = []
         rng = np.random.default_rng([self.sampling.seed, 1])
-        asked = self.sampling
+        asked, turns = self.sampling, self.checkpoint.card.turns
+        count = 1 if len(turns) == 1 else TURN * len(turns)
         for session in self.sessions:
             if len(found) == PEOPLE:
                 break
@@ -163,10 +166,14 @@ class TwoSampleTest:
                 continue
             slices = evenly_spread(PreparedVolume.of(opened.volume), SLICES)
             ensemble = transform(
-                opened.volume, self.checkpoint, target=self.pair.target, source=self.pair.source, n=1,
+                opened.volume, self.checkpoint, target=self.pair.target, source=self.pair.source, n=count,
                 steps=asked.steps, seed=asked.seed + 1, device=asked.device, slices=slices, prepare=False,
+                keep_samples=count > 1,
             )  # fmt: skip
-            images = (opened.source, ensemble.mean, opened.target, opened.both)
+            answer, samples = ensemble.mean, ensemble.samples
+            if count > 1 and samples is not None:
+                answer = one_of_each(samples, opened.volume.axial_axis, True)
+            images = (opened.source, answer, opened.target, opened.both)
             found.append(patches(images, opened.volume.axial_axis, rng, slices))
         if not found:
             return Patches(np.zeros((0, 2, SIDE, SIDE), np.float32), np.zeros(0, bool))

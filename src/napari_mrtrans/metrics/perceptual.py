@@ -25,6 +25,10 @@ SMALLEST_SIDE = 31
 _BATCH = 16
 
 
+class NoSlices(MrtransError):
+    """The images have no slice on which LPIPS can be computed."""
+
+
 def lpips(
     prediction: NDArray,
     target: NDArray,
@@ -44,8 +48,8 @@ def lpips(
             variable NAPARI_MRTRANS_ALEXNET names, else downloaded once (244 MB) into the user's cache.
 
     Raises:
-        MrtransError: shapes differ or are not 3-D, the mask is empty, slices are smaller than 31 pixels or all empty,
-            or the weights cannot be had.
+        NoSlices: slices are smaller than 31 pixels or all empty.
+        MrtransError: shapes differ or are not 3-D, the mask is empty, or the weights cannot be had.
     """
     import torch
 
@@ -53,7 +57,7 @@ def lpips(
     p, t = p * inside, t * inside
     filled = ((p != 0) | (t != 0)).any(axis=(1, 2))
     if min(p.shape[1:]) < SMALLEST_SIDE or not filled.any():
-        raise MrtransError(f"LPIPS needs slices of at least {SMALLEST_SIDE} pixels that are not all empty.")
+        raise NoSlices(f"LPIPS needs slices of at least {SMALLEST_SIDE} pixels that are not all empty.")
     heads, trunk = _heads(), _trunk(weights)
     total = 0.0
     with torch.inference_mode():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,13 +48,20 @@ def band_power(
 
 
 def band_ratios(
-    samples: NDArray, truth: NDArray, mask: NDArray[np.bool_], axis: int, spacing: tuple[float, float, float]
+    samples: NDArray,
+    truth: NDArray,
+    mask: NDArray[np.bool_],
+    axis: int,
+    spacing: tuple[float, float, float],
+    strata: Sequence[str] = (),
 ) -> list[float]:
     """Power of (sample - mean) over that of (truth - mean) in each of :data:`BANDS`; 1 = as wide as the errors.
 
-    Below 1, samples are too much alike there; above, too different. The mean is of the samples given; corrected for
-    their number by (n + 1) / (n - 1), so that samples of the truth's own distribution give 1 for every n. NaN where the
-    truth has no error in a band.
+    Below 1, samples are too much alike there; above, too different. The mean is of the samples given, and varies with
+    them: by V / n for n draws of variance V, by the sum of (n_s / n)² V_s / n_s where fixed shares n_s of them were
+    drawn from several models of variances V_s. That is added to the power of the deviations and taken from that of the
+    error, so that samples of the truth's own distribution give 1 for every n. NaN where the truth has no error in a
+    band.
 
     Args:
         samples: (n, i, j, k), n at least 2, independent: of antithetic pairs one each.
@@ -60,15 +69,28 @@ def band_ratios(
         mask: As ``truth``, the head.
         axis: Array axis across the slices, 0 to 2.
         spacing: Of the array's axes, in mm.
+        strata: Who drew each sample, of a pool; default: one model all.
 
     Raises:
-        MrtransError: fewer than 2 samples.
+        MrtransError: fewer than 2 samples, or of one of the models.
     """
     n = len(samples)
-    if n < 2:
-        raise MrtransError(f"Powers of deviations need at least 2 independent samples; got {n}.")
-    mean = samples.mean(axis=0, dtype=np.float32)
-    spread = sum(band_power((drawn - mean)[None], mask, axis, spacing) for drawn in samples) / n
-    error = band_power((truth - mean)[None], mask, axis, spacing)
-    ratios = np.divide(spread, error, out=np.full(len(BANDS), np.nan), where=error > 0) * (n + 1) / (n - 1)
+    drawn_by = np.asarray(strata or [""] * n)
+    fewest = min((int((drawn_by == who).sum()) for who in {*drawn_by.tolist()}), default=0)
+    if fewest < 2:
+        raise MrtransError(f"Powers of deviations need at least 2 independent samples; got {fewest}.")
+
+    def power(some: NDArray) -> NDArray[np.float64]:
+        """Summed squares about their mean."""
+        mean = some.mean(axis=0, dtype=np.float32)
+        return np.sum([band_power((drawn - mean)[None], mask, axis, spacing) for drawn in some], axis=0)
+
+    error = band_power((truth - samples.mean(axis=0, dtype=np.float32))[None], mask, axis, spacing)
+    if len({*drawn_by.tolist()}) == 1:
+        spread = power(samples) * (n + 1) / (n * (n - 1))
+    else:
+        parts = [samples[drawn_by == who] for who in dict.fromkeys(drawn_by.tolist())]
+        of_mean = np.sum([power(part) / (len(part) - 1) * len(part) for part in parts], axis=0) / n**2
+        spread, error = power(samples) / n + of_mean, error - of_mean
+    ratios = np.divide(spread, error, out=np.full(len(BANDS), np.nan), where=error > 0)
     return [float(ratio) for ratio in ratios]

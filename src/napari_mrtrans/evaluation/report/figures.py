@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...metrics.coverage import LEVELS
 from ..row import COUNTS
-from .results import SIMILARITY, Results
+from .results import SIMILARITY, Results, mean_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -80,12 +81,13 @@ def calibration(results: Results) -> Figure | None:
     for axes, pair in zip(panels, results.pairs, strict=False):
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
         for method in sampling:
-            curves = [row.coverage for row in results.where(method, pair) if row.coverage is not None]
-            if not curves:
+            rows = [row for row in results.where(method, pair) if row.coverage is not None]
+            if not rows:
                 continue
-            for curve in curves:
-                axes.plot(LEVELS, curve, color=colour[method], alpha=0.3, linewidth=0.8)
-            axes.plot(LEVELS, np.mean(curves, axis=0), ".-", color=colour[method], label=method)
+            for row in rows:
+                axes.plot(LEVELS, row.coverage, color=colour[method], alpha=0.3, linewidth=0.8)
+            mean = mean_of(rows, attrgetter("coverage"))
+            axes.plot(LEVELS, mean, ".-", color=colour[method], label=method)
         axes.set(title=pair, xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.grid(color="#eeeeee")
     for axes in panels[len(results.pairs) :]:
@@ -102,7 +104,7 @@ def effect_of_n(results: Results) -> Figure | None:
     """PSNR and SSIM inside the head of the mean of the first n samples; means over pairs and subjects."""
     from matplotlib.figure import Figure
 
-    colour = colours(list(results.models))
+    results, colour = results.with_samples(), colours(list(results.models))
     names = (("psnr_of_n", "PSNR (dB)", 1), ("ssim_of_n", "SSIM (%)", 100))
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     panels = figure.subplots(1, 2)
@@ -122,7 +124,7 @@ def cumulants(results: Results) -> Figure | None:
     """κ1 to κ4 of the first n samples, mean over the head, pairs and subjects, over n; None without samples."""
     from matplotlib.figure import Figure
 
-    colour = colours(list(results.models))
+    results, colour = results.with_samples(), colours(list(results.models))
     figure = Figure(figsize=(10, 2.9), layout="constrained")
     panels = figure.subplots(1, 4)
     for order, axes in enumerate(panels, start=1):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite, nan
 from pathlib import Path
 
 from ...errors import MrtransError
+from ...scan.contrasts import Pair
 
 NORMAL = "normal"
 
@@ -71,8 +72,11 @@ def read_rows(path: Path) -> list[OodRow]:
     """
     try:
         rows = [OodRow(**document) for document in json.loads(path.read_text(encoding="utf-8"))]
-        return [OodRow(**{**asdict(row), "sigma_hat": nan if row.sigma_hat is None else row.sigma_hat}) for row in rows]
-    except (OSError, ValueError, TypeError) as error:
+        return [
+            replace(row, pair=str(Pair.parse(row.pair)), sigma_hat=nan if row.sigma_hat is None else row.sigma_hat)
+            for row in rows
+        ]
+    except (OSError, ValueError, TypeError, MrtransError) as error:
         line = str(error).splitlines()[0]
         raise MrtransError(
             f"'{path}' holds no scores of unusual inputs ({line}); give a .ood.json of napari-mrtrans-train calibrate."

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...metrics import detection
+from ..held_out import data_set
 from .ood_rows import OodRow, by_model
 from .results import CONSISTENCY, SIMILARITY, Metric, Results
 from .tables import NONE, Cell, Table
@@ -82,9 +83,15 @@ def beside(results: Results, ood: Sequence[OodRow]) -> Table:
 
 
 def _number(results: Results, metric: Metric, model: str, pair: str | None = None) -> float | None:
+    """Mean over people; of several pairs or data sets, over the means of each (the paper's twelve tasks)."""
     name = results.checkpoint_of(model)
-    values = results.values(metric, name, pair) if name else {}
-    return float(np.mean(list(values.values()))) if values else None
+    if name is None:
+        return None
+    sets = dict.fromkeys(data_set(row.subject) for row in results.where(name, pair))
+    pairs = results.pairs if pair is None else [pair]
+    tasks = [results.values(metric, name, one, data) for one in pairs for data in sets]
+    means = [float(np.mean(list(values.values()))) for values in tasks if values]
+    return float(np.mean(means)) if means else None
 
 
 def _of(results: Results, metric: Metric, model: str, pair: str | None = None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...datasets.bids import subject_of
 from ..held_out import data_set
@@ -40,6 +41,19 @@ SIMILARITY = (
 INSIDE = (Metric("ssim", "SSIM (%)", 100), Metric("psnr", "PSNR (dB)"), Metric("bssim", "BSSIM (%)", 100))
 #: Table 5.
 CONSISTENCY = (Metric("scssim", "SCSSIM (%)", 100), Metric("scssim_difference", "SCSSIM of differences (%)", 100))
+
+
+def mean_of(rows: Iterable[Row], of: Callable[[Row], Any]) -> NDArray[np.float64]:
+    """Mean of a figure over people (of several pairs, over people and pairs), each of whom counts once.
+
+    Args:
+        rows: Not empty; visits of a person are averaged first.
+        of: The figure, or a list of some, of a row.
+    """
+    found: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        found.setdefault((row.pair, subject_of(row.subject)), []).append(of(row))
+    return np.asarray(np.mean([np.mean(visits, axis=0) for visits in found.values()], axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -106,10 +120,15 @@ class Results:
         }
 
     def curve(self, attribute: str, method: str, pair: str | None = None) -> list[float]:
-        """Mean over rows of a figure that is a list, as far as all have it; empty where none has."""
-        curves = [curve for row in self.where(method, pair) if (curve := getattr(row, attribute)) is not None]
-        shortest = min(map(len, curves), default=0)
-        return [float(value) for value in np.mean([curve[:shortest] for curve in curves], axis=0)] if shortest else []
+        """Mean over people of a figure that is a list, as far as all have it; empty where none has."""
+        rows = [row for row in self.where(method, pair) if getattr(row, attribute) is not None]
+        shortest = min((len(getattr(row, attribute)) for row in rows), default=0)
+        return mean_of(rows, lambda row: getattr(row, attribute)[:shortest]).tolist() if shortest else []
+
+    def with_samples(self) -> Results:
+        """The rows of checkpoints that sample, of the pairs that all of these have; all, if there is no such pair."""
+        sampling = [name for name in self.models if self.curve("psnr_of_n", name)]
+        return shared if (shared := self.comparable(sampling)).rows else self
 
     def sharing(self, methods: Sequence[str]) -> set[str]:
         """Those of ``methods`` that have weights in common with another of them."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import attrgetter
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from ...metrics.spectrum import BANDS
 from ..held_out import data_set
 from ..lesion_sums import pearson
 from ..row import COUNTS, Row
-from .results import Results
+from .results import Results, mean_of
 from .tables import NONE, Cell, Table
 
 #: Heading and attribute of :class:`.Row`.
@@ -34,7 +36,7 @@ def errors(results: Results) -> Table | None:
                 continue
             ranks = [_mean(mine, attribute) for _, attribute in _MAPS]
             best = max((rank for rank in ranks if rank is not None), default=None)
-            bands = [_mean_of([_item(row.band_ratios, i) for row in mine]) for i in range(len(BANDS))]
+            bands = [_mean_of(mine, partial(_band_ratio, i)) for i in range(len(BANDS))]
             rows.append(
                 [
                     Cell(method),
@@ -57,7 +59,7 @@ def errors(results: Results) -> Table | None:
 
 def cumulants(results: Results) -> Table | None:
     """κ1 to κ4 of the most samples that there are; None without samples."""
-    rows = []
+    rows, results = [], results.with_samples()
     for method in results.models:
         curves = [results.curve(f"kappa{order}_of_n", method) for order in (1, 2, 3, 4)]
         if curves[0]:
@@ -69,7 +71,7 @@ def cumulants(results: Results) -> Table | None:
 
 def effect_of_n(results: Results) -> Table | None:
     """PSNR and SSIM of the mean of the first n samples; None without samples."""
-    rows = []
+    rows, results = [], results.with_samples()
     for method in results.models:
         found = results.curve("psnr_of_n", method), results.curve("ssim_of_n", method)
         texts = [f"{psnr:.2f} / {100 * ssim:.2f}" for psnr, ssim in zip(*found, strict=True)]
@@ -93,8 +95,7 @@ def lesions(results: Results) -> Table | None:
                 pooled = pearson([row.lesion_sums for row in visits if row.lesion_sums is not None])
                 voxels = sum(row.lesion_sums[0] for row in visits if row.lesion_sums is not None)
                 people = dict.fromkeys(subject_of(row.subject) for row in visits)
-                each = [_mean([row for row in visits if subject_of(row.subject) == who], "lesion_r") for who in people]
-                numbers = [_text(pooled, 3), _text(_mean_of(each), 3)]
+                numbers = [_text(pooled, 3), _text(_mean(visits, "lesion_r"), 3)]
                 rows.append([Cell(text) for text in (method, pair, name, str(len(people)), f"{voxels:.0f}", *numbers)])
     head = ["method", "pair", "data set", "people", "voxels", "r, pooled", "r, mean of people"]
     return Table("Inside expert masks", head, rows) if rows else None
@@ -122,17 +123,17 @@ def _band(low: float, high: float) -> str:
     return f"{low:g} to {high:g} mm" if low else f"< {high:g} mm"
 
 
-def _item(values: Sequence[float | None] | None, index: int) -> float | None:
-    return None if values is None else values[index]
+def _band_ratio(index: int, row: Row) -> float | None:
+    return None if row.band_ratios is None else row.band_ratios[index]
 
 
 def _mean(rows: Sequence[Row], attribute: str) -> float | None:
-    return _mean_of([getattr(row, attribute) for row in rows])
+    return _mean_of(rows, attrgetter(attribute))
 
 
-def _mean_of(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+def _mean_of(rows: Sequence[Row], of: Callable[[Row], float | None]) -> float | None:
+    known = [row for row in rows if of(row) is not None]
+    return float(mean_of(known, of)) if known else None
 
 
 def _text(value: float | None, digits: int) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
-import numpy as np
-
 from ..row import Row
-from .results import Results
+from .results import Results, mean_of
 
 #: Columns: heading, attribute of :class:`.Row`, digits.
 COLUMNS = (
@@ -56,13 +55,13 @@ def obtained(results: Results) -> str:
 
 
 def _table(names: list[str], groups: dict[tuple[str, ...], list[Row]]) -> str:
-    """Means, a line for each group of rows; the key of a group fills the columns ``names``."""
+    """Means over people, a line for each group of rows; the key of a group fills the columns ``names``."""
     head = [*names, "volumes", *(heading for heading, _, _ in COLUMNS)]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for key, rows in groups.items():
         cells = []
         for _, attribute, digits in COLUMNS:
-            values = [getattr(row, attribute) for row in rows]
-            cells.append("–" if None in values else f"{float(np.mean(values)):.{digits}f}")
+            unknown = any(getattr(row, attribute) is None for row in rows)
+            cells.append("–" if unknown else f"{mean_of(rows, attrgetter(attribute)):.{digits}f}")
         lines.append(f"| {' | '.join([*key, str(len(rows)), *cells])} |")
     return "\n".join(lines)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 
 from ...metrics.coverage import LEVELS
 from ...page.html import NONE, Cell, Table
 from ..held_out import data_set
-from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results
+from ..row import Row
+from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results, mean_of
 from .significance import FEWEST, best, interval
 
 
@@ -84,12 +86,12 @@ def spread(results: Results) -> Table | None:
     for method in results.models:
         for pair in results.pairs:
             mine = results.where(method, pair)
-            covered = [row.coverage for row in mine if row.coverage is not None]
+            covered = [row for row in mine if row.coverage is not None]
             if not covered:
                 continue
-            curve = np.mean(covered, axis=0)
+            curve = mean_of(covered, attrgetter("coverage"))
             names = ("std_over_rmse", "calibration_error", "normal_share", "sample_psnr", "psnr", "seconds_per_slice")
-            ratio, error, normal, one, mean, seconds = (_mean([getattr(row, name) for row in mine]) for name in names)
+            ratio, error, normal, one, mean, seconds = (_mean(mine, name) for name in names)
             texts = [
                 ratio,
                 *(f"{curve[LEVELS.index(level)]:.2f}" for level in levels),
@@ -154,6 +156,6 @@ def _significance(counts: Sequence[int]) -> str:
     return note.strip()
 
 
-def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{np.mean(known):.2f}" if known else NONE
+def _mean(rows: Sequence[Row], attribute: str) -> str:
+    known = [row for row in rows if getattr(row, attribute) is not None]
+    return f"{mean_of(known, attrgetter(attribute)):.2f}" if known else NONE
