@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from helpers import PAIRS, RAS, SMALL_FRAME, TINY, bids_folder, head, save_nifti
 from napari_mrtrans.adaptation import run as adapting
 from napari_mrtrans.adaptation import site as site_module
 from napari_mrtrans.adaptation import tune, work
+from napari_mrtrans.adaptation.plan import Plan
 from napari_mrtrans.asked import settings as asked
 from napari_mrtrans.asked.settings import Progress
 from napari_mrtrans.checkpoints.calibration import Calibration
@@ -463,3 +465,29 @@ def test_ended_without_one_person_the_card_counts_the_others(site: Path, user: P
     assert made.card.data[-1].name.startswith("2 people")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Ended before it learned from everybody" in page and "2 people, 2 sessions" in page
+
+
+def test_who_is_left_out_is_judged_on_what_others_have(site: Path, user: Path, tmp_path: Path) -> None:
+    """One of three has a FLAIR: without this person nothing of the site's FLAIR is learned."""
+    own = Path(shutil.copytree(site, tmp_path / "site"))
+    for name in ("sub-01", "sub-02"):
+        for file in (own / name).rglob("*FLAIR*"):
+            file.unlink()
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct", sampler=SamplerDefaults(steps=2, n=2))
+    seed = next(seed for seed in range(20) if Plan.of(SHORT, 3, seed).left_out == (0,))
+    mt.adapt(parent, own, minutes=SHORT, seed=seed, out=tmp_path / "out", install=False)
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert {line["pair"] for line in figures["pairs"]} == {"T1->T2", "T2->T1"}
+
+
+def test_another_adaptation_of_the_same_name_has_a_folder_of_its_own(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_mrtrans.adaptation.run.adaptation_dir", lambda: tmp_path / "adaptations")
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    made = [
+        mt.adapt(parent, site / name, minutes=0.01, pairs=T1_T2, install=False)
+        for name in ("sub-00", "sub-01", "sub-00")
+    ]
+    first, second = (tmp_path / "adaptations" / f"my-scanner-direct{end}" for end in ("", "-2"))
+    assert [one.path.parent for one in made] == [first, second, first]

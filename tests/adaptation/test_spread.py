@@ -49,6 +49,16 @@ def test_few_slices_say_too_little() -> None:
     assert spread.fitted_spread(answers, 1, 1) == {}
 
 
+def test_one_or_two_people_do_not_narrow_the_spread_of_the_next() -> None:
+    """The parent's correction allows for how much people differ; three people may."""
+    wide = spread.SpreadCorrection(floor=0.0, factor=4.0)
+    for people, expected in ((1, 4.0), (2, 4.0), (3, 2.0)):
+        found = spread.fitted_spread(rows(people, 6), 10, 10, {"T1->T2": wide})["T1->T2"]
+        assert found.factor == pytest.approx(expected, rel=0.1)
+    narrow = spread.SpreadCorrection(floor=0.0, factor=1.0)
+    assert spread.fitted_spread(rows(1, 6), 10, 10, {"T1->T2": narrow})["T1->T2"].factor == pytest.approx(2, rel=0.1)
+
+
 def test_coverage_is_told_by_a_correction_fitted_to_others() -> None:
     before, after = rows(2, 6, true=0.2), rows(2, 6)
     narrow = spread.SpreadCorrection(floor=0.0, factor=1.0)

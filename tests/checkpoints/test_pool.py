@@ -12,7 +12,7 @@ import torch
 from helpers import PAIRS, tiny_checkpoint
 from napari_mrtrans.adaptation.site import wanted_pairs
 from napari_mrtrans.checkpoints import library, pool
-from napari_mrtrans.checkpoints.card import DataSource
+from napari_mrtrans.checkpoints.card import Adapted, DataSource
 from napari_mrtrans.checkpoints.card_text import essence, headline
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
 from napari_mrtrans.checkpoints.installing import export, install, remove
@@ -267,3 +267,16 @@ def test_a_damaged_pool_is_named(made: Checkpoint) -> None:
     write_tensors(made.path, {"turns": torch.zeros(3)}, {})
     with pytest.raises(CheckpointError, match=r"'lab-pool\.safetensors' has no napari-mrtrans card"):
         read_checkpoint(made.path)
+
+
+def test_a_pool_of_an_adapted_member_is_adapted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the family's name goes on meaning the other."""
+    monkeypatch.setattr(library, "shipped_checkpoint_dir", lambda: tmp_path)
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path / "user"))
+    told = Adapted(parent="flow", parent_sha256="", lineage=["flow"], site="a", people=1, sessions=1, minutes=1.0)
+    plain = [tiny_checkpoint(tmp_path / f"{name}.safetensors", name) for name in ("flow", "cgan")]
+    own = tiny_checkpoint(tmp_path / "a-flow.safetensors", "flow", adapted=told)
+    make_pool("a-pool", [own, plain[1]], tmp_path)
+    make_pool("the-pool", plain, tmp_path)
+    assert library.load_checkpoint("pool").name == "the-pool"
+    assert library.load_checkpoint("a-pool").card.adapted == told

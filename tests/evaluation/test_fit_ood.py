@@ -15,6 +15,7 @@ from napari_mrtrans.evaluation.fit_ood import (
     fit_ood,
     novelty_and_artefact,
     out_of_fold,
+    sigma_ranges,
 )
 from napari_mrtrans.ood.score import FEWEST, IMAGE_SCORES
 from napari_mrtrans.ood.signs import Looks
@@ -160,3 +161,23 @@ def test_balanced_figures_do_not_reward_the_commoner_class() -> None:
     labels = [False] * 20 + [True] * 80
     assert balanced_figures(labels, [0.8] * 100)["ece"] == pytest.approx(0.3, abs=1e-9)
     assert balanced_figures(labels, [0.8] * 100)["brier"] == pytest.approx(0.5 * (0.64 + 0.04), abs=1e-9)
+
+
+def test_a_contrast_of_few_people_does_not_decide_for_the_others() -> None:
+    """Unknown out of fold for one person's FLAIR, every score that sees artefacts would be out of the question."""
+    images, sigmas = study()
+    rng = np.random.default_rng(7)
+    rare = [replace(image(NAMES[0], kind, rng), source=Contrast.FLAIR) for kind in ("normal", *KINDS)]
+    said: list[str] = []
+    ood, figures = fit_ood([*images, *rare], sigmas, 20, LOOKS, said.append)
+    assert ood.score == "image" and figures["image"]["auc"] > 0.99
+    assert (figures["normal"], figures["unusual"]) == (12, 48)
+    assert [line for line in said if "FLAIR" in line]
+    blank = replace(images[0], features=np.full_like(images[0].features, np.nan))
+    ood, _ = fit_ood([blank, *images[1:]], sigmas, 20, LOOKS)
+    assert ood.score == "image"
+
+
+def test_few_scans_tell_no_range() -> None:
+    assert sigma_ranges([("T1->T2", 0.05)] * 4) == {}
+    assert sigma_ranges([("T1->T2", 0.05)] * 5)["T1->T2"].middle == 0.05

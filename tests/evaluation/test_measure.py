@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from helpers import PAIRS, head, save_nifti, tiny_checkpoint
 from napari_mrtrans import metrics
 from napari_mrtrans.datasets.bids import Session
+from napari_mrtrans.evaluation.ensemble_figures import one_of_each
 from napari_mrtrans.evaluation.held_out import NotMeasured
 from napari_mrtrans.evaluation.measure import MARGIN, Sampling, View
 from napari_mrtrans.evaluation.tiles import Drawn, read_tile
@@ -226,3 +227,34 @@ def test_a_checkpoint_s_row_comes_with_a_montage(one: Session, tmp_path: Path, f
     picture = matplotlib.image.imread(path)
     assert picture.shape[1] > 3 * picture.shape[0]
     assert sorted(p.name for p in path.parent.iterdir()) == ["a.npz", "a.png"]
+
+
+def test_single_samples_of_a_pool_are_of_all_its_members(one: Session) -> None:
+    of = view(one)
+    near = answer(of)[of.window]
+    samples = np.stack([near, near, 0.5 * near, 0.5 * near]).astype(np.float32)  # two pairs
+    row = of.row("x", near, samples, by=("a", "a", "b", "b"))
+    alone = [of.row("x", near, samples[k : k + 2]) for k in (0, 2)]
+    for name in ("sample_psnr", "fine_detail"):
+        assert getattr(row, name) == pytest.approx(np.mean([getattr(other, name) for other in alone]), rel=1e-5)
+    assert alone[0].sample_psnr - alone[1].sample_psnr > 1
+    mixed = one_of_each(samples, of.axis, True)
+    planes = np.moveaxis(mixed, of.axis, 0)
+    for k, plane in enumerate(planes):
+        np.testing.assert_array_equal(plane, np.moveaxis(samples[2 * (k % 2)], of.axis, 0)[k])
+
+
+def test_a_lesion_is_shown_where_there_is_an_answer(tmp_path: Path) -> None:
+    t1 = np.pad(head((30, 36, 30)), ((4, 4), (4, 4), (2, 3)))
+    mask = np.zeros(t1.shape, dtype=np.uint8)
+    mask[15:22, 18:24, 4:8] = 1  # most of it is below the slab
+    mask[17:20, 20:22, 8:14] = 1
+    plain = session(tmp_path, t1, np.where(t1 > 0, 700 - t1, 0).astype(np.float32))
+    masked = replace(plain, mask=save_nifti(tmp_path / "mask.nii.gz", mask))
+    drawn = Drawn(None, tmp_path / "tile.npz")
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", "direct")
+    of = view(masked, 11, Sampling(n=1, device="cpu"))
+    assert of.window[2].start > 8
+    of.transformed(Way(checkpoint), drawn, lambda _: None)
+    tile = read_tile(tmp_path / "tile.npz")
+    assert tile["lesion_mask"].sum() == 6 and tile["lesion_mean"][tile["lesion_mask"] > 0].all()

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from helpers import head
+from helpers import head, planted_row
 from napari_mrtrans import MrtransError, metrics
+from napari_mrtrans.evaluation.measure import Sampling
+from napari_mrtrans.evaluation.optional import Optional
 from napari_mrtrans.metrics import perceptual
 from napari_mrtrans.paths import metrics_cache_dir
 
@@ -176,3 +178,17 @@ def test_refusals(pair: tuple[NDArray, NDArray]) -> None:
         metrics.lpips(np.zeros((40, 3, 40)), np.zeros((40, 3, 40)), axis=1)
     with pytest.raises(MrtransError, match="axis 3 of shape"):
         metrics.lpips(prediction, target, axis=3)
+
+
+def test_lpips_that_was_lacking_comes_back_and_small_slices_lack_it_alone(
+    alexnet: tuple[nn.Sequential, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `evaluate` asks before it measures a row again, with a real file of weights."""
+    monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(alexnet[1]))
+    said: list[str] = []
+    figures = Optional(said.append, {}, Sampling(n=1))
+    assert figures.has_more(planted_row("a", lpips=None)) and not figures.has_more(planted_row("a", lpips=0.1))
+    small, large = np.full((20, 20, 1), 0.5, np.float32), np.full((40, 40, 1), 0.5, np.float32)
+    assert figures.lpips(small, small, 2) is None and figures.lpips(small, small, 2) is None
+    assert figures.lpips(large, large, 2) == 0
+    assert len(said) == 1 and "at least 31 pixels" in said[0]

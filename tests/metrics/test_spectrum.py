@@ -59,3 +59,21 @@ def test_what_is_outside_the_head_does_not_count() -> None:
 def test_one_sample_has_no_deviation() -> None:
     with pytest.raises(MrtransError, match="at least 2 independent samples; got 1"):
         band_ratios(wave(8)[None], wave(8), MASK, 2, MM)
+
+
+def test_samples_drawn_in_fixed_shares_from_models_of_the_truth_s_parts_are_as_wide_as_it() -> None:
+    """A pool: the truth is of either of two parts; half of the samples are of each, so their mean varies less."""
+    rng = np.random.default_rng(5)
+    shape, mask = (64, 64, 40), np.ones((64, 64, 40), dtype=bool)
+    place = 3 * rng.standard_normal(shape)
+
+    def of(part: np.ndarray) -> np.ndarray:
+        return (np.where(part, place, -place) + rng.standard_normal(shape)).astype(np.float32)
+
+    ours, theirs = np.ones(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    samples = np.stack([of(ours), of(ours), of(theirs), of(theirs)])
+    truth = of(rng.random(shape) < 0.5)
+    found = band_ratios(samples, truth, mask, 2, (2.0, 2.0, 2.0), ["a", "a", "b", "b"])
+    assert found[:2] == pytest.approx([1, 1], abs=0.12)
+    with pytest.raises(MrtransError, match="got 1"):
+        band_ratios(samples, truth, mask, 2, MM, ["a", "a", "a", "b"])

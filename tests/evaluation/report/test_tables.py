@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from helpers import planted_about, planted_row
 from napari_mrtrans.evaluation.report import tables
-from napari_mrtrans.evaluation.report.ood_rows import OodRow
+from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
 from napari_mrtrans.evaluation.report.published import beside
 from napari_mrtrans.evaluation.report.results import Results
+from napari_mrtrans.evaluation.report.summary import summary
 from napari_mrtrans.evaluation.report.tables import Table
 from napari_mrtrans.metrics.coverage import LEVELS
 
@@ -171,3 +175,45 @@ def test_visits_of_one_person_are_no_people() -> None:
     ssim = cells(next(table for table in tables.similarity(found) if table.title == "SSIM (%)"))
     assert ssim["subjects"].text == "2"
     assert ssim["a"].text.startswith(f"{100 * np.mean([0.82, 0.7]):.2f}")  # a visit more weighs no more
+
+
+def test_people_of_two_data_sets_with_other_contrasts_stand_beside_the_paper() -> None:
+    """The paper's own design: the mean over its tasks, though nobody has all pairs."""
+    rows = [
+        planted_row(name, pair, subject, ssim_volume=level + shift, seconds_per_slice=2.0)
+        for name, level in (("a", 0.8), ("b", 0.7))
+        for pair, subject, shift in (
+            ("T1→PD", "ixi/sub-1", 0.0),
+            ("T1→PD", "ixi/sub-2", 0.0),
+            ("T1→FLAIR", "o/sub-1", 0.1),
+        )
+    ]
+    found = {row[0].text: row[2].text for row in beside(Results(rows, ABOUT), []).rows}
+    assert found["order by average SSIM"] == "ddpm > ncsn"
+    assert float(found["average SSIM, lead of ddpm over ncsn (%)"]) == pytest.approx(100 * (0.85 / 0.75 - 1), abs=0.01)
+    assert any(name.startswith("seconds per slice, ddpm") for name in found)
+
+
+def test_pairs_of_scores_may_be_written_either_way(tmp_path: Path) -> None:
+    document = [{"checkpoint": "c", "pair": "T1->T2", "subject": "s", "kind": "normal", "sigma_hat": 0.1}]
+    (tmp_path / "c.ood.json").write_text(json.dumps(document))
+    assert read_rows(tmp_path / "c.ood.json")[0].pair == "T1→T2"
+
+
+def test_visits_weigh_no_more_in_means_of_curves_and_spreads() -> None:
+    rows = [
+        planted_row("a", subject=f"x/sub-1/ses-{visit}", ssim=0.9, coverage=[0.9] * 19, psnr_of_n=[30.0])
+        for visit in range(3)
+    ]
+    rows.append(planted_row("a", subject="x/sub-2", ssim=0.5, coverage=[0.5] * 19, psnr_of_n=[20.0]))
+    results = Results(rows, ABOUT)
+    assert results.curve("psnr_of_n", "a") == [25.0]
+    assert cells(tables.spread(results))["coverage of 90%"].text == "0.70"
+    assert "| 0.7000 |" in summary(rows, ABOUT)
+
+
+def test_curves_of_methods_are_of_the_pairs_that_all_have() -> None:
+    rows = [planted_row("a", pair, psnr_of_n=[level]) for pair, level in (("T1→T2", 20.0), ("T2→T1", 30.0))]
+    rows.append(planted_row("b", "T1→T2", psnr_of_n=[21.0]))
+    shared = Results(rows, ABOUT).with_samples()
+    assert shared.curve("psnr_of_n", "a") == [20.0] and shared.curve("psnr_of_n", "b") == [21.0]
