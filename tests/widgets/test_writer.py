@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
+from napari.layers._source import Source
 from napari_nifti import napari_get_reader
 
 from napari_mrtrans.errors import MrtransError, VolumeError
+from napari_mrtrans.widgets.frame_row import frame_of
 from napari_mrtrans.widgets.placement import inherited, unmarked, with_sample_axis
+from napari_mrtrans.widgets.reopened import is_still
 from napari_mrtrans.widgets.source import RESULT_KEY, is_candidate, layer_affine, result_record
 from napari_mrtrans.widgets.writer import write_nifti
 
@@ -221,3 +226,40 @@ def test_a_place_that_nothing_says_is_a_warning(make_napari_viewer, tmp_path, ca
     labels = viewer.add_labels(np.eye(4, dtype=np.uint8)[None].repeat(3, axis=0), name="roi")
     written(tmp_path, labels)
     assert "No open image says where 'roi' lies in the scanner" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_a_4d_file_goes_back_onto_its_grid(tmp_path, name):
+    """Samples that were saved and opened again, above all: their reader leaves an affine of four axes."""
+    file, layer = opened(tmp_path, AFFINES[name], (5, 6, 7, 4))
+    image = written(tmp_path, layer)
+    np.testing.assert_array_equal(image.get_fdata(), file.get_fdata())
+    np.testing.assert_allclose(image.affine, file.affine, atol=1e-5)
+
+
+def test_a_frame_of_a_turned_layer_lies_where_it_lay():
+    turn = np.radians(20)
+    rotate = np.eye(4)
+    rotate[2:, 2:] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    layer = Image(
+        RNG.random((3, 4, 5, 6)),
+        rotate=rotate,
+        scale=(1, 2, 1, 1.5),
+        translate=(0, 1, 2, 3),
+        shear=[0, 0, 0, 0, 0, 0.2],
+    )
+    frame = frame_of(layer, 0, 1)
+    np.testing.assert_allclose(frame.data_to_world((3, 2, 1)), layer.data_to_world((1, 3, 2, 1))[1:])
+
+
+def test_another_result_saved_in_the_place_of_an_open_one_is_another_run(tmp_path):
+    report = {"checkpoint": "x", "input": "sub-01_T1w", "target": "T2", "seed": 0}
+    layers = []
+    for seed in (0, 1):
+        (tmp_path / "a_T2.json").write_text(json.dumps(report | {"seed": seed}))
+        layer = Image(RNG.random((4, 5, 6)))
+        layer._source = Source(path=str(tmp_path / "a_T2_mean.nii.gz"))
+        layers.append((layer, dict(result_record(layer))))
+    (_, first), (_, second) = layers
+    assert first["report"] == second["report"] and first["run"] != second["run"]
+    assert is_still(second) and not is_still(first)

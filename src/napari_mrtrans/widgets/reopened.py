@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import nibabel as nib
 from napari.layers import Layer
@@ -51,8 +52,20 @@ def _kind(name: str) -> dict[str, str]:
     return {"kind": kind} | ({"std": "calibrated" if name != kind else "population"} if kind == "std" else {})
 
 
+#: The image that each run of this session was made of, and its file, by the run.
+_sources: dict[str, tuple[ReferenceType[Layer], str | None]] = {}
+
+
+def remember_source(run: str, layer: Layer) -> None:
+    """A run that was not saved is of this very layer, or of its file opened again, whatever others are called."""
+    _sources[run] = ref(layer), layer.source.path
+
+
 def made_of(record: Mapping[str, Any], layer: Layer, name: str) -> bool:
-    """Whether a result with this record was made of a layer of this name: not where both are files that differ."""
+    """Whether a result with this record was made of a layer of this name: not where both are files that differ, and of
+    a run of this session only if it is that very layer, or its file."""
+    if known := _sources.get(str(record.get("run"))):
+        return layer is known[0]() or (known[1] is not None and layer.source.path == known[1])
     there, path = Path(record.get("input_file", "")), layer.source.path
     if name != record.get("input") or not path or not there.is_absolute():
         return name == record.get("input")

@@ -187,13 +187,15 @@ def voxel_on_screen(viewer: ViewerModel, layer: Layer, point: Sequence[float] | 
 
     The viewer counts in one unit, and each layer in its own.
     """
-    place = np.asarray(viewer.dims.point if point is None else point, dtype=np.float64)[-layer.ndim :]
+    given = np.asarray(viewer.dims.point if point is None else point, dtype=np.float64)[-layer.ndim :]
+    place = np.concatenate([np.zeros(layer.ndim - len(given)), given])  # a viewer that closes has two dimensions
     return np.array(layer.world_to_data(place * _to_layer(viewer, layer)), dtype=np.float64)
 
 
 def _to_layer(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:
     """What the viewer's coordinates are multiplied by to be the layer's, for each of its axes."""
-    return unit_ratios(viewer.dims.units[-layer.ndim :], layer.units)
+    units = (viewer.dims.units or ())[-layer.ndim :]  # napari has none for layers whose units do not compare
+    return unit_ratios(units, layer.units) if len(units) == layer.ndim else np.ones(layer.ndim)
 
 
 def slider_of(viewer: ViewerModel, layer: Layer, axis: int) -> int:

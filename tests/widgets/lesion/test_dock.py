@@ -509,3 +509,24 @@ def test_csv_is_copied_and_saved(check: Check, tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "a.csv").read_text() == expected
     assert len(errors) == 1
     assert errors[0].endswith("Choose another folder.")
+
+
+def test_a_region_goes_by_the_scanner_where_it_tells_on_which_image_it_is() -> None:
+    """The reader mirrors each file about its own middle: fields of view lie apart twice as far in napari's world."""
+    here, there = np.diag([2.0, 2, 2, 1]), np.diag([2.0, 2, 2, 1])
+    there[0, 3] = 10
+    like = Image(np.zeros((20, 20, 20)), scale=(2, 2, 2), metadata={"affine": here})
+    other = {"scale": (2, 2, 2), "translate": (-10, 0, 0)}
+    beside = Image(np.zeros((20, 20, 20)), metadata={"affine": there}, **other)
+    data = np.zeros((20, 20, 20), np.uint8)
+    data[3, 4, 5] = 1
+    opened, painted = Labels(data, metadata={"affine": there}, **other), Labels(data, **other)
+    drawn = Shapes([np.array([[3, 2, 2], [3, 2, 6], [3, 6, 6], [3, 6, 2]])], shape_type="polygon", **other)
+    for mask in (roi_on(opened, like), roi_on(painted, like, [like, beside])):
+        assert np.argwhere(mask).tolist() == [[8, 4, 5]]
+    assert {*np.argwhere(roi_on(drawn, like, [like, beside]))[:, 0]} == {8}
+    # Without that image, or on one that does not say where it lies, only the world is left.
+    plain = Image(np.zeros((20, 20, 20)), scale=(2, 2, 2))
+    for region, image in ((painted, like), (opened, plain)):
+        region.translate = (4, 0, 0)
+        assert np.argwhere(roi_on(region, image)).tolist() == [[5, 4, 5]]

@@ -12,6 +12,8 @@ from qtpy.QtWidgets import QFileDialog
 
 from helpers import head, tiny_checkpoint
 from napari_mrtrans import Volume, transform
+from napari_mrtrans.widgets.lesion.roi import roi_on
+from napari_mrtrans.widgets.source import show_slice, slice_on_screen
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.extent import SliceRange
 
@@ -196,3 +198,38 @@ def test_a_region_only_is_saved_as_the_command_line_saves_it(bench, checkpoints,
     info = json.loads((out / "sub-01_T1w_T2.json").read_text())
     assert info["roi"] == {**wanted.info["roi"], "voxels": 36, "only": True}
     assert info["sigma_hat"] == pytest.approx(wanted.info["sigma_hat"], abs=1e-4)
+
+
+def test_a_slab_of_the_image_before_is_not_one_of_this(loaded, engine, brain):
+    other = loaded.viewer.add_image(brain, name="sub-02_T1w", scale=(-1, 1, 1), translate=(20, 0, 0))
+    extent = loaded.dock.form.extent
+    loaded.dock.form.image.choose(loaded.source)
+    choose(loaded, SliceRange.SLAB)
+    type_in(loaded, extent.first, 2)
+    type_in(loaded, extent.last, 4)
+    choose(loaded, SliceRange.ALL)
+    loaded.dock.form.image.choose(other)
+    choose(loaded, SliceRange.SLAB)
+    assert "The slab from 2 to 4 is not within 'sub-02_T1w'" in said(loaded)
+    choose(loaded, SliceRange.ALL)
+    loaded.dock.form.image.choose(loaded.source)
+    choose(loaded, SliceRange.SLAB)
+    assert extent.slices == (2, 5)
+
+
+@pytest.mark.parametrize("units", [("um", "um", "um"), ("mm", "mm", "mm")])
+def test_the_slice_on_screen_in_whatever_unit_the_viewer_counts(bench, engine, brain, units):
+    source = bench.viewer.add_image(brain, name="sub-01_T1w", units=("mm", "mm", "mm"))
+    size = 1000 if units[0] == "um" else 1
+    bench.viewer.add_image(brain, name="sub-01_T2w", scale=(size,) * 3, units=units)
+    mark = np.zeros(brain.shape, np.uint8)
+    mark[5:7, 8:12, 6:10] = 1
+    region = bench.viewer.add_labels(mark, scale=(size,) * 3, units=units)
+    bench.dock.form.image.choose(source)
+    bench.viewer.dims.set_current_step(0, 6)
+    choose(bench, SliceRange.CURRENT)
+    bench.run()
+    assert engine.requests[0].request.slices == (6, 7)
+    np.testing.assert_array_equal(roi_on(region, source), mark > 0)
+    show_slice(bench.viewer, source, 0, 3)
+    assert slice_on_screen(bench.viewer, source, 0) == 3 and bench.viewer.dims.point[0] == pytest.approx(3 * size)

@@ -532,3 +532,21 @@ def test_what_is_remembered_counts_as_finished_of_all(loaded):
         loaded.qtbot.waitUntil(partial(all_finished, loaded), timeout=30_000)
         loaded.dock.cancel()
         loaded.qtbot.waitUntil(lambda: not loaded.dock.state.busy, timeout=5000)
+
+
+@pytest.mark.parametrize("how", ["fails", "is stopped"])
+def test_what_was_followed_can_be_saved_where_the_next_model_gave_nothing(loaded, network, how):
+    loaded.press()
+    wait_for_slice(loaded, 6)
+    loaded.qtbot.waitUntil(lambda: bool(loaded.dock._results()), timeout=5000)
+    network.error, network.pace = (OutOfMemory("too large"), 0) if how == "fails" else (None, 3)
+    loaded.dock.form.model.setCurrentIndex(1)
+    if how == "fails":
+        loaded.qtbot.waitUntil(lambda: loaded.dock.state is DockState.FAILED, timeout=20_000)
+    else:
+        loaded.qtbot.waitUntil(lambda: loaded.dock._run.work.checkpoint.card.model == "direct", timeout=5000)
+        loaded.press()
+        loaded.qtbot.waitUntil(lambda: not loaded.dock.state.busy, timeout=20_000)
+    loaded.qtbot.waitUntil(lambda: loaded.dock.save.isVisible(), timeout=5000)
+    (kept,) = loaded.dock._results()
+    assert kept.work.checkpoint.card.model == "flow" and any(kept.layers.alive())

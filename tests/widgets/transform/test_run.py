@@ -23,6 +23,7 @@ from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.widgets.checkpoints.installed import installed
 from napari_mrtrans.widgets.demo import open_demo
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
+from napari_mrtrans.widgets.lesion.measure import measured
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 
@@ -624,3 +625,35 @@ def test_what_is_installed_during_a_run_can_be_chosen_after_it(loaded, engine, c
     loaded.wait_for(DockState.DONE)
     assert any("site" in name for name in names())
     assert "Done" in loaded.dock.message.text() and loaded.dock.state is DockState.DONE
+
+
+def test_a_reference_chosen_by_hand_is_not_the_next_person_s(bench, engine, brain):
+    images = {
+        name: bench.viewer.add_image(brain, name=name) for name in ("sub-01_T1w", "sub-01_T2w", "sub-01_acq-x_T2w")
+    }
+    reference = bench.dock.acquired.reference
+    bench.dock.form.image.choose(images["sub-01_T1w"])
+    bench.run()
+    reference.choose(images["sub-01_T2w"])
+    reference.activated.emit(reference.currentIndex())
+    bench.run()
+    assert reference.layer is images["sub-01_T2w"]  # though another is the newest
+    images |= {name: bench.viewer.add_image(brain, name=name) for name in ("sub-02_T1w", "sub-02_T2w")}
+    bench.dock.form.image.choose(images["sub-02_T1w"])
+    bench.run()
+    assert reference.layer is images["sub-02_T2w"]
+
+
+def test_a_run_s_source_is_the_layer_and_not_its_name(bench, engine, brain):
+    source = bench.viewer.add_image(brain, name="sub-01_T1w")
+    bench.run()
+    mean = bench.layer("sub-01_T1w_T2_mean")
+    roi = np.zeros(brain.shape, int)
+    roi[5:7, 8:12, 6:10] = 1
+    region = bench.viewer.add_labels(roi)
+    before = measured(bench.viewer, mean, None, region)[0].contrast["source"]
+    source.name = "renamed"
+    assert measured(bench.viewer, mean, None, region)[0].contrast["source"] == before
+    bench.viewer.layers.remove(source)
+    bench.viewer.add_image(brain[::-1, ::-1] ** 2, name="sub-01_T1w")  # the next patient's
+    assert "source" not in measured(bench.viewer, mean, None, region)[0].contrast

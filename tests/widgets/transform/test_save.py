@@ -130,7 +130,8 @@ def test_saved_results_are_known_when_they_are_opened_again(bench, engine, out, 
     mean = kinds["mean"]
     record = result_record(mean)
     assert kinds.keys() == {"mean", "std", "samples"}
-    assert {result_record(layer)["run"] for layer in kinds.values()} == {str(out / "sub-01_T1w_T2.json")}
+    assert {result_record(layer)["report"] for layer in kinds.values()} == {str(out / "sub-01_T1w_T2.json")}
+    assert len({result_record(layer)["run"] for layer in kinds.values()}) == 1
     assert (record["input"], record["target"], record["model"], record["n"]) == ("sub-01_T1w", "T2", "flow", 3)
     form = bench.dock.form
     assert form.image.layers == [acquired, mean]  # neither std nor samples

@@ -147,12 +147,8 @@ def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:
 
 
 def _source_of(viewer: ViewerModel, prediction: Image) -> Image | None:
-    """The image that it was made of; of a run in this window the layer itself, or its file opened again."""
     record, shape = result_record(prediction), prediction.data.shape
-    fitting = [layer for layer in viewer.layers if is_acquired(layer) and layer.data.shape == shape]
-    if "source_id" not in record:
-        return next((layer for layer in fitting if made_of(record, layer, layer_stem(layer))), None)
-    same = (layer for layer in fitting if str(layer.unique_id) == record["source_id"])
-    file = record.get("input_file")
-    again = (layer for layer in fitting if file and layer.source.path and str(layer.source.path) == file)
-    return next(same, None) or next(again, None)
+    for layer in viewer.layers:
+        if is_acquired(layer) and made_of(record, layer, layer_stem(layer)) and layer.data.shape == shape:
+            return layer
+    return None

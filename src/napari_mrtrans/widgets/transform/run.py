@@ -23,6 +23,7 @@ from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
 from ..lesion.latest import complete
 from ..pace import remember
+from ..reopened import remember_source
 from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
 from ..tally import SigmaTally
 from .progress import Countdown, ProgressLine
@@ -101,6 +102,7 @@ class Run:
         self.source = layer
         self.tally = SigmaTally(self.n_slices)
         self._id = uuid4().hex
+        remember_source(self._id, layer)
         self.path = Path(layer.source.path) if layer.source.path else None
         self._told = told_path(layer)
         self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
@@ -240,8 +242,6 @@ class Run:
         record = {
             "run": self._id,
             "input": self.work.source.name,
-            "source_id": str(self.source.unique_id),
-            **({"input_file": str(self.path.absolute())} if self.path else {}),
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
             "model": checkpoint.card.model,
