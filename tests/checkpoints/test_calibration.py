@@ -178,8 +178,30 @@ def test_the_users_own_calibration_comes_first(tmp_path: Path, monkeypatch: pyte
     own = Calibration(card=checkpoint.card_digest, about={"whose": "mine"})
     monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path / "user"))
     write_calibration(checkpoint, own, tmp_path / "user")
+    monkeypatch.setattr("napari_mrtrans.checkpoints.checkpoint.shipped_checkpoint_dir", lambda: tmp_path)
     found = read_checkpoint(checkpoint.path).calibration
     assert found is not None and found.about == {"whose": "mine"}
+
+
+def test_what_was_fitted_beside_one_s_own_checkpoint_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that of an earlier day, which was installed with it."""
+    checkpoint = calibrated(tmp_path / "tiny.safetensors")
+    monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(tmp_path / "user"))
+    write_calibration(checkpoint, Calibration(card=checkpoint.card_digest, about={"whose": "old"}), tmp_path / "user")
+    found = read_checkpoint(checkpoint.path)
+    assert found.calibration is not None and found.calibration.about != {"whose": "old"}
+    checkpoint.path.with_suffix(".calibration.json").unlink()
+    found = read_checkpoint(checkpoint.path)
+    assert found.calibration is not None and found.calibration.about == {"whose": "old"}
+
+
+def test_a_checkpoint_may_be_read_by_those_who_may_read_the_folder(tmp_path: Path) -> None:
+    beside = tmp_path / "plain"
+    beside.touch()
+    made = tiny_checkpoint(tmp_path / "tiny.safetensors").path
+    assert made.stat().st_mode == beside.stat().st_mode
 
 
 def test_without_one_nothing_is_calibrated(tmp_path: Path) -> None:

@@ -69,11 +69,11 @@ def test_nothing_installed(shipped: Place) -> None:
     )
 
 
-def test_order_is_by_family_then_name(shipped: Place) -> None:
+def test_order_is_by_family_and_the_shipped_ones_come_first(shipped: Place) -> None:
     for family in sorted((*PREFERENCE, "novel")):
         shipped(f"z-{family}", family)
         shipped(f"a-{family}", family, where="user")
-    expected = [f"{letter}-{family}" for family in (*PREFERENCE, "novel") for letter in "az"]
+    expected = [f"{letter}-{family}" for family in (*PREFERENCE, "novel") for letter in "za"]
     assert names() == expected
     assert PREFERENCE[0] == "flow"
 

@@ -234,7 +234,7 @@ def in_itself(members: list[Checkpoint]) -> list[Checkpoint]:
         (another_frame, "'wide' and 'one-flow' differ in framing; they cannot be pooled"),
         (other_pairs, "a, b have no pair of contrasts in common"),
         (in_itself, "'inner' is a pool itself"),
-        (namesakes, "Two of them are called 'one-flow'; give one another name"),
+        (namesakes, "Two of them are called 'one-flow' in their cards; train one with another name"),
     ],
 )
 def test_what_cannot_be_pooled(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from ..errors import CheckpointError, MrtransError
 from ..models.families import POOL
-from ..paths import user_checkpoint_dir, write_together
+from ..paths import shipped_checkpoint_dir, user_checkpoint_dir, write_together
 from ..scan.contrasts import Pair
 from .calibration import Calibration
 from .card import CARD_VERSION, Card, first_problem
@@ -90,23 +90,30 @@ class Checkpoint:
 
     @cached_property
     def calibration(self) -> Calibration | None:
-        """From ``NAME.calibration.json`` in the user's checkpoint folder or beside the file; None without one.
+        """From ``NAME.calibration.json`` beside the file or in the user's checkpoint folder; None without one.
 
-        One that is damaged or belongs to another checkpoint is left out, with a warning.
+        That in the user's folder comes first for what comes with the package: it was fitted to the user's scans. One
+        that is damaged or belongs to another checkpoint is left out, with a warning.
         """
-        file = self.path.with_suffix(CALIBRATION_SUFFIX).name
-        for path in (user_checkpoint_dir() / file, self.path.with_name(file)):
-            if not path.is_file():
-                continue
-            try:
-                found = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                warnings.warn(f"'{path}' is left out: {first_problem(error)}.", stacklevel=2)
-                continue
-            if found.card == self.card_digest:
-                return found
-            warnings.warn(f"'{path}' is left out: it was fitted for another checkpoint; calibrate again.", stacklevel=2)
-        return None
+        folders = [self.path.parent, user_checkpoint_dir()]
+        if self.path.parent == shipped_checkpoint_dir():
+            folders.reverse()
+        return next((found for folder in folders if (found := self.calibration_in(folder)) is not None), None)
+
+    def calibration_in(self, folder: Path) -> Calibration | None:
+        """The one in a folder; None, and a warning if there is one of no use, without it."""
+        path = folder / self.path.with_suffix(CALIBRATION_SUFFIX).name
+        if not path.is_file():
+            return None
+        try:
+            found = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            warnings.warn(f"'{path}' is left out: {first_problem(error)}.", stacklevel=3)
+            return None
+        if found.card != self.card_digest:
+            warnings.warn(f"'{path}' is left out: it was fitted for another checkpoint; calibrate again.", stacklevel=3)
+            return None
+        return found
 
     @property
     def spread(self) -> dict[str, SpreadCorrection]:
@@ -252,8 +259,11 @@ def write_tensors(
     from safetensors.torch import save_file
 
     def save(part: Path) -> None:
+        part.touch()
+        usual = part.stat().st_mode  # safetensors makes a file that its owner alone may read
         try:
             save_file({**tensors}, str(part), metadata=metadata)
+            part.chmod(usual)
         except SafetensorError as error:  # its word for a full disk
             raise OSError(str(error).strip()) from None
 

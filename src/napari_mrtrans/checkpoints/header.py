@@ -47,7 +47,9 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         for entry in header.values():
             if not all(isinstance(size, int) for size in (*entry["shape"], entry["data_offsets"][1])):
                 raise ValueError("sizes are no integers")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except OSError as error:
+        raise CheckpointError(f"'{path}' cannot be read ({error.strerror or error}).") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise CheckpointError(
             f"'{path.name}' is truncated or not a safetensors checkpoint; install it again."
         ) from None

@@ -34,8 +34,9 @@ def searched_first(folder: Path) -> Iterator[None]:
 def list_checkpoints() -> list[Checkpoint]:
     """Installed checkpoints, default first.
 
-    A damaged file is skipped with a warning; a user's file hides a shipped one of the same name. What was adapted to
-    one scanner is worse on others, so it follows the other files of its family: only who names it gets it.
+    A damaged file is skipped with a warning; a user's file hides a shipped one of the same name. Of a family those that
+    come with the package are first, so that its name means the same after others were installed; then the user's. What
+    was adapted to one scanner is worse on others, and comes last.
     """
     found: dict[str, Checkpoint] = {}
     for folder in (shipped_checkpoint_dir(), user_checkpoint_dir(), *_first):
@@ -48,7 +49,11 @@ def list_checkpoints() -> list[Checkpoint]:
                 warnings.warn(str(error), stacklevel=2)
                 continue
             found[checkpoint.name] = checkpoint
-    return sorted(found.values(), key=lambda c: (_rank(c.card.model), c.card.adapted is not None, c.name))
+
+    def order(c: Checkpoint) -> tuple[int, bool, bool, str]:
+        return _rank(c.card.model), c.card.adapted is not None, not is_shipped(c), c.name
+
+    return sorted(found.values(), key=order)
 
 
 def is_shipped(checkpoint: Checkpoint) -> bool:

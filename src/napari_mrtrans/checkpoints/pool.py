@@ -83,12 +83,12 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
 
     by_name = {member.name: member for member in members}
     distinct = [*by_name.values()]
-    _check(name, distinct)
     for member in members:
         if member.sha256 != by_name[member.name].sha256:
             raise CheckpointError(
-                f"Two of them are called '{member.name}'; give one another name (`name` of its recipe)."
+                f"Two of them are called '{member.name}' in their cards; train one with another name (--set name=…)."
             )
+    _check(name, distinct)
     target = folder / f"{name}.safetensors"
     if name in by_name:
         raise CheckpointError(f"A pool cannot be called '{name}', as one of its members is; choose another name.")

@@ -82,6 +82,11 @@ def run_app(application: typer.Typer, name: str) -> None:
                 where = error.ctx.command_path if error.ctx else name
                 print(f"{message}. See {where} --help.", file=sys.stderr)
             status = 2
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("napari_mrtrans"):
+                raise
+            print(f"This needs more packages ({error}): pip install 'napari-mrtrans[all]'.", file=sys.stderr)
+            status = 2
         except OSError as error:
             print(MrtransError(plain_line(error)), file=sys.stderr)
             status = 2

@@ -98,7 +98,7 @@ def calibrate(
     test = [(job, row) for job, row in measured if row.role == "test"]
     judged = [judge(row, store.of(job.scan, checkpoint), checkpoint.name, ood, settings.n) for job, row in test]
     about["coverage"] = coverage([row for _, row in test], spread)
-    if not settings.sampling and (known := checkpoint.calibration) is not None:
+    if not settings.sampling and (known := checkpoint.calibration_in(out) or checkpoint.calibration) is not None:
         spread = known.spread
         ood = ood.model_copy(update={"n": known.ood.n, "ranges": known.ood.ranges} if known.ood else {})
         then = known.about.get("spread") or {name: known.about[name] for name in how if name in known.about}
@@ -132,7 +132,7 @@ def calibrate_spread(
     Raises:
         MrtransError: the checkpoint has no calibration, does not sample, or no validation subject is there.
     """
-    known = checkpoint.calibration
+    known = checkpoint.calibration_in(out) or checkpoint.calibration
     if checkpoint.deterministic or known is None:
         lacks = "gives one answer, which has no spread" if checkpoint.deterministic else "has no calibration yet"
         raise MrtransError(f"'{checkpoint.name}' {lacks}; leave out --spread-only.")

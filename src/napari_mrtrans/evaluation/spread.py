@@ -24,6 +24,8 @@ BIN_NAMES = ("< 0.005", "0.005-0.02", "0.02-0.05", "> 0.05")
 JUDGED_VOXELS = 200
 #: Thirds of the rings of spatial frequency.
 BANDS = ("low", "middle", "high")
+#: The criterion that takes three slices.
+RANK = "rank correlation of slices' sigma-hat"
 #: Exchanges of R1 and R2 for the noise floor, and the most voxels of a bin they look at.
 EXCHANGES, FLOOR_VOXELS = 200, 100_000
 
@@ -230,7 +232,7 @@ def criteria(found: Sequence[Bin], of_volumes: Sequence[VolumeSpread], rho: tupl
         *out,
         Criterion("median bias / std, worst bin", bias[0], -0.1, 0.1, bias[1]),
         Criterion("sigma-hat ratio, worst volume", ratio[0], 0.95, 1.05, ratio[1]),
-        Criterion("rank correlation of slices' sigma-hat", rho[0], 0.98, 1.0, rho[1]),
+        Criterion(RANK, rho[0], 0.98, 1.0, rho[1]),
         Criterion("SSIM of the mean, difference", gain[0], -0.001, 0.001, gain[1]),
     ]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..paths import in_memory, write_together
 from . import slice_spread, spread
+from .spread import RANK
 
 STEM = "validate-sampler"
 
@@ -34,7 +35,9 @@ def verdict(report: dict[str, Any]) -> list[str]:
         slow += f" instead of its {report['reference']['own_steps']}"
     said = "Accepted" if report["accepted"] else "Not accepted"
     lines.append(f"{said}: {fast}, against {slow} ({report['checkpoint']}, n = {report['n']}).")
-    if not all(c["decided"] for c in report["criteria"]):
+    if any(c["name"] == RANK and c["value"] is None for c in report["criteria"]):
+        lines.append("Fewer than 3 slices have no order to compare; raise --slices-per-subject, or name more subjects.")
+    if not all(c["decided"] or c["name"] == RANK for c in report["criteria"]):
         lines.append("Where the reference fails against itself too, n may be too small to tell; raise -n.")
     return lines
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
 from ..scan.nifti import is_nifti_name
 
 #: Where a mask came from no file, what it is called.
@@ -17,7 +18,7 @@ def command_line(info: Mapping[str, Any], samples: bool = False) -> str:
     """``napari-mrtrans transform`` of a report, with files named without their folders; ``samples``: keep them."""
     asked, slices = info["request"], info["request"].get("slices")
     words = ["napari-mrtrans", "transform", _input(info), "--to", info["target"], "--from", info["source"]]
-    words += ["--model", info["checkpoint"]]
+    words += ["--model", _model(info)]
     sampled = info.get("sampler") is not None
     if sampled or info["n"] > 1:
         words += ["-n", info["n"], "--seed", info["seed"]]
@@ -69,7 +70,7 @@ def python_call(info: Mapping[str, Any]) -> str:
         lines.append(f"roi = roi_from_file({_file(asked, 'roi')!r}, {found})")
         told.append("roi=roi")
     told += ["roi_only=True"] if asked.get("roi_only") else []
-    lines.append(f"checkpoint = load_checkpoint({info['checkpoint']!r})")
+    lines.append(f"checkpoint = load_checkpoint({_model(info)!r})")
     lines.append(f"result = transform(volume, checkpoint, {', '.join(told)})")
     return "\n".join([*lines, 'result.save("out")'])
 
@@ -84,6 +85,13 @@ def _input(info: Mapping[str, Any]) -> str:
     """The name of the input's file, or folder of slices; a layer that came from none must be saved first."""
     path = Path(str(info["input"]))
     return path.name if path.is_absolute() or is_nifti_name(path.name) else f"{path.name}.nii.gz"
+
+
+def _model(info: Mapping[str, Any]) -> str:
+    """The checkpoint's name where that is installed, else the name of its file."""
+    file = Path(str(info.get("checkpoint_file", "")))
+    installed = file.parent in (shipped_checkpoint_dir(), user_checkpoint_dir())
+    return str(info["checkpoint"]) if installed or not file.name else file.name
 
 
 def _file(asked: Mapping[str, Any], name: str) -> str:
