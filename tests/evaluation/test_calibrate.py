@@ -322,7 +322,7 @@ def test_auc_compares_within_a_pair_only() -> None:
 
 def test_too_few_people(tmp_path: Path, data: Path) -> None:
     made = checkpoint(tmp_path, splits={"train": ["sub-00", "sub-01"], "test": ["sub-05"]})
-    with pytest.raises(Exception, match="at least 5 of the subjects that 'tiny' was trained on"):
+    with pytest.raises(Exception, match="at least 5 of the subjects that 'tiny' was trained or validated on"):
         calibrate(data, made, tmp_path / "out", say=lambda line: None)
     assert not (tmp_path / "out").exists()
 

@@ -71,7 +71,7 @@ def calibrate(
     people = [name for part in ("train", "validation") for name in splits.get(part, []) if name in sessions]
     if len({person(name) for name in people}) < FOLDS:
         raise MrtransError(
-            f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained on; "
+            f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained or validated on; "
             f"'{root}' holds {len(set(map(person, people)))}. Give the folder it was trained on."
         )
     settings = settings or Settings(checkpoint.card.sampler.n)
