@@ -18,6 +18,7 @@ import numpy as np
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.correction import BLUR_MM, Voxels
+from ..checkpoints.pool import TURN
 from ..datasets.bids import Session
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
@@ -72,7 +73,7 @@ class Settings:
     """How much is measured.
 
     Attributes:
-        n: Samples of each slice; at most :data:`FEW` of unusual scans and of training people.
+        n: Samples of each slice; at most :func:`few_of` of unusual scans and of training people.
         slices: Slices of each scan, evenly spread.
         seed: Of the starting noise, the artefacts and the draw of kinds.
         device: As :func:`napari_mrtrans.stream`.
@@ -122,7 +123,7 @@ def measure(
             "pair": job.pair.key,
             "subject": job.subject,
             "kind": job.scan.kind,
-            "few": FEW,
+            "few": few_of(checkpoint),
             "blur_mm": BLUR_MM,
         }
         key["files"] = job.scan.session.stamp()
@@ -150,6 +151,12 @@ def planned(checkpoint: Checkpoint, sessions: Mapping[str, Session], seed: int) 
                 yield from (Input(pair, name, role, scan) for scan in scans if scan.possible)
 
 
+def few_of(checkpoint: Checkpoint) -> int:
+    """Samples of each slice where :data:`FEW` do; of a pool a whole round of its turns, for its members differ."""
+    turns = len(checkpoint.card.turns)
+    return FEW if turns == 1 else TURN * turns
+
+
 @dataclass(frozen=True)
 class Input:
     """One scan to be measured."""
@@ -167,7 +174,7 @@ class Input:
     def run(self, checkpoint: Checkpoint, settings: Settings) -> Measurement:
         """Sample a few slices and gather what a calibration needs."""
         errors = self.has_target
-        n = settings.n if errors and self.role != "train" else min(settings.n, FEW)
+        n = settings.n if errors and self.role != "train" else min(settings.n, few_of(checkpoint))
         known, axis = [], 0
         if settings.sampling and not checkpoint.deterministic:
             volume = self.scan.volume(settings.seed)
