@@ -21,6 +21,7 @@ from napari_mrtrans.checkpoints.pool import drawn_by, make_pool, members_of, n_p
 from napari_mrtrans.checkpoints.shared import partners, sharing, sharing_lines
 from napari_mrtrans.cli import train
 from napari_mrtrans.errors import CheckpointError, RecipeError
+from napari_mrtrans.evaluation.ood_study import FEW, few_of
 from napari_mrtrans.scan.framing import Framing
 
 
@@ -280,3 +281,9 @@ def test_a_pool_of_an_adapted_member_is_adapted(tmp_path: Path, monkeypatch: pyt
     make_pool("the-pool", plain, tmp_path)
     assert library.load_checkpoint("pool").name == "the-pool"
     assert library.load_checkpoint("a-pool").card.adapted == told
+
+
+def test_a_pool_is_calibrated_by_whole_rounds(tmp_path: Path) -> None:
+    members = [tiny_checkpoint(tmp_path / f"{name}.safetensors", name) for name in ("flow", "cgan", "ncsn")]
+    made = make_pool("of-three", [members[k] for k in (0, 1, 0, 2)], tmp_path)
+    assert few_of(made) == 8 and few_of(members[0]) == FEW == 6
