@@ -11,7 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
 
-from .source import NIFTI_READER_KEY
+from .recorded import NIFTI_READER_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..scan.sample import sample_volume
 from ..scan.volume import Volume
-from .source import NIFTI_READER_KEY
+from .recorded import NIFTI_READER_KEY
 
 LayerData = tuple[NDArray[np.float32], dict[str, Any], str]
 

@@ -8,7 +8,7 @@ scale is negative and its translation the far corner: the sliders run against th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast, guess_contrast
 from .assumed import assumed_affine, assumed_axis, unit_ratios, voxel_steps
+from .recorded import of_four_axes, recorded_affine
 from .reopened import reopened_record
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from ..scan.volume import Volume
 
-#: napari-nifti writes this key next to ``affine``; its presence tells the S, A, R voxel order.
-NIFTI_READER_KEY = "coordinate_system"
 RESULT_KEY = "mrtrans"
 #: Layers whose files were looked at, and are no results.
 _foreign: WeakSet[Layer] = WeakSet()
@@ -81,18 +80,6 @@ def check_layer(layer: Layer) -> None:
         raise VolumeError(f"'{layer.name}' is {kind}; expected one 3-D volume.{remedy}")
 
 
-def recorded_affine(metadata: Mapping[str, Any]) -> NDArray[np.float64] | None:
-    """The affine (array index to RAS mm) recorded in a layer's metadata, or None."""
-    recorded: Any = metadata.get("affine")
-    read = NIFTI_READER_KEY in metadata
-    if read and np.shape(recorded) == (5, 5):  # the reader's, for four axes, the last of which is no place
-        recorded = np.asarray(recorded)[np.ix_([0, 1, 2, 4], [0, 1, 2, 4])]
-    if recorded is None or np.shape(recorded) != (4, 4):
-        return None
-    affine = np.array(recorded, dtype=np.float64)
-    return affine[:, [2, 1, 0, 3]] if read else affine
-
-
 def nifti_affine(layer: Layer) -> NDArray[np.float64] | None:
     """The affine (array index to RAS mm) recorded in the layer's metadata, or None."""
     return recorded_affine(layer.metadata)
@@ -119,8 +106,8 @@ def scanner_affine(layer: Layer) -> NDArray[np.float64] | None:
 
     affine = nifti_affine(layer)
     if affine is not None and not isinstance(layer, Shapes) and layer.ndim in (3, 4):
-        read = NIFTI_READER_KEY in layer.metadata
-        shape = tuple(int(size) for size in (layer.data.shape[:3] if read else layer.data.shape[-3:]))
+        sizes = layer.data.shape[:3] if of_four_axes(layer.metadata) else layer.data.shape[-3:]
+        shape = tuple(int(size) for size in sizes)
         affine[:3] *= millimetres(affine, shape, stated_unit(layer_header(layer)))
     return affine
 

@@ -22,8 +22,9 @@ from .assumed import assumed_affine, assumed_axis, voxel_steps
 from .file_grid import FileGrid
 from .lesion.roi import between
 from .placement import PLACEMENT, lie_alike, place_of
+from .recorded import recorded_affine
 from .reopened import is_corrected
-from .source import RESULT_KEY, recorded_affine
+from .source import RESULT_KEY
 
 if TYPE_CHECKING:
     from napari.layers import Layer

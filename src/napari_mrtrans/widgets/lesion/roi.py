@@ -21,7 +21,8 @@ from ...lesion.measure import box_around
 from ...scan.resample import resample
 from ..assumed import unit_ratios
 from ..placement import lie_alike, place_of
-from ..source import NIFTI_READER_KEY, check_layer, scanner_affine
+from ..recorded import of_four_axes
+from ..source import check_layer, scanner_affine
 
 #: Vertices are rounded to this part of a voxel: one that was set on a voxel's centre must not miss it by 1e-15.
 DECIMALS = 3
@@ -96,8 +97,7 @@ def roi_on(layer: Labels | Shapes, like: Image, among: Iterable[Layer] = ()) -> 
 
 def _painted(layer: Labels, like: Image, to_image: NDArray[np.float64]) -> tuple[NDArray[np.bool_], bool]:
     data = np.asarray(layer.data[0] if layer.multiscale else layer.data) != 0
-    of_file = data.ndim == 4 and NIFTI_READER_KEY in layer.metadata
-    data = data.any(axis=3 if of_file else tuple(range(data.ndim - 3)))
+    data = data.any(axis=3 if of_four_axes(layer.metadata) else tuple(range(data.ndim - 3)))
     shape = like.data.shape
     inner = box_around(data, 0)
     if inner is None:
