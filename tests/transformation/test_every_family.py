@@ -113,10 +113,10 @@ def test_a_pool_tells_how_far_it_is(installed: dict[str, Checkpoint]) -> None:
 def test_noise_added_on_the_way_depends_on_the_seed_alone_too(
     installed: dict[str, Checkpoint], family: str, sampler: str
 ) -> None:
-    steps = 30 if sampler == "langevin" else 4
+    steps, rounding = (30, 1e-3) if sampler == "langevin" else (4, 1e-4)  # some processors round by the batch
     whole = transformed(installed[family], sampler=sampler, steps=steps)
     np.testing.assert_allclose(
-        transformed(installed[family], sampler=sampler, steps=steps, batch=1).mean, whole.mean, atol=1e-4
+        transformed(installed[family], sampler=sampler, steps=steps, batch=1).mean, whole.mean, atol=rounding
     )
 
 

@@ -56,6 +56,11 @@ def list_checkpoints() -> list[Checkpoint]:
     return sorted(found.values(), key=order)
 
 
+def is_installed(file: Path) -> bool:
+    """Whether a checkpoint's file lies where its name finds it."""
+    return file.parent in (shipped_checkpoint_dir(), user_checkpoint_dir(), *_first)
+
+
 def is_shipped(checkpoint: Checkpoint) -> bool:
     """Whether it comes with the package, rather than from the user."""
     return checkpoint.path.parent == shipped_checkpoint_dir()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..paths import shipped_checkpoint_dir, user_checkpoint_dir
+from ..checkpoints.library import is_installed
 from ..scan.nifti import is_nifti_name
 
 #: Where a mask came from no file, what it is called.
@@ -90,8 +90,7 @@ def _input(info: Mapping[str, Any]) -> str:
 def _model(info: Mapping[str, Any]) -> str:
     """The checkpoint's name where that is installed, else the name of its file."""
     file = Path(str(info.get("checkpoint_file", "")))
-    installed = file.parent in (shipped_checkpoint_dir(), user_checkpoint_dir())
-    return str(info["checkpoint"]) if installed or not file.name else file.name
+    return str(info["checkpoint"]) if is_installed(file) or not file.name else file.name
 
 
 def _file(asked: Mapping[str, Any], name: str) -> str:

@@ -76,8 +76,8 @@ def test_table_and_card(manager):
     sizes = [row.pop(3) for row in rows]
     assert rows == [
         ["many-flow", "flow", "3", "plugin", "no"],
-        ["mine", "direct", "FLAIR→T1", "you", "no"],
         ["one-direct", "direct", "T1→T2", "plugin", "no"],
+        ["mine", "direct", "FLAIR→T1", "you", "no"],
     ]
     assert all(re.fullmatch(r"0\.\d kB", size) for size in sizes), sizes
     manager.choose("one-direct")
