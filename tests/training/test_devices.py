@@ -127,7 +127,8 @@ def test_two_processes_have_the_losses_of_one(folder: Path, two_processes, tmp_p
     one, two = (read_checkpoint(path / f"tiny-{model}.safetensors") for path in (tmp_path, out))
     assert two.card.metrics["validation"]["psnr"] == pytest.approx(one.card.metrics["validation"]["psnr"], abs=0.01)
     for name, value in one.build().state_dict().items():
-        torch.testing.assert_close(two.build().state_dict()[name], value, rtol=1e-2, atol=1e-3)  # stored as float16
+        # stored as float16; some processors round half a batch otherwise than a whole one
+        torch.testing.assert_close(two.build().state_dict()[name], value, rtol=1e-2, atol=3e-3)
     assert len(list((out / "tensorboard").glob("events*"))) == 1
 
 
