@@ -58,6 +58,12 @@ def _drawer(turns: Sequence[str], number: int) -> str:
     return turns[number // TURN % len(turns)]
 
 
+def whole_round(checkpoint: Checkpoint) -> int:
+    """Samples in which each turn of a pool comes once; 1 of what is none."""
+    turns = len(checkpoint.card.turns)
+    return 1 if turns == 1 else TURN * turns
+
+
 def n_parameters(checkpoint: Checkpoint) -> int:
     """Number of weights, of a pool that of its members' that are there."""
     try:

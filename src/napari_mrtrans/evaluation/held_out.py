@@ -90,9 +90,8 @@ def known_sessions(
     needed = {data_set(name) for name in subjects} if subjects else own
     known = {}
     for folder in sorted(own | needed):
-        place = _home_of(checkpoints, root) if folder == "." else root / folder
         try:
-            formats = recognise(place)
+            place, formats = _recognised(root / folder, checkpoints if folder == "." else ())
         except RecipeError:
             if folder in needed and (subjects or not root.is_dir()):
                 raise
@@ -108,16 +107,22 @@ def known_sessions(
     return known
 
 
-def _home_of(checkpoints: Sequence[Checkpoint], root: Path) -> Path:
-    """``root``, or the one folder in it whose people were trained on, or kept out, as the only data set below it."""
+def _recognised(folder: Path, checkpoints: Sequence[Checkpoint]) -> tuple[Path, list[str]]:
+    """A data set and its formats: ``folder``, or the one folder in it whose people the ``checkpoints`` were trained on,
+    or kept out, as the only data set below it.
+
+    Raises:
+        RecipeError: neither is one.
+    """
     try:
-        recognise(root)
+        return folder, recognise(folder)
     except RecipeError:
         people = {subject_of(name) for c in checkpoints for part in c.card.splits.values() for name in part}
-        inner = [path for path in (root.iterdir() if root.is_dir() else ()) if path.is_dir()]
+        inner = [path for path in (folder.iterdir() if folder.is_dir() else ()) if path.is_dir()]
         homes = [path for path in inner if any((path / name).is_dir() for name in people)]
-        return homes[0] if len(homes) == 1 else root
-    return root
+        if len(homes) != 1:
+            raise
+        return homes[0], recognise(homes[0])
 
 
 def sessions_of(root: Path, checkpoint: Checkpoint, part: str) -> dict[str, Session]:

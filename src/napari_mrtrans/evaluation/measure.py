@@ -149,8 +149,9 @@ class View:
                 images_of["std"] = ensemble.std
             pair = {"source": str(self.pair.source), "target": str(self.pair.target)}
             titles = pair | {"mean": way.name, "error": "|error|"}
-            lesion = None if self.lesion is None else np.zeros_like(self.lesion)
-            if lesion is not None and self.lesion is not None:  # there is an answer within the slab alone
+            lesion = None
+            if self.lesion is not None:  # there is an answer within the slab alone
+                lesion = np.zeros_like(self.lesion)
                 lesion[self.window] = self.lesion[self.window]
             draw(drawn, Cutter(opened.volume, opened.head), images_of, titles, self.middle, lesion)
         return row

@@ -18,7 +18,7 @@ import numpy as np
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.correction import BLUR_MM, Voxels
-from ..checkpoints.pool import TURN
+from ..checkpoints.pool import whole_round
 from ..datasets.bids import Session
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
@@ -153,8 +153,7 @@ def planned(checkpoint: Checkpoint, sessions: Mapping[str, Session], seed: int) 
 
 def few_of(checkpoint: Checkpoint) -> int:
     """Samples of each slice where :data:`FEW` do; of a pool a whole round of its turns, for its members differ."""
-    turns = len(checkpoint.card.turns)
-    return FEW if turns == 1 else TURN * turns
+    return FEW if (count := whole_round(checkpoint)) == 1 else count
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.pool import TURN
+from ..checkpoints.pool import whole_round
 from ..datasets.bids import Session
 from ..errors import VolumeError
 from ..metrics.detection import auc
@@ -155,8 +155,7 @@ class TwoSampleTest:
     def _training(self) -> Patches:
         found: list[Patches] = []
         rng = np.random.default_rng([self.sampling.seed, 1])
-        asked, turns = self.sampling, self.checkpoint.card.turns
-        count = 1 if len(turns) == 1 else TURN * len(turns)
+        asked, count = self.sampling, whole_round(self.checkpoint)
         for session in self.sessions:
             if len(found) == PEOPLE:
                 break
