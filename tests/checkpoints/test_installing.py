@@ -72,6 +72,19 @@ def test_its_calibration_comes_along(user: Path, file: Path) -> None:
     assert contents(user) == []
 
 
+def test_a_newer_calibration_takes_the_place_of_that_there(user: Path, file: Path) -> None:
+    install(file)
+    checkpoint = read_checkpoint(file)
+    for n in (3, 4):
+        write_calibration(checkpoint, Calibration(card=checkpoint.card_digest, about={"n": n}), file.parent)
+        with pytest.raises(CheckpointError, match="SHA-256"):
+            install(file, sha256="0" * 64)
+        assert install(file).calibration.about == {"n": n}
+    with pytest.raises(CheckpointError, match="is installed already"):
+        install(file)
+    assert contents(user) == [f"tiny-flow{CALIBRATION_SUFFIX}", "tiny-flow.safetensors"]
+
+
 @pytest.mark.parametrize("text", ["{", json.dumps({"card": "0" * 64})])
 def test_a_calibration_that_does_not_belong_stays_behind(user: Path, file: Path, text: str) -> None:
     file.with_suffix(CALIBRATION_SUFFIX).write_text(text)

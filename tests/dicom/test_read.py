@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -264,9 +265,16 @@ def test_a_series_in_two_folders_is_one_and_a_copy_is_not_part_of_it(tmp_path: P
     upper[:3, 3] += 5 * OBLIQUE[:3, 2]
     dicom_series(tmp_path / "disc" / "DIR0", DATA[..., :5], OBLIQUE, **MPR)
     dicom_series(tmp_path / "disc" / "DIR1", DATA[..., 5:], upper, first=5, **MPR)
+    other = {**MPR, "0020|000e": "1.2.826.7", "0020|0011": "9"}
+    dicom_series(tmp_path / "disc" / "DIR2", DATA, OBLIQUE, first=50, **other)
+    for given in (tmp_path / "disc" / "DIR0", tmp_path / "disc" / "DIR1"):
+        one = sorted(given.iterdir())[2]
+        np.testing.assert_array_equal(read_scan(one).data, DATA)
+    shutil.rmtree(tmp_path / "disc" / "DIR2")
     volume = read_scan(tmp_path / "disc")
     np.testing.assert_array_equal(volume.data, DATA)
-    dicom_series(tmp_path / "twice" / "a", DATA, OBLIQUE, **MPR)
+    paths = dicom_series(tmp_path / "twice" / "a", DATA, OBLIQUE, **MPR)
     dicom_series(tmp_path / "twice" / "b", DATA, OBLIQUE, **MPR)
+    np.testing.assert_array_equal(read_scan(paths[0]).data, DATA)
     with pytest.raises(VolumeError, match=r"holds several series: 3 t1_mprage_sag \(T1, 12 slices\); 3 t1_mprage_sag"):
         read_scan(tmp_path / "twice")

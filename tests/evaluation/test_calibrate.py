@@ -318,6 +318,9 @@ def test_auc_compares_within_a_pair_only() -> None:
     assert stratified_auc(normal, unusual, "sigma_hat") == 1.0
     below = OodRow("", "T1->T2", "sub-2", "motion", 0.0, {"sigma_hat": 0.0})
     assert stratified_auc(normal, [*unusual, below], "sigma_hat") == (pytest.approx(2 / 3))
+    alone = OodRow("", "FLAIR->T1", "sub-2", "heads", 0.0, {"sigma_hat": 0.5})
+    assert stratified_auc(normal, [*unusual, alone], "sigma_hat") == 1.0
+    assert stratified_auc(normal, [alone], "sigma_hat") is None
 
 
 def test_too_few_people(tmp_path: Path, data: Path) -> None:

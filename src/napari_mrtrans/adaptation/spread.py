@@ -167,7 +167,7 @@ def _ood(
             sigmas,
             checkpoint.card.sampler.n,
             Looks(contrasts=card.contrasts, kinds=card.kinds),
-            lambda line: say(line) if line.startswith("Too few") else None,
+            say,
         )
         return ood, {"cross_validated": judged}
     known = parent.calibration

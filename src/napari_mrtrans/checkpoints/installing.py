@@ -33,7 +33,8 @@ class DownloadCancelled(CheckpointError):
 def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     """Copy a checkpoint, and what lies beside it, into the user's folder; it is there whole or not at all.
 
-    Beside it may be its calibration, its network for other planes, and members of a pool, which are installed first.
+    Beside it may be its calibration, its network for other planes, and members of a pool, which are installed first. Of
+    one that is installed already, another calibration takes the place of that there.
 
     Args:
         path: A .safetensors file made by ``napari-mrtrans-train``.
@@ -52,6 +53,8 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
         )
     expected = None if sha256 is None else check_digest(sha256)
     checkpoint = read_checkpoint(path)
+    if expected not in (None, checkpoint.sha256):
+        raise CheckpointError(_another(path))
     name, family = checkpoint.name, checkpoint.card.model
     if not is_file_name(name):
         raise CheckpointError(f"'{path.name}' calls itself '{name[:100]}', which is no file name; change its card.")
@@ -59,6 +62,9 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
         raise CheckpointError(f"'{name}' holds a '{family}' model; this version knows {', '.join(FAMILIES)}.")
     folder = user_checkpoint_dir()
     file = f"{name}.safetensors"
+    calibration = _calibration(path, checkpoint)
+    if (there := _recalibrated(checkpoint, calibration)) is not None:
+        return there
     if (planes := own_planes(checkpoint)) is not None:
         read_checkpoint(planes)  # one that is damaged is told before anything is written
     taken = [folder / file] if planes is not None else [folder / file, folder / f"{name}{PLANES_SUFFIX}"]
@@ -70,15 +76,19 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
         shutil.copyfile(path, part)
         # of the copy: what was checked is what is installed
         if expected is not None and digest(part) != expected:
-            raise CheckpointError(f"'{path.name}' does not have the SHA-256 given; it is damaged or another file.")
+            raise CheckpointError(_another(path))
 
-    files = _beside(name, _calibration(path, checkpoint), planes)
+    files = _beside(name, calibration, planes)
     write_together(
         folder,
         files | {file: copy},
         "Make room or mend its permissions, or name another in NAPARI_MRTRANS_CHECKPOINTS.",
     )
     return read_checkpoint(folder / file)
+
+
+def _another(path: Path) -> str:
+    return f"'{path.name}' does not have the SHA-256 given; it is damaged or another file."
 
 
 def _beside(name: str, calibration: str | None, planes: Path | None) -> dict[str, str | Callable[[Path], object]]:
@@ -89,6 +99,19 @@ def _beside(name: str, calibration: str | None, planes: Path | None) -> dict[str
     if calibration is not None:
         files[f"{name}{CALIBRATION_SUFFIX}"] = calibration
     return files
+
+
+def _recalibrated(checkpoint: Checkpoint, calibration: str | None) -> Checkpoint | None:
+    """The user's own copy of this very file, with another calibration than it had; None: there is nothing to bring."""
+    there = next((one for one in _listed() if one.sha256 == checkpoint.sha256 and not is_shipped(one)), None)
+    if (
+        there is None
+        or calibration is None
+        or (there.calibration and calibration_text(there.calibration) == calibration)
+    ):
+        return None
+    write_together(there.path.parent, _beside(there.name, calibration, None))
+    return read_checkpoint(there.path)
 
 
 def _refuse_taken(name: str, places: list[Path]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast
 from ..scan.nifti import missing_line
-from .files import dicom_folders, files_in, is_dicom_file
+from .files import FOLDERS, MOST_FILES, dicom_folders, files_in, folders_in, is_dicom_file, listed
 from .header import Header, read_header, unreadable_line
 from .stack import Stack, stacks_of
 
@@ -27,7 +27,7 @@ def stacks_at(path: Path) -> list[Stack]:
         if header is None:
             raise VolumeError(unreadable_line(path))
         wanted = header.text("0020|000e")
-    folders = dicom_folders(path) if path.is_dir() else [path.parent]
+    folders = dicom_folders(path) if path.is_dir() else [path.parent, *_beside(path.parent, wanted)]
     found: dict[str, dict[Path, list[Header]]] = {}
     for folder in folders:
         for file in files_in(folder):
@@ -36,7 +36,18 @@ def stacks_at(path: Path) -> list[Stack]:
                 found.setdefault(header.text("0020|000e"), {}).setdefault(folder, []).append(header)
     if not found:
         raise VolumeError(unreadable_line(path))
-    return [stack for uid, parts in found.items() if wanted in ("", uid) for stack in _volumes([*parts.values()])]
+    if path.is_dir():
+        return [stack for parts in found.values() for stack in _volumes([*parts.values()])]
+    volumes = _volumes([*found[wanted].values()])
+    return [stack for stack in volumes if any(file.parent == path.parent for file in stack.files)]  # not a copy beside
+
+
+def _beside(folder: Path, series: str) -> list[Path]:
+    """The folders next to one of a disc that go on with its series, as their first or last file shows."""
+    there = [path for path in folders_in(folder.parent) if path != folder][:FOLDERS]
+    ends = {path: files[:: max(len(files) - 1, 1)] for path in there if len(files := listed(path)) <= MOST_FILES}
+    headers = ((path, read_header(file)) for path, files in ends.items() for file in files if is_dicom_file(file))
+    return list(dict.fromkeys(path for path, header in headers if header and header.text("0020|000e") == series))
 
 
 def _volumes(folders: list[list[Header]]) -> list[Stack]:

@@ -75,10 +75,20 @@ def files_in(folder: Path) -> list[Path]:
     Raises:
         VolumeError: too much for one person's scans.
     """
-    found = [path for path in _entries(folder, folders=False) if _may_be(path)]
+    found = listed(folder)
     if len(found) > MOST_FILES:
         raise VolumeError(f"'{folder}' holds {len(found)} files; give a folder that holds one series only.")
-    return sorted(found)
+    return found
+
+
+def listed(folder: Path) -> list[Path]:
+    """The same, however many they are."""
+    return sorted(path for path in _entries(folder, folders=False) if _may_be(path))
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted."""
+    return list(_entries(folder, folders=True))
 
 
 def _may_be(path: Path) -> bool:

@@ -87,6 +87,7 @@ def calibrate(
     ]
     card = load_judge().card
     looks = Looks(contrasts=card.contrasts, kinds=card.kinds)
+    say("novelty and artefacts, person by person")
     ood, cross_validated = fit_ood(images, sigmas, settings.n, looks, say)
     spread = fit_spread(rows)
     how = _how(settings)

@@ -33,7 +33,8 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
     for kind, mine in groups.items():
         if not mine or not normal:
             continue
-        cells = [f"{stratified_auc(normal, mine, name):.3f}" for name in names]
+        aucs = (stratified_auc(normal, mine, name) for name in names)
+        cells = ["–" if auc is None else f"{auc:.3f}" for auc in aucs]
         lines.append(f"| {kind} | {len(mine)} | {' | '.join(cells)} | {_mean_p(mine)} |")
     lines += _called(normal, groups["all artefacts and wrong contrast"])
     lines += _probabilities(normal, groups["all artefacts and wrong contrast"], best)
@@ -81,14 +82,17 @@ def coverage_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float:
-    """AUC within each pair (σ̂ of different targets do not compare), averaged over the unusual inputs."""
-    total = 0.0
-    for pair in dict.fromkeys(row.pair for row in unusual):
+def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float | None:
+    """AUC within each pair (σ̂ of different targets do not compare), averaged over the unusual inputs; those of pairs
+    that nobody usual has count for nothing, and None: there are no others."""
+    aucs, counts = [], []
+    for pair in dict.fromkeys(row.pair for row in normal):
         mine = [row for row in unusual if row.pair == pair]
         pool = [*(row for row in normal if row.pair == pair), *mine]
-        total += len(mine) * detection.auc([row.unusual for row in pool], [row.scores[score] for row in pool])
-    return total / len(unusual)
+        if mine:
+            aucs.append(detection.auc([row.unusual for row in pool], [row.scores[score] for row in pool]))
+            counts.append(len(mine))
+    return float(np.average(aucs, weights=counts)) if aucs else None
 
 
 def _probabilities(normal: Sequence[OodRow], unusual: Sequence[OodRow], best: str) -> list[str]:

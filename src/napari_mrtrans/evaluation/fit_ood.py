@@ -153,7 +153,7 @@ def fit_ood(
         sigmas: σ̂ of some of them.
         n: Samples that these were brought to.
         looks: What the last features are; None: all are of quality, and novelty alone is known.
-        say: Told progress.
+        say: Told for which contrasts nothing is fitted.
 
     Raises:
         MrtransError: usual or unusual scans are missing.
@@ -161,7 +161,6 @@ def fit_ood(
     images = [image for image in images if np.isfinite(image.features).all(axis=1).any()]
     if not any(image.usual for image in images) or all(image.usual for image in images):
         raise MrtransError("Calibration needs normal and unusual scans of every subject; some have no usable slice.")
-    say("novelty and artefacts, person by person")
     size = images[0].features.shape[1] - (looks.size if looks else 0)
     scores = out_of_fold(images, partial(novelty_and_artefact, size=size))
     if rare := _too_rare(images, scores):
