@@ -203,6 +203,14 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     count = len(hands.viewer.layers)
     hands.double_click(0)
     assert len(hands.viewer.layers) == count + 2  # the source is open already
+    # Denoised, say: what the window shows is what is transformed.
+    hands.viewer.layers["a_T1w.nii"].data = edited = 1.1 * head(SHAPE, seed=4).T
+    form.out.line.setText(str(tmp_path / "edited"))
+    hands.run()
+    copy = tmp_path / "edited" / "sources" / "a_T1w.nii"
+    np.testing.assert_allclose(Volume.load(copy).data, edited, rtol=1e-6)
+    assert json.loads((tmp_path / "edited" / "a_T1w_T2.json").read_text())["input"] == str(copy)
+    form.out.line.setText(str(tmp_path / "out"))
     hands.viewer.layers["b_T1w"].data = head(SHAPE, seed=3).T
     hands.run()
     copy = tmp_path / "out" / "sources" / "b_T1w.nii"

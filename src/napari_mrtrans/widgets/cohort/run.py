@@ -7,10 +7,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.qt.threading import thread_worker
 
 from ...errors import MrtransError, VolumeError
 from ...paths import write_together
+from ...scan.grid import same_grid
 from ...scan.volume import Volume
 from ..transform.progress import clock
 from ..transform.worker import Monitor, TransformWorker, plain_error
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ...cohort.plan import Order, Scan
     from ...cohort.run import Cohort
     from ...cohort.summary import Ledger, Row
+    from ..source import LayerSource
 
 
 class Queue:
@@ -140,8 +143,11 @@ class Queue:
         self.result = run_scans(scans, written, asked.checkpoint, asked.request, workers=workers, watch=watch)
 
     def _files(self) -> list[tuple[str, Path]]:
-        """The images of the window as files: their own where they have one, else copies."""
-        return [(image.name, path or self._copied(image.name, image.volume())) for image, path in self.asked.images]
+        """The images of the window as files: their own where they are what it holds, else copies."""
+        return [
+            (image.name, path if path and _still_holds(path, image) else self._copied(image.name, image.volume()))
+            for image, path in self.asked.images
+        ]
 
     def _copied(self, name: str, volume: Volume) -> Path:
         folder = self.asked.out / SOURCES
@@ -172,6 +178,19 @@ class Queue:
             if scan not in self.rows or self.rows[scan].status != status:
                 self.rows[scan] = ledger.row(scan)
         self.order = ledger.order
+
+
+def _still_holds(path: Path, image: LayerSource) -> bool:
+    """Whether a layer has the voxels that its file has, which its reader turned round; one that was edited has not."""
+    try:
+        stored = Volume.load(path)
+    except VolumeError:
+        return True  # the scan's row tells what is wrong
+    shown = image.volume()
+    turned = shown.affine[:, [2, 1, 0, 3]]
+    return same_grid(stored.data.shape, stored.affine, shown.data.T.shape, turned) and np.allclose(
+        stored.data, shown.data.T, rtol=1e-5, atol=1e-6 * float(np.abs(stored.data).max())
+    )
 
 
 def _run(queue: Queue, monitor: Monitor) -> Iterator[None]:
