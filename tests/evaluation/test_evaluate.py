@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
+from napari_mrtrans.checkpoints.card import Adapted
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.datasets.readers import read_folder
@@ -352,6 +353,18 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
     page = paths[3].read_text()
     assert "One subject: neither an interval nor a test is possible" in page
     assert "Another data set" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_adapted_checkpoint_may_know_whom_it_is_measured_on(root: Path, tmp_path: Path) -> None:
+    told = Adapted(parent="flow", parent_sha256="", lineage=["flow"], site="Lab", people=2, sessions=2, minutes=1.0)
+    own = tiny_checkpoint(tmp_path / "lab-direct.safetensors", "direct", splits=SPLITS, adapted=told)
+    said: list[str] = []
+    paths = evaluate(root, [own], tmp_path / "out", Settings(pairs=[PAIRS[0]], slab=11), say=said.append)
+    line = "'lab-direct' was adapted to 2 people of 'Lab', whom its card does not name"
+    assert said[0].startswith(line)
+    assert f"- Mind: {line}" in paths[2].read_text()
+    assert "adapted to 2 people of" in paths[3].read_text()
 
 
 def test_another_visit_of_a_training_subject_is_no_held_out_one() -> None:

@@ -23,7 +23,7 @@ from ..scan.intensity import HEADROOM
 from ..training.finished import Finished, digest
 from ..transformation.engine import MAX_HELD, BadNumbers
 from ..transformation.streaming import SliceUpdate
-from .held_out import NotMeasured, check_held_out, data_set, describe_machine, known_sessions, session_names
+from .held_out import NotMeasured, adapted_to, check_held_out, data_set, describe_machine, known_sessions, session_names
 from .lookup import Lookup
 from .measure import SSIM_WINDOW, Sampling, View
 from .optional import Optional
@@ -116,6 +116,8 @@ def evaluate(
         raise MrtransError(f"At most {MAX_HELD} samples can be evaluated, and these are {max(many)}; lower -n.")
     sessions = known_sessions(root, checkpoints, settings.subjects)
     check_folder(out)
+    for line in (doubts := adapted_to(checkpoints)):
+        say(line)
     cases = list(_cases(root, checkpoints, sessions, settings))
     if not cases:
         wanted = ", ".join(map(str, settings.pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
@@ -149,7 +151,7 @@ def evaluate(
     if without := [str(pair) for pair in dict.fromkeys(case.pair for case in cases if not case.lookup.sessions)]:
         left_out.append(f"look-up table, {', '.join(without)}: no training subject is in '{root}'.")
     left_out += dict.fromkeys([*(line for row in rows for line in row.lacks or ()), *optional.missing])
-    about = _about(checkpoints, settings, left_out)
+    about = _about(checkpoints, settings, left_out) | ({"doubts": doubts} if doubts else {})
     pictures = _pictures(cases, settings, drawn, Results(rows, about), montages) if montages else {}
     return write_report(out, rows, about, ood, pictures)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session, subject_of
 from ..datasets.phantom import PREFIX
@@ -153,6 +154,16 @@ def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, 
         raise MrtransError(f"'{name}' is a training subject; choose others.")
     if name not in sessions:
         raise MrtransError(f"Subject '{name}' is not in '{root}'.")
+
+
+def adapted_to(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """Lines on those that have seen people whom their cards do not name, who may be among those held out."""
+    return [
+        f"'{c.name}' was adapted to {people_in_words(c.card.adapted.people)} of '{c.card.adapted.site}', whom its card "
+        "does not name: the figures of these would flatter it, so leave them out (--subjects)."
+        for c in checkpoints
+        if c.card.adapted is not None
+    ]
 
 
 def describe_machine(device: str) -> str:

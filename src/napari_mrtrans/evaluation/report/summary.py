@@ -40,6 +40,7 @@ def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:
     parts.append(_table(["pair", "method"], {key: mine for key, mine in groups.items() if mine}))
     parts.append(obtained(results))
     parts += [f"- Left out: {line}" for line in about.get("left_out", [])]
+    parts += [f"- Mind: {line}" for line in about.get("doubts", [])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -46,7 +46,8 @@ def write_report(
     Args:
         out: The folder.
         rows: What was measured.
-        about: How: settings, ``checkpoints`` (name, model, trained_on), date, machine, ``left_out``.
+        about: How: settings, ``checkpoints`` (name, model, trained_on), date, machine, ``left_out``,
+            ``doubts``.
         ood: Scores of normal and unusual inputs.
         pictures: PNG files by caption, to be shown in the page.
 
@@ -93,7 +94,11 @@ def sections(
     other = tables.other_data(results)
     shown = [Picture(path.read_bytes(), "png", caption) for caption, path in pictures.items()]
     found = [
-        Section("What was measured", obtained(results), warnings=results.about.get("left_out", [])),
+        Section(
+            "What was measured",
+            obtained(results),
+            warnings=[*results.about.get("left_out", []), *results.about.get("doubts", [])],
+        ),
         Section(
             "Pictures",
             "Slices of the first subject of each pair and data set: source, target, prediction (the mean of the "
