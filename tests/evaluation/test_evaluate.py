@@ -180,11 +180,15 @@ def test_finished_rows_are_not_computed_again(
     monkeypatch.setattr(module, "transform", lambda *a, **k: called.append(a[1].name) or original(*a, **k))
     again = json.loads(evaluate(root, [flow, direct], tmp_path, settings, say=silent)[1].read_text())
     assert called == ["tiny-direct"]
+    assert {row["machine"] for row in again["rows"]} == {again["about"]["machine"]}
     assert [row for row in again["rows"] if row["method"] != "tiny-direct"] == first["rows"]
     evaluate(root, [flow, direct], tmp_path, settings, say=silent)
     assert called == ["tiny-direct"]
     evaluate(root, [flow], tmp_path, replace(settings, n=3), say=silent)
     assert called == ["tiny-direct", "tiny-flow"]
+    monkeypatch.setattr("napari_mrtrans.evaluation.evaluate.describe_machine", lambda device: "another machine")
+    text = evaluate(root, [flow, direct], tmp_path, settings, say=silent)[2].read_text()
+    assert "another machine, torch" in text and f"Rows of earlier runs: {first['about']['machine']}." in text
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -6,7 +6,7 @@ A second row for comparison is the target itself, blurred: what is out of reach 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -124,6 +124,7 @@ def evaluate(
         raise MrtransError(f"Nothing to evaluate: no held-out subject in '{root}' has both contrasts of {wanted}.")
     montages = out / "montages" if settings.montages else None
     finished, optional = Finished(out / "finished.jsonl", Row), Optional(say, sessions, settings.sampling)
+    machine = describe_machine(settings.device)
     rows: list[Row] = []
     left_out: list[str] = []
     drawn: dict[tuple[str, str, str], Drawn] = {}
@@ -135,7 +136,7 @@ def evaluate(
             progress(title, done, total)
             try:
                 tell = partial(_tell, progress, title, done, total)
-                make = partial(_noted, optional, task, tell)
+                make = partial(_noted, optional, task, tell, machine)
                 again = partial(_again, optional, task)
                 rows.append(finished.row(task.key, make, again))
             except (NotMeasured, VolumeError, BadNumbers, SliceError, OutOfMemory) as error:
@@ -265,8 +266,8 @@ def _again(optional: Optional, task: _Task, row: Row) -> bool:
     return task.drawn.missing or optional.has_more(row)
 
 
-def _noted(optional: Optional, task: _Task, tell: Callable[[SliceUpdate], None]) -> Row:
-    return optional.noted(task.make(tell))
+def _noted(optional: Optional, task: _Task, tell: Callable[[SliceUpdate], None], machine: str) -> Row:
+    return replace(optional.noted(task.make(tell)), machine=machine)
 
 
 def _tell(progress: Progress, title: str, done: int, total: int, update: SliceUpdate) -> None:

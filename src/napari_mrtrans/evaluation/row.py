@@ -44,7 +44,7 @@ class Row:
     ``lesion_r`` is Pearson's r with the target inside the expert mask; ``lesion_sums`` is what it is made of
     (:mod:`.lesion_sums`), so that it can be pooled over people. ``two_sample`` is the AUC of :mod:`.two_sample`, None
     where it was not asked for. ``lacks`` says what could not be measured, in lines, from the row on at which that
-    turned out.
+    turned out; ``machine``, what took the seconds.
     """
 
     method: str
@@ -89,3 +89,4 @@ class Row:
     lesion_sums: list[float] | None = None
     two_sample: float | None = None
     lacks: list[str] | None = None
+    machine: str = ""

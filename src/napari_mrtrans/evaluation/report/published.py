@@ -61,7 +61,7 @@ def beside(results: Results, ood: Sequence[OodRow]) -> Table:
     for model, seconds in SECONDS.items():
         ours = _of(results, Metric("seconds_per_slice", ""), model)
         rows.append(
-            (f"seconds per slice, {model}", f"{seconds:.0f} (NVIDIA A40)", f"{ours} ({results.about['machine']})")
+            (f"seconds per slice, {model}", f"{seconds:.0f} (NVIDIA A40)", f"{ours} ({_machines(results, model)})")
         )
     for (checkpoint, pair), mine in by_model(ood).items():
         model = results.models.get(checkpoint, "")
@@ -92,6 +92,12 @@ def _number(results: Results, metric: Metric, model: str, pair: str | None = Non
     tasks = [results.values(metric, name, one, data) for one in pairs for data in sets]
     means = [float(np.mean(list(values.values()))) for values in tasks if values]
     return float(np.mean(means)) if means else None
+
+
+def _machines(results: Results, model: str) -> str:
+    """What took the seconds of a family's checkpoint."""
+    own = (row.machine for row in results.rows if row.method == results.checkpoint_of(model))
+    return "; ".join(dict.fromkeys(filter(None, own))) or str(results.about["machine"])
 
 
 def _of(results: Results, metric: Metric, model: str, pair: str | None = None) -> str:

@@ -47,11 +47,13 @@ def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:
 def obtained(results: Results) -> str:
     """How the rows were obtained, in two sentences."""
     about, subjects = results.about, len(results.subjects)
+    others = dict.fromkeys(row.machine for row in results.rows if row.machine not in ("", about["machine"]))
+    earlier = f" Rows of earlier runs: {'; '.join(others)}." if others else ""
     slices = "all slices" if about["slab"] is None else f"{about['slab']} slices in the middle of the head"
     return (
         f"Means over {subjects} held-out subject{'s' * (subjects > 1)}, inside the head (volume: with the background), "
         f"range [0, 1], {slices}, n = {about['n'] or 'default'}, seed {about['seed']}. "
-        f"{about['date']}, {about['machine']}, torch {about['torch']}."
+        f"{about['date']}, {about['machine']}, torch {about['torch']}.{earlier}"
     )
 
 
