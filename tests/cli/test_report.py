@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +44,33 @@ def test_a_page_of_a_saved_result(tmp_path: Path, run: Run, scan: Path, installe
     )
     (tmp_path / "full").write_text("a file")
     assert_one_line(run("report", record, "-o", "full/page.html")[2], "Choose another file with -o.")
+
+
+def test_a_mask_that_is_gone_is_told_and_where_there_is_an_answer_stands_for_it(
+    tmp_path: Path, run: Run, scan: Path, installed: Path
+) -> None:
+    brain = head(SHAPE) > 0
+    half = brain & (np.arange(SHAPE[0]) < SHAPE[0] // 2 + 2)[:, None, None]
+    save_nifti(tmp_path / "brain.nii.gz", half.astype(np.uint8), RAI)
+    save_nifti(tmp_path / "sub-01_T2w.nii.gz", (700 - head(SHAPE)) * half, RAI)
+    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1)
+    assert run(*words, "--mask", "brain.nii.gz", "-o", "A")[0] == 0
+
+    def figures() -> tuple[list[float], bool]:
+        words = ("report", "A/sub-01_T1w_T2.json", "--target", "sub-01_T2w.nii.gz", "-o", "page.html")
+        assert run(*words)[0] == 0
+        page = (tmp_path / "page.html").read_text()
+        found = re.search(r"sub-01_T2w(?:<[^>]*>|\s)+([0-9.]+)(?:<[^>]*>|\s)+([0-9.]+)", page)
+        assert found is not None
+        return [float(figure) for figure in found.groups()], "is not at hand any more" in page
+
+    before, told = figures()
+    assert not told
+    for change in ("another", "gone"):
+        if change == "another":
+            save_nifti(tmp_path / "brain.nii.gz", brain.astype(np.uint8), RAI)
+        else:
+            (tmp_path / "brain.nii.gz").unlink()
+        after, told = figures()
+        np.testing.assert_allclose(after, before, atol=0.05)
+        assert told

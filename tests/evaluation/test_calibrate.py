@@ -20,14 +20,14 @@ from napari_mrtrans.cli import train as cli
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate
-from napari_mrtrans.evaluation.calibrate_report import coverage_lines, spread_summary, stratified_auc
+from napari_mrtrans.evaluation.calibrate_report import coverage_lines, spread_summary, stratified_auc, summary
 from napari_mrtrans.evaluation.fit_spread import coverage, fit_spread, person_variation, widening
 from napari_mrtrans.evaluation.held_out import PairedVolumes
 from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings
 from napari_mrtrans.evaluation.other_scans import other_scans, read_others
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
 from napari_mrtrans.evaluation.scans import LESION, Scan
-from napari_mrtrans.ood.score import IMAGE_SCORES
+from napari_mrtrans.ood.score import IMAGE_SCORES, SCORES
 from napari_mrtrans.ood.slice_quality import NAMES
 from napari_mrtrans.paths import shipped_checkpoint_dir
 from napari_mrtrans.scan.contrasts import Contrast, Pair
@@ -261,6 +261,21 @@ def test_a_spread_that_cannot_be_corrected_alone(
     assert end.value.code == 2 and told in said.err and "Traceback" not in said.err
 
 
+def test_a_scan_without_a_score_takes_no_part(first: Path) -> None:
+    """Of a contrast that a test person has and too few others."""
+    made = read_checkpoint(first / "tiny.safetensors")
+    assert made.calibration is not None and made.calibration.ood is not None
+    best = made.calibration.ood.score
+    nothing = dict.fromkeys(SCORES, np.nan)
+    rows = [replace(row, scores=nothing | row.scores) for row in read_rows(first / "tiny.ood.json")]
+    lost = replace(rows[0], pair="PD→T2", scores=nothing, probability=None)
+    before, after = (summary(made, some, made.calibration) for some in (rows, [*rows, lost]))
+    assert f"Without a score by {best}" not in before
+    assert "as of contrasts that too few people have: 1." in after
+    figures = [[line for line in text.splitlines() if "calibrated, all" in line] for text in (before, after)]
+    assert len(figures[0]) == 1 and figures[0] == figures[1]
+
+
 def test_a_deterministic_model_is_calibrated_on_novelty_alone(first: Path) -> None:
     found = read_checkpoint(first / "tiny.safetensors").calibration
     assert found is not None and found.ood is not None
@@ -321,6 +336,8 @@ def test_auc_compares_within_a_pair_only() -> None:
     alone = OodRow("", "FLAIR->T1", "sub-2", "heads", 0.0, {"sigma_hat": 0.5})
     assert stratified_auc(normal, [*unusual, alone], "sigma_hat") == 1.0
     assert stratified_auc(normal, [alone], "sigma_hat") is None
+    nothing = replace(unusual[0], scores={"sigma_hat": np.nan})
+    assert stratified_auc(normal, [*unusual, nothing], "sigma_hat") == 1.0
 
 
 def test_too_few_people(tmp_path: Path, data: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -415,3 +416,96 @@ def test_the_folder_above_the_only_data_set_is_its_folder(tmp_path: Path) -> Non
     bids_folder(tmp_path / "site-b", 2, (12, 14, 6))
     with pytest.raises(RecipeError, match="with the subjects that the checkpoint held out, is not there"):
         known_sessions(tmp_path, [checkpoint])
+
+
+ONE = [Pair.parse("T1->T2")]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_training_subject_is_known_by_its_files_whatever_it_is_called(root: Path, tmp_path: Path) -> None:
+    """Trained with the data set's own folder, evaluated with the one above, and the other way round."""
+    shutil.copytree(root, tmp_path / "data" / "ixi")
+    bare = tiny_checkpoint(tmp_path / "a" / "tiny-direct.safetensors", "direct", splits=SPLITS)
+    prefixed = {part: [f"ixi/{name}" for name in names] for part, names in SPLITS.items()}
+    below = tiny_checkpoint(tmp_path / "b" / "tiny-direct.safetensors", "direct", splits=prefixed)
+    for checkpoint, folder, name in (
+        (bare, tmp_path / "data", "ixi/sub-00"),
+        (bare, tmp_path / "data", "sub-00"),
+        (below, tmp_path / "data" / "ixi", "sub-00"),
+        (below, tmp_path / "data", "ixi/sub-00"),
+    ):
+        settings = Settings(pairs=ONE, subjects=[name], slab=11, montages=False)
+        with pytest.raises(MrtransError, match=f"'{name}' is a training subject"):
+            evaluate(folder, [checkpoint], tmp_path / "out", settings, say=silent)
+    settings = Settings(pairs=ONE, subjects=["sub-02"], slab=11, montages=False)
+    paths = evaluate(tmp_path / "data" / "ixi", [below], tmp_path / "out", settings, say=silent)
+    assert "Another data set" not in paths[3].read_text()
+    # Of the data set that it was trained on nothing is left; others call their people so, too.
+    bids_folder(tmp_path / "data" / "oasis", subjects=1, shape=(40, 48, 24))
+    (tmp_path / "data" / "ixi").rename(tmp_path / "elsewhere")
+    bids_folder(tmp_path / "data" / "other", subjects=1, shape=(40, 48, 24))
+    said: list[str] = []
+    settings = replace(settings, subjects=["oasis/sub-00"])
+    evaluate(tmp_path / "data", [bare], tmp_path / "out", settings, say=said.append)
+    assert said[0].startswith("'oasis/sub-00': a training subject of a data set that is not there is called so.")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_was_named_and_is_not_there_is_told(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    (tmp_path / "data" / "sub-02" / "anat" / "sub-02_T2w.nii.gz").rename(tmp_path / "lost.nii.gz")
+    bids_folder(tmp_path / "more", subjects=4, shape=(40, 48, 24))
+    shutil.move(tmp_path / "more" / "sub-03", tmp_path / "data" / "sub-03")
+    settings = Settings(pairs=[*ONE, Pair.parse("T1->PD")], subjects=["sub-02", "sub-03"], slab=11, montages=False)
+    paths = evaluate(tmp_path / "data", [direct], tmp_path / "out", settings, say=silent)
+    about = json.loads(paths[1].read_text())["about"]
+    assert about["left_out"] == [
+        "T1→PD: no checkpoint serves it.", "sub-02: there is no T2.",
+        *[line for line in about["left_out"] if line.startswith("LPIPS")],
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_one_bad_file_costs_what_it_is_needed_for(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
+    """A mask on other voxels, a training person whose T2 has moved, a lost slice in the middle of a held-out one."""
+    shutil.copytree(root, tmp_path / "data")
+    mask = tmp_path / "data" / "derivatives" / "masks" / "sub-02" / "anat" / "sub-02_mask.nii.gz"
+    save_nifti(mask, np.ones((20, 24, 12), np.uint8), np.diag([2.0, 2, 2, 1]))
+    moved = tmp_path / "data" / "sub-00" / "anat" / "sub-00_T2w.nii.gz"
+    image = nib.load(moved)
+    affine = image.affine.copy()
+    affine[0, 3] += 3
+    save_nifti(moved, np.asarray(image.dataobj), affine)
+    lost = tmp_path / "data" / "sub-02" / "anat" / "sub-02_T1w.nii.gz"
+    image = nib.load(lost)
+    data = np.asarray(image.dataobj).copy()
+    there = np.flatnonzero(data.any(axis=(0, 1)))
+    data[..., (there[0] + there[-1] + 1) // 2] = 0
+    save_nifti(lost, data, image.affine)
+    paths = evaluate(tmp_path / "data", [direct], tmp_path / "out", Settings(pairs=ONE, slab=11), say=silent)
+    document = json.loads(paths[1].read_text())
+    assert [row["method"] for row in document["rows"]] == ["look-up table", "blurred target", "tiny-direct"]
+    assert all(row["lesion_r"] is None for row in document["rows"])
+    told = [line for line in document["about"]["left_out"] if line.startswith("sub-02, lesions: The mask")]
+    assert len(told) == 1 and "does not lie on the grid" in told[0]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_two_sample_test_is_asked_again_when_its_people_are_there(
+    root: Path, direct: Checkpoint, tmp_path: Path
+) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    shutil.move(tmp_path / "data" / "sub-00", tmp_path / "sub-00")
+    shutil.move(tmp_path / "data" / "sub-01", tmp_path / "sub-01")
+    settings = Settings(pairs=ONE, slab=11, montages=False, two_sample=True)
+
+    def figures() -> tuple[float | None, bool]:
+        document = json.loads(
+            evaluate(tmp_path / "data", [direct], tmp_path / "out", settings, say=silent)[1].read_text()
+        )
+        return document["rows"][-1]["two_sample"], any("two-sample" in s for s in document["about"]["left_out"])
+
+    assert figures() == (None, True)
+    shutil.move(tmp_path / "sub-00", tmp_path / "data" / "sub-00")
+    known, lacking = figures()
+    assert known is not None and not lacking

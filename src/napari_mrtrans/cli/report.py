@@ -59,15 +59,12 @@ def report(
 def _acquired(ensemble: Ensemble, target: Path, notices: list[str]) -> Acquired:
     import numpy as np
 
-    from ..scan.masks import read_mask
     from ..scan.volume import Volume
-    from ..transformation.acquired import acquired_on
+    from ..transformation.acquired import acquired_on, asked_mask
     from ..transformation.request import Request
 
     info, volume = ensemble.info, ensemble.volume
-    asked = info["request"]
-    file = asked.get("mask_file")
-    mask = read_mask(Path(file), volume) if file and Path(file).is_file() else None
-    request = Request(info["target"], info["source"], mask=mask, prepare=asked.get("prepare"))
+    mask = asked_mask(ensemble, notices.append)
+    request = Request(info["target"], info["source"], mask=mask, prepare=info["request"].get("prepare"))
     reference = Volume.load(target, info["target"])
     return acquired_on(reference, volume, request, np.linalg.inv(reference.affine) @ volume.affine, notices.append)

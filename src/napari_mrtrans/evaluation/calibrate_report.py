@@ -16,6 +16,9 @@ from .fit_ood import balanced_figures
 from .report.ood_rows import OodRow
 from .scans import KINDS, LESION, NORMAL, person
 
+#: Of what is drawn for every test subject.
+ALL = "all artefacts and wrong contrast"
+
 
 def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibration) -> str:
     """Markdown: AUC by kind and score, and calibration figures, all on the test subjects."""
@@ -23,9 +26,9 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
     about, best = calibration.about, calibration.ood.score
     normal = [row for row in rows if row.kind == NORMAL]
     kinds = list(dict.fromkeys(row.kind for row in rows if row.unusual))
-    groups = {"all artefacts and wrong contrast": [row for row in rows if row.kind in KINDS]}
+    groups = {ALL: [row for row in rows if row.kind in KINDS]}
     groups |= {kind: [row for row in rows if row.kind == kind] for kind in kinds}
-    names = [name for name in SCORES if all(np.isfinite(row.scores[name]) for row in rows)]
+    names = [name for name in SCORES if any(np.isfinite(row.scores[name]) for row in rows)]
     head = ["unusual input", "scans", *(f"AUC, {name}" for name in names), f"mean P(OOD) by {best}"]
     lines = [f"# {checkpoint.name}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     if normal:
@@ -36,8 +39,14 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
         aucs = (stratified_auc(normal, mine, name) for name in names)
         cells = ["–" if auc is None else f"{auc:.3f}" for auc in aucs]
         lines.append(f"| {kind} | {len(mine)} | {' | '.join(cells)} | {_mean_p(mine)} |")
-    lines += _called(normal, groups["all artefacts and wrong contrast"])
-    lines += _probabilities(normal, groups["all artefacts and wrong contrast"], best)
+    lines += _called(normal, groups[ALL])
+    scored = [row for row in rows if np.isfinite(row.scores[best])]
+    lines += _probabilities(
+        [row for row in scored if row.kind == NORMAL], [row for row in scored if row.kind in KINDS], best
+    )
+    if without := len(rows) - len(scored):
+        told = f"Without a score by {best}, and so without P(OOD), as of contrasts that too few people have: {without}."
+        lines += ["", told]
     lines += _cross_validated(about["cross_validated"])
     lesions = f" '{LESION}': slices about the largest part of an expert mask." if LESION in kinds else ""
     lines += ["", f"AUC within each pair. Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
@@ -84,8 +93,9 @@ def coverage_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float | None:
     """AUC within each pair (σ̂ of different targets do not compare), averaged over the unusual inputs; those of pairs
-    that nobody usual has count for nothing, and None: there are no others."""
+    that nobody usual has, and those without a score, count for nothing, and None: there are no others."""
     aucs, counts = [], []
+    normal, unusual = ([row for row in rows if np.isfinite(row.scores[score])] for rows in (normal, unusual))
     for pair in dict.fromkeys(row.pair for row in normal):
         mine = [row for row in unusual if row.pair == pair]
         pool = [*(row for row in normal if row.pair == pair), *mine]

@@ -23,7 +23,16 @@ from ..scan.intensity import HEADROOM
 from ..training.finished import Finished, digest
 from ..transformation.engine import MAX_HELD, BadNumbers
 from ..transformation.streaming import SliceUpdate
-from .held_out import NotMeasured, adapted_to, check_held_out, data_set, describe_machine, known_sessions, session_names
+from .held_out import (
+    NotMeasured,
+    adapted_to,
+    check_held_out,
+    data_set,
+    describe_machine,
+    known_sessions,
+    namesakes,
+    session_names,
+)
 from .lookup import Lookup
 from .measure import SSIM_WINDOW, Sampling, View
 from .optional import Optional
@@ -116,9 +125,11 @@ def evaluate(
         raise MrtransError(f"At most {MAX_HELD} samples can be evaluated, and these are {max(many)}; lower -n.")
     sessions = known_sessions(root, checkpoints, settings.subjects)
     check_folder(out)
-    for line in (doubts := adapted_to(checkpoints)):
-        say(line)
     cases = list(_cases(root, checkpoints, sessions, settings))
+    training = {name for c in checkpoints for name in c.card.splits.get("train", [])}
+    measured = list(dict.fromkeys(case.session.name for case in cases))
+    for line in (doubts := [*adapted_to(checkpoints), *namesakes(measured, training, sessions)]):
+        say(line)
     if not cases:
         wanted = ", ".join(map(str, settings.pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
         raise MrtransError(f"Nothing to evaluate: no held-out subject in '{root}' has both contrasts of {wanted}.")
@@ -126,7 +137,9 @@ def evaluate(
     finished, optional = Finished(out / "finished.jsonl", Row), Optional(say, sessions, settings.sampling)
     machine = describe_machine(settings.device)
     rows: list[Row] = []
-    left_out: list[str] = []
+    left_out = _not_there(checkpoints, sessions, settings, {case.pair for case in cases})
+    for line in left_out:
+        say(f"Left out: {line}")
     drawn: dict[tuple[str, str, str], Drawn] = {}
     done, total = 0, sum(case.rows for case in cases)
     for case in cases:
@@ -148,11 +161,14 @@ def evaluate(
                     drawn[str(case.pair), task.method, case.session.name] = task.drawn
             done += 1
     if not rows:
-        raise MrtransError(f"Nothing could be measured. {left_out[0]}")
+        raise MrtransError(f"Nothing could be measured. {left_out[-1]}")
     if without := [str(pair) for pair in dict.fromkeys(case.pair for case in cases if not case.lookup.sessions)]:
         left_out.append(f"look-up table, {', '.join(without)}: no training subject is in '{root}'.")
     left_out += dict.fromkeys([*(line for row in rows for line in row.lacks or ()), *optional.missing])
     about = _about(checkpoints, settings, left_out) | ({"doubts": doubts} if doubts else {})
+    if not (root / (here := root.resolve().name)).is_dir():  # the data set's own folder, or the one above, was given
+        for one in about["checkpoints"]:
+            one["trained_on"] = ["." if data == here else data for data in one["trained_on"]]
     pictures = _pictures(cases, settings, drawn, Results(rows, about), montages) if montages else {}
     return write_report(out, rows, about, ood, pictures)
 
@@ -234,7 +250,11 @@ def _tasks(settings: Settings, case: _Case, view: View, optional: Optional, mont
         if montages and case.first_of_data:
             stem = f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}"
             drawn = Drawn(montages / f"{stem}.png" if case.first else None, montages / f"{stem}.npz")
-        test = optional.two_sample(c, case.pair) if settings.two_sample and not way.three_planes else None
+        test = None
+        if settings.two_sample and not way.three_planes:
+            test = optional.two_sample(c, case.pair)
+            trained = optional.training_of(c, case.pair)
+            key["two_sample"] = digest({"files": [session.stamp() for session in trained]})
         yield _Task(way.name, key, partial(view.transformed, way, drawn, two_sample=test), drawn)
 
 
@@ -259,6 +279,21 @@ def _cases(
                 data = data_set(name)
                 yield _Case(pair, sessions[name], lookup, training, methods, not seen, data not in seen)
                 seen.add(data)
+
+
+def _not_there(
+    checkpoints: Sequence[Checkpoint], sessions: Mapping[str, Session], settings: Settings, measured: set[Pair]
+) -> list[str]:
+    """What was named and is not measured: pairs that no checkpoint serves, subjects without a contrast that others
+    have."""
+    served = {pair for c in checkpoints for pair in c.pairs}
+    named = settings.pairs or ()
+    lines = [f"{pair}: no checkpoint serves it." for pair in named if pair not in served]
+    for name in session_names(settings.subjects or (), sessions):
+        needed = dict.fromkeys(c for pair in served if pair in measured or pair in named for c in pair)
+        lacking = [str(contrast) for contrast in needed if contrast not in sessions[name].files]
+        lines += [f"{name}: there is no {', '.join(lacking)}."] if lacking else []
+    return lines
 
 
 def _again(optional: Optional, task: _Task, row: Row) -> bool:

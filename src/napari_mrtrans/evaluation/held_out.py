@@ -149,8 +149,10 @@ def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, 
         MrtransError: it is not so.
     """
     known = {subject_of(one) for one in training}
-    # a data set's own folder, where the training was told of the folder above
-    if not known.isdisjoint({subject_of(name), f"{root.resolve().name}/{subject_of(name)}"}):
+    here = sessions[name].files.values() if name in sessions else ()
+    theirs = {path for one in training if one in sessions for path in sessions[one].files.values()}
+    # A data set's own folder, where the training was told of the folder above, or the other way round.
+    if not known.isdisjoint({subject_of(name), f"{root.resolve().name}/{subject_of(name)}"}) or theirs & {*here}:
         raise MrtransError(f"'{name}' is a training subject; choose others.")
     if name not in sessions:
         raise MrtransError(f"Subject '{name}' is not in '{root}'.")
@@ -163,6 +165,19 @@ def adapted_to(checkpoints: Sequence[Checkpoint]) -> list[str]:
         "does not name: the figures of these would flatter it, so leave them out (--subjects)."
         for c in checkpoints
         if c.card.adapted is not None
+    ]
+
+
+def namesakes(names: Collection[str], training: Collection[str], sessions: Mapping[str, Session]) -> list[str]:
+    """A line on those of ``names`` who are called as training subjects of a data set that is not known any more."""
+    lost = {subject_of(one) for one in training if one not in sessions and data_set(one) == "."}
+    alike = [name for name in names if data_set(name) != "." and subject_of(name).partition("/")[2] in lost]
+    if not alike:
+        return []
+    others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+    return [
+        f"'{alike[0]}'{others}: a training subject of a data set that is not there is called so. If it is this one, "
+        "leave it out (--subjects)."
     ]
 
 

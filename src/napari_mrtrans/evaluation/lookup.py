@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.bids import Session
+from ..errors import MrtransError, VolumeError
 from ..scan.contrasts import Pair
-from .held_out import PairedVolumes
+from .held_out import NotMeasured, PairedVolumes
 
 #: Voxels drawn from each training subject.
 LOOKUP_VOXELS = 20_000
@@ -32,17 +33,28 @@ class Lookup:
 
     @cached_property
     def fit(self) -> Any:
-        """Isotonic regression, rising or falling, on voxels of all subjects."""
+        """Isotonic regression, rising or falling, on voxels of all subjects that can be used.
+
+        Raises:
+            MrtransError: none can.
+        """
         from sklearn.isotonic import IsotonicRegression
 
         rng = np.random.default_rng(self.seed)
         xs, ys = [], []
+        last: MrtransError = NotMeasured(f"No training subject has both contrasts of {self.pair}.")
         for session in self.sessions:
-            paired = PairedVolumes.open(session, self.pair)
+            try:
+                paired = PairedVolumes.open(session, self.pair)
+            except (VolumeError, NotMeasured) as error:  # of one: the others tell as much
+                last = error
+                continue
             both = np.flatnonzero(paired.both)
             picked = rng.choice(both, min(LOOKUP_VOXELS, len(both)), replace=False)
             xs.append(paired.source.ravel()[picked])
             ys.append(paired.target.ravel()[picked])
+        if not xs:
+            raise last
         x, y = np.concatenate(xs), np.concatenate(ys)
         fits = [IsotonicRegression(increasing=up, out_of_bounds="clip").fit(x, y) for up in (True, False)]
         return min(fits, key=lambda fit: float(np.square(fit.predict(x) - y).sum()))

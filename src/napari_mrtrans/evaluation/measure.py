@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..checkpoints.pool import drawn_by
 from ..datasets.bids import Session
+from ..errors import VolumeError
 from ..scan.contrasts import Pair
 from ..scan.masks import read_mask
 from ..transformation.streaming import SliceUpdate
@@ -71,6 +72,7 @@ class View:
     ) -> None:
         self.pair, self.subject, self.sampling = pair, session.name, sampling
         self._session, self._slab, self._perceptual = session, slab, perceptual
+        self.no_lesion = ""
 
     @cached_property
     def opened(self) -> PairedVolumes:
@@ -79,9 +81,13 @@ class View:
 
     @cached_property
     def lesion(self) -> NDArray[np.bool_] | None:
-        """The expert mask within the head, None where there is none."""
+        """The expert mask within the head, None where there is none that can be used (:attr:`no_lesion` says why)."""
         path = self._session.mask
-        return None if path is None else read_mask(path, self.opened.volume) & self.opened.both
+        try:
+            return None if path is None else read_mask(path, self.opened.volume) & self.opened.both
+        except VolumeError as error:
+            self.no_lesion = f"{self.subject}, lesions: {error}"
+            return None
 
     @cached_property
     def axis(self) -> int:
@@ -158,8 +164,11 @@ class View:
 
     @property
     def middle(self) -> int:
-        """The slice that is shown."""
-        return (self.window[self.axis].start + self.window[self.axis].stop) // 2
+        """The slice that is shown: of those in which source and target are, the nearest to the middle."""
+        within = self.window[self.axis]
+        there = np.flatnonzero(self.opened.both.any(axis=tuple(a for a in range(3) if a != self.axis)))
+        there = there[(there >= within.start) & (there < within.stop)]
+        return int(min(there, key=lambda index: abs(int(index) - (within.start + within.stop) // 2)))
 
     def row(
         self,
@@ -217,6 +226,7 @@ class View:
             **of_errors(answer),
             **of_samples(answer, self.sampling.seed),
             **self._lesion(prediction, truth),
+            lacks=[self.no_lesion] if self.no_lesion else None,
         )
 
     def _lesion(self, prediction: NDArray, truth: NDArray) -> dict[str, Any]:

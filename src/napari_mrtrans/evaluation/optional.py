@@ -43,7 +43,7 @@ class Optional:
     def noted(self, row: Row) -> Row:
         """The row with what has turned out to be lacking since the last one: a run that goes on finds it there."""
         new, self._noted = self.missing[self._noted :], len(self.missing)
-        return replace(row, lacks=new) if new else row
+        return replace(row, lacks=[*(row.lacks or ()), *new]) if new else row
 
     def has_more(self, row: Row) -> bool:
         """Whether a row that was measured without LPIPS can have it now."""
@@ -67,14 +67,18 @@ class Optional:
                 self._lacks(f"LPIPS: {error}")
         return None
 
+    def training_of(self, checkpoint: Checkpoint, pair: Pair) -> list[Session]:
+        """Training people of a checkpoint who are there and have both contrasts."""
+        names = checkpoint.card.splits.get("train", [])
+        return [s for n in names if (s := self._sessions.get(n)) and {pair.source, pair.target} <= s.files.keys()]
+
     def two_sample(self, checkpoint: Checkpoint, pair: Pair) -> TwoSample:
         """The test of a checkpoint, whose classifier is trained once for all held-out people."""
 
         def measured(source: NDArray, answer: NDArray, target: NDArray, head: NDArray, axis: int) -> float | None:
             key = checkpoint.sha256, pair
             if key not in self._tests:
-                names = checkpoint.card.splits.get("train", [])
-                training = [self._sessions[name] for name in names if name in self._sessions]
+                training = self.training_of(checkpoint, pair)
                 self._tests[key] = TwoSampleTest(training, pair, checkpoint, self._sampling)
             try:
                 return self._tests[key](source, answer, target, head, axis)

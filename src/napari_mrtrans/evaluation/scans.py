@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
+from ..errors import VolumeError
 from ..ood.score import FEWEST
 from ..ood.slice_quality import NAMES
 from ..scan.contrasts import Contrast
 from ..scan.masks import read_mask
-from ..scan.nifti import open_nifti, read_voxels
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from ..training.finished import Finished
@@ -54,8 +54,17 @@ class Scan:
         """Whether the session holds what this takes."""
         files = self.session.files
         return self.source in files and (self.kind != WRONG or len(files) > 1) and (
-            self.kind != LESION or _marks_something(self.session.mask)
+            self.kind != LESION or self._marks_something()
         )  # fmt: skip
+
+    def _marks_something(self) -> bool:
+        """The expert mask is not that of a healthy person, which is there and empty, nor of other voxels."""
+        if self.session.mask is None:
+            return False
+        try:
+            return bool(read_mask(self.session.mask, Volume.load(self.session.files[self.source])).any())
+        except VolumeError:
+            return False
 
     def volume(self, seed: int) -> Volume:
         """The scan; a wrong contrast is drawn from the others of the session."""
@@ -77,11 +86,6 @@ class Scan:
             most = int(marked.sum(axis=tuple(a for a in range(3) if a != volume.axial_axis)).argmax())
             return range(max(0, most - count // 2), min(volume.n_slices, most - count // 2 + count))
         return evenly_spread(prepared, count)
-
-
-def _marks_something(mask: Path | None) -> bool:
-    """Not that of a healthy person, which is there and empty."""
-    return mask is not None and bool(np.any(np.nan_to_num(read_voxels(open_nifti(mask), mask)) > 0))
 
 
 def drawn(name: str, source: Contrast, seed: int, count: int = DRAWN) -> list[str]:

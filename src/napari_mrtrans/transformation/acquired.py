@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MrtransError
 from ..metrics.comparison import Agreement, agreement
 from ..prepare.reference import normalised_on
 from ..prepare.whole_head import fit_for_models
+from ..scan.masks import read_mask
 from ..scan.volume import Volume
-from .request import Request
+from .ensemble import Ensemble
+from .request import Request, mask_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +27,13 @@ class Acquired:
         name: Of the acquired image.
         image: Normalised, [0, 1], NaN where it has no voxels.
         head: Where both are known.
+        notices: What was assumed.
     """
 
     name: str
     image: NDArray[np.float32]
     head: NDArray[np.bool_]
+    notices: tuple[str, ...] = ()
 
     def turned(self, turn: Callable[[NDArray], NDArray]) -> Acquired:
         """The same with its voxels in another order."""
@@ -76,3 +82,21 @@ def acquired_on(
         say=say,
     )
     return Acquired(reference.name, image, prepared.head & (np.nan_to_num(image) > 0))
+
+
+def asked_mask(ensemble: Ensemble, say: Callable[[str], None]) -> NDArray[np.bool_] | None:
+    """The brain mask that a saved result was made with, on its voxels; None where there was none.
+
+    For one that is not at hand any more, or has changed, stands where there is an answer; ``say`` is told.
+    """
+    asked = ensemble.info.get("request", {})
+    if not asked.get("mask"):
+        return None
+    try:
+        mask = read_mask(Path(asked["mask_file"]), ensemble.volume) if asked.get("mask_file") else None
+    except MrtransError:
+        mask = None
+    if mask is not None and mask_digest(mask) == asked["mask"]:
+        return mask
+    say("The brain mask of this result is not at hand any more: where it has an answer was taken for it.")
+    return np.nan_to_num(ensemble.mean) > 0

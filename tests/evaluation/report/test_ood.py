@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,22 @@ def test_auc_by_kind_and_score() -> None:
     found = {(row[0].text, row[2].text): [cell.text for cell in row[3:]] for row in table.rows}
     assert found["a", "tumour"] == ["10", "1.000", "0.500"]
     assert found["b", "motion"] == ["10", "0.500", "1.000"]
+
+
+def test_one_answer_has_no_sigma_hat_and_is_judged_by_its_other_scores() -> None:
+    rows = [replace(row, sigma_hat=np.nan, scores={**row.scores, "slices": 9.0}) for row in planted()]
+    table = by_kind(rows)
+    assert table.head[4:] == ["σ̂", "other"]
+    assert [[cell.text for cell in row[2:]] for row in table.rows] == [
+        ["tumour", "10", "–", "0.500"], ["motion", "10", "–", "1.000"],
+    ]  # fmt: skip
+    found = detected(rows)
+    cells = dict(zip(found.head, (cell.text for cell in found.rows[0]), strict=True))
+    assert {name for name, text in cells.items() if text == "–"} == {
+        "ECE, σ̂", "Brier, σ̂", "NLL, σ̂", "AUC, σ̂", "max F1, σ̂",
+    }  # fmt: skip
+    assert cells["AUC, calibrated"] == "1.000"
+    assert detected([replace(row, probability=None) for row in rows]) is None
 
 
 def test_the_interval_draws_subjects_not_inputs() -> None:

@@ -72,6 +72,28 @@ def test_rivals_are_paired_by_subject() -> None:
     assert [name for name, cell in cells(table).items() if cell.best] == ["b"]
 
 
+def test_who_lacks_the_hardest_subject_is_not_the_better_one_for_it() -> None:
+    """``y`` is better wherever both were measured, and alone has the hard one."""
+    about = planted_about(("x", "ddpm", ["."]), ("y", "ncsn", ["."]))
+    values = {"sub-0": 0.4, "sub-1": 0.6, "sub-2": 0.1}
+    rows = [
+        planted_row(method, pair, who, ssim_volume=value + gain)
+        for method, gain in (("x", 0.0), ("y", 0.02))
+        for who, value in values.items()
+        for pair in ("T1→T2", "T2→T1")
+        if (method, who, pair) != ("x", "sub-2", "T2→T1")
+    ]
+    found = Results(rows, about)
+    whole, lacking = tables.similarity(found)[0].rows
+    for cells_of, subjects in ((whole, "3"), (lacking, "2")):
+        assert [cells_of[1].text, cells_of[2].leads, cells_of[3].leads] == [subjects, False, True]
+    assert [cell.text[:5] for cell in lacking[2:]] == ["50.00", "52.00"]
+    averages = cells(tables.averages(found))
+    assert [averages[name].text[:5] for name in "xy"] == ["50.00", "52.00"] and averages["y"].leads
+    orders = [row[2].text for row in beside(found, []).rows if row[0].text == "order by average SSIM"]
+    assert orders == ["ncsn > ddpm"]
+
+
 def test_without_lpips_there_is_no_table_of_it() -> None:
     rows = [planted_row("a", subject=f"sub-{i}", lpips=None) for i in range(2)]
     assert [table.title for table in tables.similarity(Results(rows, ABOUT))] == [

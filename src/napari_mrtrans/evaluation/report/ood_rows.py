@@ -46,10 +46,14 @@ class OodRow:
 
 def by_model(rows: Sequence[OodRow]) -> dict[tuple[str, str], list[OodRow]]:
     """Rows with a σ̂ of each checkpoint and pair (σ̂ of different targets do not compare), where both classes are."""
+    return grouped([row for row in rows if isfinite(row.sigma_hat)])
+
+
+def grouped(rows: Sequence[OodRow]) -> dict[tuple[str, str], list[OodRow]]:
+    """The same, with those of models that give one answer and have no σ̂."""
     groups: dict[tuple[str, str], list[OodRow]] = {}
     for row in rows:
-        if isfinite(row.sigma_hat):
-            groups.setdefault((row.checkpoint, row.pair), []).append(row)
+        groups.setdefault((row.checkpoint, row.pair), []).append(row)
     return {key: mine for key, mine in groups.items() if len({row.unusual for row in mine}) == 2}
 
 

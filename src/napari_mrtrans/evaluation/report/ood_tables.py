@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike
 
 from ...datasets.bids import subject_of
 from ...metrics import detection
-from .ood_rows import OodRow, by_model
+from .ood_rows import OodRow, grouped
 from .tables import NONE, Cell, Table
 
 RESAMPLES = 1000
+#: Kept beside the scores: what has a column of its own, and a count.
+_NO_SCORES = ("sigma_hat", "slices")
 
 
 def detected(rows: Sequence[OodRow], seed: int = 0) -> Table | None:
@@ -21,19 +23,21 @@ def detected(rows: Sequence[OodRow], seed: int = 0) -> Table | None:
     Before calibration, σ̂ is scaled to [0, 1] by the range of these very inputs.
     """
     lines = []
-    for (checkpoint, pair), mine in by_model(rows).items():
+    for (checkpoint, pair), mine in grouped(rows).items():
         labels, raw = [row.unusual for row in mine], [row.sigma_hat for row in mine]
         calibrated = [row.probability for row in mine if row.probability is not None]
-        whole = len(calibrated) == len(mine)
-        low, high = auc_interval(mine, seed)
+        whole, spread = len(calibrated) == len(mine), bool(np.isfinite(raw).all())
+        if not whole and not spread:
+            continue
+        low, high = auc_interval(mine, seed) if spread else (np.nan, np.nan)
         lines.append(
             [
                 *map(Cell, (checkpoint, pair, f"{len(mine) - sum(labels)} + {sum(labels)}")),
-                *_errors(labels, detection.min_max(raw)),
+                *(_errors(labels, detection.min_max(raw)) if spread else [Cell(NONE)] * 3),
                 *(_errors(labels, calibrated) if whole else [Cell(NONE)] * 3),
-                Cell(f"{detection.auc(labels, raw):.3f}", f"{low:.3f} to {high:.3f}"),
+                Cell(f"{detection.auc(labels, raw):.3f}", f"{low:.3f} to {high:.3f}") if spread else Cell(NONE),
                 Cell(f"{detection.auc(labels, calibrated):.3f}" if whole else NONE),
-                Cell(f"{detection.max_f1(labels, raw):.3f}"),
+                Cell(f"{detection.max_f1(labels, raw):.3f}" if spread else NONE),
                 Cell(f"{detection.all_positive_f1(labels):.3f}"),
             ]
         )
@@ -51,13 +55,14 @@ def detected(rows: Sequence[OodRow], seed: int = 0) -> Table | None:
 
 def by_kind(rows: Sequence[OodRow]) -> Table | None:
     """AUC of σ̂ and of every other score for each kind of unusual input; None without both classes."""
-    names = list(dict.fromkeys(name for row in rows for name in row.scores))
+    names = list(dict.fromkeys(name for row in rows for name in row.scores if name not in _NO_SCORES))
     lines = []
-    for (checkpoint, pair), mine in by_model(rows).items():
+    for (checkpoint, pair), mine in grouped(rows).items():
         for kind in dict.fromkeys(row.kind for row in mine if row.unusual):
             some = [row for row in mine if row.kind == kind or not row.unusual]
             labels = [row.unusual for row in some]
-            texts = [f"{detection.auc(labels, [row.sigma_hat for row in some]):.3f}"]
+            sigmas = [row.sigma_hat for row in some]
+            texts = [f"{detection.auc(labels, sigmas):.3f}" if np.isfinite(sigmas).all() else NONE]
             for name in names:
                 scores = [row.scores[name] for row in some if name in row.scores]
                 texts.append(f"{detection.auc(labels, scores):.3f}" if len(scores) == len(some) else NONE)

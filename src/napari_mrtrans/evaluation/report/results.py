@@ -74,9 +74,13 @@ class Results:
         return list(dict.fromkeys(row.pair for row in self.rows))
 
     def comparable(self, methods: Sequence[str]) -> Results:
-        """The rows of ``methods`` of the pairs that all of them have: means over others would compare nothing."""
-        shared = [pair for pair in self.pairs if all(self.where(method, pair) for method in methods)]
-        return replace(self, rows=[row for row in self.rows if row.method in methods and row.pair in shared])
+        """The rows of ``methods`` of the pairs and subjects that all of them have: means over others would compare
+        nothing."""
+        theirs = [{(row.pair, row.subject) for row in self.where(method)} for method in methods]
+        shared = set.intersection(*theirs) if theirs else set()
+        return replace(
+            self, rows=[row for row in self.rows if row.method in methods and (row.pair, row.subject) in shared]
+        )
 
     @property
     def subjects(self) -> list[str]:

@@ -41,7 +41,7 @@ def averages(results: Results) -> Table | None:
     rows, counts = [], []
     for data in dict.fromkeys(data_set(subject) for subject in results.subjects):
         for metric in SIMILARITY:
-            values = {m: results.values(metric, m, data=data) for m in results.methods}
+            values = _shared(results, {m: results.values(metric, m, data=data) for m in results.methods})
             if any(values.values()):
                 counts.append(max(map(len, values.values())))
                 rows.append([Cell(data), Cell(metric.heading), *_cells(results, metric, values)])
@@ -110,19 +110,29 @@ def spread(results: Results) -> Table | None:
 def _by_pair(results: Results, metric: Metric) -> Table:
     rows, counts = [], []
     for pair in results.pairs:
-        values = {m: results.values(metric, m, pair) for m in results.methods}
+        values = _shared(results, {m: results.values(metric, m, pair) for m in results.methods})
         counts.append(max(map(len, values.values())))
         rows.append([Cell(pair), Cell(str(counts[-1])), *_cells(results, metric, values)])
     return Table(metric.heading, ["pair", "subjects", *results.methods], rows, _significance(counts))
 
 
+def _shared(results: Results, values: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Values of the people whom all checkpoints that have a value answered; if there are none, of all."""
+    theirs = [set(mine) for name, mine in values.items() if name in results.models and mine]
+    people = set.intersection(*theirs) if theirs else set()
+    if not people:
+        return values
+    return {name: {who: value for who, value in mine.items() if who in people} for name, mine in values.items()}
+
+
 def _cells(results: Results, metric: Metric, values: dict[str, dict[str, float]]) -> list[Cell]:
-    """Mean ± standard deviation and interval of each method; checkpoints compete for the best."""
+    """Mean ± standard deviation and interval of each method; checkpoints compete for the best (:func:`_shared`)."""
     rivals = {name: mine for name, mine in values.items() if name in results.models and mine}
     shared = sorted(set.intersection(*(set(mine) for mine in rivals.values()))) if rivals else []
     winners = best({name: [mine[s] for s in shared] for name, mine in rivals.items()}, smaller=metric.smaller)
     means = {name: float(np.mean(list(mine.values()))) for name, mine in rivals.items()}
-    leader = (min if metric.smaller else max)(means, key=lambda name: means[name]) if len(means) > 1 else None
+    compared = shared and len(means) > 1
+    leader = (min if metric.smaller else max)(means, key=lambda name: means[name]) if compared else None
     cells = []
     for name, mine in values.items():
         found = list(mine.values())

@@ -165,7 +165,8 @@ def _compared(
         count = "1 slice" if slices == 1 else f"{slices} slices"
         told = [f"SSIM {ssim:.3f}"] if ssim is not None else []
         told += [f"PSNR {psnr:.2f} dB"] if psnr is not None else []
-        return run, acquired.error(mean), f"{', '.join(told) or 'Nothing in common'} over {count}."
+        said = f"{', '.join(told) or 'Nothing in common'} over {count}."
+        return run, acquired.error(mean), "\n".join([said, *acquired.notices])
     except MrtransError as error:
         return run, None, str(error)
     except Exception as error:

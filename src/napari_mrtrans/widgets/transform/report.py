@@ -154,11 +154,13 @@ def _write(job: PageJob, path: Path) -> tuple[Path, str]:
 def _page(job: PageJob) -> str:
     from ...transformation.page import Beside, result_page
 
-    run, notices, acquired = job.run, [], None
+    run, acquired = job.run, None
+    notices: list[str] = []
     result = run.ensemble()
     if job.reference is not None:
         try:
             acquired = run.compared(job.reference).turned(run.in_file)
+            notices += acquired.notices
         except MrtransError as error:  # of another head: the page is worth having without it
             notices.append(str(error))
     result = replace(result, info={**result.info, "notices": [*result.info["notices"], *notices]})

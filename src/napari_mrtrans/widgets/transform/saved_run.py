@@ -215,15 +215,20 @@ class SavedRun:
         Raises:
             MrtransError: it does not overlap, or is not of the same head.
         """
-        from ...transformation.acquired import acquired_on
+        from ...transformation.acquired import acquired_on, asked_mask
 
         brain = LayerSource.of(self.anchor, self.pair.target).volume()
         result = self.ensemble()
         if self.source_found:  # the mean of a slab holds a part of the head only
             brain = replace(brain, data=self._grid.layer(result.volume.data), contrast=self.pair.source)
         prepare = result.info.get("request", {}).get("prepare")
-        request = Request(self.pair.target, self.pair.source, prepare=prepare)
-        return acquired_on(reference.source.volume(), brain, request, reference.to_reference)
+        assumed: list[str] = []
+        mask = asked_mask(result, assumed.append)
+        if mask is not None:
+            mask = self._grid.layer(mask)
+        request = Request(self.pair.target, self.pair.source, mask=mask, prepare=prepare)
+        found = acquired_on(reference.source.volume(), brain, request, reference.to_reference)
+        return replace(found, notices=tuple(assumed))
 
 
 def saved_runs(viewer: ViewerModel, known: list[SavedRun]) -> list[SavedRun]:
