@@ -7,6 +7,7 @@ import glob
 import os
 import platform
 import re
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -204,7 +205,7 @@ def write_shared(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    part = path.with_name(f".part-{secrets.token_hex(4)}-{path.name}")  # containers have processes of one number
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("wb") as file:

@@ -319,3 +319,15 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(CheckpointError, match="No checkpoint file at"):
             read_checkpoint(path)
+
+
+def test_a_file_system_that_refuses_modes_takes_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a share mounted as somebody else's."""
+
+    def refused(self: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    made = tiny_checkpoint(tmp_path / "tiny.safetensors")
+    assert made.build().state_dict()
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.safetensors"]

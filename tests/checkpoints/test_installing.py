@@ -85,6 +85,21 @@ def test_a_newer_calibration_takes_the_place_of_that_there(user: Path, file: Pat
     assert contents(user) == [f"tiny-flow{CALIBRATION_SUFFIX}", "tiny-flow.safetensors"]
 
 
+def test_a_calibration_fitted_where_it_is_exported_to_stays(user: Path, file: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(file)
+    write_calibration(checkpoint, Calibration(card=checkpoint.card_digest, about={"n": 3}), file.parent)
+    installed = install(file)
+    mine = Calibration(card=checkpoint.card_digest, about={"n": 4})
+    write_calibration(installed, mine, tmp_path / "out")
+    export("tiny-flow", tmp_path / "out")
+    assert read_checkpoint(tmp_path / "out" / "tiny-flow.safetensors").calibration == mine
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / f"tiny-flow{CALIBRATION_SUFFIX}").write_text("notes of mine")
+    with pytest.raises(CheckpointError, match=r"tiny-flow\.calibration\.json' is there already; choose another folder"):
+        export("tiny-flow", tmp_path / "foreign")
+    assert contents(tmp_path / "foreign") == [f"tiny-flow{CALIBRATION_SUFFIX}"]
+
+
 @pytest.mark.parametrize("text", ["{", json.dumps({"card": "0" * 64})])
 def test_a_calibration_that_does_not_belong_stays_behind(user: Path, file: Path, text: str) -> None:
     file.with_suffix(CALIBRATION_SUFFIX).write_text(text)

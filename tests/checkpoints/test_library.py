@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -145,6 +146,23 @@ def test_load_by_name_family_and_file(shipped: Place, tmp_path: Path) -> None:
     assert load_checkpoint(str(other)).name == "elsewhere"
     unusual = other.rename(other.with_suffix(".weights"))
     assert load_checkpoint(unusual).name == "elsewhere"
+
+
+def test_a_name_beats_a_family_also_for_a_pair(shipped: Place) -> None:
+    """Each command means the same by one name."""
+    shipped("t1-t2-flair-direct", "direct")
+    shipped("direct", "direct", where="user")
+    assert load_checkpoint("direct").name == choose_checkpoint("direct", *T1T2).name == "direct"
+
+
+def test_what_is_half_written_or_macos_left_is_no_checkpoint(shipped: Place, tmp_path: Path) -> None:
+    shipped("mine", "flow", where="user")
+    (file,) = tmp_path.rglob("mine.safetensors")
+    shutil.copy(file, file.with_name(".part-host-1-other.safetensors"))
+    file.with_name("._mine.safetensors").write_bytes(b"Mac OS X")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert names() == ["mine"]
 
 
 def test_a_name_beats_a_family(shipped: Place) -> None:

@@ -193,3 +193,29 @@ def test_nothing_is_drawn_when_subjects_are_named_or_the_share_is_zero(tmp_path:
     ):
         splits, _ = open_splits(recipe(**data), root, tmp_path)
         assert [len(splits[part].sessions) for part in ("train", "validation", "test")] == expected
+
+
+def test_a_seed_moves_nobody_and_a_parents_division_holds(tmp_path: Path) -> None:
+    """Two networks of the same people, as the members of a pool, or one and the mean that it samples around."""
+    from helpers import tiny_checkpoint
+
+    def division(root: Path, **changes: object) -> dict[str, str]:
+        document = recipe(holdout_fraction=0.2).model_dump(mode="json") | {"pairs": ["T1->T2"], **changes}
+        splits, _ = open_splits(Recipe.model_validate(document), root, tmp_path)
+        return {s.name: part for part, source in splits.items() for s in source.sessions}
+
+    root = bids_folder(tmp_path / "data", 10, (12, 12, 6))
+    first = division(root)
+    assert sorted(first.values()) == ["test"] * 2 + ["train"] * 6 + ["validation"] * 2
+    assert division(root, seed=1) == first
+    parts = {part: [name for name, own in first.items() if own == part] for part in ("train", "validation", "test")}
+    parent = tiny_checkpoint(tmp_path / "parent.safetensors", "direct", splits=parts)
+    for k in (10, 11, 12, 13, 14):
+        bids_folder(tmp_path / "more", 1, (12, 12, 6))
+        (tmp_path / "more" / "sub-00").rename(root / f"sub-{k}")
+        for file in (root / f"sub-{k}" / "anat").iterdir():
+            file.rename(file.with_name(file.name.replace("sub-00", f"sub-{k}")))
+        grown = division(root, start_from=str(parent.path))
+        assert {name: grown[name] for name in first} == first
+        new = [part for name, part in grown.items() if name not in first]
+        assert sorted(new) == (["train"] * (k - 9) if k < 14 else ["test", "train", "train", "train", "validation"])

@@ -8,12 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
-from helpers import OPTIONS, TINY, bids_folder, tiny_checkpoint
-from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
+from helpers import OPTIONS, TINY, bids_folder, save_nifti, tiny_checkpoint
+from napari_mrtrans.checkpoints.checkpoint import CARD_KEY, read_checkpoint
+from napari_mrtrans.checkpoints.header import read_header
 from napari_mrtrans.checkpoints.planes import planes_of
+from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
@@ -341,6 +345,56 @@ def test_a_parent_that_knows_who_is_kept_out_is_named(splits: dict[str, Source],
         notes = [note for note in read_checkpoint(path).card.notes if "was trained on sub-01, kept out" in note]
         assert len(notes) == expected
         assert [line for line in told if "kept out" in line] == notes
+
+
+def test_a_card_knows_whom_and_what_its_parents_learned_from(splits: dict[str, Source], tmp_path: Path) -> None:
+    """Trained on in turn: on sub-01 first, which is kept out ever since."""
+    nothing = Hardware(workers=0)
+    source = {"name": "A hospital", "licence": "CC0", "citation": "nobody"}
+    data = {"test": ["sub-00"], "validation": ["sub-01"], "sources": [source]}
+    first = train(
+        recipe(name="first", steps=(1, 1), data=data),
+        {**splits, "train": splits["validation"]},
+        tmp_path,
+        hardware=nothing,
+    )
+    second = train(recipe(name="second", steps=(1, 1), start_from=str(first)), splits, tmp_path, hardware=nothing)
+    third = train(recipe(name="third", steps=(1, 1), start_from=str(second)), splits, tmp_path, hardware=nothing)
+    assert "seen_before" not in read_header(first)[1][CARD_KEY]
+    for path in (second, third):
+        card = read_checkpoint(path).card
+        assert card.seen_before == ["sub-01"] and "sub-01" in card.seen
+        assert [one.name for one in card.data] == ["A hospital"]
+        assert any("was trained on sub-01, kept out here" in note for note in card.notes)
+    pool = make_pool("both", [tiny_checkpoint(tmp_path / "a.safetensors", splits={"validation": ["sub-01"]}),
+                              tiny_checkpoint(tmp_path / "b.safetensors", splits={"validation": ["sub-01"]},
+                                              seen_before=["sub-01"], seed=1)], tmp_path / "pool")  # fmt: skip
+    assert pool.card.splits["validation"] == [] and pool.card.seen_before == ["sub-01"]
+
+
+def test_whole_heads_and_a_mean_of_other_frames_are_told(tmp_path: Path) -> None:
+    root = bids_folder(tmp_path / "data", 3, (40, 48, 20))
+    for file in root.rglob("*.nii.gz"):
+        image = nib.load(file)
+        noise = np.random.default_rng(0).rayleigh(4.0, image.shape)
+        save_nifti(file, np.asarray(image.dataobj) + noise.astype(np.float32), image.affine)
+    mean = tiny_checkpoint(tmp_path / "mean.safetensors", "direct", framing={"rows": 48, "columns": 64})
+    chosen = recipe("flow", (1, 1), mean_checkpoint=str(mean.path))
+    told: list[str] = []
+    path = train(
+        chosen,
+        open_splits(chosen, root, tmp_path / "cache")[0],
+        tmp_path,
+        say=told.append,
+        hardware=Hardware(workers=0),
+    )
+    expected = (
+        "sub-02 looks like a whole head.",
+        "mean was trained in frames of 48 x 64, and answers worse in those of 128 x 128; set data.framing",
+    )
+    for line in expected:
+        assert any(said.startswith(line) for said in told)
+        assert any(note.startswith(line) for note in read_checkpoint(path).card.notes)
 
 
 @pytest.mark.parametrize("asked", ["bf16", "float32"])

@@ -132,6 +132,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "pair without arrow": ({"pairs": ["T1"]}, "pairs: Value error, 'T1' is no pair"),
     "pair of one": ({"pairs": ["T1->T1w"]}, "same contrast"),
     "name with a space": ({"name": "my run"}, "name: "),
+    "name of a run's state": ({"name": "state"}, "name: Value error, 'state' is what the state of a run is called"),
+    "checkpoint called so": ({"checkpoint": "state"}, "checkpoint: Value error, 'state' is what the state of a run"),
     "name that is a path": ({"name": "../x"}, "name: "),
     "source without licence": ({"data": {"sources": [{"name": "x", "citation": "y"}]}}, "data.sources.0.licence"),
     "sampler": ({"sampler": {"steps": 0}}, "sampler.steps: "),

@@ -149,6 +149,7 @@ class Card(_Strict):
         units: Of the images it gives, in words.
         data: What it was trained on.
         splits: Names of the training sessions, and of those kept for validation.
+        seen_before: Names of training sessions of what its training started from, if they are others.
         seed: Of the training.
         recipe: Name of the recipe.
         recipe_sha256: Digest of it.
@@ -173,6 +174,7 @@ class Card(_Strict):
     units: str = "target's normalised units [0, 1]: 1 = headroom x median of the brain"
     data: list[DataSource] = []
     splits: dict[str, list[str]] = {}
+    seen_before: list[str] = []
     seed: int = 0
     recipe: str = ""
     recipe_sha256: str = ""
@@ -194,6 +196,11 @@ class Card(_Strict):
     def turns(self) -> list[str]:
         """Whose samples a pool takes, in turn; of any other, its own."""
         return [*self.options["turns"]] if self.model == POOL else [self.name]
+
+    @property
+    def seen(self) -> list[str]:
+        """Names of all training sessions, those of what it started from too."""
+        return [*self.splits.get("train", []), *self.seen_before]
 
     @property
     def deterministic(self) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -229,6 +230,8 @@ def card_metadata(card: Card) -> dict[str, str]:
     """The card as it stands in a file's header."""
     document = card.model_dump(mode="json")
     document["pairs"] = [pair.key for pair in card.pairs]
+    if not card.seen_before:
+        del document["seen_before"]  # which versions before 2026-11-29 do not know
     return {CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)}
 
 
@@ -263,7 +266,9 @@ def write_tensors(
         usual = part.stat().st_mode  # safetensors makes a file that its owner alone may read
         try:
             save_file({**tensors}, str(part), metadata=metadata)
-            part.chmod(usual)
+            if part.stat().st_mode != usual:
+                with suppress(OSError):  # some file systems refuse it; the file is whole without
+                    part.chmod(usual)
         except SafetensorError as error:  # its word for a full disk
             raise OSError(str(error).strip()) from None
 

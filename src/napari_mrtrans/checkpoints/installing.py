@@ -238,11 +238,14 @@ def export(name: str, folder: Path) -> list[Path]:
         installed = ", ".join(checkpoint.name for checkpoint in _listed()) or "none"
         raise CheckpointError(f"No checkpoint '{name}' is installed. Installed: {installed}.")
     file = f"{name}.safetensors"
-    if (folder / file).exists():
-        raise CheckpointError(f"'{folder / file}' is there already; choose another folder with -o.")
+    files = _beside(name, calibration_text(fitted) if (fitted := found.calibration) else None, own_planes(found))
+    if (own := _calibration(folder / file, found)) is not None:  # fitted there, for this very file: it stays
+        files[f"{name}{CALIBRATION_SUFFIX}"] = own
+    for there in (file, *files):
+        if (folder / there).exists() and not (own is not None and there == f"{name}{CALIBRATION_SUFFIX}"):
+            raise CheckpointError(f"'{folder / there}' is there already; choose another folder with -o.")
     copies = [copy for member in left_behind(found, folder) for copy in export(member.name, folder)]
-    original, fitted = found.path, found.calibration
-    files = _beside(name, calibration_text(fitted) if fitted else None, own_planes(found))
+    original = found.path
     return copies + write_together(folder, {file: lambda part: shutil.copyfile(original, part)} | files)
 
 

@@ -41,7 +41,7 @@ def list_checkpoints() -> list[Checkpoint]:
     found: dict[str, Checkpoint] = {}
     for folder in (shipped_checkpoint_dir(), user_checkpoint_dir(), *_first):
         for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
-            if is_planes(path):
+            if is_planes(path) or path.name.startswith("."):  # what is half-written, and what macOS puts beside
                 continue
             try:
                 checkpoint = read_checkpoint(path)
@@ -104,10 +104,9 @@ def choose_checkpoint(name: str | Path | None, source: Contrast, target: Contras
         if serving:
             return serving[0]
         raise CheckpointError(no_checkpoint_line(pair))
-    for checkpoint in serving:
-        if str(name) in (checkpoint.name, checkpoint.card.model):
-            return checkpoint
-    checkpoint = load_checkpoint(name)
+    named = load_checkpoint(name)
+    of_family = str(name) == named.card.model != named.name  # of these, the first that serves the pair
+    checkpoint = next((c for c in serving if c.card.model == named.card.model), named) if of_family else named
     if pair not in checkpoint.pairs:
         raise CheckpointError(does_not_serve_line(checkpoint, pair))
     return checkpoint

@@ -80,7 +80,7 @@ def _file(checkpoint: Checkpoint) -> Path | None:
     if not checkpoint.card.options.get("mean_network"):
         return None
     folders = dict.fromkeys([checkpoint.path.parent, shipped_checkpoint_dir()])
-    files = [file for folder in folders for file in sorted(folder.glob(f"*{PLANES_SUFFIX}"))]
+    files = [file for folder in folders for file in sorted(folder.glob(f"[!.]*{PLANES_SUFFIX}"))]
     return next((file for file in files if _is_mean(_beside(file), checkpoint)), None)
 
 

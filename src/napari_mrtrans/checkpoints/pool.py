@@ -103,8 +103,9 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
     first, cards = distinct[0].card, [member.card for member in distinct]
     parts = {part for card in cards for part in card.splits}
     train = sorted({who for card in cards for who in card.splits.get("train", [])})
+    before = sorted({who for card in cards for who in card.seen_before} - {*train})
     kept = {
-        part: sorted(set.intersection(*({*card.splits.get(part, [])} for card in cards)) - {*train})
+        part: sorted(set.intersection(*({*card.splits.get(part, [])} for card in cards)) - {*train, *before})
         for part in sorted(parts - {"train"})
     }
     card = Card(
@@ -121,6 +122,7 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
         sampler=SamplerDefaults(n=first.sampler.n),
         data=_once(data for card in cards for data in card.data),
         splits=({"train": train} if train else {}) | kept,
+        seen_before=before,
         notes=_once(note for card in cards for note in card.notes),
         adapted=next((card.adapted for card in cards if card.adapted is not None), None),
     )

@@ -1,7 +1,9 @@
 """Sessions, and the reader of plain BIDS: ``sub-*/[ses-*/]anat/*_{T1w,T2w,PDw,FLAIR}.nii.gz``.
 
-Masks lie under ``derivatives/masks/sub-*/[ses-*/]anat/*_mask.nii.gz``. Other derivatives are left out, and so are
-images with contrast agent (BIDS entity ce), which are another contrast under the same suffix.
+Masks of lesions lie under ``derivatives/masks/sub-*/[ses-*/]anat/*_mask.nii.gz``; of several, those that are called so
+come first (:data:`_LESION`), and those of brains are none. Other derivatives are left out, and so are images with
+contrast agent (BIDS entity ce), which are another contrast under the same suffix. Images that ``napari-mrtrans
+prepare`` wrote (``desc-preproc``) are read where a session has no raw ones.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from ..scan.intensity import clean, head_mask
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
 from . import computed_pd
-from .layout import NIFTI, Place, Shares
+from .layout import NIFTI, PREPARED, Place, Shares
 
 EXAMPLE = "sub-01/anat/sub-01_T1w.nii.gz"
 SHARES: Shares | None = None
@@ -31,6 +33,9 @@ _NAME = re.compile(
     r"(?P<masks>derivatives/masks/)?(?P<subject>sub-[^/]+)/(?:(?P<session>ses-[^/]+)/)?(?:[^/]+/)*anat/"
     rf"(?P<stem>[^/]+)_(?P<suffix>T1w|T2w|PDw|FLAIR|mask){NIFTI}"
 )
+#: What masks below ``derivatives/masks`` are called that mark something ill, and those that do not.
+_LESION = re.compile(r"_[^_]*(?:lesion|tumou?r|wmh|stroke|infarct)", re.IGNORECASE)
+_BRAIN = re.compile(r"_(?:(?:desc|label)-)?brain(?:mask)?(?=_|$)", re.IGNORECASE)
 
 
 #: Ends the session's name in that of one seen from the side (:mod:`.turned`), before the plane's.
@@ -119,7 +124,7 @@ class Session:
             raise RecipeError(
                 f"'{error.filename}' of {self.name} cannot be read ({error.strerror}). Put it back and run it again."
             ) from None
-        return [*files, *([["PD", computed_pd.FORMAT, self.pd_seed]] if self._computes_pd else [])]
+        return [*files, *([["PD", computed_pd.FORMAT, self.pd_seed, self.name]] if self._computes_pd else [])]
 
     def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:
         """The images, and the mask if there is one.
@@ -152,4 +157,6 @@ def place(path: str) -> Place | None:
         return None
     unused = name["suffix"] == "mask" or "_ce-" in name["stem"] or is_made(name["stem"])
     contrast = None if unused else Contrast.parse(name["suffix"])
-    return Place(name["subject"], name["session"] or "", contrast, mask=bool(name["masks"]))
+    rank = int(PREPARED in path) if contrast else int(not _LESION.search(name["stem"]))
+    mask = bool(name["masks"]) and not _BRAIN.search(name["stem"])
+    return Place(name["subject"], name["session"] or "", contrast, mask, rank=rank)

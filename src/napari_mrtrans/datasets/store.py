@@ -18,11 +18,11 @@ from ..paths import reason, write_shared
 from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import STEP
 from ..scan.grid import Orientation, SliceGrid
-from ..scan.intensity import HEADROOM, clean, head_mask, normalise
+from ..scan.intensity import HEADROOM, clean, head_mask, is_whole_head, normalise
 from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
-FORMAT = 6
+FORMAT = 7
 #: A contrast shows a slice if it has more than this share of its head.
 COVERED = 0.4
 
@@ -72,6 +72,7 @@ class Decoded:
         marked: Slices that an expert mask touches.
         covered: (contrast, slice): whether it shows more than :data:`COVERED` of the head.
         spacing: Of the slices, in mm.
+        whole: An image looks as if skull and scalp were still there.
     """
 
     contrasts: list[Contrast]
@@ -80,6 +81,7 @@ class Decoded:
     marked: NDArray[np.bool_]
     covered: NDArray[np.bool_]
     spacing: float = 1.0
+    whole: bool = False
 
     def shown(self, pair: Pair) -> NDArray[np.bool_]:
         """Slices in which both contrasts show the head; one may have been acquired of a part of it only."""
@@ -104,25 +106,39 @@ def decode(session: Readable, spacing: float, cache: Path) -> Decoded:
         return session.decoded()
     key = hashlib.sha256(json.dumps([FORMAT, spacing, HEADROOM, session.stamp()]).encode()).hexdigest()[:24]
     images_path, info_path = cache / f"{key}.npy", cache / f"{key}.json"
-    if not info_path.exists():
-        images, info = _decode(cast(Loadable, session), spacing)
-        try:
-            write_shared(images_path, lambda part: np.save(part, images))
-            write_shared(info_path, lambda part: part.write(json.dumps(info).encode()))
-        except OSError as error:
-            raise MrtransError(
-                f"Decoded scans cannot be kept in '{cache}' ({reason(error)}). Free some space, or choose another "
-                "place with --cache."
-            ) from None
-    info = json.loads(info_path.read_text(encoding="utf-8"))
-    return Decoded(
-        [Contrast(c) for c in info["contrasts"]],
-        np.load(images_path, mmap_mode="r"),
-        np.asarray(info["area"]),
-        np.asarray(info["marked"], dtype=bool),
-        np.asarray(info["covered"], dtype=bool),
-        info["spacing"],
-    )
+    if (kept := _kept(images_path, info_path)) is not None:
+        return kept
+    images, info = _decode(cast(Loadable, session), spacing)
+    try:
+        write_shared(images_path, lambda part: np.save(part, images))
+        write_shared(info_path, lambda part: part.write(json.dumps(info).encode()))
+    except OSError as error:
+        raise MrtransError(
+            f"Decoded scans cannot be kept in '{cache}' ({reason(error)}). Free some space, or choose another "
+            "place with --cache."
+        ) from None
+    if (kept := _kept(images_path, info_path)) is None:
+        raise MrtransError(
+            f"Decoded scans vanish from '{cache}' as soon as they are there; choose another with --cache."
+        )
+    return kept
+
+
+def _kept(images: Path, about: Path) -> Decoded | None:
+    """What the cache holds; None where it holds nothing, or what a crash, a full disk or a tidy hand has left of it."""
+    try:
+        info = json.loads(about.read_text(encoding="utf-8"))
+        return Decoded(
+            [Contrast(c) for c in info["contrasts"]],
+            np.load(images, mmap_mode="r"),
+            np.asarray(info["area"]),
+            np.asarray(info["marked"], dtype=bool),
+            np.asarray(info["covered"], dtype=bool),
+            info["spacing"],
+            info["whole"],
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -132,6 +148,9 @@ class Source:
     sessions: tuple[Readable, ...]
     spacing: float
     cache: Path
+
+    def __post_init__(self) -> None:
+        _open.cache_clear()  # of files that may have been written anew since
 
     @property
     def names(self) -> list[str]:
@@ -169,5 +188,6 @@ def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dic
         "marked": marked.tolist(),
         "covered": covered(kept, area).tolist(),
         "spacing": float(sizes[0]),
+        "whole": any(is_whole_head(array, sizes, masks[contrast]) for contrast, array in arrays.items()),
     }
     return kept, info

@@ -126,7 +126,7 @@ def evaluate(
     sessions = known_sessions(root, checkpoints, settings.subjects)
     check_folder(out)
     cases = list(_cases(root, checkpoints, sessions, settings))
-    training = {name for c in checkpoints for name in c.card.splits.get("train", [])}
+    training = {name for c in checkpoints for name in c.card.seen}
     measured = list(dict.fromkeys(case.session.name for case in cases))
     for line in (doubts := [*adapted_to(checkpoints), *namesakes(measured, training, sessions)]):
         say(line)
@@ -271,7 +271,7 @@ def _cases(
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
         methods = [way for way in compared if pair in way.checkpoint.pairs]
         others = (check_planes(way.checkpoint) for way in methods if way.three_planes)
-        known = {*training, *(name for c in others for name in c.card.splits.get("train", []))}
+        known = {name for c in (*serving, *others) for name in c.card.seen}
         seen: set[str] = set()
         for name in chosen or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
             check_held_out(name, known, sessions, root)

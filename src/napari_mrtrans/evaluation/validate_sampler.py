@@ -233,7 +233,7 @@ def _chosen(root: Path, checkpoint: Checkpoint, subjects: Sequence[str] | None) 
     there = known_sessions(root, [checkpoint])
     subjects = None if subjects is None else session_names(subjects, there)
     for name in subjects or ():
-        check_held_out(name, checkpoint.card.splits.get("train", []), there, root)
+        check_held_out(name, checkpoint.card.seen, there, root)
     names = sorted(checkpoint.card.splits.get("test", [])) if subjects is None else subjects
     if not (present := [there[name] for name in dict.fromkeys(names) if name in there]):
         raise MrtransError(

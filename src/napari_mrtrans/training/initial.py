@@ -25,6 +25,8 @@ from .recipe import Recipe
 from .restyle import Restyle
 from .slices import TrainingSlices, batches
 
+#: Scans that are looked at for skull and scalp.
+LOOKED_AT = 3
 _AROUND = " It samples around a mean: name that as mean_checkpoint, too."
 
 
@@ -37,7 +39,7 @@ class Start:
         options: For the card.
         restyle: What changes its training targets, if anything.
         seen: Slices that what it starts from has seen; None: that does not say.
-        notes: For the card: people who are kept out, but not of what it starts from.
+        notes: For the card: people who are kept out, but not of what it starts from; whole heads; another framing.
     """
 
     model: Model
@@ -112,7 +114,7 @@ def prepare_start(
             raise RecipeError(
                 f"start_from: '{parent.name}' is another network than the recipe's ({error}).{around}"
             ) from None
-    notes = tuple(_known_before(recipe, kept_out))
+    notes = (*_known_before(recipe, kept_out), *_whole_heads(source), *_other_frames(recipe))
     for line in (notice, *notes):
         if line:
             say(line)
@@ -155,13 +157,36 @@ def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:
     visit."""
     for parent in sorted(recipe.parents):
         checkpoint = load_checkpoint(parent)
-        trained = {*map(subject_of, checkpoint.card.splits.get("train", []))}
+        trained = {*map(subject_of, checkpoint.card.seen)}
         if known := sorted({subject_of(name) for name in kept_out if known_by(name, trained)}):
             told = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
             yield (
                 f"{checkpoint.name}, which this starts from, was trained on {told}, kept out here: unless these are "
                 "other people of the same name, figures of them are too good. Keep them out of both."
             )
+
+
+def _whole_heads(source: Source) -> Iterator[str]:
+    """A line where scans are not skull-stripped, as those are that the network will be shown."""
+    scans = [i for i, session in enumerate(source.sessions) if not session.simulated][:LOOKED_AT]
+    if whole := [source.sessions[i].name for i in scans if source[i].whole]:
+        yield (
+            f"{whole[0]} looks like a whole head. In use the brain alone is shown to the network; run napari-mrtrans "
+            "prepare first, and train on what it writes."
+        )
+
+
+def _other_frames(recipe: Recipe) -> Iterator[str]:
+    """A line where a mean has learned other frames than those around which it is to serve."""
+    framing = recipe.data.framing
+    for name in filter(None, (recipe.mean_checkpoint, *recipe.cross_means)):
+        mean = load_checkpoint(name)
+        if (own := mean.card.framing) != framing:
+            yield (
+                f"{mean.name} was trained in frames of {own.rows} x {own.columns}, and answers worse in those of "
+                f"{framing.rows} x {framing.columns}; set data.framing to its value."
+            )
+            return
 
 
 def _cross_means(recipe: Recipe, direct: Direct, source: Source) -> CrossMeans | None:

@@ -19,6 +19,9 @@ from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import Framing
 from ..scan.planes import Plane
 
+#: What the file of a run's state is called, without its suffix.
+STATE_NAME = "state"
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -198,6 +201,13 @@ class Recipe(_Strict):
     @classmethod
     def _family(cls, value: str) -> str:
         return _one_of(value, FAMILIES)
+
+    @field_validator("name", "checkpoint")
+    @classmethod
+    def _free(cls, value: str | None) -> str | None:
+        if value == STATE_NAME:
+            raise ValueError(f"'{value}' is what the state of a run is called; choose another name")
+        return value
 
     @model_validator(mode="after")
     def _effects(self) -> Recipe:

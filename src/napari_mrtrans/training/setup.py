@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from ..checkpoints.library import load_checkpoint
 from ..datasets.bids import Session, subject_of
 from ..datasets.layout import Shares
 from ..datasets.packed import SUFFIX, PackedSession, packed_splits, read_packed
 from ..datasets.phantom import Phantom
 from ..datasets.phantom_options import PhantomOptions
 from ..datasets.readers import read_folders
-from ..datasets.splits import HeldOut, draw_held_out, read_splits, split_sessions
+from ..datasets.splits import PARTS, HeldOut, draw_held_out, read_splits, split_sessions
 from ..datasets.store import Source
 from ..datasets.turned import TurnedSession, in_planes
 from ..errors import MrtransError, RecipeError
@@ -21,6 +22,10 @@ from .recipe import Recipe
 
 #: Instead of a data folder: train on phantoms alone.
 PHANTOM = "phantom"
+#: Of the draw of the people held out.
+DIVISION = 0
+#: So many people must be new to the checkpoints that a recipe builds on for some of them to be held out.
+FEW_NEW = 5
 
 
 def check_model(recipe: Recipe) -> None:
@@ -142,7 +147,7 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
         fraction = data.holdout_fraction
         shares = found.shares if fraction is None else Shares(fraction, fraction)
         if shares and complete and not data.splits and not data.test and not data.validation:
-            drawn = draw_held_out(complete, shares, recipe.seed)
+            drawn = _drawn(recipe, complete, shares)
             held_out = HeldOut(held_out.test + drawn.test, held_out.validation + drawn.validation)
         usable += complete
     if not data.splits:
@@ -153,6 +158,23 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
     skipped += [f"{name}: in '{data.splits}', but no usable session of it" for name in parts if name not in subjects]
     held_out = HeldOut(*(tuple(name for name in subjects if parts.get(name) == part) for part in HeldOut._fields))
     return [session for session in usable if session.subject in parts], held_out, skipped
+
+
+def _drawn(recipe: Recipe, sessions: list[Session], shares: Shares) -> HeldOut:
+    """Who is held out where the recipe names nobody: whom the checkpoints that it builds on held out, and a share of the
+    people whom these do not know. The recipe's seed has no part in it: of two networks of the same people, both have
+    seen the same."""
+    known: dict[str, str] = {}
+    parents = [load_checkpoint(name).card.splits for name in sorted(recipe.parents - {*recipe.cross_means})]
+    for part in reversed(PARTS):  # who is in several was trained on
+        known |= {subject_of(name): part for splits in parents for name in splits.get(part, [])}
+    there = dict.fromkeys(session.subject for session in sessions)
+    kept = HeldOut(*(tuple(who for who in there if known.get(who) == part) for part in HeldOut._fields))
+    new = [session for session in sessions if session.subject not in known]
+    if not new or (len(new) < len(sessions) and len({session.subject for session in new}) < FEW_NEW):
+        return kept
+    drawn = draw_held_out(new, shares, DIVISION)
+    return HeldOut(kept.test + drawn.test, kept.validation + drawn.validation)
 
 
 def _pairs(recipe: Recipe, session: Session | PackedSession) -> list[Pair]:

@@ -19,9 +19,9 @@ from ..models import Model
 from ..paths import remove_parts
 from .initial import parents_of
 from .opponent import Opponent
-from .recipe import Recipe
+from .recipe import STATE_NAME, Recipe
 
-STATE = "state.safetensors"
+STATE = f"{STATE_NAME}.safetensors"
 
 
 @dataclass
