@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 from helpers import head
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
-from napari_mrtrans.scan.intensity import HEADROOM, clean, head_mask, normalise, white_level, zero_level
+from napari_mrtrans.scan.intensity import (
+    HEADROOM,
+    clean,
+    head_mask,
+    is_stripped,
+    is_whole_head,
+    normalise,
+    white_level,
+    zero_level,
+)
 
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -136,11 +145,28 @@ def test_a_noisy_background_below_0_becomes_0() -> None:
 def test_ripples_and_noise_about_0_are_no_background() -> None:
     from scipy import ndimage
 
-    rippled = ndimage.shift(_air_and_tissue(), (0.3, 0.4, 0.2), order=3)
-    assert rippled.min() < 0
-    np.testing.assert_array_equal(clean(rippled), np.clip(rippled, 0, None))
+    plain = np.pad(_air_and_tissue(), 8)
+    rippled = ndimage.shift(plain, (0.3, 0.4, 0.2), order=3)
+    assert (rippled[plain == 0] < 0).mean() > 0.2
+    found, air = clean(rippled), ndimage.binary_erosion(plain == 0, iterations=6, border_value=1)
+    assert not found[air].any()
+    np.testing.assert_array_equal(found[found > 0], rippled[found > 0])
+    assert head_mask(found).sum() < 0.8 * head_mask(np.clip(rippled, 0, None)).sum()
+    assert not is_whole_head(found, np.ones(3))
     real = _air_and_tissue() + np.random.default_rng(0).normal(0, 8, (24, 26, 16)).astype(np.float32)
     np.testing.assert_array_equal(clean(real), np.clip(real, 0, None))
+
+
+def test_a_background_that_rounding_has_moved_becomes_0() -> None:
+    """As of floats stored as 16-bit numbers with a slope."""
+    data = _air_and_tissue()
+    for step in (0.004, -0.004):
+        moved = data + np.float32(step)
+        moved[12, 13, 8] = -0.02
+        found = clean(moved)
+        assert not found[data == 0].any() and is_stripped(found)
+    whole = np.random.default_rng(0).uniform(5, 9, data.shape).astype(np.float32) + data
+    np.testing.assert_array_equal(clean(whole), whole)
 
 
 def test_scores_inside_a_mask_have_lost_their_zero() -> None:

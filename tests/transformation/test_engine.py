@@ -48,3 +48,20 @@ def test_the_grid_is_left_as_it_is_where_it_fits(tmp_path: Path) -> None:
     job = open_job(Volume(helpers.head((50, 60, 8)), helpers.RAS, Contrast.T1), checkpoint, Request(Contrast.T2))
     engine = Engine(job, checkpoint, torch.device("cpu"), None, None)
     assert engine.job.grid == job.grid == engine.with_job(job).job.grid
+
+
+@pytest.mark.parametrize("voxel", [0.5, 0.72, 0.91, 1.0, 1.6, 3.0])
+def test_the_rim_of_the_brain_is_as_bright_as_the_network_says(voxel: float, tmp_path: Path) -> None:
+    """A network that answers rightly, black outside the head as its targets were, and 0.6 within."""
+    checkpoint = helpers.tiny_checkpoint(tmp_path / "tiny.safetensors", "direct")
+    rows, columns = np.ogrid[:60, :66]
+    disc = np.hypot((rows - 30) / 22, (columns - 32) / 25) < 1
+    data = np.repeat((disc * (1 + 0.1 * np.sin(rows / 3) * np.cos(columns / 4)))[..., None], 4, axis=2)
+    affine = np.diag([voxel, voxel, 3, 1])
+    job = open_job(Volume(data.astype(np.float32), affine, Contrast.T1), checkpoint, Request(Contrast.T2))
+    engine = Engine(job, checkpoint, torch.device("cpu"), None, None)
+    inside = engine.job.mask[2]
+    target = engine.job.grid.to_model(0.6 * inside.astype(np.float32))
+    back = engine._to_source(2, target[engine._slice(2)[1]][None])[0]
+    assert not back[~inside].any()
+    assert abs(back[inside] - 0.6).max() < (1e-6 if voxel == 1 else 0.06)

@@ -22,6 +22,7 @@ from ..scan.contrasts import Pair
 from ..scan.intensity import HEADROOM
 from ..training.finished import Finished, digest
 from ..transformation.engine import MAX_HELD, BadNumbers
+from ..transformation.request import ANSWERS
 from ..transformation.streaming import SliceUpdate
 from .held_out import (
     NotMeasured,
@@ -188,7 +189,8 @@ def _pictures(
         for c in (way.checkpoint for way in case.ways if not (way.three_planes or way.checkpoint.deterministic)):
             key: dict[str, Any] = {"n": settings.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256}
             key |= {"antithetic": settings.antithetic, "slab": settings.slab, "subject": case.session.name}
-            key |= {"pair": str(case.pair), "files": case.session.stamp(), "version": __version__, "format": FORMAT}
+            key |= {"pair": str(case.pair), "files": case.session.stamp(), "version": __version__}
+            key |= {"format": FORMAT, "answers": ANSWERS}
             path = montages / f"unusual_{c.name}_{digest(key)[:8]}.npz"
             draw_unusual(view, c, path)
             unusual[c.name] = path
@@ -232,7 +234,7 @@ class _Task:
 def _tasks(settings: Settings, case: _Case, view: View, optional: Optional, montages: Path | None) -> Iterator[_Task]:
     """What is measured on a case; ``montages`` is the folder where they go, None where there are to be none."""
     where = {"pair": str(case.pair), "subject": case.session.name, "slab": settings.slab, "version": __version__}
-    where |= {"format": FORMAT, "files": digest({"files": case.session.stamp()})}
+    where |= {"format": FORMAT, "answers": ANSWERS, "files": digest({"files": case.session.stamp()})}
     if case.lookup.sessions:
         fitted = digest({"files": [session.stamp() for session in case.lookup.sessions]})
         of = where | {"lookup": case.training, "fitted": fitted}

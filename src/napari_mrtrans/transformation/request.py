@@ -25,6 +25,8 @@ Range = range | tuple[int, int] | None
 
 #: Fields that change where and in which order slices are computed, but nothing of them except for rounding.
 INDIFFERENT = frozenset({"device", "batch", "start_slice", "mask_file", "roi_file"})
+#: Raise when the same request is answered otherwise: what was computed before is not taken for the answer any more.
+ANSWERS = 2
 
 
 class Asked(TypedDict, total=False):
@@ -206,7 +208,7 @@ class Request:
     def result_key(self) -> str:
         """Digest of all that the result depends on, apart from volume and checkpoint."""
         document = {key: value for key, value in self.to_json().items() if key not in INDIFFERENT}
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([ANSWERS, document], sort_keys=True).encode()).hexdigest()
 
 
 def mask_digest(mask: NDArray[Any]) -> str:
