@@ -22,6 +22,8 @@ _PLANES = ((1, 2), (0, 2), (0, 1))
 
 #: A piece of a stripped volume with less than this share of its voxels is not counted as brain.
 SPECK = 0.001
+#: So many slices that were lost, one beside the other, do not part a head.
+LOST = 2
 
 #: How many times the brain's median maps onto 1. Wide enough that lesions on FLAIR and fluid on T2 are not clipped.
 HEADROOM: dict[Contrast, float] = {Contrast.T1: 2.0, Contrast.T2: 3.5, Contrast.PD: 2.0, Contrast.FLAIR: 3.0}
@@ -33,12 +35,18 @@ _CONSTANT, _NARROW = 0.3, 0.25
 #: What is below the background by this share of the tissue's intensity is no ripple, and more of such voxels than this
 #: share of the tissue's, or than these, are no outliers.
 _DEEP, _FEW, _FEWEST = 0.5, 0.02, 8
+#: A background of one value that is no more than this share of the tissue's intensity away from 0 is rounding.
+_ROUNDED = 1e-3
+#: Where more of the voxels than the first are below 0, interpolation has drawn ripples into the air, and what is less
+#: than the second of the tissue's intensity is one, unless the corners hold more.
+_RIPPLED, _RIPPLE = 0.02, 0.02
 
 
 def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
     """Finite and non-negative, the background at 0 (:func:`zero_level`).
 
-    NaN and what is below the background (interpolation ripples) become 0, +inf the largest value.
+    NaN and what is below the background become 0, +inf the largest value; so do ripples above it, of a spline that
+    resampled a stripped brain, where those below it tell of them.
 
     Raises:
         VolumeError: much is negative and no background tells where 0 is.
@@ -47,11 +55,19 @@ def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
     finite = np.isfinite(out)
     top, zero = float(out[finite].max()) if finite.any() else 0.0, zero_level(out)
     out = np.nan_to_num(out, nan=zero, posinf=top, neginf=zero)
-    return np.clip(out - np.float32(zero) if zero else out, 0.0, None)
+    if zero:
+        out = out - np.float32(zero)
+    rippled = float((out < 0).mean()) > _RIPPLED
+    out = np.clip(out, 0.0, None)
+    if rippled:
+        smooth = np.where(out < _RIPPLE * _typical(out[out > 0]), np.float32(0), out)
+        return smooth if _corners(smooth > 0).mean() < _RIPPLED else out  # noise about 0 is no ripple
+    return out
 
 
 def zero_level(data: NDArray[np.floating]) -> float:
-    """The intensity that stands for no signal: 0, or the background's where that is clearly below 0.
+    """The intensity that stands for no signal: 0, or the background's where that is clearly below 0, or one value
+    beside 0 to which a stored number's rounding has moved it.
 
     Scores (z, [-1, 1]) and stored numbers without their intercept (-1024) have lost their zero; the air, or what was
     set to one value around a stripped brain, tells it.
@@ -60,12 +76,14 @@ def zero_level(data: NDArray[np.floating]) -> float:
         VolumeError: much is negative, and there is no background, or much is below it as well.
     """
     finite = data[np.isfinite(data)]
-    if not finite.size or finite.min() >= 0:
+    if not finite.size or finite.min() == 0:
         return 0.0
-    level = background(data)
-    zero = level if level is not None and level < 0 else 0.0
-    above = finite[finite > zero] - zero
-    tissue = above[above > 0.1 * np.percentile(above, 98)] if above.size else above
+    level = background(data) or 0.0
+    rounded = 0 < level < _ROUNDED * _typical(finite[finite > level] - level)
+    zero = level if level < 0 or rounded else 0.0
+    if finite.min() >= zero:
+        return zero
+    tissue = _tissue(finite[finite > zero] - zero)
     typical = float(np.median(tissue)) if tissue.size else 0.0
     if (finite < zero - _DEEP * typical).sum() > max(_FEW * tissue.size, _FEWEST):
         share = 100 * float((finite < zero).sum()) / max(int((finite != zero).sum()), 1)
@@ -74,6 +92,17 @@ def zero_level(data: NDArray[np.floating]) -> float:
             "mask, so that nothing tells where 0 is. Give the image as it was before that."
         )
     return zero
+
+
+def _tissue(above: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The tissue's intensities, of those above the background."""
+    return above[above > 0.1 * np.percentile(above, 98)] if above.size else above
+
+
+def _typical(above: NDArray[np.floating]) -> float:
+    """The median of the tissue's; 0 of nothing."""
+    tissue = _tissue(above)
+    return float(np.median(tissue)) if tissue.size else 0.0
 
 
 def background(data: NDArray[np.floating]) -> float | None:
@@ -151,8 +180,8 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     A skull-stripped volume says so itself: its background is exactly one constant (0). All but specks (:data:`SPECK`)
     is brain then, which low slices, single ones and those on either side of a lost one show in several pieces. For a
-    whole head, Otsu's threshold on the log intensities separates head from air, and the largest component is kept.
-    Holes are filled.
+    whole head, Otsu's threshold on the log intensities separates head from air, and the largest component is kept,
+    across up to :data:`LOST` slices in which nothing is. Holes are filled.
 
     Raises:
         VolumeError: nothing stands out from the background.
@@ -172,7 +201,7 @@ def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
     out = np.zeros(data.shape, dtype=bool)
     # Dark fluid may be exactly 0 after stripping or clipping: what the air around cannot reach counts as head.
     there = positive[boxes[0]]
-    out[boxes[0]] = fill_holes(without_specks(there) if stripped else largest_component(there))
+    out[boxes[0]] = fill_holes(without_specks(there) if stripped else _largest_across_gaps(there))
     return out
 
 
@@ -192,6 +221,19 @@ def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
     labels, _ = ndimage.label(mask)
     return np.asarray(labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()))
+
+
+def _largest_across_gaps(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest part of ``mask``, whose pieces on either side of up to :data:`LOST` empty slices are one."""
+    from scipy import ndimage
+
+    kept = []
+    for plane in _PLANES:
+        gaps, _ = ndimage.label(~mask.any(axis=plane))
+        kept.append(np.flatnonzero((gaps == 0) | (np.bincount(gaps)[gaps] > LOST)))
+    out = np.zeros_like(mask)
+    out[np.ix_(*kept)] = largest_component(mask[np.ix_(*kept)])
+    return out
 
 
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
