@@ -125,6 +125,32 @@ def test_a_given_mask_and_a_stripped_volume_need_no_extraction(tmp_path: Path, m
     assert dice(found.mask, brain) > 0.99
 
 
+def test_where_a_program_fails_the_next_finds_the_brain_and_nothing_is_remembered_where_all_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, brain = head(motion=motion((5, 10, 0)))
+    monkeypatch.setattr(whole_head, "prepared_cache_dir", lambda: tmp_path / "cache")
+    _program(tmp_path, "hd-bet", "echo 'No route to host' >&2; exit 1", monkeypatch)
+    _program(tmp_path, "mri_synthstrip", "exit 0", monkeypatch)  # and writes nothing
+    tried: list[str] = []
+
+    def built_in(_: Volume) -> np.ndarray:
+        tried.append("built-in")
+        if len(tried) == 1:
+            raise BrainError("No plausible brain.")
+        return brain
+
+    monkeypatch.setattr(tools, "brain_mask", built_in)
+    said: list[str] = []
+    first = fit_for_models(volume, None, None, said.append)
+    assert not first.known and said[-1] == whole_head.WHOLE_HEAD.format(volume.name)
+    assert said[1] == "'hd-bet' failed (No route to host); the brain was looked for by 'synthstrip' instead."
+    assert said[2].startswith("'mri_synthstrip' gave no mask that can be used (")
+    second = fit_for_models(volume, None, None, said.append)
+    assert second.known and len(tried) == 2
+    np.testing.assert_array_equal(second.head, brain)
+
+
 def test_what_is_prepared_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volume, brain = head()
     monkeypatch.setattr(whole_head, "prepared_cache_dir", lambda: tmp_path)

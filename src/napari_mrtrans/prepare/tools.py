@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import VolumeError
 from ..scan.contrasts import Contrast
 from ..scan.intensity import clean
 from ..scan.masks import read_mask
@@ -53,6 +54,18 @@ TOOLS = {
 }
 
 
+class ToolFailed(BrainError):
+    """A program gave no brain.
+
+    Attributes:
+        what: What it did, without a remedy.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}. Use --brain {BUILT_IN}, or --mask.")
+        self.what = what
+
+
 def check_tool(name: str) -> None:
     """Whether ``name`` is ``auto``, ``built-in``, or a tool that is installed.
 
@@ -72,10 +85,13 @@ def choose_tool(name: str, contrast: Contrast | None) -> str:
         BrainError: unknown, or not installed.
     """
     check_tool(name)
-    if name != "auto":
-        return name
+    return usable_tools(contrast)[0] if name == "auto" else name
+
+
+def usable_tools(contrast: Contrast | None) -> list[str]:
+    """Tools that are installed and know the contrast, in the order of their choice, the built-in last."""
     usable = (key for key, tool in TOOLS.items() if contrast in tool.contrasts and shutil.which(tool.program))
-    return next(usable, BUILT_IN)
+    return [*usable, BUILT_IN]
 
 
 def extract(volume: Volume, tool: str) -> NDArray[np.bool_]:
@@ -99,9 +115,11 @@ def extract(volume: Volume, tool: str) -> NDArray[np.bool_]:
                 check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL,
             )  # fmt: skip
             found = read_mask(mask, volume)
+        except VolumeError as error:
+            raise ToolFailed(f"'{chosen.program}' gave no mask that can be used ({str(error).rstrip('.')})") from None
         except subprocess.CalledProcessError as error:
             lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
-            raise BrainError(f"'{chosen.program}' failed ({lines[-1]}). Use --brain {BUILT_IN}, or --mask.") from None
+            raise ToolFailed(f"'{chosen.program}' failed ({lines[-1]})") from None
     if not found.any():
-        raise BrainError(f"'{chosen.program}' found no brain in '{volume.name}'. Use --brain {BUILT_IN}, or --mask.")
+        raise ToolFailed(f"'{chosen.program}' found no brain in '{volume.name}'")
     return found

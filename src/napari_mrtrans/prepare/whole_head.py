@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +24,10 @@ from ..scan.masks import checked_mask
 from ..scan.prepared import PreparedVolume, without_air
 from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
-from .tools import choose_tool, extract
+from .tools import ToolFailed, choose_tool, extract, usable_tools
 
 #: Raise when the same volume would come out differently.
-FORMAT = 1
+FORMAT = 2
 GIVEN, STRIPPED = "given", "already stripped"
 WHOLE_HEAD = (
     "'{}' looks like a whole head; the models know skull-stripped brains. Strip it first, or give a brain mask."
@@ -148,6 +149,8 @@ def fit_for_models(
         say(line)
 
     prepared = _fit(volume, given, prepare, tell)
+    if prepare is None and WHOLE_HEAD.format(volume.name) in told:
+        return prepared  # what failed is tried again
     with _lock:
         _recent[key] = prepared, told
         while len(_recent) > REMEMBERED:
@@ -167,9 +170,11 @@ def _fit(
     if whole and prepare is None:
         say(f"'{volume.name}' looks like a whole head; extracting its brain first.")
     if prepare or (whole and prepare is None):
+        methods = [GIVEN] if given is not None else usable_tools(volume.contrast) if whole else [STRIPPED]
         try:
-            method = GIVEN if given is not None else choose_tool("auto", volume.contrast) if whole else STRIPPED
-            brain, data = _strip(volume, plain.data, None if whole else plain.head if given is None else given, method)
+            brain, data = _first_of(
+                methods, volume, plain.data, None if whole else plain.head if given is None else given, say
+            )
             return PreparedVolume(volume, data, without_air(brain, data), known=True)
         except MrtransError as error:
             if prepare:
@@ -180,6 +185,22 @@ def _fit(
     elif given is None and not is_adult_brain(plain.data, volume.voxel_sizes, plain.head):
         say(NOT_ADULT.format(volume.name))
     return plain
+
+
+def _first_of(
+    methods: Sequence[str],
+    volume: Volume,
+    data: NDArray[np.float32],
+    mask: NDArray[np.bool_] | None,
+    say: Callable[[str], None],
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """:func:`_strip` by the first of several methods; where a program fails, by the next."""
+    for method, following in itertools.pairwise(methods):
+        try:
+            return _strip(volume, data, mask, method)
+        except ToolFailed as error:
+            say(f"{error.what}; the brain was looked for by '{following}' instead.")
+    return _strip(volume, data, mask, methods[-1])
 
 
 def shifted_line(name: str, zero: float) -> str:
