@@ -97,6 +97,16 @@ def test_members_of_a_pool_keep_to_their_own_samplers(installed: dict[str, Check
     assert "Sampler and steps are not used: 'tiny-pool' keeps to those of its members." in asked.info["notices"]
 
 
+def test_a_pool_tells_who_draws_nothing(installed: dict[str, Checkpoint]) -> None:
+    notice = (
+        f"With n = 4, tiny-ddpm, {installed[OF_IMAGES].name} of 'tiny-pool' draw nothing: the spread is that of the "
+        "others, and too small. Take 8 samples or more."
+    )
+    assert notice in transformed(installed[POOL], n=4).info["notices"]
+    for family, n in ((POOL, 8), (POOL, 7), ("flow", 1)):
+        assert not any("draw nothing" in line for line in transformed(installed[family], n=n).info["notices"])
+
+
 def test_a_pool_tells_how_far_it_is(installed: dict[str, Checkpoint]) -> None:
     told: list[tuple[int, int]] = []
     volume = mt.Volume(head(SHAPE), RAS, contrast="T1")

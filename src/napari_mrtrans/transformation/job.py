@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.pool import drawn_by, whole_round
 from ..errors import MrtransError
 from ..models.families import POOL
 from ..ood.image_quality import MIN_AREA
@@ -82,8 +83,9 @@ def open_job(
     resolved = request.resolved(checkpoint, volume)
     sampler_notice(resolved, checkpoint)  # a whole head takes minutes: say now what would be said after it
     resolve_device(resolved.device)
-    if unused := _unused(resolved, checkpoint):
-        say(unused)
+    for line in (_unused(resolved, checkpoint), _few(resolved, checkpoint)):
+        if line:
+            say(line)
     return make_job(fit_for_models(volume, request.mask, request.prepare, say), checkpoint, resolved)
 
 
@@ -110,6 +112,18 @@ def _unused(request: Request, checkpoint: Checkpoint) -> str:
         return ""
     why = "keeps to those of its members" if checkpoint.card.model == POOL else "takes one pass for each sample"
     return f"Sampler and steps are not used: '{checkpoint.name}' {why}."
+
+
+def _few(request: Request, checkpoint: Checkpoint) -> str:
+    """A line for fewer samples of a pool than it takes for each member to have drawn; empty: they are enough."""
+    assert request.n is not None
+    silent = [name for name in checkpoint.card.turns if name not in drawn_by(checkpoint, request.n)]
+    if checkpoint.card.model != POOL or not silent:
+        return ""
+    return (
+        f"With n = {request.n}, {', '.join(silent)} of '{checkpoint.name}' draw nothing: the spread is that of the "
+        f"others, and too small. Take {whole_round(checkpoint)} samples or more."
+    )
 
 
 def make_job(prepared: PreparedVolume, checkpoint: Checkpoint, request: Request) -> Job:
