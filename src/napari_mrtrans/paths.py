@@ -47,7 +47,7 @@ def user_checkpoint_dir() -> Path:
     """
     override = os.environ.get("NAPARI_MRTRANS_CHECKPOINTS")
     if override:
-        return Path(override)
+        return typed(override).absolute()
     return _preferred_checkpoints or platformdirs.user_data_path(_APP) / "checkpoints"
 
 
@@ -90,7 +90,7 @@ def metrics_cache_dir() -> Path:
 def alexnet_file() -> Path | None:
     """The user's own copy of AlexNet's weights, named by the environment variable NAPARI_MRTRANS_ALEXNET."""
     named = os.environ.get("NAPARI_MRTRANS_ALEXNET")
-    return Path(named) if named else None
+    return typed(named).absolute() if named else None
 
 
 def recipe_dir() -> Path:
@@ -147,7 +147,7 @@ def write_together(
         try:
             for part, content in zip(parts, files.values(), strict=True):
                 if isinstance(content, str):
-                    part.write_text(content, encoding="utf-8")
+                    part.write_text(content, encoding="utf-8", errors="surrogateescape")  # names that are no UTF-8
                 else:
                     content(part)
             if len(parts) > 1:

@@ -74,3 +74,45 @@ def test_a_mask_that_is_gone_is_told_and_where_there_is_an_answer_stands_for_it(
         after, told = figures()
         np.testing.assert_allclose(after, before, atol=0.05)
         assert told
+
+
+def test_no_file_of_the_user_s_is_replaced_by_a_page_or_a_table(
+    tmp_path: Path, run: Run, scan: Path, installed: Path
+) -> None:
+    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1, "--slices", "2:6")
+    assert run(*words, "-o", "A")[0] == 0
+    roi = np.zeros(SHAPE, np.uint8)
+    roi[7:12, 9:14, 3:5] = 1
+    save_nifti(tmp_path / "lesions.nii.gz", roi, RAI)
+    record, mean = "A/sub-01_T1w_T2.json", "A/sub-01_T1w_T2_mean.nii.gz"
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for name, line in (
+        (record, f"'{record}' is an input of this command; choose another -o."),
+        (mean, "'sub-01_T1w_T2_mean.nii.gz' does not end in .html or .htm; choose another -o."),
+    ):
+        assert_one_line(run("report", record, "-o", name)[2], line)
+    lesion = ("lesion", "--prediction", mean, "--roi", "lesions.nii.gz", "--csv")
+    assert_one_line(
+        run(*lesion, "lesions.nii.gz")[2], "'lesions.nii.gz' is an input of this command; choose another --csv."
+    )
+    assert_one_line(
+        run(*lesion, scan.name)[2], f"'{scan.name}' does not end in .csv or .tsv or .txt; choose another --csv."
+    )
+    # The source is not what was acquired of the target.
+    line = "'sub-01_T1w.nii.gz' is T1 by its name, and the result is T2; give the acquired T2, or rename it."
+    assert_one_line(run("report", record, "--target", scan.name)[2], line)
+    assert_one_line(run("lesion", "--prediction", mean, "--roi", "lesions.nii.gz", "--target", scan.name)[2], line)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert run("report", record, "-o", "new")[0] == 0
+    assert (tmp_path / "new" / "sub-01_T1w_T2_report.html").is_file()
+
+
+def test_a_slab_whose_input_is_gone_is_compared_with_its_target(
+    tmp_path: Path, run: Run, scan: Path, installed: Path
+) -> None:
+    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1, "--slices", "3:5")
+    assert run(*words, "-o", "A")[0] == 0
+    save_nifti(tmp_path / "sub-01_T2w.nii.gz", (700 - head(SHAPE)) * (head(SHAPE) > 0), RAI)
+    scan.rename(tmp_path / "moved.nii.gz")
+    assert run("report", "A/sub-01_T1w_T2.json", "--target", "sub-01_T2w.nii.gz", "-o", "page.html")[0] == 0
+    assert "Against the acquired T2" in (tmp_path / "page.html").read_text()

@@ -299,6 +299,18 @@ def test_what_has_changed_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "B").exists()
 
 
+def test_again_with_another_brain_says_so(run: Run, first: Path, tmp_path: Path) -> None:
+    """Found by a tool that was not there then."""
+    assert "Another brain" not in "".join(run("transform", "--again", first, "-o", "same")[1:])
+    document = json.loads(first.read_text())
+    first.write_text(json.dumps(document | {"head_digest": "0" * 64}))
+    said = "".join(run("transform", "--again", first, "-o", "other")[1:])
+    line = f"Another brain was found than that of '{first.name}', so this is not the same result"
+    assert line in " ".join(said.split())
+    (record,) = (tmp_path / "other").glob("*.json")
+    assert any(note.startswith(line) for note in json.loads(record.read_text())["notices"])
+
+
 def test_again_of_a_folder(run: Run, tmp_path: Path) -> None:
     code, out, err = run("transform", "--again", tmp_path, "-o", "B")
     assert (code, out) == (2, "")

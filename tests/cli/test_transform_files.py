@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,29 @@ def test_what_is_done_is_not_done_again(run: Run, scan: Path, computed: list[int
     (tmp_path / "out" / f"{STEM}_std.nii.gz").unlink()
     assert run(*words)[0] == 0
     assert sorted(computed) == WITH_HEAD
+
+
+def test_samples_that_were_kept_stay(run: Run, scan: Path, computed: list[int], tmp_path: Path) -> None:
+    """Asked again without them, nothing is to do; asked with them, they are made."""
+    words = ("transform", scan, *WORDS, "-o", "out")
+    samples = tmp_path / "out" / f"{STEM}_samples.nii.gz"
+    assert run(*words)[0] == 0
+    assert run(*words, "--save-samples")[0] == 0
+    assert len(computed) == 2 * len(WITH_HEAD) and samples.is_file()
+    computed.clear()
+    assert "done before, nothing to do" in run(*words)[1]
+    assert not computed and samples.is_file()
+
+
+def test_a_name_that_is_no_utf_8(run: Run, tmp_path: Path) -> None:
+    """As of archives that are older."""
+    name = os.fsdecode(b"sub-M\xfcller_T1w.nii.gz")
+    try:
+        save_nifti(tmp_path / name, head(SHAPE), RAI)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert run("transform", name, *WORDS, "-o", "out")[0] == 0
+    assert len(list((tmp_path / "out").glob("*_mean.nii.gz"))) == 1
 
 
 @pytest.mark.parametrize("keep", [True, False])

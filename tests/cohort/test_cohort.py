@@ -494,5 +494,9 @@ def test_two_data_sets_in_one_folder_share_its_table(run: Run, data: Path, tmp_p
     assert listed(2, "-n", 2) == listed(1, "-n", 2) == ["sub-1", "sub-2"]
     assert listed(2, "-n", 4) == ["sub-2"]  # sub-1's is of other settings than the page says
     assert listed(1, "-n", 4) == ["sub-1", "sub-2"]
+    for other in (("--slices", "3:5"), ("--no-antithetic",), ("--sampler", "heun")):
+        assert listed(2, "-n", 4, *other) == ["sub-2"]
+        assert listed(1, "-n", 4, *other) == ["sub-1", "sub-2"]
+    assert listed(2, "-n", 4) == ["sub-2"]
     next(out.rglob("sub-2*_T2w.json")).unlink()
     assert listed(1, "-n", 4) == ["sub-1"]

@@ -84,6 +84,12 @@ def test_samples_of_a_pool_are_those_of_its_members_in_turn(installed: dict[str,
     assert (pooled.info["sampler"], pooled.info["steps"]) == (None, None)
 
 
+@pytest.mark.parametrize("family", ["direct", "cgan", "flow"])
+def test_one_sample_is_told_with_its_seed(installed: dict[str, Checkpoint], family: str) -> None:
+    line = command_line(transformed(installed[family], n=1, seed=5).info)
+    assert ("-n 1 --seed 5" in line) == (family != "direct")
+
+
 @pytest.mark.parametrize("family", ["cgan", POOL])
 def test_the_way_to_make_it_again_tells_of_independent_samples(installed: dict[str, Checkpoint], family: str) -> None:
     info = transformed(installed[family], antithetic=False).info

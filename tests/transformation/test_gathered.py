@@ -9,6 +9,7 @@ import pytest
 
 from helpers import PAIRS, tiny_checkpoint
 from napari_mrtrans import Volume
+from napari_mrtrans.errors import CheckpointError
 from napari_mrtrans.transformation.gathered import Gathered
 from napari_mrtrans.transformation.request import Request
 from napari_mrtrans.transformation.streaming import SliceUpdate
@@ -59,6 +60,22 @@ def test_what_has_not_come_is_zero_and_not_counted(checkpoint) -> None:
 
 def test_complete_when_all_that_were_asked_for_have_come(checkpoint) -> None:
     assert result(gathered(1, 2, 3, total=3), checkpoint).info["complete"] is True
+
+
+def test_what_lay_beside_the_checkpoint_is_told_as_it_was_when_it_began(tmp_path: Path) -> None:
+    direct = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct")
+    planes = tiny_checkpoint(tmp_path / "tiny-direct.planes.safetensors", "direct", seed=1).path
+    request = Request(PAIRS[0].target, PAIRS[0].source, three_planes=True)
+    found, late = Gathered(SHAPE, 1), Gathered(SHAPE, 1)
+    for one in (found, late):
+        one.add(update(1))
+    found.begin(direct, request)
+    volume = Volume(DATA, np.eye(4))
+    before = late.ensemble(volume, direct, request, 1.5).info
+    planes.unlink()
+    assert found.turned(np.array([[0, 1], [1, 1], [2, 1]])).ensemble(volume, direct, request, 1.5).info == before
+    with pytest.raises(CheckpointError, match="knows axial slices only"):
+        late.ensemble(volume, direct, request, 1.5)
 
 
 def test_without_median_and_samples(checkpoint) -> None:

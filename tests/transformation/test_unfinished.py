@@ -39,3 +39,12 @@ def test_two_runs_into_one_folder_do_not_mix_their_slices(tmp_path: Path) -> Non
     assert kept.sigma_hat == 0.25 and (kept.mean == 0.25).all()
     first.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_slices_of_another_brain_are_dropped(tmp_path: Path) -> None:
+    """A tool was installed since the run was stopped."""
+    for found, there in (("built-in", 0), ("built-in", 1), ("hd-bet", 0), ("built-in", 0)):
+        store = Unfinished(tmp_path / "a_T2.json", "one model")
+        store.keep_to(found)
+        assert len(store.read()) == there
+        store.write(update(0.25))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import MrtransError
+from .files import check_shows, check_writable_as, made_as
 
 
 def lesion(
@@ -36,13 +36,15 @@ def lesion(
     from ..lesion.interval import written
     from ..paths import write_together
 
+    if csv is not None:
+        check_writable_as(csv, (".csv", ".tsv", ".txt"), "--csv", (prediction, target, roi, std, samples, source))
+    if target is not None and (shown := made_as(prediction)) is not None:
+        check_shows(target, shown)
     notices: list[str] = []
     report = measure_files(prediction, target, roi, std=std, samples=samples, source=source, say=notices.append)
     for line in notices:
         typer.echo(line, err=True)
     if csv is not None:
-        if csv.is_dir():
-            raise MrtransError(f"'{csv}' is a folder; name a file with --csv.")
         write_together(csv.parent, {csv.name: report.csv()}, "Choose another --csv.")
     if as_json:
         files = {"prediction": str(prediction), "target": target and str(target), "roi": str(roi)}

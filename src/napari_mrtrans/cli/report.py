@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .files import check_shows, check_writable_as
+
 if TYPE_CHECKING:
     from ..transformation.acquired import Acquired
     from ..transformation.ensemble import Ensemble
@@ -34,6 +36,9 @@ def report(
     from ..transformation.page import Beside, result_page
     from ..transformation.saved import image_beside, saved_result
 
+    default = result.with_name(f"{result.stem}_report.html")
+    path = default if output is None else output / default.name if output.is_dir() or not output.suffix else output
+    check_writable_as(path, (".html", ".htm"), "-o", (result, image, target, roi))
     ensemble, found = saved_result(result, image)
     notices: list[str] = []
     lesions = None
@@ -44,19 +49,17 @@ def report(
         lesions = measure_files(mean, target, roi, std=std, source=source, say=notices.append)
     beside = Beside(
         source=found,
-        acquired=None if target is None else _acquired(ensemble, target, notices),
+        acquired=None if target is None else _acquired(ensemble, target, notices, partial=not found),
         lesions=lesions,
         region="" if roi is None else roi.name,
         samples_kept=bool(ensemble.info.get("samples_kept")),
     )
     ensemble.info["notices"] = [*ensemble.info.get("notices", []), *notices]
-    default = result.with_name(f"{result.stem}_report.html")
-    path = default if output is None else output / default.name if output.is_dir() else output
     write_together(path.parent, {path.name: result_page(ensemble, beside)}, "Choose another file with -o.")
     typer.echo(f"wrote {path}")
 
 
-def _acquired(ensemble: Ensemble, target: Path, notices: list[str]) -> Acquired:
+def _acquired(ensemble: Ensemble, target: Path, notices: list[str], *, partial: bool) -> Acquired:
     import numpy as np
 
     from ..scan.volume import Volume
@@ -66,5 +69,7 @@ def _acquired(ensemble: Ensemble, target: Path, notices: list[str]) -> Acquired:
     info, volume = ensemble.info, ensemble.volume
     mask = asked_mask(ensemble, notices.append)
     request = Request(info["target"], info["source"], mask=mask, prepare=info["request"].get("prepare"))
+    check_shows(target, info["target"])
     reference = Volume.load(target, info["target"])
-    return acquired_on(reference, volume, request, np.linalg.inv(reference.affine) @ volume.affine, notices.append)
+    to_reference = np.linalg.inv(reference.affine) @ volume.affine
+    return acquired_on(reference, volume, request, to_reference, notices.append, partial)

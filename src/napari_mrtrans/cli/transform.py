@@ -109,7 +109,7 @@ def transform(
             three_planes=three_planes, repair=repair, prepare=prepare, device=device, batch=batch,
         )  # fmt: skip
         asked = volume, checkpoint, request, save_samples
-    _transform(asked, output, notices, Naming(bids, overwrite))
+    _transform(asked, output, notices, Naming(bids, overwrite), again)
 
 
 class Naming(NamedTuple):
@@ -120,9 +120,14 @@ class Naming(NamedTuple):
 
 
 def _transform(
-    asked: tuple[Volume, Checkpoint, Request, bool], output: Path, notices: list[str], naming: Naming
+    asked: tuple[Volume, Checkpoint, Request, bool],
+    output: Path,
+    notices: list[str],
+    naming: Naming,
+    again: Path | None = None,
 ) -> None:
     from ..paths import check_folder
+    from ..transformation.again import other_head
     from ..transformation.ensemble import Ensemble
     from ..transformation.names import check_free, file_name
     from ..transformation.unfinished import Unfinished, finished, work_key
@@ -130,11 +135,11 @@ def _transform(
 
     volume, checkpoint, request, keep_samples = asked
     check_folder(output)
-    key = work_key(volume, checkpoint, request, keep_samples)
+    key = work_key(volume, checkpoint, request)
     record = output / file_name(volume.name, request.target.value, "json", bids=naming.bids)
     store = Unfinished(record, key, samples=keep_samples, say=notices.append)
     if not naming.overwrite:
-        if (done := finished(record, key, volume, bids=naming.bids)) is not None:
+        if (done := finished(record, key, volume, samples=keep_samples, bids=naming.bids)) is not None:
             info = json.loads(record.read_text(encoding="utf-8"))
             notices += info["notices"]
             store.remove()  # a kill may have come between the result and this
@@ -151,6 +156,9 @@ def _transform(
             assert isinstance(error.result, Ensemble)
             ensemble, failure = error.result, error
     ensemble.info["key"] = key
+    if again is not None and (line := other_head(again, ensemble.info)):
+        notices.append(line)
+        ensemble.info["notices"].append(line)
     files = ensemble.save(output, overwrite=naming.overwrite, bids=naming.bids).values()
     info = ensemble.info
     if failure is None:

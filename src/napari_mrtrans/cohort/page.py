@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -62,7 +63,7 @@ def page(title: str, about: str, rows: Sequence[Row], pictures: Path | None) -> 
 
 def _done(row: Row, pictures: Path | None) -> str:
     note = f"<small>{escape(row.reason)}</small>" if row.reason else ""
-    scan = f'<a href="{quote(row.result)}">{escape(row.scan)}</a>{note}'
+    scan = f'<a href="{quote(os.fsencode(row.result))}">{escape(row.scan)}</a>{note}'
     p = row.ood_probability
     said = "–" if p is None else f'{p:.2f}<div class="bar"><div style="width:{100 * p:.0f}%"></div></div>'
     sigma = "–" if row.sigma_hat is None else f"{row.sigma_hat:.4f}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from ..scan.nifti import stem
+from ..transformation.request import INDIFFERENT
 from .plan import Order, Scan
 from .work import Outcome
 
@@ -129,18 +130,26 @@ def others(order: Order, found: Iterable[Row], text: str) -> list[Row]:
         found: The scans at hand.
         text: Of the table before.
     """
-    asked, known, out = order.request, {row.scan for row in found}, []
+    known, out = {row.scan for row in found}, []
     for line in csv.DictReader(io.StringIO(text), delimiter="\t"):
         told = {name: value for name, value in line.items() if value != "n/a"}
         try:
             info = json.loads((order.out / told["result"]).read_text(encoding="utf-8"))
-            alike = (info["sha256"], info["n"], info["seed"]) == (order.sha256, asked.n, asked.seed)
-            if alike and told["scan"] not in known:
+            if told["scan"] not in known and _made_alike(order, info):
                 numbers = {name: float(told[name]) for name in _NUMBERS if name in told}
                 out.append(Row(**{"participant_id": "", "session_id": "", **told, **numbers, "n": info["n"]}))
         except (OSError, ValueError, LookupError, TypeError):  # another program's table, or a result that is gone
             continue
     return out
+
+
+def _made_alike(order: Order, info: Mapping[str, Any]) -> bool:
+    """Whether a result was made by the same checkpoint and calibration, with all the same settings."""
+    wanted = order.request.to_json()
+    settings = {name: info["request"].get(name) for name in wanted if name not in (*INDIFFERENT, "target", "source")}
+    made = info["sha256"], info["calibration"], info["napari_mrtrans"], json.dumps(settings, sort_keys=True)
+    asked = json.dumps({name: wanted[name] for name in settings}, sort_keys=True)
+    return made == (order.sha256, order.calibration, order.version, asked)
 
 
 def table(found: Iterable[Row]) -> str:

@@ -28,6 +28,7 @@ def normalised_on(
     name: str,
     prepare: bool | None = None,
     say: Callable[[str], None] = lambda line: None,
+    partial: bool = False,
 ) -> NDArray[np.float32]:
     """An acquired image in normalised units [0, 1], 0 outside its own head, NaN where it has no voxels.
 
@@ -39,6 +40,7 @@ def normalised_on(
         name: Of the image on that grid, for what is told.
         prepare: See :func:`~napari_mrtrans.prepare.whole_head.fit_for_models`.
         say: Told that it was resampled, or prepared.
+        partial: ``head`` may be a part of it, such as a mask's, or a slab's.
 
     Raises:
         MrtransError: the two do not overlap, or their heads are not those of one person.
@@ -49,7 +51,8 @@ def normalised_on(
     if not (known & head).any():
         raise MrtransError(f"'{reference.name}' does not overlap '{name}'. Choose an image of the same head.")
     coarse = (slice(None, None, COARSE),) * 3
-    check_same_head((head & known)[coarse], (np.nan_to_num(there) > 0)[coarse], reference.name, name)
+    own_head, other = (head & known)[coarse], (np.nan_to_num(there) > 0)[coarse]
+    check_same_head(own_head, other & own_head if partial else other, reference.name, name)
     if there is not own:
         say(f"'{reference.name}' lies on another grid than '{name}'; it was resampled.")
     return np.asarray(there, dtype=np.float32)

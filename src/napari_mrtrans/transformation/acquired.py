@@ -58,6 +58,7 @@ def acquired_on(
     request: Request,
     to_reference: NDArray[np.float64],
     say: Callable[[str], None] = lambda line: None,
+    partial: bool = False,
 ) -> Acquired:
     """An acquired image of the request's target, in the units and on the grid of what is made of ``source``.
 
@@ -67,6 +68,7 @@ def acquired_on(
         request: Target, mask and preparation.
         to_reference: 4x4, voxel index of ``source`` to voxel index of ``reference``.
         say: Told that it was resampled, or prepared.
+        partial: ``source`` may be a part of the head only, as what was computed of a slab.
 
     Raises:
         MrtransError: the two do not overlap, or are not of one head.
@@ -80,6 +82,7 @@ def acquired_on(
         name=prepared.volume.name,
         prepare=request.prepare,
         say=say,
+        partial=partial or request.mask is not None,
     )
     return Acquired(reference.name, image, prepared.head & (np.nan_to_num(image) > 0))
 

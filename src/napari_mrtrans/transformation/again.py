@@ -69,6 +69,22 @@ def repeated(
     return volume, _checkpoint(info), request, info["samples_kept"]
 
 
+def other_head(report: Path, made: dict[str, Any]) -> str:
+    """A line where the repetition of a result found another brain than that has; empty: the same, or it does not say.
+
+    Args:
+        report: Of the result.
+        made: Of its repetition.
+    """
+    before = _read(report).get("head_digest")
+    if before in (None, made["head_digest"]):
+        return ""
+    return (
+        f"Another brain was found than that of '{report.name}', so this is not the same result: with another tool, or "
+        "another version of one. To repeat results anywhere, give a mask."
+    )
+
+
 def _read(report: Path) -> dict[str, Any]:
     try:
         info = json.loads(report.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.library import is_installed
+from ..models.families import family_of
 from ..scan.nifti import is_nifti_name
 
 #: Where a mask came from no file, what it is called.
@@ -20,7 +21,7 @@ def command_line(info: Mapping[str, Any], samples: bool = False) -> str:
     words = ["napari-mrtrans", "transform", _input(info), "--to", info["target"], "--from", info["source"]]
     words += ["--model", _model(info)]
     sampled = info.get("sampler") is not None
-    if sampled or info["n"] > 1:
+    if sampled or not family_of(info["model"]).deterministic:
         words += ["-n", info["n"], "--seed", info["seed"]]
         words += ["--sampler", info["sampler"]] if sampled else []
         words += ["--steps", info["steps"]] if sampled and info.get("steps") is not None else []

@@ -50,11 +50,20 @@ class Gathered:
         self._repaired = 0
         self._total = 0
         self._upside_down = False
+        self._begun: tuple[Request, str] | None = None
 
     @property
     def finished(self) -> list[int]:
         """Indices of the slices that have come, ascending."""
         return [int(index) for index in np.flatnonzero(self._weights)]
+
+    def begin(self, checkpoint: Checkpoint, request: Request) -> None:
+        """Look now at the files that the report tells of: they may be gone, or others, once the result is saved.
+
+        Raises:
+            MrtransError: the request cannot be served.
+        """
+        self._begun = _begun(checkpoint, request, None)
 
     def add(self, update: SliceUpdate) -> None:
         """Take in one finished slice."""
@@ -95,13 +104,13 @@ class Gathered:
         Args:
             volume: The input, on the same grid.
             checkpoint: What computed it.
-            request: What was asked for, of the volume as it was before :meth:`turned`.
+            request: What was asked for, of the volume as it was before :meth:`turned`; that of :meth:`begin`.
             seconds: How long it took.
             notices: What the user was told.
         """
         from ..devices import resolve_device
 
-        request = request.resolved(checkpoint, volume)
+        request, beside = self._begun or _begun(checkpoint, request, volume)
         if self._upside_down:
             request = request.upside_down(len(self._weights))
         assert request.n is not None
@@ -121,7 +130,7 @@ class Gathered:
             "target": pair.target.value,
             "checkpoint": checkpoint.name,
             "sha256": checkpoint.sha256,
-            "calibration": beside_digest(checkpoint, request.three_planes),
+            "calibration": beside,
             "checkpoint_file": str(checkpoint.path.absolute()),
             "model": checkpoint.card.model,
             "units": checkpoint.card.units,
@@ -156,6 +165,12 @@ class Gathered:
         return Ensemble(
             volume, self._mean, self._std, self._median, self._samples, self._per_slice, weighed, info, calibrated
         )
+
+
+def _begun(checkpoint: Checkpoint, request: Request, volume: Volume | None) -> tuple[Request, str]:
+    """The request with nothing left open, and the digest of what lies beside the checkpoint."""
+    resolved = request.resolved(checkpoint, volume)
+    return resolved, beside_digest(checkpoint, resolved.three_planes)
 
 
 def _region(request: Request) -> dict[str, Any] | None:

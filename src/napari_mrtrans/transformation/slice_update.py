@@ -72,6 +72,9 @@ class SliceUpdate:
 class SliceStore(Protocol):
     """Keeps finished slices for another run."""
 
+    def keep_to(self, head: str) -> None:
+        """Told, before all else, the digest of the head that was found; slices of another one are dropped."""
+
     def read(self) -> Mapping[int, SliceUpdate]:
         """Those that are there, by their index along the volume's axial axis."""
 

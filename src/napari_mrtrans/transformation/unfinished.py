@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,21 +28,22 @@ from .streaming import SliceUpdate
 FORMAT = 2
 
 
-def work_key(volume: Volume, checkpoint: Checkpoint, request: Request, keep_samples: bool) -> str:
+def work_key(volume: Volume, checkpoint: Checkpoint, request: Request) -> str:
     """Digest of all that a result depends on."""
     resolved = request.resolved(checkpoint, volume)
     parts = (
         FORMAT, __version__, volume.digest(), checkpoint.sha256, beside_digest(checkpoint, resolved.three_planes),
-        resolved.result_key(), keep_samples,
+        resolved.result_key(),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def finished(record: Path, key: str, volume: Volume, *, bids: bool = False) -> list[Path] | None:
-    """The files of a result that is there already, ``record`` last; None unless it is of the work ``key`` and whole."""
+def finished(record: Path, key: str, volume: Volume, *, samples: bool = False, bids: bool = False) -> list[Path] | None:
+    """The files of a result that is there already, ``record`` last; None unless it is of the work ``key`` and whole,
+    with its ``samples`` where they are wanted."""
     try:
         info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        if info["key"] != key or not info["complete"]:
+        if info["key"] != key or not info["complete"] or (samples and not info["samples_kept"]):
             return None
         kinds = ["mean", "std", *(["std-calibrated"] if info["sigma_hat_calibrated"] is not None else [])]
         kinds += ["samples"] if info["samples_kept"] else []
@@ -65,17 +67,25 @@ class Unfinished:
     def __init__(
         self, record: Path, key: str, *, samples: bool = False, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        start = f".unfinished-{hashlib.sha256(record.stem.encode()).hexdigest()[:16]}"
+        start = f".unfinished-{hashlib.sha256(os.fsencode(record.stem)).hexdigest()[:16]}"
         # Of its own work: another run into the same folder, with another model, must not add to it.
         self.folder = record.with_name(f"{start}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
         self._others = f"{start}*"
         self._key, self._samples, self._say = key, samples, say
-        self._broken = False
+        self._head, self._broken = "", False
+
+    def keep_to(self, head: str) -> None:
+        """Say what head was found; slices of another one, found by another tool, are dropped."""
+        self._head = head
+
+    @property
+    def _work(self) -> str:
+        return f"{self._key} {self._samples} {self._head}"
 
     def read(self) -> dict[int, SliceUpdate]:
         """Slices by their index; what is damaged is left out."""
         try:
-            known = (self.folder / "key").read_text(encoding="utf-8") == self._key
+            known = (self.folder / "key").read_text(encoding="utf-8") == self._work
         except (OSError, ValueError):
             known = False
         for other in self.folder.parent.glob(self._others):
@@ -99,7 +109,7 @@ class Unfinished:
         try:
             if not self.folder.is_dir():
                 self.folder.mkdir(parents=True)
-                (self.folder / "key").write_text(self._key, encoding="utf-8")
+                (self.folder / "key").write_text(self._work, encoding="utf-8")
             kept: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
             with part.open("wb") as file:
                 np.savez(file, **kept)

@@ -14,7 +14,7 @@ from .engine import MAX_HELD
 from .ensemble import Ensemble
 from .gathered import Gathered
 from .job import Job, evenly_spread, make_job, open_job
-from .request import Asked, Request
+from .request import Asked, Request, mask_digest
 from .streaming import Hooks, SliceStore, SliceUpdate, run_job
 
 
@@ -72,6 +72,9 @@ def transform_request(
     check_kept(request.resolved(checkpoint, volume), keep_samples)
     job = open_job(volume, checkpoint, request, note)
     gathered = _empty(job, keep_samples)
+    head = mask_digest(job.prepared.head)
+    if store is not None:
+        store.keep_to(head)
     hooks = Hooks(status=note) if cancelled is None else Hooks(cancelled, status=note)
     failure: SliceError | None = None
     try:
@@ -84,6 +87,7 @@ def transform_request(
         notices.append(str(error))
     seconds = round(time.perf_counter() - began, 3)
     result = gathered.ensemble(volume, checkpoint, job.request, seconds, list(dict.fromkeys(notices)))
+    result.info["head_digest"] = head
     if failure is not None:
         failure.result = result
         raise failure

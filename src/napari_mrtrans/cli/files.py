@@ -1,0 +1,48 @@
+"""What is asked of files that a command is given, and of those that it is to write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import MrtransError
+from ..scan.contrasts import Contrast, guess_contrast
+from ..scan.nifti import stem
+
+
+def check_writable_as(path: Path, suffixes: tuple[str, ...], option: str, inputs: Iterable[Path | None]) -> None:
+    """See that a single file that is to be written is none of a command's inputs, and called as what it will be.
+
+    Raises:
+        MrtransError: it is, or it is a folder, or has another suffix.
+    """
+    if path.is_dir():
+        raise MrtransError(f"'{path}' is a folder; name a file with {option}.")
+    if any(given is not None and path.exists() and given.exists() and path.samefile(given) for given in inputs):
+        raise MrtransError(f"'{path}' is an input of this command; choose another {option}.")
+    if not path.name.lower().endswith(suffixes):
+        raise MrtransError(f"'{path.name}' does not end in {' or '.join(suffixes)}; choose another {option}.")
+
+
+def check_shows(path: Path, contrast: Contrast | str) -> None:
+    """See that an image's name does not say that it shows another contrast.
+
+    Raises:
+        MrtransError: it does.
+    """
+    told = guess_contrast(path.name)
+    if told not in (None, Contrast.parse(contrast)):
+        raise MrtransError(
+            f"'{path.name}' is {told} by its name, and the result is {Contrast.parse(contrast)}; give the acquired "
+            f"{Contrast.parse(contrast)}, or rename it."
+        )
+
+
+def made_as(mean: Path) -> Contrast | None:
+    """What a mean that ``transform`` wrote shows, by the report beside it; None where there is none."""
+    record = mean.with_name(f"{stem(mean).removesuffix('_mean')}.json")
+    try:
+        return Contrast.parse(json.loads(record.read_text(encoding="utf-8"))["target"])
+    except (OSError, ValueError, LookupError, TypeError, MrtransError):
+        return None
