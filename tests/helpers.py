@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,18 @@ def save_nifti(path: Path, data: NDArray, affine: NDArray = RAS) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.Nifti1Image(data, affine).to_filename(path)
     return path
+
+
+def close_folder(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As a colleague's folder of mode 700 is, also to root."""
+    scandir = os.scandir
+
+    def refuse(path: Any = ".") -> Any:
+        if not isinstance(path, int) and Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    patch.setattr(os, "scandir", refuse)
 
 
 def bids_folder(

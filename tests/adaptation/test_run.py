@@ -32,6 +32,7 @@ from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.datasets.sessions import RawSession
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.models import Direct
+from napari_mrtrans.prepare.pipeline import Options
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.intensity import HEADROOM
 
@@ -399,7 +400,8 @@ def test_contrasts_on_different_grids_are_prepared_first(
 ) -> None:
     _other_grid(bids_folder(tmp_path / "data", 1, SHAPE))
 
-    def prepare(session: RawSession, folder: Path, *_: object) -> None:
+    def prepare(session: RawSession, folder: Path, options: Options, *_: object) -> None:
+        assert options.overwrite  # of a run that was stopped, which had other pairs and so other contrasts
         t1 = head(SHAPE)
         for contrast, data in (("T1w", t1), ("T2w", np.where(t1 > 0, 700 - t1, 0))):
             save_nifti(folder / session.folder / f"{session.stem}_desc-preproc_{contrast}.nii.gz", data)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import bids_folder, head, save_nifti, tiny_checkpoint
+from helpers import bids_folder, close_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cohort.folders import find_any, is_bids, scans_of
 from napari_mrtrans.cohort.plan import Order, Scan
@@ -192,3 +192,23 @@ def test_scans_behind_a_link_are_found(bids: bool, tmp_path: Path) -> None:
     (tmp_path / "data" / "sub-02").symlink_to(tmp_path / "other" / "sub-02", target_is_directory=True)
     scans, told = find_any(tmp_path / "data", Contrast.T1, print)
     assert told == bids and [scan.stem for scan in scans] == ["sub-01_T1w", "sub-02_T1w"]
+
+
+@pytest.mark.parametrize("anat", ["anat/", ""])
+def test_a_folder_that_cannot_be_read_is_told(anat: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _touch(tmp_path, *(f"sub-{k}/{anat}sub-{k}_T1w.nii.gz" for k in "12"))
+    close_folder(monkeypatch, tmp_path / "sub-2")
+    said: list[str] = []
+    scans, _ = find_any(tmp_path, Contrast.T1, said.append)
+    assert [scan.stem for scan in scans] == ["sub-1_T1w"]
+    assert said == [f"'{tmp_path / 'sub-2'}' left out: it cannot be read (Permission denied)."]
+    (tmp_path / "sub-1").rename(tmp_path / ".hidden")
+    with pytest.raises(MrtransError, match=r"holds no NIfTI files.*'.*sub-2' left out: it cannot be read"):
+        find_any(tmp_path, Contrast.T1, said.append)
+
+
+def test_hidden_files_are_no_scans(tmp_path: Path) -> None:
+    """What macOS keeps beside each file, and what a run that was killed has left."""
+    _touch(tmp_path, *(f"sub-1/anat/{start}sub-1_T1w.nii.gz" for start in ("", "._", ".part-ab12-7-")))
+    scans, _ = find_any(tmp_path, Contrast.T1, print)
+    assert [scan.path.name for scan in scans] == ["sub-1_T1w.nii.gz"]

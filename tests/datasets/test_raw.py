@@ -17,6 +17,14 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
+def prepared(root: Path, *names: str) -> Path:
+    """What an earlier run has written, with its record."""
+    for name in names:
+        record = name.partition("_desc-preproc_")[0] + "_desc-preproc.json"
+        touch(root, name, record)
+    return root
+
+
 def summary(root: Path, *folders: str, name: str = "auto") -> dict[str, dict[str, str]]:
     sessions, _ = sessions_to_prepare([root / folder for folder in folders] or [root], name)
     return {
@@ -80,3 +88,37 @@ def test_folders_that_cannot_be_told(tmp_path: Path) -> None:
         sessions_to_prepare([tmp_path / "unknown"])
     with pytest.raises(MrtransError, match=r"either the files of one session or"):
         sessions_to_prepare([tmp_path / "unknown", tmp_path / "unknown" / "scan.nii.gz"])
+
+
+OASIS = "sub-OAS30001/ses-d0129/anat/sub-OAS30001_ses-d0129"
+
+
+@pytest.mark.parametrize("out", ["derivatives/prepared", "prepared", "."])
+@pytest.mark.parametrize("start", ["sub-01/ses-1/anat/sub-01_ses-1", OASIS])
+def test_a_second_run_prepares_the_same_scans(start: str, out: str, tmp_path: Path) -> None:
+    """What the first has written comes before raw scans by name, and is none of them."""
+    raw = {"T1": f"{start}_run-01_T1w.nii.gz", "T2": f"{start}_acq-TSE_T2w.nii.gz"}
+    touch(tmp_path, *raw.values())
+    before = sessions_to_prepare([tmp_path], out=tmp_path / out)
+    prepared(tmp_path / out, *(f"{start}_desc-preproc_{suffix}.nii.gz" for suffix in ("T1w", "T2w", "FLAIR")))
+    assert sessions_to_prepare([tmp_path], out=tmp_path / out) == before
+    ((session,), left_out) = before
+    assert {c.value: path.relative_to(tmp_path).as_posix() for c, path in session.files.items()} == raw
+    assert left_out == []
+
+
+@pytest.mark.parametrize("start", ["sub-01/ses-1/anat/sub-01_ses-1", OASIS])
+def test_raw_scans_are_not_prepared_together_with_what_was_prepared(start: str, tmp_path: Path) -> None:
+    """Into another folder than now."""
+    touch(tmp_path, f"{start}_run-01_T1w.nii.gz")
+    prepared(tmp_path / "prepared", *(f"{start}_desc-preproc_{suffix}.nii.gz" for suffix in ("T1w", "T2w")))
+    sessions, left_out = sessions_to_prepare([tmp_path], out=tmp_path / "new")
+    assert [[path.name for path in session.files.values()] for session in sessions] == [
+        [Path(f"{start}_run-01_T1w.nii.gz").name]
+    ]
+    assert [line.partition(": ")[2] for line in left_out] == [
+        f"{Path(start).name}_desc-preproc_T2w.nii.gz left out, because raw and prepared images do not mix and "
+        f"'{Path(start).name}_run-01_T1w.nii.gz' is taken."
+    ]
+    only, _ = sessions_to_prepare([tmp_path / "prepared"], out=tmp_path / "new")  # where there is nothing else
+    assert [[*session.files] for session in only] == [["T1", "T2"]]

@@ -124,6 +124,45 @@ def test_prepared_sessions(subject: str, tmp_path: Path) -> None:
     assert found.skipped == []
 
 
+OASIS_DAY = "sub-OAS30001/ses-d0129/anat/sub-OAS30001_ses-d0129"
+
+
+@pytest.mark.parametrize(
+    ("raw", "start"),
+    [
+        (f"{OASIS_DAY}_run-01_{{}}w", OASIS_DAY),
+        ("IXI-{}/IXI002-Guys-0828-{}", "sub-IXI002Guys0828/anat/sub-IXI002Guys0828"),
+        ("sub-01/anat/sub-01_run-01_{}w", "sub-01/anat/sub-01"),
+    ],
+)
+def test_prepared_images_are_not_paired_with_raw_ones(raw: str, start: str, tmp_path: Path) -> None:
+    """They lie in the same tree, and lie on other grids."""
+    at = "" if start.startswith("sub-01") else "derivatives/prepared/"
+    prepared = [f"{at}{start}_desc-preproc_{suffix}.nii.gz" for suffix in ("T1w", "FLAIR")]
+    names = [f"{raw.replace('{}', contrast)}.nii.gz" for contrast in ("T1", "T2")]
+    found = read_folder(fill(tmp_path, *prepared, *names))
+    assert [*summary(found, tmp_path).values()] == [dict(zip(("T1", "T2"), names, strict=True))]
+    (line,) = found.skipped
+    assert f"{Path(prepared[1]).name} left out, because raw and prepared images do not mix and '" in line
+    for name in names:
+        (tmp_path / name).unlink()
+    assert [*summary(read_folder(tmp_path), tmp_path).values()] == [dict(zip(("T1", "FLAIR"), prepared, strict=True))]
+
+
+def test_of_several_masks_that_of_lesions_is_taken(tmp_path: Path) -> None:
+    start = "sub-01/anat/sub-01"
+    masks = [f"derivatives/masks/{start}_{name}_mask.nii.gz" for name in ("desc-brain", "desc-rater", "label-lesion")]
+    fill(tmp_path, f"{start}_T1w.nii.gz", masks[0])
+    (session,) = read_folder(tmp_path).sessions
+    assert session.mask is None
+    fill(tmp_path, *masks)
+    found = read_folder(tmp_path)
+    assert summary(found, tmp_path) == {"sub-01": {"T1": f"{start}_T1w.nii.gz", "mask": masks[2]}}
+    assert found.skipped == [
+        "sub-01: sub-01_desc-rater_mask.nii.gz left out, because 'sub-01_label-lesion_mask.nii.gz' is its mask"
+    ]
+
+
 def test_msseg_archive(tmp_path: Path) -> None:
     """Preprocessed before raw, never both; one patient's number at two centres is two people."""
     ready, raw = "Training/Center_01/Patient_01", "Testing/Center_03/Patient_01"
@@ -150,7 +189,11 @@ def test_msseg_archive(tmp_path: Path) -> None:
         },
     }
     assert [session.site for session in found.sessions] == ["", "Center_03", "Center_01"]
-    [line] = found.skipped
+    mixed, line = found.skipped
+    assert mixed == (
+        "sub-TrainingCenter01Patient01: DP.nii.gz left out, because raw and prepared images do not mix and "
+        "'T1_preprocessed.nii.gz' is taken."
+    )
     assert re.fullmatch(r"1 files in '.*' that are not named as mslesion is, such as 'elsewhere/.*notes.nii.gz'", line)
 
 
@@ -177,7 +220,10 @@ def test_msseg_challenge(tmp_path: Path) -> None:
         },
     }
     assert [session.site for session in found.sessions] == ["01", "07"]
-    assert found.skipped == []
+    assert found.skipped == [
+        "sub-01016SACH: 3DFLAIR.nii.gz, T2.nii.gz left out, because raw and prepared images do not mix and "
+        "'T1_preprocessed.nii.gz' is taken."
+    ]
 
 
 def test_3d_mr_ms(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers import bids_folder
+from helpers import bids_folder, close_folder
 from napari_mrtrans.datasets.raw import sessions_to_prepare
-from napari_mrtrans.datasets.sessions import find_sessions
+from napari_mrtrans.datasets.readers import read_folder
+from napari_mrtrans.datasets.sessions import check_one_person, find_sessions
+from napari_mrtrans.datasets.walk import nifti_files
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
 
@@ -18,7 +20,7 @@ def touch(root: Path, *names: str) -> list[Path]:
     return [root / name for name in names]
 
 
-RUNS = [f"sub-01_{part}_T1w.nii.gz" for part in ("acq-lowres", "run-01", "run-02")]
+RUNS = [f"sub-01_{part}_T1w.nii.gz" for part in ("run-01", "run-02", "acq-lowres")]
 
 
 def test_further_images_of_a_contrast_are_left_out_by_name(tmp_path: Path) -> None:
@@ -28,8 +30,10 @@ def test_further_images_of_a_contrast_are_left_out_by_name(tmp_path: Path) -> No
         assert session.files[Contrast.T1].name == RUNS[0]
         assert left_out == [
             f"sub-01: {RUNS[1]}, {RUNS[2]} left out, because '{RUNS[0]}' is of the same contrast and comes first by "
-            "name; to take another, give the files themselves."
+            "name (acq- last); to take another, give the files themselves."
         ]
+    (trained,) = read_folder(tmp_path).sessions
+    assert trained.files == session.files
 
 
 def test_a_file_beside_its_compressed_twin_is_left_out_by_name(tmp_path: Path) -> None:
@@ -47,11 +51,17 @@ def test_a_file_beside_its_compressed_twin_is_left_out_by_name(tmp_path: Path) -
         (("sub-01/ses-a/T1.nii", "sub-01/ses-b/T2.nii"), "'T1.nii' is of ses-a and 'T2.nii' of ses-b; give"),
         (("sub-CC-0001_T1w.nii", "sub-CC-0002_T2w.nii"), "'sub-CC-0001_T1w.nii' is of sub-CC-0001 and "),
         (("sub-\u00e95_T1w.nii", "sub-\u00e96_T2w.nii"), "'sub-\u00e95_T1w.nii' is of sub-\u00e95 and "),
+        (("sub-01_ses-T1_T1w.nii", "sub-01_ses-T2_T2w.nii"), "'sub-01_ses-T1_T1w.nii' is of ses-T1 and '.*' of ses-T2"),
+        (("ses-mprage/T1.nii", "ses-tse/T2.nii"), "'T1.nii' is of ses-mprage and 'T2.nii' of ses-tse"),
+        (("sub-PD-01_T1w.nii", "sub-PD-02_T2w.nii"), "'sub-PD-01_T1w.nii' is of sub-PD-01 and '.*' of sub-PD-02"),
+        (("sub-FLAIR_T1w.nii", "sub-T1_T2w.nii"), "'sub-FLAIR_T1w.nii' is of sub-FLAIR and '.*' of sub-T1"),
     ],
 )
 def test_two_people_or_visits_are_no_session(names: tuple[str, ...], line: str, tmp_path: Path) -> None:
-    with pytest.raises(MrtransError, match=f"^{line}"):
-        find_sessions(touch(tmp_path, *names))
+    files = touch(tmp_path, *names)
+    for check in (find_sessions, check_one_person):
+        with pytest.raises(MrtransError, match=f"^{line}"):
+            check(files)
 
 
 @pytest.mark.parametrize(
@@ -104,3 +114,33 @@ def test_people_whose_labels_bids_does_not_allow_are_told_apart(tmp_path: Path) 
     assert [session.stem for session in sessions] == ["sub-01_ses-2", *who]
     for inside in (data / "sub-01", data / "sub-01" / "ses-2", data / "sub-01" / "ses-2" / "anat"):
         assert [session.stem for session in find_sessions([inside])[0]] == ["sub-01_ses-2"]
+
+
+def test_hidden_files_are_no_scans(tmp_path: Path) -> None:
+    """What macOS keeps beside each file, and what a run that was killed has left."""
+    names = [f"sub-01_{suffix}.nii.gz" for suffix in ("T1w", "T2w")]
+    touch(tmp_path, *(f"sub-01/anat/{start}{name}" for name in names for start in ("._", ".part-ab12-7-", "")))
+    (session,), left_out = find_sessions([tmp_path])
+    assert ([path.name for path in session.files.values()], left_out) == (names, [])
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bids_folder(tmp_path / "data", subjects=2, shape=(6, 6, 6))
+    for closed in (data / "sub-01", data / "sub-01" / "anat"):
+        with monkeypatch.context() as patch:
+            close_folder(patch, closed)
+            line = f"'{closed}' left out: it cannot be read (Permission denied)"
+            sessions, left_out = sessions_to_prepare([data])
+            assert ([session.stem for session in sessions], left_out) == (["sub-00"], [line])
+            found = read_folder(data)
+            assert ([session.name for session in found.sessions], found.skipped) == (["sub-00"], [line])
+            with pytest.raises(MrtransError, match=r"(holds no|cannot be read).*Permission denied"):
+                sessions_to_prepare([data / "sub-01"])
+
+
+def test_a_data_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bids_folder(tmp_path / "data", subjects=1, shape=(6, 6, 6))
+    close_folder(monkeypatch, data)
+    for look in (read_folder, lambda folder: find_sessions([folder]), nifti_files):
+        with pytest.raises(MrtransError, match=rf"^'{data}' cannot be read \(Permission denied\)\. Make it readable"):
+            look(data)

@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from dicom_files import MPRAGE, dicom_series
-from helpers import save_nifti
+from helpers import close_folder, save_nifti
 from napari_mrtrans.dicom import files as dicom_files_room
 from napari_mrtrans.dicom.charset import decoded
 from napari_mrtrans.dicom.files import is_dicom
@@ -278,3 +278,44 @@ def test_a_series_in_two_folders_is_one_and_a_copy_is_not_part_of_it(tmp_path: P
     np.testing.assert_array_equal(read_scan(paths[0]).data, DATA)
     with pytest.raises(VolumeError, match=r"holds several series: 3 t1_mprage_sag \(T1, 12 slices\); 3 t1_mprage_sag"):
         read_scan(tmp_path / "twice")
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01, 0.05])
+def test_slices_that_drift_a_little_from_one_to_the_next(shift: float, tmp_path: Path) -> None:
+    """As of a tilted gantry: mm to the side for each of 60 slices of 1 mm."""
+    data = np.random.default_rng(0).integers(1, 1000, (7, 6, 60)).astype(np.uint16)
+    tilted = np.diag([1.2, 1.0, 1.0, 1.0])
+    tilted[1, 2] = shift
+    dicom_series(tmp_path, data, tilted, **MPR)
+    if not shift:
+        np.testing.assert_allclose(read_scan(tmp_path).affine, tilted, atol=1e-6)
+        return
+    with pytest.raises(VolumeError, match="has slices that are shifted against one another"):
+        read_scan(tmp_path)
+
+
+def test_gaps_that_add_up(tmp_path: Path) -> None:
+    """No gap differs by more than 6 % from another, and yet slices would lie nearly one off."""
+    data = np.random.default_rng(0).integers(1, 1000, (7, 6, 30)).astype(np.uint16)
+    start = np.eye(4)
+    for number, gap in enumerate((0.97, 1.03)):
+        affine = np.diag([1.2, 1.0, gap, 1.0])
+        affine[:3, 3] = start[:3, 3]
+        dicom_series(tmp_path, data, affine, first=30 * number, **MPR)
+        start[2, 3] += 30 * gap
+    with pytest.raises(VolumeError, match=r"has slices 0\.97 to 1\.03 mm apart: some are missing or do not belong"):
+        read_scan(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its series may be the one that is meant; among other people's folders, one is passed by."""
+    file = dicom_series(tmp_path / "ada" / "1", DATA, OBLIQUE, uid="1.2.3.1", **MPR)[0]
+    dicom_series(tmp_path / "ada" / "2", DATA, OBLIQUE, uid="1.2.3.2", **T2)
+    close_folder(monkeypatch, tmp_path / "ada" / "2")
+    assert is_dicom(tmp_path / "ada")
+    with pytest.raises(VolumeError, match=r"^'.*ada/2' cannot be read \(Permission denied\)\. Make it readable, or"):
+        read_scan(tmp_path / "ada")
+    np.testing.assert_array_equal(read_scan(file).data, DATA)
+    close_folder(monkeypatch, file.parent)
+    with pytest.raises(VolumeError, match=r"ada/1' cannot be read"):
+        read_scan(file)

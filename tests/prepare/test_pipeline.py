@@ -104,11 +104,34 @@ def test_what_was_left_out_since_is_not_read_any_more(session: Path) -> None:
     t1, t2 = (str(raw / f"sub-07_ses-2_{name}.nii.gz") for name in ("T1w", "T2w"))
     off = ("--no-register", "--no-bias", "--mask", str(session / "mask.nii.gz"))
     assert prepare(session, t1, t2, *off)[0] == 0
-    status, said = prepare(session, t1, *off[:2], "--no-strip")
+    status, said = prepare(session, t1, *off[:2], "--no-strip", "--overwrite")
     assert status == 0, said
     [read] = read_folder(session / "out").sessions
     assert set(read.files) == {Contrast.T1}
     assert not list((session / "out").rglob("*mask*"))
+
+
+def test_a_contrast_that_is_not_given_any_more_is_not_removed_unasked(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IXI comes as a folder for each contrast: the T2 now, the PD another day."""
+    monkeypatch.setattr(pipeline, "save_picture", lambda path, *_: path.touch())
+    for contrast, people in (("T1", "23"), ("T2", "2"), ("PD", "23")):
+        for k in people:
+            save_nifti(session / f"IXI-{contrast}/IXI00{k}-Guys-000{k}-{contrast}.nii.gz", head()[0].data)
+    t1, t2, pd = (str(session / f"IXI-{contrast}") for contrast in ("T1", "T2", "PD"))
+    assert prepare(session, t1, t2, *PLAIN)[0] == 0
+    before = {path: path.read_bytes() for path in (session / "out").rglob("*IXI002*") if path.is_file()}
+    status, said = prepare(session, t1, pd, *PLAIN)
+    assert status == 2 and said == "1 of 2 sessions were not prepared: sub-IXI002Guys0002."
+    assert {path: path.read_bytes() for path in before} == before
+    assert list((session / "out").rglob("*IXI003*_PDw.nii.gz"))
+    alone, _ = find_sessions([session / f"IXI-{c}/IXI002-Guys-0002-{c}.nii.gz" for c in ("T1", "PD")])
+    with pytest.raises(MrtransError, match=r"^The prepared T2 of sub-\w+ \(of '.*-T2.nii.gz'\) would be removed, since "
+                       r"only T1, PD are given now; give all contrasts together, or --overwrite\.$"):  # fmt: skip
+        prepare_session(alone[0], session / "out", Options(False, False, False, normalise="none"))
+    assert prepare(session, t1, t2, pd, *PLAIN)[0] == 0
+    assert len([*(session / "out").rglob("*IXI002*.nii.gz")]) == 3
 
 
 def test_stripped_scans_stay_stripped_when_they_are_resampled() -> None:
@@ -285,6 +308,17 @@ def test_what_is_not_ours_is_not_replaced(session: Path) -> None:
     assert foreign.read_bytes() == b"of another program"
     assert prepare(session, str(session / "raw"), *PLAIN, "--overwrite")[0] == 0
     assert foreign.read_bytes() != b"of another program"
+
+
+def test_what_a_description_says_besides_stays(session: Path) -> None:
+    assert prepare(session, str(session / "raw"), *PLAIN)[0] == 0
+    about = session / "out" / "dataset_description.json"
+    said = json.loads(about.read_text()) | {"Authors": ["Süß"], "License": "CC0", "Name": "Ours"}
+    said["GeneratedBy"].append({"Name": "dcm2niix"})
+    about.write_text(json.dumps(said))
+    before = about.read_bytes()
+    assert prepare(session, str(session / "raw"), *PLAIN[:-1], "min-max")[0] == 0
+    assert about.read_bytes() == before
 
 
 def test_a_scan_is_never_replaced_by_what_is_made_of_it(session: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from napari_mrtrans.errors import VolumeError
-from napari_mrtrans.prepare.images import affine_of, resample, to_array, to_image, to_transform
+from napari_mrtrans.prepare.images import affine_of, cube_grid, resample, to_array, to_image, to_transform
 from napari_mrtrans.prepare.match import nmi
 from napari_mrtrans.prepare.register import LEAST_EDGES, Registration, RegistrationError, register
 from napari_mrtrans.scan.contrasts import Contrast
@@ -17,7 +17,11 @@ from prepare.heads import head, motion
 OBLIQUE = motion((20, -10, 30), (5, 6, 7)) @ np.diag([-2.0, 1.5, 3.0, 1.0])
 
 
-@pytest.mark.parametrize("affine", [np.diag([2.0, 2, 2, 1]), np.diag([-1.0, 2, 3, 1]), OBLIQUE], ids=str)
+SHEARED = np.diag([2.0, 1.5, 3.0, 1.0])
+SHEARED[0, 2] = 0.3
+
+
+@pytest.mark.parametrize("affine", [np.diag([2.0, 2, 2, 1]), np.diag([-1.0, 2, 3, 1]), OBLIQUE, SHEARED], ids=str)
 def test_voxels_lie_where_the_affine_says(affine: np.ndarray) -> None:
     data = np.random.default_rng(0).random((5, 6, 7)).astype(np.float32)
     image = to_image(data, affine)
@@ -40,6 +44,32 @@ def test_resampling_by_whole_voxels_is_exact() -> None:
     shifted = resample(volume, volume, motion(shift=(2.0, -4.0, 0.0)))
     np.testing.assert_allclose(shifted[:-1, 2:], data[1:, :-2], atol=1e-4)
     assert not shifted[-1].any()  # outside its field of view
+
+
+@pytest.mark.parametrize("shear", [0.0, 0.02, 0.1])
+def test_a_sheared_volume_is_resampled_where_its_affine_says(shear: float) -> None:
+    data = ndimage.gaussian_filter(np.random.default_rng(0).random((24, 28, 20)), 2).astype(np.float32)
+    one, other = np.diag([4.0, 4.0, 4.0, 1.0]), np.diag([4.0, 4.0, 5.0, 1.0])
+    one[0, 2] = 4 * shear
+    one[:3, 3], other[:3, 3] = -one[:3, :3] @ (11.5, 13.5, 9.5), (-46, -54, -37.5)
+    found = resample(Volume(data, one), Volume(data[..., :16], other), np.eye(4))
+    there = np.linalg.inv(one) @ other
+    expected = ndimage.affine_transform(data, there[:3, :3], there[:3, 3], found.shape, order=3, mode="mirror")
+    inside = (slice(4, -4),) * 3
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-3)
+
+
+def test_cubes_hold_all_of_a_sheared_volume() -> None:
+    """Where their own affine says, with right angles: what is found on them is right for the volume."""
+    data = np.zeros((30, 40, 20), np.float32)
+    data[20:, 30:, 17:] = data[:6, :6, :3] = 1
+    cubes = cube_grid(to_image(data, SHEARED), 1.0)
+    axes = affine_of(cubes)[:3, :3]
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)
+    grid = Volume(np.random.default_rng(0).random(cubes.GetSize()), affine_of(cubes))
+    for mask in (data > 0, data == 0):
+        there = resample(Volume(mask.astype(np.float32), SHEARED), grid, np.eye(4))
+        assert there.sum() == pytest.approx(mask.sum() * np.linalg.det(SHEARED), rel=0.05)
 
 
 def test_nmi_of_equal_and_of_independent_samples() -> None:

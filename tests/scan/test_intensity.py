@@ -97,6 +97,17 @@ def test_a_brain_in_pieces_is_all_of_it(axis: int) -> None:
     np.testing.assert_array_equal(head_mask(data), data > 0)
 
 
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_whole_head_is_not_parted_by_lost_slices(axis: int, lost: int) -> None:
+    data = head()
+    noisy = np.hypot(data, 8 * np.random.default_rng(0).standard_normal(data.shape)).astype(np.float32) + 1
+    whole, middle = head_mask(noisy), data.shape[axis] // 2
+    gap = slice(middle, middle + lost)
+    np.moveaxis(noisy, axis, 0)[gap] = np.moveaxis(whole, axis, 0)[gap] = 0
+    assert dice(head_mask(noisy), whole) > 0.99
+
+
 @pytest.mark.parametrize("whole_numbers", [False, True], ids=["float", "int"])
 @pytest.mark.parametrize("sigma", [1.0, 8.0])
 def test_head_in_scanner_noise(sigma: float, whole_numbers: bool) -> None:

@@ -172,7 +172,7 @@ def _ready(session: Usable, folder: Path, prepare: bool, say: Callable[[str], No
             raise RecipeError(f"{session.name}: {why}; run napari-mrtrans prepare first.")
         say(f"{session.name}: {why}; preparing it first.")
         raw = RawSession(person, session.session, session.files)
-        prepare_session(raw, folder, Options(), None, say)
+        prepare_session(raw, folder, Options(overwrite=True), None, say)  # other pairs may have had others
         there = folder / raw.folder
         files = {c: there / f"{raw.stem}_desc-preproc_{BIDS_SUFFIX[c]}.nii.gz" for c in session.files}
         session = replace(session, files=files, mask=None)

@@ -20,7 +20,7 @@ MOST_FILES = 20000
 
 def is_bids(folder: Path) -> bool:
     """Whether a folder has ``anat`` folders of subjects."""
-    return bool(anat_folders(folder))
+    return bool(anat_folders(folder, []))
 
 
 def find_any(folder: Path, source: Contrast, say: Callable[[str], None]) -> tuple[list[Scan], bool]:
@@ -43,9 +43,14 @@ def find_any(folder: Path, source: Contrast, say: Callable[[str], None]) -> tupl
     if is_bids(folder):
         return find_scans(folder, source, say), True
     root = folder.resolve()
-    files = [path for path in nifti_files(root) if _may_be_scan(path.relative_to(root)) and not is_result(path)]
+    closed: list[str] = []
+    found = nifti_files(root, closed)
+    for line in closed:
+        say(f"{line}.")
+    files = [path for path in found if _may_be_scan(path.relative_to(root)) and not is_result(path)]
     if not files:
-        raise MrtransError(f"'{folder}' holds no NIfTI files (.nii, .nii.gz); choose another folder.")
+        also = f" ({closed[0]})" if closed else ""
+        raise MrtransError(f"'{folder}' holds no NIfTI files (.nii, .nii.gz); choose another folder{also}.")
     if len(files) > MOST_FILES:
         raise MrtransError(f"'{folder}' holds {len(files)} NIfTI files; choose a smaller folder.")
     told = {path: guess_contrast(path.name) for path in files}

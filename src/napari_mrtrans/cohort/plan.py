@@ -189,7 +189,8 @@ def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> li
         raise MrtransError(f"'{folder}' {what}; give a BIDS folder (sub-*/anat/*_T1w.nii.gz).")
     root = folder.resolve()
     scans: dict[Path, Scan] = {}
-    for anat, subject, session in anat_folders(root):
+    closed: list[str] = []
+    for anat, subject, session in anat_folders(root, closed):
         parts = anat.relative_to(root).parts
         above = next((i for i, part in enumerate(parts) if part.startswith("sub-")), 0)
         for path in anat_images(anat, source):
@@ -197,8 +198,11 @@ def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> li
             first = scans.setdefault(scan.folder / scan.stem, scan)
             if first is not scan:
                 say(f"'{path.name}' is left out: '{first.path.name}' has the same name.")
+    for line in closed:
+        say(f"{line}.")
     if not scans:
-        raise MrtransError(f"'{folder}' holds no {source} scans (sub-*/anat/*_{BIDS_SUFFIX[source]}.nii.gz).")
+        also = f"; {closed[0]}" if closed else ""
+        raise MrtransError(f"'{folder}' holds no {source} scans (sub-*/anat/*_{BIDS_SUFFIX[source]}.nii.gz){also}.")
     return list(scans.values())
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoints.checkpoint import Checkpoint
-from ..datasets.derivatives import DESCRIPTION, description, ignored
+from ..datasets.derivatives import description, ignored
 from ..devices import resolve_device
 from ..errors import MrtransError
 from ..paths import check_folder, write_together
@@ -188,7 +188,7 @@ def run_scans(
     )
     scans = order.apart(scans, watch.say)
     check_kept(order.request, output.keep_samples)
-    about = {DESCRIPTION: description("Contrast transformation with uncertainty", "cohort")}
+    about = description(order.out, "Contrast transformation with uncertainty", "cohort")
     if order.bids:
         about |= ignored(order.out)
     write_together(order.out, about)
@@ -259,7 +259,7 @@ def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint) -> list[Pat
     stem = f"cohort_{order.source}_{order.target}"
     before = order.out / f"{stem}.tsv"
     if before.is_file():
-        text = before.read_text(encoding="utf-8", errors="replace")
+        text = before.read_text(encoding="utf-8", errors="surrogateescape")
         found = sorted([*found, *others(order, found, text)], key=lambda row: row.rank)
     asked = order.request
     sampling = "" if checkpoint.deterministic else f", {asked.n} samples, seed {asked.seed}"

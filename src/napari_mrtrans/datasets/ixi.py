@@ -2,7 +2,7 @@
 
 In one folder or in those of the three archives (``IXI-T1/``, ``IXI-T2/``, ``IXI-PD/``). Angiography and diffusion are
 left out. The hospital (Guys, HH, IOP) is in the name, also as ``napari-mrtrans prepare`` writes it:
-``sub-IXI002Guys0828/anat/sub-IXI002Guys0828_desc-preproc_T1w.nii.gz``.
+``sub-IXI002Guys0828/anat/sub-IXI002Guys0828_desc-preproc_T1w.nii.gz``, which is read where a person has no raw images.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from ..scan.contrasts import Contrast
-from .layout import NIFTI, Place, Shares, subject_label
+from .layout import NIFTI, PREPARED, Place, Shares, subject_label
 
 EXAMPLE = "IXI002-Guys-0828-T1.nii.gz"
 #: The paper's 357 / 74 / 144.
@@ -28,4 +28,4 @@ def place(path: str) -> Place | None:
         return None
     scan = _SCAN.fullmatch(name["rest"])
     contrast = Contrast.parse(scan["contrast"]) if scan else None
-    return Place(subject_label(name["subject"]), contrast=contrast, site=name["site"])
+    return Place(subject_label(name["subject"]), contrast=contrast, site=name["site"], rank=int(PREPARED in path))

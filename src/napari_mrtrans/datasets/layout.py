@@ -9,6 +9,8 @@ from ..scan.contrasts import Contrast
 
 #: Ends every reader's pattern.
 NIFTI = r"(?i:\.nii(?:\.gz)?)$"
+#: In the name of an image that ``napari-mrtrans prepare`` wrote.
+PREPARED = "_desc-preproc_"
 
 
 class Shares(NamedTuple):
@@ -31,7 +33,8 @@ class Place(NamedTuple):
         contrast: None for what is of this data set, but not used (contrast agent, angiography, …), and for masks.
         mask: Whether it is the experts' mask.
         site: Hospital or centre, over which a drawn split is balanced; may be empty.
-        rank: Of several versions of a session's images, only those of the lowest are read: 0 preprocessed, 1 raw.
+        rank: Of several versions of a session's images, raw and preprocessed, only those of the lowest are read; of
+            several masks, the first of the lowest.
     """
 
     subject: str

@@ -3,7 +3,7 @@
 That is so in BIDS (``sub-OAS30001/ses-d0129/anat/``) and in what the OASIS download scripts make
 (``OAS30001_MR_d0129/anat1/`` or ``OAS30001_MR_d0129/anat1/NIFTI/``). A session is one day; of several scans the one
 without an ``acq-`` entity is read, then the first run. T2*, susceptibility and functional images are left out, and so
-is whatever was derived, but for ``desc-preproc``, which ``napari-mrtrans prepare`` writes.
+is whatever was derived, but for what ``napari-mrtrans prepare`` wrote (``desc-preproc``) where a day has no raw images.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from ..scan.contrasts import Contrast
-from .layout import NIFTI, Place, Shares
+from .layout import NIFTI, PREPARED, Place, Shares
 
 EXAMPLE = "sub-OAS30001_ses-d0129_T1w.nii.gz"
 #: The paper's 156 / 31 / 56.
@@ -26,4 +26,5 @@ def place(path: str) -> Place | None:
     if not (name := _NAME.search(path)):
         return None
     scan = _SCAN.fullmatch(name["rest"])
-    return Place(name["subject"], f"ses-{name['day']}", Contrast.parse(scan["suffix"]) if scan else None)
+    contrast = Contrast.parse(scan["suffix"]) if scan else None
+    return Place(name["subject"], f"ses-{name['day']}", contrast, rank=int(PREPARED in path))

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import MrtransError, RecipeError
+from ..scan.contrasts import Contrast
+from .layout import PREPARED
 from .readers import AUTO, READERS, read_folder, recognise
-from .sessions import RawSession, find_sessions
+from .sessions import RawSession, find_sessions, versions_line
 
 
 def sessions_to_prepare(
@@ -32,29 +34,16 @@ def sessions_to_prepare(
     skipped: list[str] = []
     for folder in inputs:
         if name == AUTO and _format(folder) in (None, "bids"):
-            there, left_out = find_sessions([folder])
+            there, left_out = find_sessions([folder], out)
             sessions, skipped = sessions + there, skipped + left_out
             continue
-        found = read_folder(folder, name)
+        found = read_folder(folder, name, out)
         sessions += [RawSession(session.subject, session.session, session.files) for session in found.sessions]
         skipped += found.skipped
-    if out is not None:
-        sessions = [left for session in sessions if (left := _raw_of(session, out)) is not None]
     if not sessions:
         raise MrtransError(f"'{inputs[0]}' holds nothing but what was prepared; give the folder of the raw scans.")
-    return _together(sessions), skipped
-
-
-def _raw_of(session: RawSession, out: Path) -> RawSession | None:
-    """The session without what an earlier run has prepared of it into ``out``; None: nothing else is there."""
-    files = {contrast: path for contrast, path in session.files.items() if not _prepared(path, out)}
-    return RawSession(session.subject, session.session, files) if files else None
-
-
-def _prepared(path: Path, out: Path) -> bool:
-    start, mark, _ = path.name.partition("_desc-preproc_")
-    record = path.with_name(f"{start}_desc-preproc.json")
-    return bool(mark) and path.resolve().is_relative_to(out.resolve()) and record.is_file()
+    merged, left_out = _together(sessions)
+    return merged, skipped + left_out
 
 
 def _format(folder: Path) -> str | None:
@@ -65,13 +54,21 @@ def _format(folder: Path) -> str | None:
         return None
 
 
-def _together(sessions: Iterable[RawSession]) -> list[RawSession]:
-    """One session for each person and visit, though its contrasts lie in several folders."""
-    merged: dict[str, RawSession] = {}
+def _together(sessions: Iterable[RawSession]) -> tuple[list[RawSession], list[str]]:
+    """One session for each person and visit, though its contrasts lie in several folders; and a line for each that has
+    a contrast only as prepared elsewhere, beside raw ones of others."""
+    parts: dict[str, list[RawSession]] = {}
     for session in sessions:
-        files = dict(merged[session.stem].files) if session.stem in merged else {}
-        for contrast, path in session.files.items():
+        parts.setdefault(session.stem, []).append(session)
+    merged, left_out = [], list[str]()
+    for stem, those in parts.items():
+        images = [(contrast, path) for session in those for contrast, path in session.files.items()]
+        raw = [(contrast, path) for contrast, path in images if PREPARED not in path.name]
+        files: dict[Contrast, Path] = {}
+        for contrast, path in raw or images:
             if files.setdefault(contrast, path) != path:
-                raise MrtransError(f"'{files[contrast]}' and '{path}' are both {contrast} of {session.stem}.")
-        merged[session.stem] = RawSession(session.subject, session.session, files)
-    return list(merged.values())
+                raise MrtransError(f"'{files[contrast]}' and '{path}' are both {contrast} of {stem}.")
+        others = [path for contrast, path in images if contrast not in files]
+        left_out += versions_line(stem, others, [*files.values()])
+        merged.append(RawSession(those[0].subject, those[0].session, files))
+    return merged, left_out

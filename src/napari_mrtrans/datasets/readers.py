@@ -12,7 +12,7 @@ from ..scan.contrasts import Contrast
 from . import bids, brats, ixi, mslesion, oasis
 from .bids import Session
 from .layout import Place, Shares
-from .sessions import left_out_lines
+from .sessions import by_preference, is_prepared_in, left_out_lines, versions_line
 from .walk import nifti_files
 
 AUTO = "auto"
@@ -55,21 +55,24 @@ def recognise(base: Path) -> list[str]:
     Raises:
         RecipeError: there is none, or no such folder.
     """
-    found = {next((name for name, reader in READERS.items() if reader.place(path)), None) for path in _images(base)} - {
-        None
-    }
+    closed: list[str] = []
+    images = _images(base, closed)
+    found = {next((name for name, reader in READERS.items() if reader.place(path)), None) for path in images} - {None}
+    if not found and closed:
+        raise RecipeError(f"'{base}' holds no data set that can be told by its names; {closed[0]}.")
     if not found:
         known = "; ".join(f"{name}: {reader.EXAMPLE}" for name, reader in READERS.items())
         raise RecipeError(f"'{base}' holds no data set that can be told by its names ({known}).")
     return [name for name in READERS if name in found]
 
 
-def read_folder(base: Path, name: str = AUTO) -> Found:
+def read_folder(base: Path, name: str = AUTO, out: Path | None = None) -> Found:
     """All sessions below ``base``.
 
     Args:
         base: The data folder.
         name: Of the format, in :data:`READERS`; ``auto``: the one that is there.
+        out: What ``napari-mrtrans prepare`` has written there is passed by, and nothing else need be there.
 
     Raises:
         RecipeError: the folder is missing, or does not hold exactly one data set (of that format).
@@ -83,21 +86,24 @@ def read_folder(base: Path, name: str = AUTO) -> Found:
             )
     reader = READERS[name]
     files: dict[tuple[str, str], list[tuple[Place, Path]]] = {}
-    foreign = []
-    for path in _images(base):
-        if where := reader.place(path):
-            files.setdefault((where.subject, where.session), []).append((where, base / path))
-        else:
+    foreign, closed, passed_by = [], list[str](), False
+    for path in _images(base, closed):
+        where = reader.place(path)
+        if where is None:
             foreign.append(path)
-    if not files:
+        elif is_prepared_in(base / path, out):
+            passed_by = True
+        else:
+            files.setdefault((where.subject, where.session), []).append((where, base / path))
+    if not files and not passed_by:
         raise RecipeError(f"'{base}' holds no {name} data ({reader.EXAMPLE}).")
     sessions = [_session(group) for _, group in sorted(files.items())]
     skipped = [
         f"{session.name}: none of its images is T1, T2, PD or FLAIR" for session in sessions if not session.files
     ]
     for (subject, visit), group in sorted(files.items()):
-        for images in _by_contrast(group).values():
-            skipped += left_out_lines("/".join(filter(None, (subject, visit))), images)
+        skipped += _left_out("/".join(filter(None, (subject, visit))), group)
+    skipped += closed
     if foreign:
         skipped.append(f"{len(foreign)} files in '{base}' that are not named as {name} is, such as '{foreign[0]}'")
     return Found([session for session in sessions if session.files], skipped, reader.SHARES)
@@ -111,27 +117,44 @@ def read_folders(root: Path, folders: tuple[str, ...], name: str = AUTO) -> Iter
         yield replace(found, sessions=[replace(s, subject=prefix + s.subject) for s in found.sessions])
 
 
-def _images(base: Path) -> list[str]:
-    """Paths of all NIfTI files below ``base``, sorted; what is hidden and BIDS' ``sourcedata`` are passed by."""
+def _images(base: Path, closed: list[str]) -> list[str]:
+    """Paths of all NIfTI files below ``base``, sorted; what is hidden and BIDS' ``sourcedata`` are passed by.
+
+    ``closed`` is given a line for each folder that cannot be read.
+    """
     if not base.is_dir():
         raise RecipeError(f"Data folder '{base}' does not exist; give the right one with --data.")
     start = base.absolute()
-    return sorted(path.relative_to(start).as_posix() for path in nifti_files(base))
+    return sorted(path.relative_to(start).as_posix() for path in nifti_files(base, closed))
 
 
 def _session(group: list[tuple[Place, Path]]) -> Session:
     """The session that these files are of; of several files for one thing the first (:func:`_by_contrast`)."""
-    group = sorted(group, key=lambda entry: entry[1].name)
     files = {contrast: images[0] for contrast, images in _by_contrast(group).items()}
-    masks = [path for place, path in group if place.mask]
-    first = group[0][0]
-    return Session(first.subject, first.session, files, masks[0] if masks else None, first.site)
+    first = min(group, key=lambda entry: entry[1].name)[0]
+    return Session(first.subject, first.session, files, next(iter(_masks(group)), None), first.site)
 
 
 def _by_contrast(group: list[tuple[Place, Path]]) -> dict[Contrast, list[Path]]:
-    """Images of the best version of each contrast, by file name, those with a special acquisition (``acq-``) last."""
+    """Images of the best version of each contrast, in order (:func:`.sessions.by_preference`)."""
     best = min((place.rank for place, _ in group if place.contrast), default=0)
-    chosen = (entry for entry in group if entry[0].rank == best)
-    ranked = sorted(chosen, key=lambda entry: ("_acq-" in entry[1].name, entry[1].name))
-    found = {contrast: [path for place, path in ranked if place.contrast is contrast] for contrast in Contrast}
+    chosen = [(place, path) for place, path in group if place.rank == best]
+    found = {c: sorted((path for place, path in chosen if place.contrast is c), key=by_preference) for c in Contrast}
     return {contrast: paths for contrast, paths in found.items() if paths}
+
+
+def _masks(group: list[tuple[Place, Path]]) -> list[Path]:
+    """The experts' masks, the one that is taken first."""
+    ranked = sorted((place.rank, path.name, path) for place, path in group if place.mask)
+    return [path for *_, path in ranked]
+
+
+def _left_out(name: str, group: list[tuple[Place, Path]]) -> list[str]:
+    """A line for whatever of a session is not read though it might be."""
+    found, masks = _by_contrast(group), _masks(group)
+    lines = [line for images in found.values() for line in left_out_lines(name, images)]
+    others = [path for place, path in group if place.contrast and place.contrast not in found]
+    lines += versions_line(name, others, [images[0] for images in found.values()])
+    if len(masks) > 1:
+        lines.append(f"{name}: {', '.join(m.name for m in masks[1:])} left out, because '{masks[0].name}' is its mask")
+    return lines

@@ -11,6 +11,7 @@ from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 from ..scan.nifti import is_nifti_name, missing_line, stem
 from .bids import is_made
+from .layout import PREPARED
 from .walk import folders_below
 
 
@@ -43,21 +44,34 @@ def anat_images(anat: Path, contrast: Contrast) -> list[Path]:
     """All files of one contrast in a BIDS ``anat`` folder.
 
     An image with contrast agent (BIDS entity ``ce``) is another contrast under the same suffix, and one that a model
-    made is no scan.
+    made is no scan; nor is what is hidden, such as what macOS keeps beside each file (``._sub-01_T1w.nii.gz``).
     """
-    found = (path for path in anat.iterdir() if is_nifti_name(path.name) and not is_made(path.name))
-    end = f"_{BIDS_SUFFIX[contrast]}"
-    return sorted(path for path in found if stem(path).endswith(end) and "_ce-" not in path.name)
+    names = (path for path in anat.iterdir() if is_nifti_name(path.name) and not path.name.startswith("."))
+    found = (path for path in names if not is_made(path.name) and "_ce-" not in path.name)
+    return sorted((path for path in found if stem(path).endswith(f"_{BIDS_SUFFIX[contrast]}")), key=by_preference)
 
 
-def anat_folders(folder: Path) -> list[tuple[Path, str, str]]:
+def by_preference(path: Path) -> tuple[bool, bool, str]:
+    """Sorts images of one contrast: raw before prepared ones, a special acquisition (``acq-``) last, then by name."""
+    return PREPARED in path.name, "_acq-" in path.name, path.name
+
+
+def is_prepared_in(path: Path, out: Path | None) -> bool:
+    """Whether ``napari-mrtrans prepare`` has written an image, by its name and the record beside it, below ``out``."""
+    start, mark, _ = path.name.partition(PREPARED)
+    if out is None or not mark or not path.resolve().is_relative_to(out.resolve()):
+        return False
+    return path.with_name(f"{start}_desc-preproc.json").is_file()
+
+
+def anat_folders(folder: Path, closed: list[str] | None = None) -> list[tuple[Path, str, str]]:
     """Every ``anat`` folder in a BIDS folder (whole, of a subject or a visit) with its subject and session.
 
-    A derivative of these scans (masks, earlier results) is no scan.
+    A derivative of these scans (masks, earlier results) is no scan. ``closed``: as of :func:`.walk.folders_below`.
     """
     folder = folder.resolve()
     found = []
-    for anat in sorted(below for below, _ in folders_below(folder) if below.name == "anat"):
+    for anat in sorted(below for below, _ in folders_below(folder, closed) if below.name == "anat"):
         below = anat.relative_to(folder).parts
         subject = _last("sub-", below) or _last("sub-", folder.parts)
         # A visit's folder lies in its subject's, or (of some archives) the subjects' in the visit's.
@@ -76,11 +90,12 @@ def _after(part: str, parts: Sequence[str]) -> int:
     return len(parts) - parts[::-1].index(part) if part in parts else len(parts)
 
 
-def find_sessions(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
+def find_sessions(inputs: list[Path], out: Path | None = None) -> tuple[list[RawSession], list[str]]:
     """Sessions in what the user named, and one line for what is left out of each.
 
     Args:
         inputs: NIfTI files of one session, or BIDS folders (whole, of a subject or a visit).
+        out: What ``napari-mrtrans prepare`` has written there is passed by, and nothing else need be in the folders.
 
     Raises:
         MrtransError: nothing is there, a contrast is unknown or there twice, files are of several people or visits, or
@@ -96,17 +111,23 @@ def find_sessions(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
         return [_session_of_files(inputs)], []
     sessions: list[RawSession] = []
     left_out: list[str] = []
+    passed_by = False
     for folder in folders:
-        for anat, subject, session in anat_folders(folder):
-            found = {contrast: anat_images(anat, contrast) for contrast in BIDS_SUFFIX}
+        closed: list[str] = []
+        for anat, subject, session in anat_folders(folder, closed):
+            there = {contrast: anat_images(anat, contrast) for contrast in BIDS_SUFFIX}
+            found = {c: [path for path in images if not is_prepared_in(path, out)] for c, images in there.items()}
+            passed_by = passed_by or found != there
             files = {contrast: images[0] for contrast, images in found.items() if images}
             if not files:
                 continue
             sessions.append(RawSession(subject, session, files))
             for images in found.values():
                 left_out += left_out_lines(sessions[-1].stem, images)
-    if not sessions:
-        raise MrtransError(f"'{folders[0]}' holds no BIDS scans (sub-*/anat/*_T1w.nii.gz …).")
+        left_out += closed
+    if not sessions and not passed_by:
+        also = f"; {left_out[0]}" if left_out else ""
+        raise MrtransError(f"'{folders[0]}' holds no BIDS scans (sub-*/anat/*_T1w.nii.gz …){also}.")
     return sessions, left_out
 
 
@@ -116,9 +137,17 @@ def left_out_lines(session: str, images: list[Path]) -> list[str]:
         return []
     others = ", ".join(path.name for path in images[1:])
     return [
-        f"{session}: {others} left out, because '{images[0].name}' is of the same contrast and comes first by name; to "
-        "take another, give the files themselves."
+        f"{session}: {others} left out, because '{images[0].name}' is of the same contrast and comes first by name "
+        "(acq- last); to take another, give the files themselves."
     ]
+
+
+def versions_line(session: str, others: list[Path], taken: list[Path]) -> list[str]:
+    """What is said of contrasts that a session has only in another version, raw or prepared, than those taken."""
+    if not others:
+        return []
+    names = ", ".join(sorted(path.name for path in others))
+    return [f"{session}: {names} left out, because raw and prepared images do not mix and '{taken[0].name}' is taken."]
 
 
 def check_one_person(paths: list[Path]) -> None:
@@ -179,13 +208,13 @@ def entity(key: str, name: str) -> str:
     """``sub-01`` for the key ``sub`` in the name of a file, folder or layer: the last one; empty where there is none.
 
     Labels may be what BIDS does not allow (``sub-CC-0001``, ``sub-é5``), up to what tells a contrast, or no number
-    after one (``sub-01-T1``, ``sub-01-brain``).
+    after one (``sub-01-T1``, ``sub-01-brain``); what comes first belongs to them anyhow (``ses-T1``).
     """
     found = re.findall(rf"(?<![^\W_]){key}-([^\W_](?:[^\W_]|[+-])*)", name)
     label: list[str] = []
     for part in found[-1].split("-") if found else ():
         numbered = any(letter.isdigit() for letter in "".join(label))
-        if guess_contrast(part) is not None or (numbered and not any(letter.isdigit() for letter in part)):
+        if label and (guess_contrast(part) is not None or (numbered and not any(map(str.isdigit, part)))):
             break
         label.append(part)
     return f"{key}-{'-'.join(label)}" if label else ""

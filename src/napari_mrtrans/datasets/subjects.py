@@ -20,7 +20,7 @@ def find_sessions(data: Path, subjects: Sequence[str] = ()) -> tuple[list[Sessio
     Raises:
         RecipeError: nothing is there, or a subject is not.
     """
-    if data.name.startswith("sub-") and (data / "anat").is_dir() | any(data.glob("ses-*/anat")):
+    if data.name.startswith("sub-") and any(any(data.glob(place)) for place in ("anat", "ses-*/anat")):
         data, subjects = data.absolute().parent, (data.name,)
     found = read_folder(data)
     wanted = {name if name.startswith("sub-") else f"sub-{name}" for name in subjects}

@@ -56,10 +56,10 @@ def dicom_folders(path: Path) -> list[Path]:
     """``path`` and the folders below it that hold DICOM files, sorted.
 
     Raises:
-        VolumeError: there are none, or so many that this is no scan of one person.
+        VolumeError: there are none, or so many that this is no scan of one person; or a folder cannot be read.
     """
     found: list[Path] = []
-    for count, folder in enumerate(_tree(path)):
+    for count, folder in enumerate(_tree(path, all_of_it=True)):
         if _holds_dicom(folder):
             found.append(folder)
         if len(found) > MOST_FOLDERS or count > MOST_LOOKED_AT:
@@ -73,8 +73,9 @@ def files_in(folder: Path) -> list[Path]:
     """What may be DICOM in a folder, sorted.
 
     Raises:
-        VolumeError: too much for one person's scans.
+        VolumeError: too much for one person's scans, or it cannot be read.
     """
+    _check_readable(folder)
     found = listed(folder)
     if len(found) > MOST_FILES:
         raise VolumeError(f"'{folder}' holds {len(found)} files; give a folder that holds one series only.")
@@ -91,17 +92,31 @@ def folders_in(folder: Path) -> list[Path]:
     return list(_entries(folder, folders=True))
 
 
+def _check_readable(folder: Path) -> None:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise VolumeError(f"'{folder}' cannot be read ({why}). Make it readable, or give another folder.") from None
+
+
 def _may_be(path: Path) -> bool:
     return path.name != _INDEX and not path.name.lower().endswith(_OTHER)
 
 
-def _tree(folder: Path, level: int = 0) -> Iterator[Path]:
-    """A folder, and those below it, each before those in it; what BIDS keeps aside only where it is ``folder``."""
+def _tree(folder: Path, level: int = 0, *, all_of_it: bool = False) -> Iterator[Path]:
+    """A folder, and those below it, each before those in it; what BIDS keeps aside only where it is ``folder``.
+
+    Raises:
+        VolumeError: a folder cannot be read, and ``all_of_it`` is wanted.
+    """
+    if all_of_it:
+        _check_readable(folder)
     yield folder
     if level < LEVELS:
         for below in _entries(folder, folders=True):
             if below.name not in _ASIDE:
-                yield from _tree(below, level + 1)
+                yield from _tree(below, level + 1, all_of_it=all_of_it)
 
 
 def _holds_dicom(folder: Path) -> bool:

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from .charset import CHARSET, decoded
 
 DESCRIPTION, PROTOCOL, SEQUENCE_NAME = "0008|103e", "0018|1030", "0018|0024"
+STUDY, STUDY_DATE = "0020|000d", "0008|0020"
 _PATIENT = "0010|"
 #: Of whatever else a file says, nothing is taken in.
 _NEEDED = {
-    CHARSET, DESCRIPTION, PROTOCOL, SEQUENCE_NAME, "0008|0008", "0008|0016", "0008|0018", "0008|0060", "0018|0010",
-    "0018|0015", "0018|0020", "0018|0021", "0018|0025", "0018|0080", "0018|0081", "0018|0082", "0018|0086", "0018|9005",
-    "0020|000e", "0020|0011", "0020|0032", "0020|0037", "0028|0002", "0028|0008", "0028|0010", "0028|0011", "0028|0030",
+    CHARSET, DESCRIPTION, PROTOCOL, SEQUENCE_NAME, STUDY, STUDY_DATE,
+    "0008|0008", "0008|0016", "0008|0018", "0008|0060", "0018|0010", "0018|0015", "0018|0020", "0018|0021",
+    "0018|0025", "0018|0080", "0018|0081", "0018|0082", "0018|0086", "0018|9005", "0020|000e", "0020|0011",
+    "0020|0032", "0020|0037", "0028|0002", "0028|0008", "0028|0010", "0028|0011", "0028|0030",
 }  # fmt: skip
 #: Sex, age, size and weight, which name nobody, and the like of them.
 _HARMLESS = {"0010|0040", "0010|1010", "0010|1020", "0010|1030"}
@@ -92,8 +94,17 @@ class Header:
         Of scripts that write a name in a letter or two, those as well.
         """
         values = [value for tag, value in self.tags.items() if tag.startswith(_PATIENT) and tag not in _HARMLESS]
-        words = {word for value in values for word in _NAME.findall(_folded(value))}
-        return words - _COMMON
+        return _words(*values)
+
+    @property
+    def person(self) -> tuple[str, str]:
+        """Name and number of the patient."""
+        return self.text("0010|0010"), self.text("0010|0020")
+
+    @property
+    def names_person(self) -> bool:
+        """Whether these tell who it is, and are not empty or "anonymous"."""
+        return bool(_words(*self.person))
 
     def names_patient(self, text: str) -> bool:
         """Whether ``text`` holds a word of the patient's tags; a short one only where it stands alone.
@@ -110,6 +121,10 @@ class Header:
         words = self.text(DESCRIPTION) or self.text(PROTOCOL)
         said = _WORD.sub(lambda found: "…" if self.names_patient(found[0]) else found[0], words)
         return f"{self.text('0020|0011') or '?'} {said[:40]}".strip()
+
+
+def _words(*values: str) -> set[str]:
+    return {word for value in values for word in _NAME.findall(_folded(value))} - _COMMON
 
 
 def _folded(text: str) -> str:

@@ -17,8 +17,9 @@ from .header import Header
 LOCALIZER = 3
 #: A brain among other series has more slices than these.
 FEW = 8
-#: Slices are evenly spaced where no gap differs more from the others, of the gap and in mm.
-UNEVEN, ROUNDING_MM = 0.05, 0.02
+#: Slices are evenly spaced where no gap differs more from the others, of the gap and in mm; and none may lie further
+#: from where it would in a straight stack, of a pixel and of a gap.
+UNEVEN, ROUNDING_MM, ASTRAY = 0.05, 0.02, 0.3
 _ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
 #: What tells images of one place apart: type, echo, echo's number.
 _KINDS = ("0008|0008", "0018|0081", "0018|0086")
@@ -138,7 +139,8 @@ def _in_order(headers: list[Header]) -> tuple[list[Path], str]:
     sizes = {(header.text("0028|0010"), header.text("0028|0011"), header.text("0028|0030")) for header in headers}
     if len(sizes) > 1:
         return files, "is a mixture: its slices are of several sizes; give the files of one volume"
-    along = places @ np.cross(*first)
+    normal = np.cross(*first)
+    along = places @ normal
     order = np.argsort(along, kind="stable")
     files, gaps = [files[k] for k in order], np.diff(along[order])
     if len(gaps) == 0:
@@ -146,12 +148,15 @@ def _in_order(headers: list[Header]) -> tuple[list[Path], str]:
     usual = float(np.median(gaps))
     if gaps.min() < 0.01:
         return files, "holds several images of every slice, a time series perhaps; give the files of one volume"
-    if np.abs(gaps - usual).max() > UNEVEN * usual + ROUNDING_MM:
+    steps = np.arange(len(along)) * np.mean(gaps)
+    uneven = np.abs(gaps - usual).max() > UNEVEN * usual + ROUNDING_MM
+    if uneven or np.abs(along[order] - along[order[0]] - steps).max() > ASTRAY * usual + ROUNDING_MM:
         return files, (
             f"has slices {gaps.min():.3g} to {gaps.max():.3g} mm apart: some are missing or do not belong to it; "
             "export the series again"
         )
-    drift = np.diff(places[order], axis=0) - np.outer(gaps, np.cross(*first))
-    if np.abs(drift).max() > UNEVEN * usual + ROUNDING_MM:
+    offsets = places[order] - places[order[0]]
+    aside = np.linalg.norm(offsets - np.outer(offsets @ normal, normal), axis=1)
+    if aside.max() > ASTRAY * min(headers[0].numbers("0028|0030"), default=1.0) + ROUNDING_MM:
         return files, "has slices that are shifted against one another (a tilted gantry?); convert it with dcm2niix"
     return files, ""

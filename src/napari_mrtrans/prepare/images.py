@@ -38,17 +38,13 @@ def threads() -> Iterator[None]:
 
 
 def to_image(data: NDArray, affine: NDArray[np.float64]) -> sitk.Image:
-    """An image of ``data`` (i, j, k) whose physical space is that of the affine; any handedness, any obliquity.
-
-    A sheared affine, which SimpleITK cannot hold, is replaced by the nearest one without shear (polar decomposition).
-    """
+    """An image of ``data`` (i, j, k) whose space is that of the affine, of any handedness, obliquity and shear."""
     import SimpleITK as sitk
-    from scipy.linalg import polar
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(np.transpose(data)))
     sizes = nib.affines.voxel_sizes(affine)
     image.SetSpacing([float(size) for size in sizes])
-    image.SetDirection((_LPS @ polar(affine[:3, :3] / sizes)[0]).ravel())
+    image.SetDirection((_LPS @ (affine[:3, :3] / sizes)).ravel())
     image.SetOrigin(_LPS @ affine[:3, 3])
     return image
 
@@ -94,16 +90,20 @@ def working_image(volume: Volume, spacing: float) -> sitk.Image:
 
 
 def cube_grid(image: sitk.Image, spacing: float) -> sitk.Image:
-    """An empty image of cubes that covers the field of view of ``image``."""
+    """An empty image of cubes that covers the field of view of ``image``, in its directions but without shear."""
     import SimpleITK as sitk
+    from scipy.linalg import polar
 
-    extent = np.array(image.GetSize()) * image.GetSpacing()
-    size = np.maximum(np.round(extent / spacing), 1).astype(int)
+    sheared = np.reshape(image.GetDirection(), (3, 3))
+    direction = polar(sheared)[0]
+    sizes, spacings = np.array(image.GetSize()), np.array(image.GetSpacing())
+    corners = np.array(list(np.ndindex(2, 2, 2))) * sizes - 0.5
+    ends = (corners * spacings) @ (direction.T @ sheared).T  # mm from the first voxel, along the cubes' axes
+    size = np.maximum(np.round(np.ptp(ends, axis=0) / spacing), 1).astype(int)
     grid = sitk.Image([int(n) for n in size], sitk.sitkUInt8)
     grid.SetSpacing([spacing] * 3)
-    grid.SetDirection(image.GetDirection())
-    direction = np.reshape(image.GetDirection(), (3, 3))
-    grid.SetOrigin(image.GetOrigin() + direction @ ((spacing - np.array(image.GetSpacing())) / 2.0))
+    grid.SetDirection(direction.ravel())
+    grid.SetOrigin(image.GetOrigin() + direction @ (ends.min(axis=0) + spacing / 2.0))
     return grid
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..datasets.derivatives import DESCRIPTION, check_own, description, finished_files, ignored
+from ..datasets.derivatives import check_own, description, finished_files, ignored
 from ..datasets.sessions import RawSession
 from ..dicom.read import read_scan, recorded, scan_files
 from ..errors import MrtransError
@@ -52,7 +52,7 @@ class Options:
         reference: The contrast whose grid all come onto; None = T1, else the one with the smallest voxels.
         tool: Brain extraction: ``auto``, ``built-in``, or one of :data:`.tools.TOOLS`.
         normalise: One of :data:`NORMALISATIONS`.
-        overwrite: Also replace what other scans of the same name gave.
+        overwrite: Also replace what other scans of the same name gave, and remove contrasts that are not given now.
 
     Raises:
         MrtransError: no such normalisation.
@@ -175,8 +175,8 @@ def prepare_session(
         path, shown, brain if options.strip else None, stem
     )
     info["files"] = list(names)
-    described = description("Scans prepared for contrast transformation", "prepare")
-    write_together(output, {DESCRIPTION: described, **ignored(output)})
+    described = description(output, "Scans prepared for contrast transformation", "prepare")
+    write_together(output, {**described, **ignored(output)})
     names |= {record.name: json.dumps(info, indent=2) + "\n"}
     return write_together(folder, names, replaced=_owned(stem) - {*names})
 
@@ -190,7 +190,10 @@ def _owned(stem: str) -> set[str]:
 
 
 def _check_free(record: Path, session: RawSession, *, overwrite: bool) -> None:
-    """Refuse to replace what other scans gave under this name, what is not ours, and the scans themselves."""
+    """Refuse to replace what other scans gave under this name, what is not ours, and the scans themselves.
+
+    And to remove an earlier result's image of a contrast that is not given now.
+    """
     written = [record.with_name(name) for name in sorted(_owned(session.stem))]
     scans = {path.resolve() for path in session.files.values()}
     if own := [path for path in written if path.resolve() in scans]:
@@ -200,15 +203,23 @@ def _check_free(record: Path, session: RawSession, *, overwrite: bool) -> None:
     if not record.exists() and (there := [path for path in written if path.exists()]):
         raise MrtransError(f"'{there[0]}' is there already, of another program; choose another folder, or --overwrite.")
     try:
-        before = set(json.loads(record.read_text(encoding="utf-8"))["sources"].values())
+        sources = json.loads(record.read_text(encoding="utf-8"))["sources"]
+        before = {str(contrast): str(path) for contrast, path in sources.items()}
     except FileNotFoundError:
         return
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        before = {"something else"}
-    if before.isdisjoint(recorded(path) for path in session.files.values()):
+        before = {"": "something else"}
+    if {*before.values()}.isdisjoint(recorded(path) for path in session.files.values()):
         raise MrtransError(
-            f"'{record}' was made of other scans of that name ({sorted(before)[0]}); choose another folder, or "
-            "--overwrite."
+            f"'{record}' was made of other scans of that name ({min(before.values(), default='none')}); choose another "
+            "folder, or --overwrite."
+        )
+    images = {c: record.with_name(f"{session.stem}_desc-preproc_{BIDS_SUFFIX[c]}.nii.gz") for c in Contrast}
+    lost = [c for c in Contrast if c in before and c not in session.files and images[c].exists()]
+    if lost:
+        raise MrtransError(
+            f"The prepared {', '.join(lost)} of {session.stem} (of '{before[lost[0]]}') would be removed, since only "
+            f"{', '.join(session.files)} are given now; give all contrasts together, or --overwrite."
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..datasets.sessions import RawSession
 from ..dicom.choose import series_code
+from ..dicom.header import STUDY, STUDY_DATE
 from ..dicom.read import brains_at
 from ..dicom.stack import Stack
 from ..errors import MrtransError
@@ -20,7 +21,7 @@ def session_of_slices(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
         inputs: Folders of DICOM series of one person and visit, or a file of each series.
 
     Raises:
-        MrtransError: a contrast is there twice, none is known, or they are of several people.
+        MrtransError: a contrast is there twice, none is known, or they are of several people or visits.
     """
     stacks = [stack for path in inputs for stack in brains_at(path)]
     files: dict[Contrast, Stack] = {}
@@ -35,11 +36,30 @@ def session_of_slices(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
             )
     if not files:
         raise MrtransError(f"No series in '{inputs[0]}' tells its contrast; convert them with dcm2niix and name them.")
-    if len({(stack.header.text("0010|0010"), stack.header.text("0010|0020")) for stack in files.values()}) > 1:
-        raise MrtransError("The series are of several people; give those of one person.")
+    _check_one_visit([*files.values()])
     first = next(iter(files.values())).header
     name = re.sub(
         r"[^A-Za-z0-9]", "", inputs[0].absolute().name if inputs[0].is_dir() else inputs[0].absolute().parent.name
     )
     subject = series_code(first) if not name or first.names_patient(name) else name
     return [RawSession(f"sub-{subject}", "", {contrast: stack.files[0] for contrast, stack in files.items()})], notices
+
+
+def _check_one_visit(stacks: list[Stack]) -> None:
+    """See that series are of one study, or else, by name or number of the patient and by date, of one person and day.
+
+    Raises:
+        MrtransError: they are not.
+    """
+    first, headers = stacks[0], [stack.header for stack in stacks]
+    if len({header.person for header in headers}) > 1:
+        raise MrtransError("The series are of several people; give those of one person.")
+    other = next((stack for stack in stacks if stack.header.text(STUDY) != first.header.text(STUDY)), None)
+    days = {header.text(STUDY_DATE) for header in headers}
+    if other is None or (first.header.names_person and len(days) == 1 and days != {""}):
+        return
+    raise MrtransError(
+        f"The series {first.line} in '{first.files[0].parent}' and {other.line} in '{other.files[0].parent}' are of "
+        "two studies, and nothing tells that these are of one person and day; give the series of one study. If they "
+        "are, convert them with dcm2niix and give the NIfTI files."
+    )
