@@ -47,7 +47,7 @@ def evaluate(
     A monotone look-up table stands beside them as the floor. Stopped, it goes on where it was when called again.
     """
     from ..checkpoints.library import load_checkpoint
-    from ..evaluation.evaluate import Settings
+    from ..evaluation.cases import Settings
     from ..evaluation.evaluate import evaluate as run
     from ..evaluation.report.ood_rows import read_rows
     from ..scan.contrasts import Pair

@@ -1,0 +1,160 @@
+"""What :mod:`.evaluate` measures: which rows, of whom, and how each is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.planes import check_planes
+from ..datasets.bids import Session
+from ..scan.contrasts import Pair
+from ..training.finished import digest
+from ..transformation.request import ANSWERS
+from ..transformation.streaming import SliceUpdate
+from .held_out import check_held_out, data_set, session_names
+from .lookup import Lookup
+from .measure import Sampling, View
+from .optional import Optional
+from .row import FORMAT, Row
+from .tiles import NOTHING, Drawn
+from .way import Way, ways
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is evaluated, and how.
+
+    Attributes:
+        pairs: Restrict to these; None = all that a checkpoint serves.
+        subjects: Restrict to these, or to visits of them (must not be training subjects of any checkpoint); None = the
+            cards' test subjects.
+        n: Samples, at least 1; None = the card's default.
+        steps: Noise levels, at least 1; None = the card's default.
+        slab: Only this many slices around the middle of the head (at least 11); None = all.
+        seed: Of the starting noise, and of what is drawn at random for the figures; at least 0.
+        device: As :func:`napari_mrtrans.stream`.
+        montages: Draw slices of the first subject of each pair and data set, too.
+        antithetic: Samples in pairs of opposite noise, as elsewhere; False = independent draws, as the paper's.
+        two_sample: Train a classifier to tell samples from targets (:mod:`.two_sample`), too.
+        three_planes: Checkpoints that can look at the head from three sides do so, too, as further methods.
+    """
+
+    pairs: Sequence[Pair] | None = None
+    subjects: Sequence[str] | None = None
+    n: int | None = None
+    steps: int | None = None
+    slab: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    montages: bool = True
+    antithetic: bool = True
+    two_sample: bool = False
+    three_planes: bool = False
+
+    @property
+    def sampling(self) -> Sampling:
+        """How checkpoints are sampled."""
+        return Sampling(self.n, self.steps, self.seed, self.device, self.antithetic)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pair and subject, and what is measured on it.
+
+    ``first``: the first subject of its pair; ``first_of_data``: of its pair and data set.
+    """
+
+    pair: Pair
+    session: Session
+    lookup: Lookup
+    training: list[str]
+    ways: list[Way]
+    first: bool
+    first_of_data: bool
+
+    @property
+    def rows(self) -> int:
+        """How many there will be."""
+        return bool(self.lookup.sessions) + 1 + len(self.ways)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row to come: what identifies it, how it is made, and what is drawn with it."""
+
+    method: str
+    key: dict[str, Any]
+    make: Callable[[Callable[[SliceUpdate], None]], Row]
+    drawn: Drawn = NOTHING
+
+
+def tasks(settings: Settings, case: Case, view: View, optional: Optional, montages: Path | None) -> Iterator[Task]:
+    """What is measured on a case; ``montages`` is the folder where they go, None where there are to be none."""
+    where = {"pair": str(case.pair), "subject": case.session.name, "slab": settings.slab, "version": __version__}
+    where |= {"format": FORMAT, "answers": ANSWERS, "files": digest({"files": case.session.stamp()})}
+    if case.lookup.sessions:
+        fitted = digest({"files": [session.stamp() for session in case.lookup.sessions]})
+        of = where | {"lookup": case.training, "fitted": fitted}
+        yield Task("look-up table", of, lambda _: view.looked_up(case.lookup))
+    yield Task("blurred target", where | {"blurred": True}, lambda _: view.blurred())
+    for way in case.ways:
+        c = way.checkpoint
+        correction = c.spread.get(case.pair.key)
+        key = where | {
+            "n": settings.n or c.card.sampler.n, "steps": settings.steps, "seed": settings.seed, **way.key,
+            "antithetic": settings.antithetic, "two_sample": settings.two_sample,
+            "calibrated": None if correction is None else correction.model_dump(),
+        }  # fmt: skip
+        drawn = NOTHING
+        if montages and case.first_of_data:
+            stem = f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}"
+            drawn = Drawn(montages / f"{stem}.png" if case.first else None, montages / f"{stem}.npz")
+        test = None
+        if settings.two_sample and not way.three_planes:
+            test = optional.two_sample(c, case.pair)
+            trained = optional.training_of(c, case.pair)
+            key["two_sample"] = digest({"files": [session.stamp() for session in trained]})
+        yield Task(way.name, key, partial(view.transformed, way, drawn, two_sample=test), drawn)
+
+
+def cases(
+    root: Path, checkpoints: Sequence[Checkpoint], sessions: Mapping[str, Session], settings: Settings
+) -> Iterator[Case]:
+    """What there is to measure: held-out sessions that have both contrasts of a pair."""
+    chosen = session_names(settings.subjects or (), sessions)
+    served = dict.fromkeys(pair for c in checkpoints for pair in c.pairs)
+    compared = ways(checkpoints, settings.three_planes)
+    for pair in (pair for pair in served if settings.pairs is None or pair in settings.pairs):
+        serving = [c for c in checkpoints if pair in c.pairs]
+        training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
+        lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
+        methods = [way for way in compared if pair in way.checkpoint.pairs]
+        others = (check_planes(way.checkpoint) for way in methods if way.three_planes)
+        known = {name for c in (*serving, *others) for name in c.card.seen}
+        seen: set[str] = set()
+        for name in chosen or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
+            check_held_out(name, known, sessions, root)
+            if {pair.source, pair.target} <= sessions[name].files.keys():
+                data = data_set(name)
+                yield Case(pair, sessions[name], lookup, training, methods, not seen, data not in seen)
+                seen.add(data)
+
+
+def not_there(
+    checkpoints: Sequence[Checkpoint], sessions: Mapping[str, Session], settings: Settings, measured: set[Pair]
+) -> list[str]:
+    """What was named and is not measured: pairs that no checkpoint serves, subjects without a contrast that others
+    have."""
+    served = {pair for c in checkpoints for pair in c.pairs}
+    named = settings.pairs or ()
+    lines = [f"{pair}: no checkpoint serves it." for pair in named if pair not in served]
+    for name in session_names(settings.subjects or (), sessions):
+        needed = dict.fromkeys(c for pair in served if pair in measured or pair in named for c in pair)
+        lacking = [str(contrast) for contrast in needed if contrast not in sessions[name].files]
+        lines += [f"{name}: there is no {', '.join(lacking)}."] if lacking else []
+    return lines
