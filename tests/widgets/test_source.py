@@ -22,6 +22,7 @@ from napari_mrtrans.widgets.source import (
     is_candidate,
     layer_affine,
     show_slice,
+    show_voxel,
     slice_on_screen,
 )
 from napari_mrtrans.widgets.writer import write_nifti
@@ -175,6 +176,20 @@ def test_slice_on_screen_and_back(order, scale) -> None:
         viewer.dims.set_current_step(axis, step)
         seen.append(slice_on_screen(viewer, layer, axis))
     assert seen == (list(steps) if scale[axis] > 0 else list(steps)[::-1])
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 0, 1, 2), (2, 3, 0, 1), (1, 2, 3, 0)])
+def test_a_voxel_is_shown_also_where_the_axis_of_samples_is(order) -> None:
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((9, 10, 11)), scale=(1, 2, 3))
+    viewer.add_image(np.zeros((4, 9, 10, 11)), scale=(1, 1, 2, 3))
+    viewer.dims.order = order
+    viewer.dims.set_point(0, 2)
+    show_voxel(viewer, layer, np.array([3, 4, 5]))
+    place = {0: 2, 1: 3, 2: 8, 3: 15}
+    for dim in viewer.dims.not_displayed:
+        assert viewer.dims.point[dim] == place[dim]
+    assert viewer.scene.camera.center[-2:] == tuple(place[dim] for dim in viewer.dims.displayed)
 
 
 def test_slice_outside_a_layer_is_clipped() -> None:

@@ -130,7 +130,7 @@ def _transform(
     from ..transformation.again import other_head
     from ..transformation.ensemble import Ensemble
     from ..transformation.names import check_free, file_name
-    from ..transformation.unfinished import Unfinished, finished, work_key
+    from ..transformation.unfinished import Unfinished, finished, kept_key, work_key
     from ..transformation.whole_volume import transform_request
 
     volume, checkpoint, request, keep_samples = asked
@@ -155,8 +155,8 @@ def _transform(
         except SliceError as error:
             assert isinstance(error.result, Ensemble)
             ensemble, failure = error.result, error
-    ensemble.info["key"] = key
-    if again is not None and (line := other_head(again, ensemble.info)):
+    ensemble.info["key"] = kept_key(key, store.head)
+    if again is not None and (line := other_head(again, store.head)):
         notices.append(line)
         ensemble.info["notices"].append(line)
     files = ensemble.save(output, overwrite=naming.overwrite, bids=naming.bids).values()

@@ -161,9 +161,10 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
 
 
 def _drawn(recipe: Recipe, sessions: list[Session], shares: Shares) -> HeldOut:
-    """Who is held out where the recipe names nobody: whom the checkpoints that it builds on held out, and a share of the
-    people whom these do not know. The recipe's seed has no part in it: of two networks of the same people, both have
-    seen the same."""
+    """Who is held out where the recipe names nobody: whom the checkpoints that it builds on held out, and a share of
+    the people whom these do not know. The recipe's seed has no part in it: two networks of the same people have both
+    seen the same.
+    """
     known: dict[str, str] = {}
     parents = [load_checkpoint(name).card.splits for name in sorted(recipe.parents - {*recipe.cross_means})]
     for part in reversed(PARTS):  # who is in several was trained on

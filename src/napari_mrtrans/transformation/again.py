@@ -69,15 +69,15 @@ def repeated(
     return volume, _checkpoint(info), request, info["samples_kept"]
 
 
-def other_head(report: Path, made: dict[str, Any]) -> str:
+def other_head(report: Path, head: str) -> str:
     """A line where the repetition of a result found another brain than that has; empty: the same, or it does not say.
 
     Args:
         report: Of the result.
-        made: Of its repetition.
+        head: Digest of that of its repetition.
     """
-    before = _read(report).get("head_digest")
-    if before in (None, made["head_digest"]):
+    before = str(_read(report).get("key", "")).partition("-")[2]
+    if before in ("", head[: len(before)]):
         return ""
     return (
         f"Another brain was found than that of '{report.name}', so this is not the same result: with another tool, or "

@@ -38,17 +38,22 @@ def work_key(volume: Volume, checkpoint: Checkpoint, request: Request) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
+def kept_key(key: str, head: str) -> str:
+    """A key as a record keeps it, with what tells which head was found (:meth:`Unfinished.keep_to`)."""
+    return f"{key}-{head[:16]}"
+
+
 def finished(record: Path, key: str, volume: Volume, *, samples: bool = False, bids: bool = False) -> list[Path] | None:
     """The files of a result that is there already, ``record`` last; None unless it is of the work ``key`` and whole,
     with its ``samples`` where they are wanted."""
     try:
         info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        if info["key"] != key or not info["complete"] or (samples and not info["samples_kept"]):
+        if info["key"].partition("-")[0] != key or not info["complete"] or (samples and not info["samples_kept"]):
             return None
         kinds = ["mean", "std", *(["std-calibrated"] if info["sigma_hat_calibrated"] is not None else [])]
         kinds += ["samples"] if info["samples_kept"] else []
         names = [file_name(volume.name, info["target"], kind, bids=bids) for kind in (*kinds, "json")]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     files = [record.with_name(name) for name in names]
     return files if all(path.is_file() for path in files) else None
@@ -72,15 +77,15 @@ class Unfinished:
         self.folder = record.with_name(f"{start}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
         self._others = f"{start}*"
         self._key, self._samples, self._say = key, samples, say
-        self._head, self._broken = "", False
+        self.head, self._broken = "", False
 
     def keep_to(self, head: str) -> None:
         """Say what head was found; slices of another one, found by another tool, are dropped."""
-        self._head = head
+        self.head = head
 
     @property
     def _work(self) -> str:
-        return f"{self._key} {self._samples} {self._head}"
+        return f"{self._key} {self._samples} {self.head}"
 
     def read(self) -> dict[int, SliceUpdate]:
         """Slices by their index; what is damaged is left out."""

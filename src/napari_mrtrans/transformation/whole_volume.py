@@ -72,9 +72,8 @@ def transform_request(
     check_kept(request.resolved(checkpoint, volume), keep_samples)
     job = open_job(volume, checkpoint, request, note)
     gathered = _empty(job, keep_samples)
-    head = mask_digest(job.prepared.head)
     if store is not None:
-        store.keep_to(head)
+        store.keep_to(mask_digest(job.prepared.head))
     hooks = Hooks(status=note) if cancelled is None else Hooks(cancelled, status=note)
     failure: SliceError | None = None
     try:
@@ -87,7 +86,6 @@ def transform_request(
         notices.append(str(error))
     seconds = round(time.perf_counter() - began, 3)
     result = gathered.ensemble(volume, checkpoint, job.request, seconds, list(dict.fromkeys(notices)))
-    result.info["head_digest"] = head
     if failure is not None:
         failure.result = result
         raise failure

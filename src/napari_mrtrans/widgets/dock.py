@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -29,6 +29,25 @@ _PLUGIN = re.compile(r" \((napari-mrtrans|MR contrast transformation)\)$")
 _LINK = "color: #7aa2f7"
 
 
+def _nothing() -> None:
+    """Nothing is going on."""
+
+
+class AtEnd:
+    """What a dock has going on, told to stop when the dock is destroyed with its window, while others stay open.
+
+    Attributes:
+        stop: Called then, from any state: it must not need the dock.
+    """
+
+    def __init__(self) -> None:
+        self.stop: Callable[[], object] = _nothing
+
+    def __call__(self, _: object = None) -> None:
+        """The dock is destroyed."""
+        self.stop()
+
+
 class Dock(QWidget):
     """A dock of napari's window."""
 
@@ -38,6 +57,8 @@ class Dock(QWidget):
         self.message.setWordWrap(True)
         self.message.setOpenExternalLinks(True)
         self._placed = False
+        self._at_end = AtEnd()
+        self.destroyed.connect(self._at_end)
 
     def _scroll(self, column: QVBoxLayout, width: int) -> None:
         """Show ``column``, at least ``width`` pixels wide, in whatever height the window has for it."""

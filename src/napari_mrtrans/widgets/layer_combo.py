@@ -77,6 +77,12 @@ class LayerCombo(QComboBox):
         """Choose ``layer``, which must be listed."""
         self.setCurrentIndex(self._layers.index(layer) + len(self._none))
 
+    def let_go(self) -> None:
+        """Choose as if a layer that was kept and is gone had never been there."""
+        if self._kept is not None:
+            self._kept = None
+            self._sync()
+
     def _sync(self, event: Any = None) -> None:
         if not isalive(self):
             return

@@ -10,6 +10,7 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
 from .layer_kinds import LayerKinds
+from .parts import add_part
 from .placement import inherited, with_sample_axis
 from .quantile import RunningQuantile
 from .redraw import redraw
@@ -123,6 +124,7 @@ class ResultLayers:
     def adopt(self, kind: str, layer: Image) -> None:
         """Add another layer that belongs to these; what was active stays so."""
         self._layers[kind] = layer
+        add_part(layer)
         before = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = before
@@ -242,6 +244,7 @@ class ResultLayers:
         )
         # moved by hand, it would no longer lie on its source
         layer.editable = False
+        add_part(layer)
         return layer
 
     def _name(self, kind: str) -> str:

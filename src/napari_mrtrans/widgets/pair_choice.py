@@ -17,6 +17,7 @@ from . import choices
 from .contrast_look import look_later
 from .frame_row import frame_axis
 from .layer_combo import LayerCombo
+from .said import said_contrast, say_contrast
 from .source import check_layer, guess_layer_contrast, nifti_affine
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class PairChoice(QObject):
         self.usual_target: Callable[[str], str] = lambda source: ""
         self._guessed_for: Image | None = None
         self.image.layer_changed.connect(self._on_image)
-        self.source.currentIndexChanged.connect(self._on_source)
+        self.source.currentIndexChanged.connect(self._on_said)
         self.target.currentIndexChanged.connect(self.changed)
 
     def add_rows(self, rows: QFormLayout) -> None:
@@ -115,8 +116,8 @@ class PairChoice(QObject):
             return
         layer = self.layer
         if layer is not None:
-            # A rename must not undo a correction by hand.
-            if layer is not self._guessed_for or not self.source.currentText():
+            # A rename must not undo what is chosen.
+            if layer is not self._guessed_for or not self.source.currentText() or said_contrast(layer):
                 guess = guess_layer_contrast(layer)
                 self.source.blockSignals(True)
                 self.source.setCurrentIndex(-1 if guess is None else self.source.findText(guess.value))
@@ -138,6 +139,12 @@ class PairChoice(QObject):
     def _show_looks(self, contrast: Contrast | None) -> None:
         self._looks = contrast
         self.source.setPlaceholderText("Choose…" if contrast is None else f"Looks like {contrast}")
+
+    def _on_said(self) -> None:
+        """Another contrast was chosen: that counts for this image from now on, in other docks, too."""
+        if isalive(self.target) and self.layer is not None and (source := self.source.currentText()):
+            say_contrast(self.layer, Contrast(source))
+        self._on_source()
 
     def _on_source(self) -> None:
         if not isalive(self.target):

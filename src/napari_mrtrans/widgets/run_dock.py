@@ -160,6 +160,7 @@ class RunDock(StartDock):
         self._end_activity()
         # While it is made, napari handles what waits, a second click among it: there is nothing to cancel yet.
         self._activity = Activity(run.title)
+        self._at_end.stop = run.monitor.stop
         self._worker = worker = run.worker()
         worker.yielded.connect(self._on_yield)
         worker.errored.connect(self._on_error)
@@ -176,6 +177,8 @@ class RunDock(StartDock):
         if worker is None or not self._state.busy:
             return
         worker.quit()
+        if not isalive(self):
+            return
         if self._state is not DockState.LOADING:
             self._set_state(DockState.CANCELLING)
             return
@@ -213,9 +216,11 @@ class RunDock(StartDock):
         return _BUSY.get(self._state, self._start_text)
 
     def _set_state(self, state: DockState) -> None:
-        self._state = state
         for combo in self.form.findChildren(LayerCombo):
             combo.keep = state.busy
+            if not state.busy and combo is not self.form.image:  # of an image that is gone, the form tells
+                combo.let_go()
+        self._state = state
         self.form.setEnabled(self._editable)
         self.opening.setVisible(state is DockState.NO_IMAGE)
         self.button.setText(self._button_text)

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast, guess_contrast
 from .assumed import assumed_affine, assumed_axis, unit_ratios, voxel_steps
+from .parts import add_part
 from .recorded import of_four_axes, recorded_affine
 from .reopened import reopened_record
+from .said import said_contrast
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -122,6 +124,7 @@ def result_record(layer: Layer) -> dict[str, Any]:
     if RESULT_KEY not in layer.metadata and layer not in _foreign:
         if record := reopened_record(layer):
             layer.metadata[RESULT_KEY] = record
+            add_part(layer)
         else:
             _foreign.add(layer)
     record = layer.metadata.get(RESULT_KEY)
@@ -134,7 +137,9 @@ def is_synthetic(layer: Layer) -> bool:
 
 
 def guess_layer_contrast(layer: Layer) -> Contrast | None:
-    """What a layer shows, by our own record of a result, by its name, else by the name of its file."""
+    """What the user said that a layer shows, else by our own record of a result, by its name or that of its file."""
+    if (said := said_contrast(layer)) is not None:
+        return said
     record = result_record(layer)
     if record.get("kind") == "mean":
         return Contrast.parse(record["target"])
@@ -272,9 +277,9 @@ def show_slice(viewer: ViewerModel, layer: Layer, axis: int, index: int) -> None
 
 
 def show_voxel(viewer: ViewerModel, layer: Layer, voxel: NDArray[np.number]) -> None:
-    """Move the sliders to a voxel of ``layer`` and put it in the middle of the canvas."""
+    """Move the sliders to a voxel of ``layer`` and put it in the middle of the canvas, whatever axes that shows."""
     world = _move_sliders(viewer, layer, voxel)
-    viewer.scene.camera.center = tuple(world[dim] for dim in viewer.dims.displayed)
+    viewer.scene.camera.center = tuple(world.get(dim, viewer.dims.point[dim]) for dim in viewer.dims.displayed)
 
 
 def _move_sliders(viewer: ViewerModel, layer: Layer, voxel: NDArray[np.number]) -> dict[int, float]:

@@ -161,6 +161,24 @@ def test_download_shows_how_far_it_is_and_can_be_cancelled(manager, errors, monk
     assert not errors and not manager.dock.cancel.isVisible()
 
 
+def test_a_download_ends_with_its_window(manager, monkeypatch):
+    """Which may be one of several: napari ends its workers with the last."""
+    cancelled = threading.Event()
+
+    def slow(url, sha256, *, progress, cancel):
+        while not cancel():
+            cancelled.wait(0.01)
+        cancelled.set()
+        raise DownloadCancelled("The download was cancelled; nothing was installed.")
+
+    monkeypatch.setattr(module, "download", slow)
+    monkeypatch.setattr(DownloadDialog, "ask", lambda *_: ("https://x/y", SHA))
+    manager.qtbot.mouseClick(manager.dock.download, Qt.MouseButton.LeftButton)
+    assert manager.dock.busy
+    manager.dock.deleteLater()
+    manager.qtbot.waitUntil(cancelled.is_set, timeout=2000)
+
+
 def test_a_failed_download_is_told(manager, errors, monkeypatch):
     def fail(*_, **__):
         raise CheckpointError("Cannot download 'https://x/y' (no connection). Try again or elsewhere.")

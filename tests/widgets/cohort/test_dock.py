@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from helpers import bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints import library
 from napari_mrtrans.widgets.cohort import form as form_module
 from napari_mrtrans.widgets.cohort.dock import CohortWidget
+from napari_mrtrans.widgets.cohort.run import Queue
 from napari_mrtrans.widgets.cohort.table import NAME, SIGMA, VERDICT
 from napari_mrtrans.widgets.sample_data import layer_of
 from napari_mrtrans.widgets.source import guess_layer_contrast, result_record
@@ -169,6 +171,22 @@ def test_a_cancel_keeps_what_is_finished_and_start_goes_on(
     assert hands.column(NAME) == ["2-T1", "1-T1", "0-T1"]
     hands.double_click(0)
     assert hands.viewer.layers[0].name.startswith("2-T1")
+
+
+def test_it_ends_with_its_window(hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may be one of several: napari ends its workers with the last."""
+    save_nifti(tmp_path / "data" / "0-T1.nii.gz", head(SHAPE), VOXELS)
+    ended = threading.Event()
+
+    def compute(queue: Queue) -> None:
+        queue.monitor.cancel.wait()
+        ended.set()
+
+    monkeypatch.setattr(Queue, "compute", compute)
+    hands.choose(tmp_path / "data", tmp_path / "out")
+    hands.press()
+    hands.dock.deleteLater()
+    hands.qtbot.waitUntil(ended.is_set, timeout=2000)
 
 
 def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:

@@ -324,6 +324,9 @@ def test_layers_deleted_while_it_runs(desk: Desk, engine: FakeEngine) -> None:
     assert desk.dock.comparison.rows[0].psnr is not None
     assert has(desk.viewer, "a_T1w_T2_mean (direct)")
     desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    assert desk.dock.form.reference.layer is None  # what is gone is nobody's reference
+    again = desk.viewer.add_image(desk.truth.data, name="a_T2w")
+    assert desk.dock.form.reference.layer in (None, again)
     desk.viewer.layers.clear()
     desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
 
@@ -389,6 +392,8 @@ def test_the_reference_is_of_the_same_person(desk: Desk, head: np.ndarray) -> No
         ("sub-01_T1w", "sub-02_T2w", OTHERS),
         ("sub-01_ses-1_T1w", "sub-01_ses-2_T2w", OTHERS),
         ("sub-01_ses-1_T1w", "sub-01_T2w", ONE_NAME),
+        ("sub-01_ses-T1_T1w", "sub-01_ses-T2_T2w", OTHERS),
+        ("sub-PD-01_T1w", "sub-PD-02_T2w", OTHERS),
         ("P001_ses-1_T1", "P002_ses-1_T2", UNKNOWN),
         ("IXI012-HH-1211-T1", "IXI012-HH-1211-T2", ONE_NAME),
         ("anna T1", "berta T2", UNKNOWN),

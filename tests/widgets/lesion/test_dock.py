@@ -10,14 +10,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers._layer_actions import _duplicate_layer, _project
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 from skimage.draw import ellipse, polygon2mask
 
 from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL
 from napari_mrtrans.widgets.lesion.dock import LesionWidget
-from napari_mrtrans.widgets.lesion.latest import complete, latest
+from napari_mrtrans.widgets.lesion.latest import complete, forget, latest
 from napari_mrtrans.widgets.lesion.roi import between, roi_on
+from napari_mrtrans.widgets.parts import add_part
 
 SHAPE = (12, 20, 16)
 TURN = np.radians(20)
@@ -51,6 +53,12 @@ class Check:
     def labels(self, **placement: object) -> Labels:
         """An empty Labels layer, placed as the prediction unless told otherwise."""
         return self.viewer.add_labels(np.zeros(SHAPE, int), name="roi", **(placement or self.placement))
+
+    def part(self, data: np.ndarray, kind: str, **placement: object) -> Image:
+        """A layer that the run made beside its mean."""
+        layer = self.viewer.add_image(data, name=kind, metadata=record(kind), **(placement or self.placement))
+        add_part(layer)
+        return layer
 
     def press(self) -> None:
         self.qtbot.mouseClick(self.dock.button, Qt.MouseButton.LeftButton)
@@ -207,9 +215,7 @@ def test_beside_a_stack_of_samples_new_layers_are_four_dimensional(check: Check)
     rng = np.random.default_rng(1)
     samples = check.mean.data + rng.normal(0, 0.02, (3, *SHAPE)).astype(np.float32)
     scale, translate = (1, *check.placement["scale"]), (0, *check.placement["translate"])
-    check.viewer.add_image(
-        samples, name="s", scale=scale, translate=translate, metadata=record("samples"), visible=False
-    )
+    check.part(samples, "samples", scale=scale, translate=translate, visible=False)
     roi = check.viewer.add_labels(np.zeros((3, *SHAPE), int), name="roi", scale=scale, translate=translate)
     roi.data[1, 4:6, 3:9, 4:8] = 1
     check.press()
@@ -225,8 +231,8 @@ def test_layers_of_the_run_give_std_and_contrast(check: Check) -> None:
     mask = np.zeros(SHAPE, bool)
     mask[5:8, 8:12, 6:10] = True
     std = np.where(mask, 0.25, 0.125).astype(np.float32)
-    check.viewer.add_image(std + 1, name="other", metadata=record("std", run="b"), **check.placement)
-    check.viewer.add_image(std, name="std", metadata=record("std"), **check.placement)
+    add_part(check.viewer.add_image(std + 1, name="other", metadata=record("std", run="b"), **check.placement))
+    check.part(std, "std")
     roi = check.labels()
     roi.data[mask] = 1
     check.press()
@@ -339,7 +345,7 @@ def test_deleted_layers_leave_a_hint(check: Check) -> None:
 def test_without_a_reference_contrast_and_spread_are_told(check: Check) -> None:
     check.qtbot.keyClick(check.dock.reference, Qt.Key.Key_Home)
     assert check.dock.reference.layer is None
-    check.viewer.add_image(check.mean.data / 9, name="std", metadata=record("std"), **check.placement)
+    check.part(check.mean.data / 9, "std")
     roi = check.labels()
     roi.data[5:8, 5:8, 5:8] = 1
     check.press()
@@ -412,7 +418,7 @@ def test_another_persons_reference_is_refused(check: Check) -> None:
 def test_a_preview_is_not_computed_yet(check: Check) -> None:
     std = np.full(SHAPE, 0.1, np.float32)
     std[4:] = np.nan
-    check.viewer.add_image(std, name="a_T1w_T2_std", metadata=record("std"), **check.placement)
+    check.part(std, "std")
     roi = check.labels()
     roi.data[2:7, 3:12, 4:12] = 1
     check.press()
@@ -428,7 +434,7 @@ def test_of_both_spreads_the_corrected_one_counts(check: Check, corrected_first:
     for std in kinds if corrected_first else kinds[::-1]:
         told = {"mrtrans": {**record("std")["mrtrans"], "std": std}}
         value = np.full(SHAPE, 0.5 if std == "calibrated" else 0.1, np.float32)
-        check.viewer.add_image(value, name=std, metadata=told, **check.placement)
+        add_part(check.viewer.add_image(value, name=std, metadata=told, **check.placement))
     roi = check.labels()
     roi.data[2:7, 3:12, 4:12] = 1
     check.press()
@@ -450,6 +456,74 @@ def test_what_was_measured_while_slices_came_is_measured_again_at_the_end(check:
     check.dock.prediction.choose(check.viewer.layers["a_T1w"])
     complete(check.mean)
     assert latest(check.mean) is None
+
+
+@pytest.mark.parametrize("kind", ["std", "samples"])
+def test_what_napari_makes_of_a_part_of_a_result_is_none(check: Check, kind: str) -> None:
+    """Copies and projections say of themselves what the layer said that they were made of."""
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    if kind == "std":
+        part = check.part(np.full(SHAPE, 0.25, np.float32), kind)
+    else:
+        noise = np.random.default_rng(1).normal(0, 0.02, (3, *SHAPE)).astype(np.float32)
+        placed = {"scale": (1, *check.placement["scale"]), "translate": (0, *check.placement["translate"])}
+        part = check.part(check.mean.data + noise, kind, **placed)
+    layers = check.viewer.layers
+    for make in (_duplicate_layer, _project):
+        layers.selection = {part}
+        make(layers)
+        (made,) = {*layers} - {part, roi, check.mean, check.truth, layers["a_T1w"]}
+        assert made.metadata["mrtrans"] == part.metadata["mrtrans"]
+        made.data = np.asarray(made.data) + 7
+        layers.move(layers.index(made), 0)
+        check.press()
+        report = check.dock.report
+        assert report.std_inside == (0.25 if kind == "std" else None)
+        assert len(report.sample_r) == (3 if kind == "samples" else 0)
+        layers.remove(made)
+
+
+def test_a_moved_image_is_measured_anew(check: Check) -> None:
+    roi = check.labels()
+    roi.data[3:7, 3:9, 4:10] = 1
+    mask = roi.data > 0
+    check.truth.translate = np.add(check.truth.translate, (0, 1, 0))
+    check.qtbot.wait(400)
+    assert check.dock.report is None  # nobody has measured yet
+    check.truth.translate = check.mean.translate
+    check.press()
+    first = check.dock.report.r
+    assert first == pytest.approx(check.r(mask), abs=1e-6)
+    check.truth.translate = np.add(check.truth.translate, (0, 1, 0))
+    check.until(lambda: check.dock.report.r != first)
+    assert check.dock.report.r == pytest.approx(check.r(mask, np.roll(check.truth.data, 1, axis=1)), abs=1e-6)
+    check.truth.translate = check.mean.translate
+    check.until(lambda: check.dock.report.r == pytest.approx(first))
+    check.truth.data = check.truth.data[::-1].copy()
+    check.until(lambda: check.dock.report.r == pytest.approx(check.r(mask), abs=1e-6))
+    check.mean.scale = np.multiply(check.mean.scale, (1, 2, 1))  # away from its ROI
+    check.until(lambda: check.dock.report is None or check.dock.report.n_voxels != mask.sum())
+    check.mean.scale = check.truth.scale
+    check.press()
+    check.dock.reference.choose(check.viewer.layers["a_T1w"])
+    check.press()
+    told = check.dock.report
+    check.truth.translate = (0, 0, 0)  # which is no reference any more
+    check.qtbot.wait(400)
+    assert check.dock.report is told
+
+
+def test_what_is_made_anew_is_not_what_was_measured(check: Check) -> None:
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    check.press()
+    forget(check.truth)
+    assert check.dock.report is not None
+    forget(check.mean)
+    assert check.dock.report is None and latest(check.mean) is None
+    assert not check.dock._results.isVisible()
+    assert check.dock.message.text() == "'a_T1w_T2_mean' is made anew with other settings. Press Measure again."
 
 
 def test_the_reference_of_the_same_contrast_is_suggested(check: Check) -> None:

@@ -154,6 +154,47 @@ def test_a_region_drawn_on_another_grid_alone(loaded, brain):
     assert loaded.dock.card.overall == pytest.approx(0.006)
 
 
+@pytest.mark.parametrize("what", ["translate", "scale", "data"])
+def test_a_region_is_where_it_lies_on_the_image_as_that_lies_now(loaded, engine, brain, what):
+    labels = np.zeros(brain.shape, int)
+    labels[5:7, 8:12, 6:10] = 1
+    roi = loaded.viewer.add_labels(labels, name="roi")
+    choose(loaded, SliceRange.ROI)
+    extent = loaded.dock.form.extent
+    assert extent.count.text() == "32 voxels in 2 slices"
+    new = {"translate": (2, 0, 0), "scale": (0.5, 1, 1), "data": np.pad(brain, ((3, 0), (0, 0), (0, 0)))}
+    setattr(loaded.source, what, new[what])
+    lies = roi_on(roi, loaded.source)
+    assert lies.shape != labels.shape or (lies != (labels > 0)).any()
+    loaded.run()  # at once
+    np.testing.assert_array_equal(engine.requests[0].request.roi, lies)
+    loaded.source.scale = (0.6, 1, 1)
+    marked = int(roi_on(roi, loaded.source).sum())
+    assert marked != 32
+    loaded.qtbot.waitUntil(lambda: extent.count.text().startswith(f"{marked} voxels"))
+
+
+def test_regions_that_were_removed_during_a_run_are_not_used_again(loaded, engine, brain):
+    form, labels = loaded.dock.form, np.zeros(brain.shape, int)
+    labels[5:7, 8:12, 6:10] = 1
+    mask = loaded.viewer.add_labels((brain > 30).astype(int), name="brain")
+    roi = loaded.viewer.add_labels(labels, name="roi")
+    choose(loaded, SliceRange.ROI)
+    form.extent.roi.choose(roi)
+    form.advanced.brain.choose(mask)
+    engine.pace = 0.2
+    loaded.press()
+    loaded.wait_for(DockState.RUNNING)
+    loaded.viewer.layers.remove(roi)
+    loaded.viewer.layers.remove(mask)
+    assert form.extent.roi.layer is roi
+    loaded.wait_for(DockState.DONE)
+    assert loaded.dock.message.text().splitlines()[0] == "Done: 2 slices."
+    assert (form.extent.roi.layer, form.advanced.brain.layer) == (None, None)
+    assert "There is no Labels or Shapes layer with a ROI." in form.problem
+    assert not loaded.dock.button.isEnabled()
+
+
 def test_a_region_elsewhere_is_one_line(loaded, brain):
     loaded.viewer.add_labels(np.ones((4, 4, 4), int), name="elsewhere", translate=(500, 0, 0))
     choose(loaded, SliceRange.ROI)

@@ -20,8 +20,9 @@ from napari_mrtrans.follow.scheduling import Stage
 from napari_mrtrans.transformation.engine import Cancelled
 from napari_mrtrans.transformation.job import Job
 from napari_mrtrans.transformation.streaming import Hooks, SliceUpdate
+from napari_mrtrans.widgets.adapt.background import in_background
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
-from napari_mrtrans.widgets.lesion.latest import Measured, latest, remember
+from napari_mrtrans.widgets.lesion.latest import Measured, changes, latest, remember
 from napari_mrtrans.widgets.source import layer_affine
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
@@ -247,12 +248,16 @@ def test_what_was_of_the_other_model_goes_with_it(loaded, network, brain):
     panel, mean = loaded.dock.acquired, loaded.layer(MEAN)
     loaded.qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
     loaded.qtbot.waitUntil(lambda: has(loaded.viewer, "sub-01_T1w_T2_error"), timeout=60_000)
-    remember(mean, Measured(None, "ROI"))
+    forgotten = []
+    changes.forgotten.connect(forgotten.append)
+    remember(mean, Measured(None, "ROI", None, None))
     loaded.dock.form.model.setCurrentText("direct · T1→T2")
     loaded.qtbot.waitUntil(lambda: mean.metadata["mrtrans"]["model"] == "direct")
     loaded.dock.form.model.setCurrentText("flow · T1→T2")
     loaded.qtbot.waitUntil(lambda: mean.metadata["mrtrans"]["model"] == "flow")
+    changes.forgotten.disconnect(forgotten.append)
     assert not has(loaded.viewer, "sub-01_T1w_T2_error") and latest(mean) is None
+    assert forgotten == [mean, mean]
     loaded.viewer.dims.set_point(0, 8)
     loaded.dock.form.model.setCurrentText("direct · T1→T2")
     loaded.qtbot.waitUntil(lambda: mean.metadata["mrtrans"]["model"] == "direct")
@@ -339,6 +344,35 @@ def test_closing_the_viewer_ends_the_worker_also_while_it_waits(make_napari_view
     assert QThreadPool.globalInstance().activeThreadCount() == 1
     viewer.close()
     qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)
+
+
+def test_closing_one_of_two_windows_ends_its_worker_while_it_waits(make_napari_viewer, qtbot, network, brain):
+    viewers = [make_napari_viewer() for _ in range(2)]
+    dock = TransformWidget(viewers[0])
+    viewers[0].window.add_dock_widget(dock, name="dock")
+    viewers[0].add_image(brain, name="a_T1w")
+    dock.form.range.setCurrentText(SliceRange.FOLLOW.value)
+    dock.start()
+    qtbot.waitUntil(lambda: dock._run.monitor.scheduler.finished == 10)
+    viewers[0].close()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=2000)
+
+
+def test_whoever_waits_for_the_user_leaves_the_threads_to_others(loaded):
+    pool = QThreadPool.globalInstance()
+    threads = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+    try:
+        loaded.press()
+        loaded.qtbot.waitUntil(lambda: loaded.dock._run.monitor.scheduler.finished == 10)
+        done = []
+        in_background(lambda: "done", lambda outcome, _: done.append(outcome))
+        loaded.qtbot.waitUntil(lambda: done == ["done"], timeout=3000)
+        loaded.dock.cancel()
+        ended(loaded)
+        assert pool.maxThreadCount() == 1
+    finally:
+        pool.setMaxThreadCount(threads)
 
 
 @pytest.mark.parametrize("view", ["roll", "transpose twice", "3-D"])

@@ -87,6 +87,35 @@ def test_lesions_and_the_acquired_image_stand_in_it(ran, page, brain, qtbot):
     assert "Lesions" not in text_of(page)
 
 
+def test_lesions_are_told_as_their_layers_are_now(ran, page, brain, qtbot):
+    """Also of a result that the lesion check shows no more, whose region is edited for another."""
+    viewer = ran.viewer
+    mean, labels = ran.layer("sub-01_T1w_T2_mean"), np.zeros(brain.shape, int)
+    labels[5:8, 8:12, 6:10] = 1
+    roi = viewer.add_labels(labels, name="roi")
+    other = viewer.add_image(brain, name="other_T1w")
+    lesion = LesionWidget(viewer)
+    qtbot.addWidget(lesion)
+    lesion.prediction.choose(mean)
+    lesion.measure()
+    assert lesion.report.n_voxels == 48
+    lesion.prediction.choose(other)
+    roi.data[5:8, 4:8, 6:10] = 1
+    write(ran)
+    assert "96 voxels of 1 lesion" in text_of(page)
+    viewer.layers.remove(roi)
+    write(ran)
+    assert "Lesions" not in text_of(page)
+    viewer.layers.append(roi)
+    reference = viewer.add_image(brain, name="sub-01_T2w")
+    lesion.prediction.choose(mean)
+    lesion.reference.choose(reference)
+    lesion.measure()
+    viewer.layers.remove(reference)
+    write(ran)
+    assert "Lesions" not in text_of(page)
+
+
 def test_another_head_is_told_and_left_out(ran, page, brain):
     ran.viewer.add_image(np.where(np.arange(16) > 12, brain.max(), 0) * np.ones(brain.shape), name="other_T2w")
     write(ran)

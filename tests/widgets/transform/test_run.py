@@ -501,6 +501,26 @@ def test_closing_the_viewer_mid_run_leaves_no_thread(make_napari_viewer, qtbot, 
     assert engine.closed == 1
 
 
+def test_closing_one_of_two_windows_ends_what_it_ran(make_napari_viewer, qtbot, engine, brain):
+    engine.pace = 0.5
+    docks = []
+    for _ in range(2):
+        viewer = make_napari_viewer()
+        docks.append(TransformWidget(viewer))
+        viewer.window.add_dock_widget(docks[-1], name="dock")
+        viewer.add_image(brain, name="a_T1w")
+    for dock in docks:
+        dock.start()
+    qtbot.waitUntil(lambda: all(dock.state is DockState.RUNNING for dock in docks))
+    first, second = (dock._run.monitor for dock in docks)
+    docks[0]._viewer.close()
+    qtbot.waitUntil(first.cancel.is_set, timeout=1000)
+    assert not second.cancel.is_set()
+    docks[0].cancel()  # too late, and no error
+    docks[1].cancel()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000)
+
+
 def test_closing_the_dock_for_good_cancels_hiding_does_not(loaded, engine):
     engine.pace = 0.5
     loaded.press()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from napari.layers._layer_actions import _duplicate_layer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from helpers import head, tiny_checkpoint
-from napari_mrtrans import Volume, transform
+from napari_mrtrans import Contrast, Volume, transform
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.lesion.measure import measured
@@ -22,7 +24,7 @@ from napari_mrtrans.widgets.source import result_record
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.form import SliceRange
 
-from ..conftest import has
+from ..conftest import has, write_card
 from ..test_source import AFFINES
 
 NAMES = {"sub-01_T1w_T2_mean.nii.gz", "sub-01_T1w_T2_std.nii.gz", "sub-01_T1w_T2.json"}
@@ -190,8 +192,12 @@ def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, 
     bench.viewer.layers.remove(file)  # the film ends with it
     bench.qtbot.waitUntil(lambda: not film.isChecked())
     assert not shown.visible and np.asarray(shown.data).shape == samples[2].shape
-    # What was marked on its voxels is the user's.
+    # What was marked on its voxels is the user's, and so is a copy.
     mean = next(layer for layer in bench.viewer.layers if result_record(layer).get("kind") == "mean")
+    bench.viewer.layers.selection = {mean}
+    _duplicate_layer(bench.viewer.layers)
+    copy = bench.viewer.layers[f"{mean.name} copy"]
+    assert results.runs.count() == 1 and bench.dock._shown.layers.mean is mean
     roi = bench.viewer.add_labels(np.zeros(mean.data.shape, int), name="roi", **inherited(mean))
     assert bench.dock.form.extent.roi.layers == [roi]
     page = tmp_path / "page.html"
@@ -205,7 +211,7 @@ def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, 
     bench.qtbot.waitUntil(lambda: bench.dock.report.text() == "Report…", timeout=60_000)
     assert "was written anew since it was opened" in bench.dock.message.text() and not page.exists()
     bench.qtbot.mouseClick(results.remove, Qt.MouseButton.LeftButton)
-    assert list(bench.viewer.layers) == [acquired, roi] and not results.isVisible()
+    assert list(bench.viewer.layers) == [acquired, copy, roi] and not results.isVisible()
 
 
 def test_results_are_listed_shown_and_removed_together(loaded, engine):
@@ -265,6 +271,22 @@ def test_another_result_ends_the_film_of_the_one_before(loaded, engine):
     first, second = (loaded.layer(f"sub-01_T1w_T2_mean (flow, n={n})") for n in (3, 4))
     assert (first.visible, second.visible) == (True, False)
     assert not any(layer.visible for layer in loaded.viewer.layers if "film" in layer.name)
+
+
+def test_three_planes_are_saved_after_their_checkpoint_is_gone(loaded, out, checkpoints):
+    shipped, form = checkpoints.parent / "shipped", loaded.dock.form
+    write_card(shipped, "one-direct.planes", "direct", ["T1->T2"])
+    form.choose(Contrast.T1, Contrast.T2, "one-direct")
+    form.advanced._three_planes.setChecked(True)
+    loaded.run()
+    save(loaded)
+    before = json.loads((out / "sub-01_T1w_T2.json").read_text())
+    shutil.rmtree(out)
+    for path in shipped.glob("one-direct*"):
+        path.unlink()
+    save(loaded)
+    assert json.loads((out / "sub-01_T1w_T2.json").read_text()) == before
+    assert before["request"]["three_planes"] and len(before["calibration"]) == 64
 
 
 def test_a_cancelled_run_saves_what_is_finished_and_says_which(loaded, engine, out):

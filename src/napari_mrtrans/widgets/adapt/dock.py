@@ -101,7 +101,7 @@ class AdaptWidget(StartDock):
         run.succeeded.connect(self._on_result)
         run.failed.connect(self._on_failed)
         run.dropped.connect(self._on_ended_early)
-        self.destroyed.connect(run.leave)
+        self._at_end.stop = run.leave
         run.start()
 
     def cancel(self) -> None:
@@ -131,9 +131,11 @@ class AdaptWidget(StartDock):
             self._say(said)
 
     def _set_state(self, state: DockState) -> None:
-        self._state = state
         for combo in self.form.findChildren(LayerCombo):
             combo.keep = state.busy
+            if not state.busy:
+                combo.let_go()
+        self._state = state
         for part in (self.form, self.unfinished):
             part.setEnabled(not state.busy)
         self.button.setText(_BUTTON.get(state, self._start_text))

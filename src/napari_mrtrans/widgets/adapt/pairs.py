@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QListWidget, QPu
 
 from ...scan.contrasts import Contrast, Pair
 from ..layer_combo import LayerCombo
+from ..said import said_contrast, say_contrast
 from ..source import guess_layer_contrast, is_acquired
 from ..who import entities
 from .scans import LayerPair
@@ -45,7 +46,7 @@ class _Side(QWidget):
         row.addWidget(self.contrast)
         self._guessed_for: Image | None = None
         self.image.layer_changed.connect(self._on_image)
-        self.contrast.currentIndexChanged.connect(self.changed)
+        self.contrast.currentIndexChanged.connect(self._on_said)
         self._on_image()
 
     @property
@@ -57,12 +58,18 @@ class _Side(QWidget):
         if not isalive(self):
             return
         layer = self.image.layer
-        if layer is not None and layer is not self._guessed_for:
+        if layer is not None and (layer is not self._guessed_for or said_contrast(layer)):
             guess = guess_layer_contrast(layer)
             self.contrast.blockSignals(True)
             self.contrast.setCurrentIndex(-1 if guess is None else self.contrast.findText(guess.value))
             self.contrast.blockSignals(False)
         self._guessed_for = layer
+        self.changed.emit()
+
+    def _on_said(self) -> None:
+        """Another contrast was chosen: that counts for this image from now on, in other docks, too."""
+        if isalive(self) and self.image.layer is not None and self.shown is not None:
+            say_contrast(self.image.layer, self.shown)
         self.changed.emit()
 
 

@@ -109,7 +109,8 @@ class CheckpointsWidget(Dock):
         """Give up the download that is going on."""
         if self._transfer is not None:
             self._transfer.cancel.set()
-            self.cancel.setEnabled(False)
+            if isalive(self):
+                self.cancel.setEnabled(False)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Files may have come or gone meanwhile."""
@@ -148,6 +149,7 @@ class CheckpointsWidget(Dock):
 
     def _begin(self, job: Callable[[], Checkpoint], text: str, transfer: Transfer | None = None) -> None:
         self._transfer = transfer or Transfer()
+        self._at_end.stop = self._transfer.cancel.set
         self._set_busy(True, cancellable=transfer is not None)
         self._say("")
         self.progress.show_waiting(text)

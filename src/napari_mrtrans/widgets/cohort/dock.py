@@ -67,6 +67,7 @@ class CohortWidget(StartDock):
         self._say("")
         self.table.show_queue(None, True)
         self.table.hide()
+        self._at_end.stop = self._queue.cancel
         self._worker = worker = self._queue.worker()
         worker.finished.connect(self._on_finished)
         self._set_state(DockState.LOADING)
@@ -78,7 +79,8 @@ class CohortWidget(StartDock):
         """Stop at the next network evaluation."""
         if self._queue is not None and self._state.busy:
             self._queue.cancel()
-            self._set_state(DockState.CANCELLING)
+            if isalive(self):
+                self._set_state(DockState.CANCELLING)
 
     def open(self, scan: Scan) -> None:
         """Add source, mean and std of a finished scan to the window; say why where it has none."""

@@ -19,7 +19,8 @@ from ..csv_buttons import CsvButtons
 from ..dock import Dock, research_note
 from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, is_region, layer_stem, show_voxel
-from .latest import Measured, completed, remember
+from ..watch import EDITS, MOVES, Watch
+from .latest import Measured, changes, remember
 from .measure import RING, labels_from_file, measured
 from .prediction_combo import PredictionCombo
 from .scatter import ScatterPlot
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 #: A stroke of the brush sends many events; this long after the last one, it is measured.
 PAUSE_MS = 300
-#: Events of a ROI's layer after which it may be another: painted, drawn, or (undo, new data) drawn anew.
-EDITS = ("labels_update", "data", "set_data")
 
 
 class LesionWidget(Dock):
@@ -40,7 +39,6 @@ class LesionWidget(Dock):
     def __init__(self, napari_viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        self._watched: Layer | None = None
         self.report: LesionReport | None = None
         self.prediction = PredictionCombo(napari_viewer)
         self.reference = ReferenceCombo(napari_viewer, "None (no correlation)")
@@ -61,11 +59,15 @@ class LesionWidget(Dock):
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE_MS)
         self._timer.timeout.connect(self.measure)
+        self._roi_edits = Watch(self._on_edit, [*EDITS, *MOVES])
+        self._reference_edits = Watch(self._on_image_edit, ["data", "set_data", *MOVES])
+        self._prediction_edits = Watch(self._on_image_edit, ["data", *MOVES])  # set_data with each slice that comes
         self.prediction.layer_changed.connect(self._suggest_reference)
         for combo in (self.prediction, self.reference, self.roi):
             combo.layer_changed.connect(self._on_choice)
         napari_viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
-        completed.changed.connect(self._on_completed)
+        changes.completed.connect(self._on_completed)
+        changes.forgotten.connect(self._on_forgotten)
         self.button.clicked.connect(self.measure)
         self.open_file.clicked.connect(self._open_mask)
         self.plot.point_clicked.connect(self._show_point)
@@ -126,7 +128,7 @@ class LesionWidget(Dock):
             remember(prediction, None)
             self._show_report(None, str(error))
         else:
-            remember(prediction, Measured(report, roi.name))
+            remember(prediction, Measured.of(report, reference, roi))
             if report != self.report:  # scrolling, too, looks like an edit: a point that is marked stays so
                 self._show_report(report, "\n".join([*self._doubt(), *notes, *self._told.get(roi, [])]))
 
@@ -158,24 +160,28 @@ class LesionWidget(Dock):
         return [] if shown in (made, None) else [f"'{reference.name}' seems to be {shown}; the prediction is {made}."]
 
     def _on_choice(self) -> None:
-        """Another layer: forget the figures, and follow the edits of the ROI that is chosen now."""
-        roi = self.roi.layer
-        if roi is not self._watched:
-            self._watch(self._watched, False)
-            self._watch(roi, True)
-            self._watched = roi
+        """Another layer: forget the figures, and follow what is done to those that are chosen now."""
+        self._roi_edits.follow(self.roi.layer)
+        self._reference_edits.follow(self.reference.layer)
+        self._prediction_edits.follow(self.prediction.layer)
         self._timer.stop()
         self._show_report(None, self._hint())
-
-    def _watch(self, layer: Layer | None, on: bool) -> None:
-        for name in EDITS:
-            if layer is not None and hasattr(layer.events, name):
-                emitter = getattr(layer.events, name)
-                (emitter.connect if on else emitter.disconnect)(self._on_edit)
 
     def _on_edit(self, event: Any = None) -> None:
         if isalive(self):
             self._timer.start()
+
+    def _on_image_edit(self, event: Any = None) -> None:
+        """An image was moved, or is another: figures that stand there are measured anew."""
+        if isalive(self) and self.report is not None:
+            self._timer.start()
+
+    def _on_forgotten(self, prediction: Layer) -> None:
+        """It is being filled with what another model, or other settings, make."""
+        line = f"'{prediction.name}' is made anew with other settings. Press Measure again."
+        if isalive(self) and prediction is self.prediction.layer and self.report is not None:
+            self._timer.stop()
+            self._show_report(None, line)
 
     def _on_completed(self, prediction: Layer) -> None:
         if isalive(self) and prediction is self.prediction.layer and self.report is not None:

@@ -18,6 +18,7 @@ from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped
 from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
+from ..parts import is_part
 from ..placement import unmarked
 from ..reopened import is_corrected, made_of
 from ..source import (
@@ -58,7 +59,7 @@ def measured(
     mask = roi_on(roi, prediction, viewer.layers)
     predicted = computed_only(np.asarray(prediction.data), axial_axis(layer_affine(prediction)))
     std = _std_of(viewer, prediction)
-    if std is not None and np.shape(std) == predicted.shape:  # a preview has a mean alone
+    if std is not None:  # a preview has a mean alone
         predicted = np.where(np.isnan(std), np.nan, predicted)
     missing = int(np.isnan(predicted[mask]).sum())
     if missing and missing == mask.sum():
@@ -124,16 +125,18 @@ def _check_head(prediction: Image, reference: Image) -> None:
 
 
 def _of_same_run(viewer: ViewerModel, prediction: Image, kind: str) -> Iterator[Image]:
+    """Parts of its result, but not what was made of them in napari."""
     run = result_record(prediction).get("run")
     for layer in viewer.layers:
         record = result_record(layer)
-        if run and (record.get("run"), record.get("kind")) == (run, kind):
+        same = run and (record.get("run"), record.get("kind")) == (run, kind)
+        if same and isinstance(layer, Image) and is_part(layer):
             yield layer
 
 
 def _std_of(viewer: ViewerModel, prediction: Image) -> NDArray | None:
     """Of both that a result may have, the corrected one, as the run itself showed it."""
-    found = _of_same_run(viewer, prediction, "std")
+    found = (one for one in _of_same_run(viewer, prediction, "std") if one.data.shape == prediction.data.shape)
     layer = max(found, key=lambda layer: is_corrected(result_record(layer)), default=None)
     return None if layer is None else np.asarray(layer.data)
 
@@ -143,7 +146,8 @@ def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:
         data = layer.data
         if data.ndim == 4 and result_record(layer).get("reopened"):
             data = np.moveaxis(np.asarray(data), -1, 0)
-        yield from data if data.ndim == 4 else [data]
+        if data.shape[-3:] == prediction.data.shape:
+            yield from data if data.ndim == 4 else [data]
 
 
 def _source_of(viewer: ViewerModel, prediction: Image) -> Image | None:

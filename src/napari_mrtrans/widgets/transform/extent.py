@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers import Image, Labels, Shapes
 from numpy.typing import NDArray
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, Signal
@@ -17,14 +17,13 @@ from ..layer_combo import LayerCombo
 from ..lesion.roi import roi_on
 from ..placement import unmarked
 from ..source import axial_axis, is_region, layer_affine, slice_on_screen, slider_numbers
+from ..watch import EDITS, MOVES, Watch
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 #: A stroke of the brush sends many events; this long after the last one, the region is looked at.
 PAUSE_MS = 300
-#: Events of a layer after which its region may be another.
-EDITS = ("labels_update", "data", "set_data")
 #: The slab that is offered first: so many slices before and after the one on screen.
 HALF_SLAB = 5
 _WIDEST = 100_000
@@ -68,7 +67,6 @@ class Extent(QWidget):
         self._layer: Image | None = None
         self._slab: tuple[int, int] | None = None
         self._slab_of: tuple[Image, int] | None = None
-        self._watched: Layer | None = None
         self._region: NDArray[np.bool_] | None = None
         self._trouble = ""
         self.first, self.last = QSpinBox(), QSpinBox()
@@ -81,6 +79,8 @@ class Extent(QWidget):
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE_MS)
         self._pause.timeout.connect(self._look_again)
+        self._roi_edits = Watch(self._on_edit, [*EDITS, *MOVES])
+        self._image_edits = Watch(self._on_edit, ["data", *MOVES])
         for box in (self.first, self.last):
             box.valueChanged.connect(self._on_numbers)
         self.roi.layer_changed.connect(self._on_roi)
@@ -123,7 +123,7 @@ class Extent(QWidget):
         self._slab_row.setVisible(kind is SliceRange.SLAB)
         self._roi_row.setVisible(kind.of_roi)
         self.setVisible(kind is SliceRange.SLAB or kind.of_roi)
-        self._watch(self.roi.layer if kind.of_roi else None)
+        self._watch()
         self._look()
 
     @property
@@ -151,15 +151,14 @@ class Extent(QWidget):
         return low, high + 1
 
     def region(self) -> NDArray[np.bool_] | None:
-        """The region on the voxels of the image as it is marked now, where one is chosen.
+        """The region on the voxels of the image as it is marked and lies now, where one is chosen.
 
         Raises:
             MrtransError: it cannot be used.
         """
         if not self._kind.of_roi:
             return None
-        if self._pause.isActive():  # painted a moment ago
-            self._look()
+        self._look()
         if self._trouble:
             raise MrtransError(self._trouble)
         return self._region
@@ -202,20 +201,14 @@ class Extent(QWidget):
 
     def _on_roi(self) -> None:
         if isalive(self) and self._kind.of_roi:
-            self._watch(self.roi.layer)
+            self._watch()
             self._look()
             self.changed.emit()
 
-    def _watch(self, layer: Layer | None) -> None:
-        """Follow the edits of this layer and of no other."""
-        if layer is self._watched:
-            return
-        for watched, on in ((self._watched, False), (layer, True)):
-            for name in EDITS:
-                if watched is not None and hasattr(watched.events, name):
-                    emitter = getattr(watched.events, name)
-                    (emitter.connect if on else emitter.disconnect)(self._on_edit)
-        self._watched = layer
+    def _watch(self) -> None:
+        """Follow what is done to image and region, where there is one."""
+        self._roi_edits.follow(self.roi.layer if self._kind.of_roi else None)
+        self._image_edits.follow(self._layer if self._kind.of_roi else None)
 
     def _on_edit(self, event: Any = None) -> None:
         if isalive(self):

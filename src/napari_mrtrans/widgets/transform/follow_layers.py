@@ -9,7 +9,7 @@ import numpy as np
 
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import STD_QUANTILE, ResultLayers
-from ..lesion.latest import remember
+from ..lesion.latest import forget
 from ..source import RESULT_KEY
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class FollowLayers(ResultLayers):
             before, self._before = self._before, self._before._before
             before._arrays, before._layers = {}, {}
         if self.mean is not None:
-            remember(self.mean, None)  # what was measured in it was of the other model
+            forget(self.mean)  # what was measured in it was of the other model
         # the error map is of the other mean; of one answer there is no std either, nor what shows it: veil and lines
         kept_on = {"mean"} if self._kinds.deterministic else self._layers.keys() - {"error"}
         for kind in [kind for kind in self._layers if kind not in kept_on]:

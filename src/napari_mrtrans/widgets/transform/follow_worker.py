@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from napari.qt.threading import thread_worker
+from qtpy.QtCore import QThreadPool
 
 from ...follow.scheduling import Scheduler
 from ...follow.slice_cache import SliceCache
@@ -41,8 +44,29 @@ def follow_slices(work: Work, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
     return follow(followed, monitor.scheduler, monitor.cache, on_step=monitor.on_step, status=monitor.notify)
 
 
+_widening = Lock()
+
+
+@contextmanager
+def _one_thread_more() -> Iterator[None]:
+    """Room for one more in the pool, which has a thread for each core: whoever waits for the user keeps none busy."""
+    _widen(1)
+    try:
+        yield
+    finally:
+        _widen(-1)
+
+
+def _widen(by: int) -> None:
+    pool = QThreadPool.globalInstance()
+    assert pool is not None
+    with _widening:
+        pool.setMaxThreadCount(pool.maxThreadCount() + by)
+
+
 def _run(work: Work, monitor: FollowMonitor) -> Iterator[SliceUpdate]:
-    yield from guarded(lambda: follow_slices(work, monitor), work.request)
+    with _one_thread_more():
+        yield from guarded(lambda: follow_slices(work, monitor), work.request)
 
 
 #: ``follow_worker(work, monitor)`` makes a worker that yields previews and finished slices until it is stopped.

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 from ...errors import MrtransError
 from ...paths import write_together
 from ..compare.worker import ReferenceRequest
-from ..lesion.latest import Measured, latest
+from ..lesion.latest import Measured, still_measured
 from ..source import slice_on_screen, slider_numbers
 from .acquired import reference_request
 
@@ -53,7 +53,7 @@ class PageJob:
         if run.upside_down:
             first, last, index = last, first, run.n_slices - 1 - index
         wanted = None if reference is None else reference_request(run, reference)
-        return cls(run, (first, last), index, wanted, latest(run.layers.mean))
+        return cls(run, (first, last), index, wanted, still_measured(viewer, run.layers.mean))
 
 
 class ReportButton(QPushButton):

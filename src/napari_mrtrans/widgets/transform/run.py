@@ -96,7 +96,7 @@ class Run:
         self.label = (name or checkpoint.card.model) + ("" if self.deterministic else f", n={self.n}")
         self.label += ", three planes" if asked.three_planes else ""
         self.monitor = monitor or Monitor()
-        self.monitor.reserve = lambda: self.layers.reserve()
+        self.monitor.begin = self._make_ready
         self.countdown = Countdown()
         self.notices: list[str] = []
         self.source = layer
@@ -152,6 +152,12 @@ class Run:
         """What computes it, not yet started."""
         return transform_worker(self.work, self.monitor)
 
+    def _make_ready(self) -> None:
+        """In the worker's thread: take memory, and look at files."""
+        self.layers.reserve()
+        if self.can_be_saved:
+            self.gathered.begin(self.work.checkpoint, self.work.request)
+
     def add(self, update: SliceUpdate) -> None:
         """Take in one finished slice."""
         self.countdown.advance(update.done, update.total)
@@ -172,7 +178,7 @@ class Run:
 
     def close(self) -> None:
         """Nothing more will come."""
-        self.monitor.reserve = nothing  # the worker outlives the run, whose layers it must not keep
+        self.monitor.begin = nothing  # the worker outlives the run, whose layers it must not keep
         self._seconds = round(perf_counter() - self._began, 3)
         if self.complete:
             self.layers.complete()

@@ -17,6 +17,7 @@ from ...scan.contrasts import Contrast, Pair
 from ...transformation.request import Request
 from ...transformation.saved import read_report, saved_result
 from ..file_grid import FileGrid
+from ..parts import add_part, is_part
 from ..reopened import is_corrected, is_still, made_of
 from ..source import LayerSource, axial_axis, is_acquired, is_region, layer_affine, layer_stem, result_record
 from ..tally import SigmaTally
@@ -36,7 +37,7 @@ def saved_means(viewer: ViewerModel) -> dict[str, Image]:
     return {
         record["run"]: layer
         for layer, record in records
-        if record.get("reopened") and record.get("kind") == "mean" and "run" in record
+        if record.get("reopened") and record.get("kind") == "mean" and "run" in record and is_part(layer)
     }
 
 
@@ -50,9 +51,9 @@ class SavedLayers:
         self._run = run
 
     def alive(self) -> Iterator[Image]:
-        """Those that are open now."""
+        """Those that are open now, but not copies of them."""
         made = (layer for layer in self._viewer.layers if not is_region(layer))
-        return (layer for layer in made if result_record(layer).get("run") == self._run)
+        return (layer for layer in made if result_record(layer).get("run") == self._run and is_part(layer))
 
     @property
     def made(self) -> list[Image]:
@@ -96,6 +97,7 @@ class SavedLayers:
 
     def adopt(self, kind: str, layer: Image) -> None:
         """Add another layer that belongs to these; what was active stays so."""
+        add_part(layer)
         before = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = before
@@ -227,7 +229,9 @@ class SavedRun:
         if mask is not None:
             mask = self._grid.layer(mask)
         request = Request(self.pair.target, self.pair.source, mask=mask, prepare=prepare)
-        found = acquired_on(reference.source.volume(), brain, request, reference.to_reference)
+        found = acquired_on(
+            reference.source.volume(), brain, request, reference.to_reference, partial=not self.source_found
+        )
         return replace(found, notices=tuple(assumed))
 
 

@@ -40,7 +40,7 @@ class Work:
 
 
 def nothing() -> None:
-    """No memory is to be taken."""
+    """There is nothing to make ready."""
 
 
 @dataclass(eq=False)
@@ -51,13 +51,13 @@ class Monitor:
         cancel: The run is to end.
         step: Network evaluations of the current batch, (done, total).
         stage: What is going on until the first of them.
-        reserve: Takes the memory that the results need; called in the worker's thread.
+        begin: Makes ready what takes the results; called in the worker's thread.
     """
 
     cancel: Event = field(default_factory=Event)
     step: tuple[int, int] | None = None
     stage: str = "Starting…"
-    reserve: Callable[[], None] = nothing
+    begin: Callable[[], None] = nothing
     _notices: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
     def stop(self) -> None:
@@ -111,7 +111,7 @@ class TransformWorker(GeneratorWorker):
 
 def _run(work: Work, monitor: Monitor) -> Iterator[SliceUpdate]:
     def start() -> Iterable[SliceUpdate]:
-        monitor.reserve()
+        monitor.begin()
         return stream(work, monitor)
 
     yield from guarded(start, work.request)
