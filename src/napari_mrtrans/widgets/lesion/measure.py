@@ -125,12 +125,13 @@ def _check_head(prediction: Image, reference: Image) -> None:
 
 
 def _of_same_run(viewer: ViewerModel, prediction: Image, kind: str) -> Iterator[Image]:
-    """Parts of its result, but not what was made of them in napari."""
+    """Parts of its result, but not what was made of them in napari; of a prediction that is no part itself, such as a
+    copy of one, all that say so."""
     run = result_record(prediction).get("run")
     for layer in viewer.layers:
         record = result_record(layer)
         same = run and (record.get("run"), record.get("kind")) == (run, kind)
-        if same and isinstance(layer, Image) and is_part(layer):
+        if same and isinstance(layer, Image) and (is_part(layer) or not is_part(prediction)):
             yield layer
 
 
