@@ -219,3 +219,16 @@ def test_a_seed_moves_nobody_and_a_parents_division_holds(tmp_path: Path) -> Non
         assert {name: grown[name] for name in first} == first
         new = [part for name, part in grown.items() if name not in first]
         assert sorted(new) == (["train"] * (k - 9) if k < 14 else ["test", "train", "train", "train", "validation"])
+
+
+def test_people_of_the_names_of_a_parents_are_drawn_anew(tmp_path: Path) -> None:
+    """Of another site, most likely; that the parent knows people called so will be noted."""
+    from helpers import tiny_checkpoint
+
+    root = bids_folder(tmp_path / "data", 10, (12, 12, 6))
+    known = {"train": [f"sub-{k:02}" for k in range(30)]}
+    parent = tiny_checkpoint(tmp_path / "parent.safetensors", "direct", splits=known)
+    document = recipe(holdout_fraction=0.2).model_dump(mode="json")
+    document |= {"pairs": ["T1->T2"], "start_from": str(parent.path)}
+    splits, _ = open_splits(Recipe.model_validate(document), root, tmp_path)
+    assert [len(splits[part].sessions) for part in ("train", "validation", "test")] == [6, 2, 2]

@@ -259,7 +259,9 @@ def test_bytes_become_text(raw: bytes, charset: str, text: str) -> None:
     assert decoded(raw.decode("utf-8", "surrogateescape"), charset) == text
 
 
-def test_a_series_in_two_folders_is_one_and_a_copy_is_not_part_of_it(tmp_path: Path) -> None:
+def test_a_series_in_two_folders_is_one_and_a_copy_is_not_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Some discs hold so many files in each folder."""
     upper = OBLIQUE.copy()
     upper[:3, 3] += 5 * OBLIQUE[:3, 2]
@@ -270,6 +272,13 @@ def test_a_series_in_two_folders_is_one_and_a_copy_is_not_part_of_it(tmp_path: P
     for given in (tmp_path / "disc" / "DIR0", tmp_path / "disc" / "DIR1"):
         one = sorted(given.iterdir())[2]
         np.testing.assert_array_equal(read_scan(one).data, DATA)
+    monkeypatch.chdir(tmp_path / "disc" / "DIR0")
+    np.testing.assert_array_equal(read_scan(Path(sorted(Path().iterdir())[0])).data, DATA)
+    for k in range(60):  # a disc of many
+        dicom_series(tmp_path / "disc" / f"AIR{k:02}", DATA[..., :1], OBLIQUE, first=90 + k, **other)
+    np.testing.assert_array_equal(read_scan(sorted((tmp_path / "disc" / "DIR1").iterdir())[0]).data, DATA)
+    for k in range(60):
+        shutil.rmtree(tmp_path / "disc" / f"AIR{k:02}")
     shutil.rmtree(tmp_path / "disc" / "DIR2")
     volume = read_scan(tmp_path / "disc")
     np.testing.assert_array_equal(volume.data, DATA)

@@ -509,3 +509,16 @@ def test_the_two_sample_test_is_asked_again_when_its_people_are_there(
     shutil.move(tmp_path / "sub-00", tmp_path / "data" / "sub-00")
     known, lacking = figures()
     assert known is not None and not lacking
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_whom_a_parent_has_seen_is_left_out_and_the_others_are_measured(root: Path, tmp_path: Path) -> None:
+    splits = {"train": ["sub-00"], "test": ["sub-01", "sub-02"]}
+    own = tiny_checkpoint(tmp_path / "a.safetensors", "direct", splits=splits, seen_before=["sub-01"])
+    settings = Settings(pairs=ONE, slab=11, montages=False)
+    document = json.loads(evaluate(root, [own], tmp_path / "out", settings, say=silent)[1].read_text())
+    assert {row["subject"] for row in document["rows"]} == {"sub-02"}
+    line = "sub-01: held out, but what a checkpoint started from was trained on it."
+    assert document["about"]["left_out"][0] == line
+    with pytest.raises(MrtransError, match="'sub-01' is a training subject"):
+        evaluate(root, [own], tmp_path / "out", replace(settings, subjects=["sub-01"]), say=silent)

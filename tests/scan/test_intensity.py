@@ -168,6 +168,15 @@ def test_ripples_and_noise_about_0_are_no_background() -> None:
     np.testing.assert_array_equal(clean(real), np.clip(real, 0, None))
 
 
+@pytest.mark.parametrize("sigma", [0.2, 0.6])
+def test_faint_noise_about_0_is_no_ripple(sigma: float) -> None:
+    """In percent of the tissue: of a small whole head, nothing else tells that skull and scalp are there."""
+    noise = np.random.default_rng(0).normal(0, 3 * sigma, (40, 42, 32)).astype(np.float32)
+    data = np.pad(_air_and_tissue(), 8) + noise
+    np.testing.assert_array_equal(clean(data), np.clip(data, 0, None))
+    assert is_whole_head(clean(data), np.ones(3))
+
+
 def test_a_background_that_rounding_has_moved_becomes_0() -> None:
     """As of floats stored as 16-bit numbers with a slope."""
     data = _air_and_tissue()

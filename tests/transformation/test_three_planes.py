@@ -168,10 +168,10 @@ def test_another_network_of_the_views_is_another_result(tmp_path: Path) -> None:
     tiny_checkpoint(tmp_path / "one.planes.safetensors", "direct", seed=1)
     one = tiny_checkpoint(tmp_path / "one.safetensors", "direct")
     plain, seen = (Request(Contrast.T2, Contrast.T1, three_planes=three_planes) for three_planes in (False, True))
-    before = [work_key(brain(), one, request, False) for request in (plain, seen)]
+    before = [work_key(brain(), one, request) for request in (plain, seen)]
     assert beside_digest(one, False) == one.calibration_digest != beside_digest(one, True)
     tiny_checkpoint(tmp_path / "one.planes.safetensors", "direct", seed=2)
-    after = [work_key(brain(), one, request, False) for request in (plain, seen)]
+    after = [work_key(brain(), one, request) for request in (plain, seen)]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
 
 

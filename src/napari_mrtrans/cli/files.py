@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import MrtransError
-from ..scan.contrasts import Contrast, guess_contrast
-from ..scan.nifti import stem
+
+if TYPE_CHECKING:
+    from ..scan.contrasts import Contrast
 
 
 def check_writable_as(path: Path, suffixes: tuple[str, ...], option: str, inputs: Iterable[Path | None]) -> None:
@@ -31,6 +33,8 @@ def check_shows(path: Path, contrast: Contrast | str) -> None:
     Raises:
         MrtransError: it does.
     """
+    from ..scan.contrasts import Contrast, guess_contrast
+
     told = guess_contrast(path.name)
     if told not in (None, Contrast.parse(contrast)):
         raise MrtransError(
@@ -41,6 +45,9 @@ def check_shows(path: Path, contrast: Contrast | str) -> None:
 
 def made_as(mean: Path) -> Contrast | None:
     """What a mean that ``transform`` wrote shows, by the report beside it; None where there is none."""
+    from ..scan.contrasts import Contrast
+    from ..scan.nifti import stem
+
     record = mean.with_name(f"{stem(mean).removesuffix('_mean')}.json")
     try:
         return Contrast.parse(json.loads(record.read_text(encoding="utf-8"))["target"])

@@ -32,5 +32,6 @@ def pool(
     if lacking := [part for part in ("validation", "test") if not made.card.splits.get(part)]:
         typer.echo(
             f"Nobody is kept for {' or '.join(lacking)} by all members and seen by none, so it cannot be calibrated or "
-            "measured on people of theirs; train members with one division (--set data.splits=RUN/splits.tsv)."
+            "measured on people of theirs; train members with one division (--set data.splits=RUN/splits.tsv "
+            "--set data.holdout_fraction=null)."
         )

@@ -43,8 +43,12 @@ def stacks_at(path: Path) -> list[Stack]:
 
 
 def _beside(folder: Path, series: str) -> list[Path]:
-    """The folders next to one of a disc that go on with its series, as their first or last file shows."""
-    there = [path for path in folders_in(folder.parent) if path != folder][:FOLDERS]
+    """The folders next to one of a disc that go on with its series, as their first or last file shows; of many the
+    nearest by name."""
+    every = folders_in(folder.absolute().parent)
+    own = next((k for k, path in enumerate(every) if path.name == folder.absolute().name), 0)
+    nearest = sorted(range(len(every)), key=lambda k: abs(k - own))[: FOLDERS + 1]
+    there = [every[k] for k in nearest if k != own]
     ends = {path: files[:: max(len(files) - 1, 1)] for path in there if len(files := listed(path)) <= MOST_FILES}
     headers = ((path, read_header(file)) for path, files in ends.items() for file in files if is_dicom_file(file))
     return list(dict.fromkeys(path for path, header in headers if header and header.text("0020|000e") == series))

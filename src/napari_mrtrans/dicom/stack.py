@@ -140,6 +140,7 @@ def _in_order(headers: list[Header]) -> tuple[list[Path], str]:
     if len(sizes) > 1:
         return files, "is a mixture: its slices are of several sizes; give the files of one volume"
     normal = np.cross(*first)
+    normal /= np.linalg.norm(normal)
     along = places @ normal
     order = np.argsort(along, kind="stable")
     files, gaps = [files[k] for k in order], np.diff(along[order])

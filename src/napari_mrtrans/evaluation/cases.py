@@ -11,7 +11,7 @@ from typing import Any
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes
-from ..datasets.bids import Session
+from ..datasets.bids import Session, subject_of
 from ..scan.contrasts import Pair
 from ..training.finished import digest
 from ..transformation.request import ANSWERS
@@ -137,12 +137,19 @@ def cases(
         others = (check_planes(way.checkpoint) for way in methods if way.three_planes)
         known = {name for c in (*serving, *others) for name in c.card.seen}
         seen: set[str] = set()
-        for name in chosen or sorted({name for c in serving for name in c.card.splits.get("test", [])}):
+        own = {name for c in serving for name in c.card.splits.get("test", [])} - _known_to_parents(checkpoints)
+        for name in chosen or sorted(own):
             check_held_out(name, known, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():
                 data = data_set(name)
                 yield Case(pair, sessions[name], lookup, training, methods, not seen, data not in seen)
                 seen.add(data)
+
+
+def _known_to_parents(checkpoints: Sequence[Checkpoint]) -> set[str]:
+    """Test sessions of whose people the checkpoints that one of these started from learned, at whatever visit."""
+    seen = {subject_of(name) for c in checkpoints for name in c.card.seen_before}
+    return {name for c in checkpoints for name in c.card.splits.get("test", []) if subject_of(name) in seen}
 
 
 def not_there(
@@ -152,7 +159,9 @@ def not_there(
     have."""
     served = {pair for c in checkpoints for pair in c.pairs}
     named = settings.pairs or ()
-    lines = [f"{pair}: no checkpoint serves it." for pair in named if pair not in served]
+    known = () if settings.subjects else sorted(_known_to_parents(checkpoints))
+    lines = [f"{name}: held out, but what a checkpoint started from was trained on it." for name in known]
+    lines += [f"{pair}: no checkpoint serves it." for pair in named if pair not in served]
     for name in session_names(settings.subjects or (), sessions):
         needed = dict.fromkeys(c for pair in served if pair in measured or pair in named for c in pair)
         lacking = [str(contrast) for contrast in needed if contrast not in sessions[name].files]

@@ -15,7 +15,7 @@ from ..errors import VolumeError
 from ..ood.score import FEWEST
 from ..ood.slice_quality import NAMES
 from ..scan.contrasts import Contrast
-from ..scan.masks import read_mask
+from ..scan.masks import load_mask, read_mask
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from ..training.finished import Finished
@@ -62,7 +62,9 @@ class Scan:
         if self.session.mask is None:
             return False
         try:
-            return bool(read_mask(self.session.mask, Volume.load(self.session.files[self.source])).any())
+            marked = bool(load_mask(self.session.mask)[0].any())
+            image = self.session.files[self.source]
+            return marked and (not image.is_file() or bool(read_mask(self.session.mask, Volume.load(image)).any()))
         except VolumeError:
             return False
 

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -82,12 +83,13 @@ def prepare_volume(
     """
     data = clean(volume.data)
     if mask is not None:
-        method = GIVEN
+        methods = [GIVEN]
     elif not is_whole_head(data, volume.voxel_sizes):
-        mask, method = head_mask(data), STRIPPED
+        mask, methods = head_mask(data), [STRIPPED]
     else:
-        method = choose_tool(tool, volume.contrast)
-    inside, corrected = _strip(volume, data, mask, method, bias=bias, cache=cache)
+        methods = usable_tools(volume.contrast) if tool == "auto" else [choose_tool(tool, volume.contrast)]
+    strip = partial(_strip, volume, data, mask, bias=bias, cache=cache)
+    method, inside, corrected = _first_of(methods, strip, lambda line: None)
     return Prepared(replace(volume, data=corrected), inside, method)
 
 
@@ -172,9 +174,8 @@ def _fit(
     if prepare or (whole and prepare is None):
         methods = [GIVEN] if given is not None else usable_tools(volume.contrast) if whole else [STRIPPED]
         try:
-            brain, data = _first_of(
-                methods, volume, plain.data, None if whole else plain.head if given is None else given, say
-            )
+            known = None if whole else plain.head if given is None else given
+            _, brain, data = _first_of(methods, partial(_strip, volume, plain.data, known), say)
             return PreparedVolume(volume, data, without_air(brain, data), known=True)
         except MrtransError as error:
             if prepare:
@@ -189,18 +190,16 @@ def _fit(
 
 def _first_of(
     methods: Sequence[str],
-    volume: Volume,
-    data: NDArray[np.float32],
-    mask: NDArray[np.bool_] | None,
+    strip: Callable[[str], tuple[NDArray[np.bool_], NDArray[np.float32]]],
     say: Callable[[str], None],
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """:func:`_strip` by the first of several methods; where a program fails, by the next."""
+) -> tuple[str, NDArray[np.bool_], NDArray[np.float32]]:
+    """What ``strip`` gives by the first of several methods; where a program fails, by the next. With that method."""
     for method, following in itertools.pairwise(methods):
         try:
-            return _strip(volume, data, mask, method)
+            return method, *strip(method)
         except ToolFailed as error:
             say(f"{error.what}; the brain was looked for by '{following}' instead.")
-    return _strip(volume, data, mask, methods[-1])
+    return methods[-1], *strip(methods[-1])
 
 
 def shifted_line(name: str, zero: float) -> str:

@@ -38,8 +38,8 @@ _DEEP, _FEW, _FEWEST = 0.5, 0.02, 8
 #: A background of one value that is no more than this share of the tissue's intensity away from 0 is rounding.
 _ROUNDED = 1e-3
 #: Where more of the voxels than the first are below 0, interpolation has drawn ripples into the air, and what is less
-#: than the second of the tissue's intensity is one, unless the corners hold more.
-_RIPPLED, _RIPPLE = 0.02, 0.02
+#: than the second of the tissue's intensity is one, unless as many of the corners' voxels are above the third.
+_RIPPLED, _RIPPLE, _STILL = 0.02, 0.02, 1e-5
 
 
 def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -60,8 +60,10 @@ def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
     rippled = float((out < 0).mean()) > _RIPPLED
     out = np.clip(out, 0.0, None)
     if rippled:
-        smooth = np.where(out < _RIPPLE * _typical(out[out > 0]), np.float32(0), out)
-        return smooth if _corners(smooth > 0).mean() < _RIPPLED else out  # noise about 0 is no ripple
+        typical = _typical(out[out > 0])
+        # Ripples have died out in the corners, where noise about 0 is as everywhere in the air.
+        if _corners(out > _STILL * typical).mean() < _RIPPLED:
+            out[out < _RIPPLE * typical] = 0
     return out
 
 

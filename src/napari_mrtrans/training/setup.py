@@ -172,10 +172,12 @@ def _drawn(recipe: Recipe, sessions: list[Session], shares: Shares) -> HeldOut:
     there = dict.fromkeys(session.subject for session in sessions)
     kept = HeldOut(*(tuple(who for who in there if known.get(who) == part) for part in HeldOut._fields))
     new = [session for session in sessions if session.subject not in known]
-    if not new or (len(new) < len(sessions) and len({session.subject for session in new}) < FEW_NEW):
-        return kept
-    drawn = draw_held_out(new, shares, DIVISION)
-    return HeldOut(kept.test + drawn.test, kept.validation + drawn.validation)
+    if new and (len(new) == len(sessions) or len({session.subject for session in new}) >= FEW_NEW):
+        drawn = draw_held_out(new, shares, DIVISION)
+        kept = HeldOut(kept.test + drawn.test, kept.validation + drawn.validation)
+    if (shares.test and not kept.test) or (shares.validation and not kept.validation):
+        return draw_held_out(sessions, shares, DIVISION)  # all were trained on, or are called so; that will be noted
+    return kept
 
 
 def _pairs(recipe: Recipe, session: Session | PackedSession) -> list[Pair]:

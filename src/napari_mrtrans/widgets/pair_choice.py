@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from napari.layers import Image
 from qtpy.compat import isalive
@@ -17,7 +18,6 @@ from . import choices
 from .contrast_look import look_later
 from .frame_row import frame_axis
 from .layer_combo import LayerCombo
-from .said import said_contrast, say_contrast
 from .source import check_layer, guess_layer_contrast, nifti_affine
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class PairChoice(QObject):
         self.target.setToolTip("Only what an installed checkpoint can make from this contrast.")
         self.usual_target: Callable[[str], str] = lambda source: ""
         self._guessed_for: Image | None = None
+        self._said: WeakKeyDictionary[Image, Contrast] = WeakKeyDictionary()
         self.image.layer_changed.connect(self._on_image)
         self.source.currentIndexChanged.connect(self._on_said)
         self.target.currentIndexChanged.connect(self.changed)
@@ -116,9 +117,9 @@ class PairChoice(QObject):
             return
         layer = self.layer
         if layer is not None:
-            # A rename must not undo what is chosen.
-            if layer is not self._guessed_for or not self.source.currentText() or said_contrast(layer):
-                guess = guess_layer_contrast(layer)
+            # Neither a rename nor a look at another image must undo a correction by hand.
+            if layer is not self._guessed_for or not self.source.currentText():
+                guess = self._said.get(layer) or guess_layer_contrast(layer)
                 self.source.blockSignals(True)
                 self.source.setCurrentIndex(-1 if guess is None else self.source.findText(guess.value))
                 self.source.blockSignals(False)
@@ -141,9 +142,9 @@ class PairChoice(QObject):
         self.source.setPlaceholderText("Choose…" if contrast is None else f"Looks like {contrast}")
 
     def _on_said(self) -> None:
-        """Another contrast was chosen: that counts for this image from now on, in other docks, too."""
+        """Another contrast was chosen: that counts for this image from now on."""
         if isalive(self.target) and self.layer is not None and (source := self.source.currentText()):
-            say_contrast(self.layer, Contrast(source))
+            self._said[self.layer] = Contrast(source)
         self._on_source()
 
     def _on_source(self) -> None:

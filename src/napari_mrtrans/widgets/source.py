@@ -25,7 +25,6 @@ from .assumed import assumed_affine, assumed_axis, unit_ratios, voxel_steps
 from .parts import add_part
 from .recorded import of_four_axes, recorded_affine
 from .reopened import reopened_record
-from .said import said_contrast
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -137,9 +136,7 @@ def is_synthetic(layer: Layer) -> bool:
 
 
 def guess_layer_contrast(layer: Layer) -> Contrast | None:
-    """What the user said that a layer shows, else by our own record of a result, by its name or that of its file."""
-    if (said := said_contrast(layer)) is not None:
-        return said
+    """What a layer shows, by our own record of a result, by its name, else by the name of its file."""
     record = result_record(layer)
     if record.get("kind") == "mean":
         return Contrast.parse(record["target"])

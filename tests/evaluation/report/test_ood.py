@@ -75,6 +75,13 @@ def test_one_answer_has_no_sigma_hat_and_is_judged_by_its_other_scores() -> None
     assert detected([replace(row, probability=None) for row in rows]) is None
 
 
+def test_a_scan_without_a_sigma_hat_leaves_those_of_the_others() -> None:
+    rows = planted()
+    more = [*rows, replace(rows[1], sigma_hat=np.nan)]
+    assert [cell.text for cell in detected(more).rows[0]] == [cell.text for cell in detected(rows).rows[0]]
+    assert [row[4].text for row in by_kind(more).rows] == [row[4].text for row in by_kind(rows).rows]
+
+
 def test_the_interval_draws_subjects_not_inputs() -> None:
     """Forty repeats of ten subjects are no more than ten subjects."""
     rng = np.random.default_rng(0)

@@ -243,6 +243,18 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     )
 
 
+def test_nan_around_a_brain_is_no_edit(tmp_path: Path) -> None:
+    from napari_mrtrans.scan.contrasts import Contrast
+    from napari_mrtrans.widgets.cohort.run import _still_holds
+    from napari_mrtrans.widgets.source import LayerSource
+
+    data = np.where(head(SHAPE) > 0, head(SHAPE), np.nan)
+    file = save_nifti(tmp_path / "a_T1w.nii.gz", data, VOXELS)
+    turned = VOXELS[:, [2, 1, 0, 3]]
+    assert _still_holds(file, LayerSource(data.T, turned, "a", Contrast.T1))
+    assert not _still_holds(file, LayerSource(2 * data.T, turned, "a", Contrast.T1))
+
+
 def test_files_of_one_name_keep_their_results_and_rows_open_what_is_there(hands: Hands, tmp_path: Path) -> None:
     """Layers, not files, name the results; opened again after another run, they are of that one."""
     for person in (1, 2):

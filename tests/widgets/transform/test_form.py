@@ -16,8 +16,7 @@ from qtpy.QtWidgets import QApplication
 from napari_mrtrans.errors import CheckpointError, OutOfMemory
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.widgets.adapt.pairs import LayerPairs
-from napari_mrtrans.widgets.compare.dock import CompareWidget
-from napari_mrtrans.widgets.source import axial_axis, guess_layer_contrast, layer_affine, show_axial
+from napari_mrtrans.widgets.source import axial_axis, layer_affine, show_axial
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.advanced import SAMPLER_NAMES
 from napari_mrtrans.widgets.wording import for_window
@@ -93,27 +92,18 @@ def test_contrast_is_guessed_and_can_be_corrected(bench, engine, brain):
     assert form.source.currentText() == "T1"
 
 
-def test_a_correction_counts_for_its_image_in_every_dock(bench, engine, brain):
+def test_a_correction_counts_for_its_image_whenever_it_is_chosen(bench, engine, brain):
     form = bench.dock.form
-    first, second = (bench.viewer.add_image(brain, name=f"sub-0{number}_T1w") for number in (1, 2))
-    form.image.choose(first)
-    form.source.setCurrentText("T2")
-    form.image.choose(second)
-    assert form.source.currentText() == "T1"
-    form.image.choose(first)
-    assert form.source.currentText() == "T2"
-    compare = CompareWidget(bench.viewer)
-    bench.qtbot.addWidget(compare)
-    compare.form.image.choose(first)
-    assert compare.form.source.currentText() == "T2"
     pairs = LayerPairs(bench.viewer)
     bench.qtbot.addWidget(pairs)
-    pairs.source.image.choose(first)
-    assert pairs.source.shown == Contrast.T2
-    pairs.source.contrast.setCurrentText("PD")
-    form.reload()  # as when its tab is shown again
-    assert form.source.currentText() == "PD"
-    assert guess_layer_contrast(second) == Contrast.T1
+    first, second = (bench.viewer.add_image(brain, name=f"sub-0{number}_T1w") for number in (1, 2))
+    for image, contrast in ((form.image, form.source), (pairs.source.image, pairs.source.contrast)):
+        image.choose(first)
+        contrast.setCurrentText("T2")
+        image.choose(second)
+        assert contrast.currentText() == "T1"
+        image.choose(first)
+        assert contrast.currentText() == "T2"
 
 
 def test_unknown_contrast_must_be_chosen(bench, engine, brain, errors):

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ...datasets.bids import subject_of
 from ...metrics import detection
-from .ood_rows import OodRow, grouped
+from .ood_rows import OodRow, by_model, grouped
 from .tables import NONE, Cell, Table
 
 RESAMPLES = 1000
@@ -24,9 +24,11 @@ def detected(rows: Sequence[OodRow], seed: int = 0) -> Table | None:
     """
     lines = []
     for (checkpoint, pair), mine in grouped(rows).items():
+        if spread := by_model(mine).get((checkpoint, pair)):
+            mine = spread  # of a model that samples, what was sampled
         labels, raw = [row.unusual for row in mine], [row.sigma_hat for row in mine]
         calibrated = [row.probability for row in mine if row.probability is not None]
-        whole, spread = len(calibrated) == len(mine), bool(np.isfinite(raw).all())
+        whole = len(calibrated) == len(mine)
         if not whole and not spread:
             continue
         low, high = auc_interval(mine, seed) if spread else (np.nan, np.nan)
@@ -61,8 +63,10 @@ def by_kind(rows: Sequence[OodRow]) -> Table | None:
         for kind in dict.fromkeys(row.kind for row in mine if row.unusual):
             some = [row for row in mine if row.kind == kind or not row.unusual]
             labels = [row.unusual for row in some]
-            sigmas = [row.sigma_hat for row in some]
-            texts = [f"{detection.auc(labels, sigmas):.3f}" if np.isfinite(sigmas).all() else NONE]
+            known = [row for row in some if np.isfinite(row.sigma_hat)]
+            both = len({row.unusual for row in known}) == 2
+            sigma = detection.auc([row.unusual for row in known], [row.sigma_hat for row in known]) if both else None
+            texts = [NONE if sigma is None else f"{sigma:.3f}"]
             for name in names:
                 scores = [row.scores[name] for row in some if name in row.scores]
                 texts.append(f"{detection.auc(labels, scores):.3f}" if len(scores) == len(some) else NONE)

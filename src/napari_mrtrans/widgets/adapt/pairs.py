@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
@@ -10,7 +11,6 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QListWidget, QPu
 
 from ...scan.contrasts import Contrast, Pair
 from ..layer_combo import LayerCombo
-from ..said import said_contrast, say_contrast
 from ..source import guess_layer_contrast, is_acquired
 from ..who import entities
 from .scans import LayerPair
@@ -45,6 +45,7 @@ class _Side(QWidget):
         row.addWidget(self.image, 1)
         row.addWidget(self.contrast)
         self._guessed_for: Image | None = None
+        self._said: WeakKeyDictionary[Image, Contrast] = WeakKeyDictionary()
         self.image.layer_changed.connect(self._on_image)
         self.contrast.currentIndexChanged.connect(self._on_said)
         self._on_image()
@@ -58,8 +59,8 @@ class _Side(QWidget):
         if not isalive(self):
             return
         layer = self.image.layer
-        if layer is not None and (layer is not self._guessed_for or said_contrast(layer)):
-            guess = guess_layer_contrast(layer)
+        if layer is not None and layer is not self._guessed_for:
+            guess = self._said.get(layer) or guess_layer_contrast(layer)
             self.contrast.blockSignals(True)
             self.contrast.setCurrentIndex(-1 if guess is None else self.contrast.findText(guess.value))
             self.contrast.blockSignals(False)
@@ -67,9 +68,9 @@ class _Side(QWidget):
         self.changed.emit()
 
     def _on_said(self) -> None:
-        """Another contrast was chosen: that counts for this image from now on, in other docks, too."""
+        """Another contrast was chosen: that counts for this image from now on."""
         if isalive(self) and self.image.layer is not None and self.shown is not None:
-            say_contrast(self.image.layer, self.shown)
+            self._said[self.image.layer] = self.shown
         self.changed.emit()
 
 
