@@ -30,6 +30,7 @@ class Lookup:
     def __init__(self, sessions: Sequence[Session], pair: Pair, seed: int = 0) -> None:
         self.sessions = [session for session in sessions if {pair.source, pair.target} <= session.files.keys()]
         self.pair, self.seed = pair, seed
+        self._useless: MrtransError | None = None
 
     @cached_property
     def fit(self) -> Any:
@@ -40,6 +41,8 @@ class Lookup:
         """
         from sklearn.isotonic import IsotonicRegression
 
+        if self._useless is not None:  # read once, not for everybody who is looked up
+            raise self._useless
         rng = np.random.default_rng(self.seed)
         xs, ys = [], []
         last: MrtransError = NotMeasured(f"No training subject has both contrasts of {self.pair}.")
@@ -54,6 +57,7 @@ class Lookup:
             xs.append(paired.source.ravel()[picked])
             ys.append(paired.target.ravel()[picked])
         if not xs:
+            self._useless = last
             raise last
         x, y = np.concatenate(xs), np.concatenate(ys)
         fits = [IsotonicRegression(increasing=up, out_of_bounds="clip").fit(x, y) for up in (True, False)]
