@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoints.library import choose_checkpoint
-from ..paths import in_memory
+from ..paths import check_folder, in_memory
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
 from ..scan.intensity import clean, head_mask, normalise
@@ -28,6 +28,7 @@ def run_headless(output: Path, say: Callable[[str], None]) -> list[Path]:
     Raises:
         MrtransError: no checkpoint serves T1→T2, or the folder cannot be written.
     """
+    check_folder(output)
     volume = sample_volume()
     checkpoint = choose_checkpoint("flow", Contrast.T1, Contrast.T2)
     first, last = SLICES

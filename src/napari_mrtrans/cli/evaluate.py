@@ -55,7 +55,7 @@ def evaluate(
     scored = [row for path in ood or [] for row in read_rows(path)]
     settings = Settings(
         pairs=[Pair.parse(text) for text in pairs.split(",")] if pairs else None,
-        subjects=subjects.split(",") if subjects else None,
+        subjects=[name.strip() for name in subjects.split(",")] if subjects else None,
         n=n,
         steps=steps,
         slab=slab,

@@ -99,4 +99,13 @@ def _runners(job: Job, checkpoint: Checkpoint, hooks: Hooks) -> dict[bool, Slice
     asked = replace(job.request, n=min(job.n, PREVIEW_SAMPLES), steps=1, sampler="dpm++2m", repair=False)
     quick = replace(job, request=asked)
     evaluations = job.n * (1 if checkpoint.single_pass else job.steps)
-    return {False: full, True: full.with_job(quick)} if evaluations > 2 * quick.n else {False: full}
+    if evaluations <= 2 * quick.n or _knows_noise_alone(checkpoint):
+        return {False: full}
+    return {False: full, True: full.with_job(quick)}
+
+
+def _knows_noise_alone(checkpoint: Checkpoint) -> bool:
+    """Whether the network tells the noise in an image: one step from the largest σ would show its error a hundred times
+    magnified."""
+    card = checkpoint.card
+    return card.model in ("ddpm", "ncsn") and card.options.get("prediction", "noise") == "noise"

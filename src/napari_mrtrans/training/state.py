@@ -136,8 +136,8 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
     if header.get("people", parts.people) != parts.people:
         raise RecipeError(
             f"Since the run in '{path.parent}' was started, people were added to the data or taken away, and others "
-            "would be kept out (or a version began it that let the seed draw them, before 2026-11-29). Give it the same "
-            "data, or start again in another folder."
+            "would be kept out (or a version began it that let the seed draw them, before 2026-11-29). Give it the "
+            "same data, or start again in another folder."
         )
     if header.get("parents", parts.parents) != parts.parents:
         raise RecipeError(
