@@ -103,12 +103,11 @@ def _beside(name: str, calibration: str | None, planes: Path | None) -> dict[str
 
 def _recalibrated(checkpoint: Checkpoint, calibration: str | None) -> Checkpoint | None:
     """The user's own copy of this very file, with another calibration than it had; None: there is nothing to bring."""
-    there = next((one for one in _listed() if one.sha256 == checkpoint.sha256 and not is_shipped(one)), None)
-    if (
-        there is None
-        or calibration is None
-        or (there.calibration and calibration_text(there.calibration) == calibration)
-    ):
+    if calibration is None:
+        return None
+    own = (one for one in _listed() if one.name == checkpoint.name and not is_shipped(one))
+    there = next((one for one in own if one.sha256 == checkpoint.sha256), None)
+    if there is None or (there.calibration and calibration_text(there.calibration) == calibration):
         return None
     write_together(there.path.parent, _beside(there.name, calibration, None))
     return read_checkpoint(there.path)
@@ -238,11 +237,12 @@ def export(name: str, folder: Path) -> list[Path]:
         installed = ", ".join(checkpoint.name for checkpoint in _listed()) or "none"
         raise CheckpointError(f"No checkpoint '{name}' is installed. Installed: {installed}.")
     file = f"{name}.safetensors"
-    files = _beside(name, calibration_text(fitted) if (fitted := found.calibration) else None, own_planes(found))
-    if (own := _calibration(folder / file, found)) is not None:  # fitted there, for this very file: it stays
-        files[f"{name}{CALIBRATION_SUFFIX}"] = own
+    fitted = found.calibration
+    if _calibration(folder / file, found) is not None:
+        fitted = None  # one was fitted there, for this very file: it stays
+    files = _beside(name, calibration_text(fitted) if fitted else None, own_planes(found))
     for there in (file, *files):
-        if (folder / there).exists() and not (own is not None and there == f"{name}{CALIBRATION_SUFFIX}"):
+        if (folder / there).exists():
             raise CheckpointError(f"'{folder / there}' is there already; choose another folder with -o.")
     copies = [copy for member in left_behind(found, folder) for copy in export(member.name, folder)]
     original = found.path

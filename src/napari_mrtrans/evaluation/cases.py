@@ -117,8 +117,7 @@ def tasks(settings: Settings, case: Case, view: View, optional: Optional, montag
         test = None
         if settings.two_sample and not way.three_planes:
             test = optional.two_sample(c, case.pair)
-            trained = optional.training_of(c, case.pair)
-            key["two_sample"] = digest({"files": [session.stamp() for session in trained]})
+            key["two_sample"] = optional.training_digest(c, case.pair)
         yield Task(way.name, key, partial(view.transformed, way, drawn, two_sample=test), drawn)
 
 
@@ -128,7 +127,7 @@ def cases(
     """What there is to measure: held-out sessions that have both contrasts of a pair."""
     chosen = session_names(settings.subjects or (), sessions)
     served = dict.fromkeys(pair for c in checkpoints for pair in c.pairs)
-    compared = ways(checkpoints, settings.three_planes)
+    compared, told = ways(checkpoints, settings.three_planes), _known_to_parents(checkpoints)
     for pair in (pair for pair in served if settings.pairs is None or pair in settings.pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
@@ -137,7 +136,7 @@ def cases(
         others = (check_planes(way.checkpoint) for way in methods if way.three_planes)
         known = {name for c in (*serving, *others) for name in c.card.seen}
         seen: set[str] = set()
-        own = {name for c in serving for name in c.card.splits.get("test", [])} - _known_to_parents(checkpoints)
+        own = {name for c in serving for name in c.card.splits.get("test", [])} - told
         for name in chosen or sorted(own):
             check_held_out(name, known, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():

@@ -123,7 +123,7 @@ def evaluate(
     if without := [str(pair) for pair in dict.fromkeys(case.pair for case in planned if not case.lookup.sessions)]:
         left_out.append(f"look-up table, {', '.join(without)}: no training subject is in '{root}'.")
     left_out += dict.fromkeys([*(line for row in rows for line in row.lacks or ()), *optional.missing])
-    about = _about(checkpoints, settings, left_out) | ({"doubts": doubts} if doubts else {})
+    about = _about(checkpoints, settings, machine, left_out) | ({"doubts": doubts} if doubts else {})
     if not (root / (here := root.resolve().name)).is_dir():  # the data set's own folder, or the one above, was given
         for one in about["checkpoints"]:
             one["trained_on"] = ["." if data == here else data for data in one["trained_on"]]
@@ -176,7 +176,7 @@ def _line(row: Row) -> str:
     return f"{row.pair:9} {row.subject:24} {row.method:22} SSIM {row.ssim:.4f}  PSNR {row.psnr:.2f} dB{spread}{speed}"
 
 
-def _about(checkpoints: Sequence[Checkpoint], settings: Settings, left_out: list[str]) -> dict[str, Any]:
+def _about(checkpoints: Sequence[Checkpoint], settings: Settings, machine: str, left_out: list[str]) -> dict[str, Any]:
     """How the rows were obtained."""
     import torch
 
@@ -188,7 +188,7 @@ def _about(checkpoints: Sequence[Checkpoint], settings: Settings, left_out: list
         "antithetic": settings.antithetic,
         "checkpoints": described(ways(checkpoints, settings.three_planes)),
         "date": date.today().isoformat(),
-        "machine": describe_machine(settings.device),
+        "machine": machine,
         "torch": torch.__version__,
         "headroom": {contrast.value: value for contrast, value in HEADROOM.items()},
         "left_out": left_out,

@@ -14,6 +14,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..errors import MrtransError
 from ..scan.contrasts import Pair
+from ..training.finished import digest
 from .measure import Sampling, TwoSample
 from .row import Row
 from .two_sample import TwoSampleTest
@@ -31,6 +32,7 @@ class Optional:
     def __init__(self, say: Callable[[str], None], sessions: Mapping[str, Session], sampling: Sampling) -> None:
         self._say, self._sessions, self._sampling = say, sessions, sampling
         self._tests: dict[tuple[str, Pair], TwoSampleTest] = {}
+        self._digests: dict[tuple[str, Pair], str] = {}
         self._no_lpips = False
         self._noted = 0
         #: What was lacking, in lines.
@@ -67,10 +69,17 @@ class Optional:
                 self._lacks(f"LPIPS: {error}")
         return None
 
-    def training_of(self, checkpoint: Checkpoint, pair: Pair) -> list[Session]:
+    def _training(self, checkpoint: Checkpoint, pair: Pair) -> list[Session]:
         """Training people of a checkpoint who are there and have both contrasts."""
         names = checkpoint.card.splits.get("train", [])
         return [s for n in names if (s := self._sessions.get(n)) and {pair.source, pair.target} <= s.files.keys()]
+
+    def training_digest(self, checkpoint: Checkpoint, pair: Pair) -> str:
+        """Of the files that the two-sample test learns from, looked at once."""
+        key = checkpoint.sha256, pair
+        if key not in self._digests:
+            self._digests[key] = digest({"files": [s.stamp() for s in self._training(checkpoint, pair)]})
+        return self._digests[key]
 
     def two_sample(self, checkpoint: Checkpoint, pair: Pair) -> TwoSample:
         """The test of a checkpoint, whose classifier is trained once for all held-out people."""
@@ -78,7 +87,7 @@ class Optional:
         def measured(source: NDArray, answer: NDArray, target: NDArray, head: NDArray, axis: int) -> float | None:
             key = checkpoint.sha256, pair
             if key not in self._tests:
-                training = self.training_of(checkpoint, pair)
+                training = self._training(checkpoint, pair)
                 self._tests[key] = TwoSampleTest(training, pair, checkpoint, self._sampling)
             try:
                 return self._tests[key](source, answer, target, head, axis)

@@ -129,14 +129,15 @@ class TwoSampleTest:
     """The test of one checkpoint and pair; the classifier is trained when it is first asked.
 
     Args:
-        sessions: Training people of the checkpoint, the first :data:`PEOPLE` of which that can be read are sampled.
+        sessions: Training people of the checkpoint with both contrasts, the first :data:`PEOPLE` of which that can be
+            read are sampled.
         pair: Which pair.
         checkpoint: Whose answers; of one that samples, single samples.
         sampling: How they are made.
     """
 
     def __init__(self, sessions: Sequence[Session], pair: Pair, checkpoint: Checkpoint, sampling: Sampling) -> None:
-        self.sessions = [s for s in sessions if {pair.source, pair.target} <= s.files.keys()]
+        self.sessions = sessions
         self.pair, self.checkpoint, self.sampling = pair, checkpoint, sampling
         self._classifier: Classifier | None = None
 
