@@ -120,10 +120,10 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
         framing=first.framing,
         units=first.units,
         sampler=SamplerDefaults(n=first.sampler.n),
-        data=_once(data for card in cards for data in card.data),
+        data=once(data for card in cards for data in card.data),
         splits=({"train": train} if train else {}) | kept,
         seen_before=before,
-        notes=_once(note for card in cards for note in card.notes),
+        notes=once(note for card in cards for note in card.notes),
         adapted=next((card.adapted for card in cards if card.adapted is not None), None),
     )
     # What the card says, once more: a checkpoint without any tensor is taken for a truncated one.
@@ -189,7 +189,8 @@ def _common_pairs(members: Sequence[Checkpoint]) -> list[Any]:
     return [pair for pair in members[0].pairs if all(pair in member.pairs for member in members)]
 
 
-def _once(items: Any) -> list[Any]:
+def once(items: Any) -> list[Any]:
+    """Each of several things once, in their order."""
     found: list[DataSource | str] = []
     for item in items:
         if item not in found:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..checkpoints.card import Card, DataSource, Grid, Intensity, Training
-from ..checkpoints.library import load_checkpoint
+from ..checkpoints.pool import once
 from ..datasets.phantom import SOURCE
 from ..datasets.store import Source
 from ..scan.contrasts import Contrast
@@ -29,9 +27,8 @@ def make_card(
         seen += min(left, stage.steps) * stage.batch
         left -= min(left, stage.steps)
     sources, notes = _provenance(recipe, splits["train"])
-    known = [load_checkpoint(name).card for name in sorted(recipe.parents)]
     train = splits["train"].names
-    before = {name: None for card in known for name in card.seen if name not in train}
+    before = {name: None for card in start.parents for name in card.seen if name not in train}
     return Card(
         name=recipe.checkpoint_name,
         model=recipe.model,
@@ -41,7 +38,7 @@ def make_card(
         framing=recipe.data.framing,
         intensity=Intensity(headroom=HEADROOM),
         sampler=recipe.sampler,
-        data=[*sources, *(one for one in _of_parents(known) if one not in sources)],
+        data=once([*sources, *(one for card in start.parents for one in card.data)]),
         splits={part: source.names for part, source in splits.items()},
         seen_before=[*before],
         seed=recipe.seed,
@@ -54,11 +51,6 @@ def make_card(
         parents=parents,
         notes=[*notes, *start.notes],
     )
-
-
-def _of_parents(cards: Sequence[Card]) -> list[DataSource]:
-    """What they were trained on, each once."""
-    return list({source.model_dump_json(): source for card in cards for source in card.data}.values())
 
 
 def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[str]]:

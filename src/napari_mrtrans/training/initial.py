@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoints.card import Card
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
 from ..datasets.bids import known_by, subject_of
@@ -40,6 +41,7 @@ class Start:
         restyle: What changes its training targets, if anything.
         seen: Slices that what it starts from has seen; None: that does not say.
         notes: For the card: people who are kept out, but not of what it starts from; whole heads; another framing.
+        parents: Cards of what it takes something from.
     """
 
     model: Model
@@ -47,6 +49,7 @@ class Start:
     restyle: Restyle | None = None
     seen: int | None = 0
     notes: tuple[str, ...] = ()
+    parents: tuple[Card, ...] = ()
 
 
 def prepare_start(
@@ -120,7 +123,8 @@ def prepare_start(
             say(line)
     # A path on this machine is nothing to publish in a card.
     public = {name: value for name, value in options.items() if name != "pretrained_vit"}
-    return Start(model, public, restyle, seen, notes)
+    parents = tuple(load_checkpoint(name).card for name in sorted(recipe.parents))
+    return Start(model, public, restyle, seen, notes, parents)
 
 
 def _check_pairs(recipe: Recipe, source: Source) -> None:
