@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from helpers import head, save_nifti
 from napari_mrtrans.datasets.bids import Session
@@ -62,6 +63,27 @@ def test_contrast_is_as_low_as_that_of_pd_images() -> None:
         t2 = phantom(index).volumes[Contrast.T2][inside]
         assert computed_range < 0.6 * np.subtract(*np.quantile(t2, [0.9, 0.1])) / np.median(t2)
         assert computed_range < 3 * true_range + 0.1
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_what_is_dark_on_every_contrast_is_no_fluid_and_dark_on_pd(index: int) -> None:
+    subject = phantom(index)
+    inside = subject.mask
+    dark = inside & ~ndimage.binary_erosion(inside, iterations=2)  # a mask with a rim of bone, as scans have
+    images = {c: subject.volumes[c].copy() for c in ACQUIRED}
+    for image in images.values():
+        image[dark] = 0.2 * np.median(image[inside])
+    found = tissue_fractions(images, inside)
+    assert found["fluid"][dark[inside]].mean() < 0.1
+    t2 = np.where(dark, 0, images[Contrast.T2])[inside]
+    assert found["fluid"][t2 > np.quantile(t2, 0.97)].mean() > 0.6
+    made = computed_pd(images, inside, np.random.default_rng(0))
+    assert np.median(made[dark]) < 0.3 * np.median(made[inside & ~dark])
+
+
+def test_without_t2_dark_fluid_is_not_taken_for_bone() -> None:
+    images = {c: phantom(0).volumes[c] for c in (Contrast.T1, Contrast.FLAIR)}
+    assert set(tissue_fractions(images, phantom(0).mask)) == {"white", "cortex", "fluid", "lesion"}
 
 
 def test_one_contrast_is_too_few() -> None:

@@ -3,7 +3,8 @@
 Few archives hold PD beside the other contrasts. But what a spin echo of long TR and short TE shows follows from how
 much of each tissue a voxel holds, and that the other contrasts tell. So every voxel is taken for a mixture of two
 tissues: of all pairs, the one whose mixing line in the space of intensities passes nearest. The tissues' intensities
-are the person's own. Relaxation times and protocol are drawn as those of phantoms (:mod:`.signals`).
+are the person's own. What is dark on T2, too, is none of them: bone, air, quickly flowing blood, the rim of a mask.
+Relaxation times and protocol are drawn as those of phantoms (:mod:`.signals`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from ..scan.contrasts import Contrast
 from .signals import draw_tissues, spin_echo
 
 #: Raise when other images come of the same scans.
-FORMAT = 1
+FORMAT = 2
 #: Intensities over the brain's median, where the search for a person's own begins.
 TYPICAL: dict[str, dict[Contrast, float]] = {
     "white": {Contrast.T1: 1.2, Contrast.T2: 0.9, Contrast.FLAIR: 0.95},
     "cortex": {Contrast.T1: 0.9, Contrast.T2: 1.15, Contrast.FLAIR: 1.1},
     "fluid": {Contrast.T1: 0.4, Contrast.T2: 2.6, Contrast.FLAIR: 0.45},
     "lesion": {Contrast.T1: 0.8, Contrast.T2: 1.8, Contrast.FLAIR: 1.8},
+    "void": {Contrast.T1: 0.15, Contrast.T2: 0.25, Contrast.FLAIR: 0.15},
 }
-#: Which relaxation times a class has.
+#: Which relaxation times a class has; none: it gives no signal.
 TISSUE_OF = {"white": "white", "cortex": "cortex", "fluid": "fluid", "lesion": "oedema"}
 #: Fewest contrasts that tell tissues apart.
 NEEDED = 2
@@ -52,8 +54,8 @@ def computed_pd(images: dict[Contrast, Map], head: NDArray[np.bool_], rng: np.ra
     fractions = tissue_fractions(images, head)
     tissues = draw_tissues(rng)
     tr, te = rng.uniform(*TR), rng.uniform(*TE)
-    levels = {name: float(np.asarray(spin_echo(tissues[TISSUE_OF[name]], tr, te))) for name in fractions}
-    signal = np.sum([part * levels[name] for name, part in fractions.items()], axis=0)
+    shown = {name: float(np.asarray(spin_echo(tissues[tissue], tr, te))) for name, tissue in TISSUE_OF.items()}
+    signal = np.sum([fractions[name] * level for name, level in shown.items()], axis=0)
     noise = rng.uniform(0.005, 0.03) * float(np.median(signal))
     real, imaginary = noise * rng.standard_normal((2, len(signal)))
     out = np.zeros(head.shape, dtype=np.float32)
@@ -64,6 +66,8 @@ def computed_pd(images: dict[Contrast, Map], head: NDArray[np.bool_], rng: np.ra
 def tissue_fractions(images: dict[Contrast, Map], head: NDArray[np.bool_]) -> dict[str, Map]:
     """How much of each class of :data:`TYPICAL` the voxels of ``head`` hold, shape (voxels,); they sum to 1.
 
+    Without T2, which alone tells voids from fluid, there are none.
+
     Raises:
         ValueError: fewer than :data:`NEEDED` contrasts, or no voxel in the head.
     """
@@ -72,8 +76,9 @@ def tissue_fractions(images: dict[Contrast, Map], head: NDArray[np.bool_]) -> di
         raise ValueError(f"{NEEDED} of T1, T2 and FLAIR are needed, and a head")
     values = np.stack([images[c][head] / max(float(np.median(images[c][head])), 1e-12) for c in used], axis=1)
     values = np.log(np.clip(values, 0.05, 5)).astype(np.float32)  # contrast is a matter of ratios
-    levels = _own_levels(values, np.log([[TYPICAL[name][c] for c in used] for name in TYPICAL]))
-    return dict(zip(TYPICAL, _mix(np.exp(values), np.exp(levels)).T, strict=True))
+    names = [name for name in TYPICAL if name in TISSUE_OF or Contrast.T2 in used]
+    levels = _own_levels(values, np.log([[TYPICAL[name][c] for c in used] for name in names]))
+    return dict(zip(names, _mix(np.exp(values), np.exp(levels)).T, strict=True))
 
 
 def _own_levels(values: NDArray[np.float32], levels: NDArray[np.float64]) -> NDArray[np.float64]:
