@@ -166,6 +166,10 @@ def test_few_samples_leave_out_what_needs_more(one: Session) -> None:
     row = of.row("x", samples[0], samples)
     assert row.normal_share is None
     assert len(row.psnr_of_n) == 2
+    assert row.coverage is not None and row.std_over_rmse is not None
+    alone = of.row("x", samples[0], samples[:1])
+    assert alone.coverage is alone.calibration_error is None  # of one rank every model would pass for calibrated
+    assert alone.std_over_rmse is alone.mean_std is alone.sparsification is None
     # Nor have samples that are all the same, however many they are.
     assert of.row("x", samples[0], np.repeat(samples[:1], 5, axis=0)).normal_share is None
 

@@ -41,6 +41,16 @@ def test_samples_of_the_truth_s_own_distribution_give_one_in_every_band(n: int) 
     assert band_ratios(drawn[1:], drawn[0], mask, 2, (1.0, 1.0, 1.0))[2] == pytest.approx(1, abs=0.12)
 
 
+@pytest.mark.parametrize("n", [2, 10])
+@pytest.mark.parametrize("wide", [0.5, 1.15])
+def test_the_ratio_does_not_depend_on_the_number_of_samples(n: int, wide: float) -> None:
+    rng = np.random.default_rng(2)
+    shape = (64, 64, 80)
+    truth, *samples = rng.standard_normal((n + 1, *shape)).astype(np.float32)
+    found = band_ratios(wide * np.stack(samples), truth, np.ones(shape, dtype=bool), 2, (2.0, 2.0, 2.0))
+    assert found[:2] == pytest.approx([wide**2, wide**2], rel=0.1)
+
+
 def test_samples_too_smooth_lack_what_is_fine() -> None:
     rng = np.random.default_rng(1)
     coarse, fine = rng.standard_normal((2, 21, 1, 1, 6)) * np.stack([wave(30), wave(2.5)])[:, None]

@@ -18,8 +18,10 @@ from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.models.sampler_plan import notice_of
 from napari_mrtrans.models.samplers import log_sigmas, stationary_step
 from napari_mrtrans.ood.score import std_bias
+from napari_mrtrans.scan.prepared import PreparedVolume
 from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume
 from napari_mrtrans.transformation.engine import Engine
+from napari_mrtrans.transformation.job import evenly_spread
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +203,21 @@ def test_deterministic_models_answer_once_and_claim_no_spread(brain: Volume, dir
     assert not result.std.any()
     assert result.samples is not None
     np.testing.assert_array_equal(result.samples[0], result.mean)
+
+
+@pytest.mark.parametrize(("slices", "count"), [(24, 12), (24, 5), (12, 5), (34, 12), (20, 1), (9, 12), (60, 12)])
+def test_evenly_spread_slices_reach_both_ends_and_do_not_ask_how_a_scan_is_stored(slices: int, count: int) -> None:
+    up = np.zeros((16, 16, slices + 4), dtype=np.float32)
+    up[2:-2, 2:-2, 2:-2] = 1
+    affine = np.diag([1.0, 1, -1, 1])
+    affine[2, 3] = up.shape[2] - 1
+    chosen = evenly_spread(PreparedVolume.of(Volume(up, RAS, Contrast.T1)), count)
+    turned = evenly_spread(PreparedVolume.of(Volume(up[:, :, ::-1], affine, Contrast.T1)), count)
+    assert len(chosen) == min(count, slices)
+    assert chosen[0] >= 2 and chosen[-1] <= slices + 1
+    below, above = chosen[0] - 2, slices + 1 - chosen[-1]
+    assert abs(below - above) <= 1 and max(below, above) <= (slices if count == 1 else chosen.step)
+    assert sorted(up.shape[2] - 1 - i for i in turned) == list(chosen)
 
 
 def test_whole_volume_collects_the_slices(brain: Volume, flow: Checkpoint) -> None:

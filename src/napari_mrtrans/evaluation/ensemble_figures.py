@@ -97,7 +97,8 @@ def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
     error, std, shown = answer.prediction - truth, samples.std(axis=0), answer.calibrated
     some = rng.permutation(np.flatnonzero(inside))[:PIT_VOXELS]
     flat = independent.reshape(len(independent), -1)
-    covered = coverage(pit(flat[:, some], truth.ravel()[some], rng))
+    # one rank among two places is uniform whatever the model: it would call every one calibrated
+    covered = coverage(pit(flat[:, some], truth.ravel()[some], rng)) if len(flat) > 1 else None
     few = flat[:, some[:NORMALITY_VOXELS]]
     normal = normality(few, np.ones(few.shape[1], dtype=bool)) if len(few) > 2 else np.nan
     means = effect_of_n(independent, truth, inside, COUNTS)
@@ -105,14 +106,14 @@ def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
     bands = band_ratios(independent, truth, inside, answer.axis, answer.spacing, answer.strata) if several else None
     return {
         "coverage": covered,
-        "calibration_error": calibration_error(covered),
+        "calibration_error": None if covered is None else calibration_error(covered),
         "normal_share": known(normal),
         "psnr_of_n": [mean.psnr for mean in means],
         "ssim_of_n": [mean.ssim for mean in means],
         **{f"kappa{k + 1}_of_n": [mean.cumulants[k] for mean in means] for k in range(4)},
         "rank_std": known(rank_correlation(std, error, inside)),
         "rank_calibrated": None if shown is None else known(rank_correlation(shown, error, inside)),
-        "sparsification": known(sparsification_error(std, error, inside)),
+        "sparsification": known(sparsification_error(std, error, inside)) if len(samples) > 1 else None,
         "crps": answer.crps,
         "band_ratios": None if bands is None else [known(ratio) for ratio in bands],
     }

@@ -199,7 +199,8 @@ class View:
         antithetic = self.sampling.antithetic
         answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, antithetic, calibrated, by)
         apart = answer.independent  # of a pool, one sample is of one member
-        mean_std = None if samples is None else float(samples[:, inside].std(axis=0).mean(dtype=np.float64))
+        several = samples is not None and len(samples) > 1
+        mean_std = float(samples[:, inside].std(axis=0).mean(dtype=np.float64)) if several else None
         return Row(
             method=method,
             pair=str(self.pair),

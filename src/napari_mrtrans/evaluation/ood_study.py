@@ -24,7 +24,7 @@ from ..ood.score import std_bias
 from ..scan.contrasts import Pair
 from ..scan.prepared import PreparedVolume
 from ..training.finished import Finished
-from ..transformation.job import make_job
+from ..transformation.job import SPREAD_OUT, make_job
 from ..transformation.request import ANSWERS, Request
 from ..transformation.streaming import Hooks, SliceUpdate, run_job
 from .held_out import PairedVolumes
@@ -109,7 +109,13 @@ def measure(
         say: Told each finished line.
     """
     finished = Finished(out / "measured.jsonl", Measurement)
-    common = {"sha256": checkpoint.sha256, "version": __version__, "answers": ANSWERS, **asdict(settings)}
+    common = {
+        "sha256": checkpoint.sha256,
+        "version": __version__,
+        "answers": ANSWERS,
+        "spread_out": SPREAD_OUT,
+        **asdict(settings),
+    }
     common.pop("device")
     first = {pair.source: pair for pair in reversed(checkpoint.pairs)}
     unusual = other_scans(checkpoint, others or {}, say)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 #: How many samples are averaged to see what more of them bring.
 COUNTS = (1, 2, 5, 10, 20)
 #: Raise when a row gets new figures: rows of earlier evaluations lack them.
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Row:
     the prediction (either sign).
 
     SCSSIM, its variant and LPIPS are of the volume only, LPIPS None without its weights. What needs samples is None for
-    deterministic methods: ``coverage`` at :data:`napari_mrtrans.metrics.coverage.LEVELS`, its ``calibration_error``,
-    ``normal_share``, the fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05; None
+    deterministic methods: ``coverage`` at :data:`napari_mrtrans.metrics.coverage.LEVELS` and its
+    ``calibration_error`` (None of a single independent sample, which every model would hold), ``normal_share``, the
+    fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05; None
     below 3 samples or where all are constant), and ``psnr_of_n`` and ``ssim_of_n`` of the mean of the first
     :data:`COUNTS` samples with their cumulants (paper, Eq. 17; mean over the head), ``kappa1_of_n`` to
     ``kappa4_of_n``; ``rank_std``, the rank correlation of std and |error|, ``rank_calibrated``, that of the

@@ -19,7 +19,7 @@ from ..scan.masks import load_mask, read_mask
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from ..training.finished import Finished
-from ..transformation.job import Job, evenly_spread, make_job
+from ..transformation.job import SPREAD_OUT, Job, evenly_spread, make_job
 from ..transformation.request import Request
 from ..transformation.slice_signs import slice_features
 from .ood_inputs import ARTEFACTS, corrupted
@@ -98,7 +98,7 @@ def drawn(name: str, source: Contrast, seed: int, count: int = DRAWN) -> list[st
 
 def person(name: str) -> str:
     """``sub-XX`` of a session's name: one person may be in several data sets, and must not be on both sides."""
-    return next((part for part in name.split("/") if part.startswith("sub-")), name)
+    return next((part for part in reversed(name.split("/")) if part.startswith("sub-")), name)
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ class FeatureStore:
             "spacing": checkpoint.card.grid.spacing_mm,
             "frame": checkpoint.card.framing.least,
             "features": [len(NAMES), PLACES, RUN],
+            "spread_out": SPREAD_OUT,
             "judge": load_judge().digest,
         }
 

@@ -86,11 +86,8 @@ def band_ratios(
         return np.sum([band_power((drawn - mean)[None], mask, axis, spacing) for drawn in some], axis=0)
 
     error = band_power((truth - samples.mean(axis=0, dtype=np.float32))[None], mask, axis, spacing)
-    if len({*drawn_by.tolist()}) == 1:
-        spread = power(samples) * (n + 1) / (n * (n - 1))
-    else:
-        parts = [samples[drawn_by == who] for who in dict.fromkeys(drawn_by.tolist())]
-        of_mean = np.sum([power(part) / (len(part) - 1) * len(part) for part in parts], axis=0) / n**2
-        spread, error = power(samples) / n + of_mean, error - of_mean
+    parts = [samples[drawn_by == who] for who in dict.fromkeys(drawn_by.tolist())]
+    of_mean = np.sum([power(part) / (len(part) - 1) * len(part) for part in parts], axis=0) / n**2
+    spread, error = power(samples) / n + of_mean, error - of_mean
     ratios = np.divide(spread, error, out=np.full(len(BANDS), np.nan), where=error > 0)
     return [float(ratio) for ratio in ratios]

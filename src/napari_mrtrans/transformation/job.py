@@ -126,6 +126,10 @@ def _few(request: Request, checkpoint: Checkpoint) -> str:
     )
 
 
+#: Raise when :func:`evenly_spread` chooses others: what was measured of them is kept.
+SPREAD_OUT = 2
+
+
 def make_job(prepared: PreparedVolume, checkpoint: Checkpoint, request: Request) -> Job:
     """A job on a volume that is prepared already.
 
@@ -141,17 +145,18 @@ def make_job(prepared: PreparedVolume, checkpoint: Checkpoint, request: Request)
 
 
 def evenly_spread(prepared: PreparedVolume, count: int) -> range:
-    """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume)."""
+    """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume).
+
+    As far from the top of the head as from its bottom, and the same slices whichever of the two is stored first.
+    """
     area = prepared.area
-    ends = (
-        prepared.orientation.slice_index(int(i), len(area))
-        for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]]
-    )
-    low, high = sorted(ends)
-    if high - low < count:
-        return range(low, high + 1)
-    step = max(1, (high - low) // (count + 1))
-    return range(low + step, min(low + step * (count + 1), high + 1), step) or range(low, high + 1)
+    low, high = (int(i) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]])
+    spare = high - low
+    step = max(1, min(round(spare / count), spare // max(count - 1, 1)))
+    first = low + (spare - step * (count - 1) + 1) // 2
+    chosen = range(first, first + step * count, step) if spare >= count else range(low, high + 1)
+    stored = sorted(prepared.orientation.slice_index(i, len(area)) for i in (chosen[0], chosen[-1]))
+    return range(stored[0], stored[1] + 1, chosen.step)
 
 
 def _touched(prepared: PreparedVolume, roi: NDArray[Any]) -> set[int]:

@@ -7,9 +7,9 @@ from operator import attrgetter
 
 import numpy as np
 
+from ...datasets.bids import data_set
 from ...metrics.coverage import LEVELS
 from ...page.html import NONE, Cell, Table
-from ..held_out import data_set
 from ..row import Row
 from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results, mean_of
 from .significance import FEWEST, best, interval
@@ -87,14 +87,14 @@ def spread(results: Results) -> Table | None:
         for pair in results.pairs:
             mine = results.where(method, pair)
             covered = [row for row in mine if row.coverage is not None]
-            if not covered:
+            if not covered and all(row.psnr_of_n is None for row in mine):
                 continue
-            curve = mean_of(covered, attrgetter("coverage"))
+            curve = mean_of(covered, attrgetter("coverage")) if covered else None
             names = ("std_over_rmse", "calibration_error", "normal_share", "sample_psnr", "psnr", "seconds_per_slice")
             ratio, error, normal, one, mean, seconds = (_mean(mine, name) for name in names)
             texts = [
                 ratio,
-                *(f"{curve[LEVELS.index(level)]:.2f}" for level in levels),
+                *(NONE if curve is None else f"{curve[LEVELS.index(level)]:.2f}" for level in levels),
                 error,
                 normal,
                 one,
