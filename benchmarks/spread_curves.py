@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrtrans.checkpoints.correction import SpreadCorrection, Voxels
-from napari_mrtrans.evaluation.held_out import data_set
+from napari_mrtrans.datasets.bids import data_set
 from napari_mrtrans.evaluation.ood_study import Measurement
 from napari_mrtrans.evaluation.scans import person
 from napari_mrtrans.metrics.uncertainty import rank_correlation, rank_of_intensity

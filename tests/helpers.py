@@ -54,6 +54,13 @@ def head(shape: tuple[int, int, int] = (40, 48, 20), seed: int = 0) -> NDArray[n
     return np.where(inside, tissue, 0).astype(np.float32)
 
 
+def turned_head(shape: tuple[int, int, int] = (40, 48, 40)) -> NDArray[np.float32]:
+    """A whole head where voxels are 6 mm: noise in the air, but in the corners, which were turned in and are 0."""
+    grids = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    noise = np.random.default_rng(1).uniform(2, 9, shape).astype(np.float32)
+    return np.where(sum(g**2 for g in grids) < 1.5, np.maximum(head(shape), noise), 0).astype(np.float32)
+
+
 def tiny_model(family: str = "flow", seed: int = 0, **more: object):
     """An untrained model whose output layers are random rather than zero, so that it depends on its input."""
     import torch

@@ -24,9 +24,10 @@ from napari_mrtrans.adaptation import site as site_module
 from napari_mrtrans.adaptation import tune, work
 from napari_mrtrans.adaptation.plan import Plan
 from napari_mrtrans.asked import settings as asked
+from napari_mrtrans.asked.place import WORK
 from napari_mrtrans.asked.settings import Progress
 from napari_mrtrans.checkpoints.calibration import Calibration
-from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
+from napari_mrtrans.checkpoints.card import Adapted, Card, Grid, Intensity, SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint
 from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.datasets.sessions import RawSession
@@ -126,7 +127,7 @@ def test_mean_and_sampler_are_adapted_and_installed(
     assert next(p.curve for p in told if p.curve)[0] == (0.0, 1.0)
     out = tmp_path / "out"
     assert {"report.html", "figures.json", "pictures.png", "Lab-flow.safetensors"} <= {p.name for p in out.iterdir()}
-    assert not (out / "work").exists()
+    assert not (out / WORK).exists()
     assert "before" in (out / "report.html").read_text(encoding="utf-8")
 
 
@@ -287,7 +288,7 @@ def test_killed_it_goes_on(site: Path, user: Path, tmp_path: Path, monkeypatch: 
     common = {"minutes": SHORT, "pairs": T1_T2, "out": out, "name": "Lab", "install": False}
     with pytest.raises(Killed):
         mt.adapt(parent, one, progress=halt, **common)
-    assert (out / "work" / "training-model" / "state.safetensors").exists()
+    assert (out / WORK / "training-model" / "state.safetensors").exists()
     assert not (out / "Lab-direct.safetensors").exists()
     first: list[Progress] = []
     made = mt.adapt(parent, one, progress=first.append, **common)
@@ -307,7 +308,7 @@ def test_left_it_saves_at_once_and_goes_on(site: Path, user: Path, tmp_path: Pat
     leaving = asked.Hooks(told.append, leave=lambda: len(told) > 4)
     with pytest.raises(MrtransError, match=r"Left; the same command goes on where it was\."):
         adapting.adapt_sessions(parent, found, out, wanted, leaving)
-    assert (out / "work" / "training-model" / "state.safetensors").exists()
+    assert (out / WORK / "training-model" / "state.safetensors").exists()
     last, again = told[-1].done, list[Progress]()
     outcome = adapting.adapt_sessions(parent, found, out, wanted, asked.Hooks(again.append, previews=False))
     assert again[0].done >= last
@@ -395,9 +396,11 @@ def test_bad_scans_are_refused_in_one_line(
     assert not list((tmp_path / "out").glob("*.safetensors")) and not user.exists()
 
 
+@pytest.mark.parametrize("own", [False, True])
 def test_contrasts_on_different_grids_are_prepared_first(
-    user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
+    """Folders of the user's in the output folder (``own``), called as those of an adaptation, are left alone."""
     _other_grid(bids_folder(tmp_path / "data", 1, SHAPE))
 
     def prepare(session: RawSession, folder: Path, options: Options, *_: object) -> None:
@@ -410,10 +413,32 @@ def test_contrasts_on_different_grids_are_prepared_first(
     said: list[str] = []
     parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
     out = tmp_path / "out"
+    there = Path("prepared") / "sub-00" / "anat" / "sub-00_desc-preproc_T2w.nii.gz"
+    for mine in (there, Path("work") / "notes.txt") if own else ():
+        (out / mine).parent.mkdir(parents=True)
+        (out / mine).write_text("precious")
     made = mt.adapt(parent, tmp_path / "data", minutes=0.01, pairs=T1_T2, out=out, install=False, say=said.append)
     assert made.pairs == [*T1_T2]
     assert "lie on different grids; preparing it first." in said[0]
-    assert (out / "prepared" / "sub-00" / "anat" / "sub-00_desc-preproc_T2w.nii.gz").exists()
+    assert (out / there).exists() and not (out / WORK).exists()
+    if own:
+        assert (out / there).read_text() == (out / "work" / "notes.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["report.html", "pictures.png", "figures.json", "adaptation.json", "Lab-direct.safetensors",
+     "Lab-direct.calibration.json"],
+)  # fmt: skip
+def test_files_that_no_adaptation_has_written_are_not_replaced(
+    site: Path, user: Path, tmp_path: Path, name: str
+) -> None:
+    parent, out = tiny_checkpoint(tmp_path / "old.safetensors", "direct"), tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("{}")
+    with pytest.raises(MrtransError, match=f"{name}' is there, and no adaptation has written it; choose another"):
+        mt.adapt(parent, site / "sub-00", minutes=SHORT, pairs=T1_T2, out=out, name="Lab", install=False)
+    assert {path.name for path in out.iterdir()} <= {name, ".adapt.lock"} and (out / name).read_text() == "{}"
 
 
 def test_two_at_once_and_a_full_disk(site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,11 +468,13 @@ def test_names_that_are_taken_or_none_are_refused_before_the_work(site: Path, us
 
 
 def test_volumes_that_are_open_already(site: Path, user: Path, tmp_path: Path) -> None:
-    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    before = Adapted(parent="x", parent_sha256="", lineage=["x"], site="before", people=4, sessions=4, minutes=1.0)
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct", adapted=before)
     t1 = head(SHAPE)
     volumes = {Contrast.T1: mt.Volume(t1, RAS), Contrast.T2: mt.Volume(np.where(t1 > 0, 700 - t1, 0), RAS)}
     made = mt.adapt(parent, [volumes], minutes=0.01, out=tmp_path / "out", install=False)
     assert made.pairs == [Pair.parse("T1->T2"), Pair.parse("T2->T1")]
+    assert [one.people for one in made.card.unnamed] == [1, 4] and made.card.unnamed[1].site == "before"
     volumes[Contrast.T2] = mt.Volume(t1[:, :, 2:], RAS)
     with pytest.raises(MrtransError, match="lie on different grids"):
         mt.adapt(parent, [volumes], minutes=0.01, out=tmp_path / "other", install=False)

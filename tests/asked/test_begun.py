@@ -9,7 +9,8 @@ import pytest
 from filelock import FileLock
 
 from napari_mrtrans.asked import begun
-from napari_mrtrans.asked.begun import Begun, drop, free_folder, is_done, tidy, unfinished
+from napari_mrtrans.asked.begun import Begun, drop, free_folder, has_learned, is_done, tidy, unfinished
+from napari_mrtrans.asked.place import PREPARED, WORK, clear
 from napari_mrtrans.errors import MrtransError
 
 
@@ -58,6 +59,20 @@ def test_a_finished_one_keeps_its_result_and_no_scan(home: Path, tmp_path: Path)
     assert is_done(folder)
     tidy(folder)
     assert {path.name for path in folder.iterdir()} == {"adaptation.json"} and unfinished() == []
+
+
+def test_what_was_prepared_is_worth_going_on_with_and_stays_with_the_result(tmp_path: Path) -> None:
+    (tmp_path / "work" / "training").mkdir(parents=True)
+    (tmp_path / "work" / "training" / "best.safetensors").write_text("somebody else's")
+    assert not has_learned(tmp_path)
+    (tmp_path / WORK / PREPARED / "sub-01").mkdir(parents=True)
+    assert has_learned(tmp_path)
+    clear(tmp_path)
+    assert not has_learned(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PREPARED, "work"]
+    (tmp_path / WORK / PREPARED / "sub-02").mkdir(parents=True)
+    clear(tmp_path)
+    assert [path.name for path in (tmp_path / PREPARED).iterdir()] == ["sub-01"] and not (tmp_path / WORK).exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(home: Path, tmp_path: Path) -> None:

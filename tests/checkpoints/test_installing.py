@@ -125,6 +125,27 @@ def test_its_network_for_other_planes_comes_along(user: Path, tmp_path: Path) ->
     assert contents(user) == [f"tiny-direct{PLANES_SUFFIX}", "tiny-direct.safetensors"]
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_another_network_for_other_planes_takes_the_place_of_that_there(
+    user: Path, tmp_path: Path, calibrated: bool
+) -> None:
+    """Also of one that had none, with a newer calibration and without."""
+    made = tiny_checkpoint(tmp_path / "run.safetensors", "direct", name="tiny-direct")
+    install(made.path)
+    for seed in (7, 8):
+        planes = tiny_checkpoint(tmp_path / f"run{PLANES_SUFFIX}", "direct", seed=seed).path
+        if calibrated:
+            write_calibration(made, Calibration(card=made.card_digest, about={"n": seed}), tmp_path)
+        said: list[str] = []
+        installed = install(made.path, say=said.append)
+        parts = "calibration and its network for other planes" if calibrated else "network for other planes"
+        assert said == [f"'tiny-direct' is installed already; brought its {parts} to '{user}'."]
+        assert sha(user / f"tiny-direct{PLANES_SUFFIX}") == sha(planes) and planes_of(installed) is not None
+        assert installed.calibration is None or installed.calibration.about == {"n": seed}
+    with pytest.raises(CheckpointError, match="is installed already"):
+        install(made.path)
+
+
 def test_a_damaged_network_for_other_planes_is_told(user: Path, tmp_path: Path) -> None:
     made = with_planes(tmp_path)
     damage(tmp_path / f"run{PLANES_SUFFIX}")

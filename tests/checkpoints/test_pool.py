@@ -13,7 +13,7 @@ from helpers import PAIRS, tiny_checkpoint
 from napari_mrtrans.adaptation.site import wanted_pairs
 from napari_mrtrans.checkpoints import library, pool
 from napari_mrtrans.checkpoints.card import Adapted, DataSource
-from napari_mrtrans.checkpoints.card_text import essence, headline
+from napari_mrtrans.checkpoints.card_text import details, essence, headline
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
 from napari_mrtrans.checkpoints.installing import export, install, remove
 from napari_mrtrans.checkpoints.library import list_checkpoints, load_checkpoint
@@ -277,10 +277,17 @@ def test_a_pool_of_an_adapted_member_is_adapted(tmp_path: Path, monkeypatch: pyt
     told = Adapted(parent="flow", parent_sha256="", lineage=["flow"], site="a", people=1, sessions=1, minutes=1.0)
     plain = [tiny_checkpoint(tmp_path / f"{name}.safetensors", name) for name in ("flow", "cgan")]
     own = tiny_checkpoint(tmp_path / "a-flow.safetensors", "flow", adapted=told)
-    make_pool("a-pool", [own, plain[1]], tmp_path)
+    other = tiny_checkpoint(
+        tmp_path / "b-cgan.safetensors", "cgan", adapted=told.model_copy(update={"site": "b", "people": 2}), seed=1
+    )
+    make_pool("a-pool", [own, plain[1], other], tmp_path)
     make_pool("the-pool", plain, tmp_path)
     assert library.load_checkpoint("pool").name == "the-pool"
-    assert library.load_checkpoint("a-pool").card.adapted == told
+    made = library.load_checkpoint("a-pool")
+    assert [(one.people, one.site) for one in made.card.unnamed] == [(1, "a"), (2, "b")]
+    assert ("learned before from", "1 person of 'a' and 2 people of 'b'") in details(made)
+    assert not any("PSNR" in text for _, text in details(made))  # what each of them gained is not what the pool does
+    assert b"unnamed_before" not in own.path.read_bytes()
 
 
 def test_a_pool_is_calibrated_by_whole_rounds(tmp_path: Path) -> None:

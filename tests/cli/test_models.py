@@ -39,7 +39,11 @@ def test_install_list_remove(run: Run, tmp_path: Path) -> None:
     installed = run("--install", checkpoint.path, "--sha256", checkpoint.sha256)
     assert installed == (0, f"installed tiny-flow as {place}\n", "")
     assert run()[1].startswith("tiny-flow  (flow, ")
-    assert run("--remove", "tiny-flow") == (0, f"deleted {place}\n", "")
+    write_calibration(checkpoint, Calibration(card=checkpoint.card_digest), tmp_path)
+    brought = f"'tiny-flow' is installed already; brought its calibration to '{place.parent}'.\n"
+    assert run("--install", checkpoint.path) == (0, brought, "")
+    calibration = place.with_suffix(".calibration.json")
+    assert run("--remove", "tiny-flow") == (0, f"deleted {calibration}\ndeleted {place}\n", "")
     assert run()[1].startswith("No checkpoints installed")
 
 

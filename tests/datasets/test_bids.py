@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import bids_folder, head, save_nifti
-from napari_mrtrans.datasets.bids import Session, subject_of
+from napari_mrtrans.datasets.bids import Session, data_set, known_by, subject_of
 from napari_mrtrans.datasets.readers import read_folders
 from napari_mrtrans.datasets.sessions import anat_images
 from napari_mrtrans.errors import RecipeError
@@ -77,6 +77,17 @@ def test_results_among_the_scans_are_no_scans(tmp_path: Path) -> None:
 def test_the_person_of_a_name() -> None:
     for name in ("a/sub-1", "a/sub-1/ses-2", "a/sub-1/plane-coronal", "a/sub-1/ses-2/plane-sagittal"):
         assert subject_of(name) == "a/sub-1"
+    for name, folder, person in (
+        ("sub-1/ses-2", ".", "sub-1"),
+        ("study/ses-1/sub-1", "study/ses-1", "study/ses-1/sub-1"),
+        ("study/ses-1/sub-1/ses-2/plane-coronal", "study/ses-1", "study/ses-1/sub-1"),
+        ("raw/a/sub-1", "raw/a", "raw/a/sub-1"),
+        ("sub-study/sub-1", "sub-study", "sub-study/sub-1"),
+        ("./raw/a//sub-1", "raw/a", "raw/a/sub-1"),
+    ):
+        assert (data_set(name), subject_of(name)) == (folder, person)
+    assert known_by("raw/a/sub-1", ["a/sub-1"]) and known_by("a/sub-1/ses-2", ["raw/a/sub-1"])
+    assert known_by("sub-1", ["a/sub-1"]) and not known_by("b/sub-1", ["a/sub-1", "sub-11"])
 
 
 def test_one_file_for_each_contrast_and_none_with_contrast_agent(tmp_path: Path) -> None:
@@ -108,6 +119,17 @@ def test_several_folders_keep_their_subjects_apart(tmp_path: Path) -> None:
     assert [session.name for session in found] == ["a/sub-01", "a/sub-02/ses-1", "b/sub-01"]
     assert [session.mask is not None for session in found] == [True, False, False]
     assert [session.name for session in read_bids(tmp_path, ("b",))] == ["sub-01"]
+    touch(tmp_path, "sub-07/anat/sub-07_T1w.nii.gz")
+    assert [session.name for session in read_bids(tmp_path, (".", "b"))] == ["sub-07", "b/sub-01"]
+
+
+def test_folders_are_called_the_same_however_they_are_typed() -> None:
+    assert recipe(folders=["a/", "./b", "raw//c", "."]).data.folders == ("a", "b", "raw/c", ".")
+    for folder in ("/data/a", "../a", "a/../../b", "C:/a"):
+        with pytest.raises(ValueError, match="is not below --data; give the folder above it there"):
+            recipe(folders=[folder])
+    with pytest.raises(ValueError, match="one is named twice"):
+        recipe(folders=["a", "./a/"])
 
 
 @pytest.mark.parametrize(
@@ -160,6 +182,16 @@ def test_sessions_without_a_complete_pair_are_left_out_and_named(tmp_path: Path)
 def test_somebody_must_be_left_to_train_on(held_out: dict, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="No subject is left to train on"):
         open_splits(recipe(**held_out), bids_folder(tmp_path, 2, (24, 28, 12)), tmp_path / "cache")
+
+
+def test_masks_where_none_are_read_are_told(tmp_path: Path) -> None:
+    root = bids_folder(tmp_path / "data", 2, (12, 14, 6))
+    save_nifti(root / "sub-00/anat/sub-00_label-lesion_mask.nii.gz", np.ones((12, 14, 6), np.uint8))
+    (line,) = open_splits(recipe(exclude_masked=True), root, tmp_path)[1]
+    assert line.startswith("no slice for data.exclude_masked: nobody who is trained on has an expert mask")
+    assert open_splits(recipe(), root, tmp_path)[1] == []
+    save_nifti(root / "derivatives/masks/sub-00/anat/sub-00_mask.nii.gz", np.ones((12, 14, 6), np.uint8))
+    assert open_splits(recipe(exclude_masked=True), root, tmp_path)[1] == []
 
 
 def test_decoded_sessions(tmp_path: Path) -> None:

@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 
 from napari_mrtrans import __version__
-from napari_mrtrans.datasets.derivatives import DESCRIPTION, IGNORED, check_own, description, ignored
+from napari_mrtrans.datasets.derivatives import (
+    DESCRIPTION,
+    IGNORED,
+    check_own,
+    description,
+    finished_files,
+    ignored,
+)
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.paths import write_together
 
 OURS = {"Name": "napari-mrtrans", "Version": __version__, "Description": "napari-mrtrans prepare"}
 
@@ -37,6 +45,27 @@ def test_what_a_user_adds_stays_when_our_part_changes(tmp_path: Path) -> None:
     found = json.loads(description(tmp_path, "Scans", "prepare")[DESCRIPTION])
     assert found == there | {"GeneratedBy": [{"Name": "dcm2niix"}, OURS | {"Container": "here"}]}
     assert ignored(tmp_path)[".bidsignore"].splitlines()[:2] == ["extra/", IGNORED[1]]
+
+
+def test_what_an_editor_made_of_our_files(tmp_path: Path) -> None:
+    """A byte order mark before the description, and a list in another encoding, whose lines stay as they are."""
+    told = description(tmp_path, "Scans", "prepare")[DESCRIPTION]
+    (tmp_path / DESCRIPTION).write_text(told, encoding="utf-8-sig")
+    check_own(tmp_path, "prepare")
+    assert description(tmp_path, "Scans", "prepare") == {}
+    line = "S\u00fc\u00df/".encode("latin-1")
+    (tmp_path / ".bidsignore").write_bytes(line)
+    write_together(tmp_path, ignored(tmp_path))
+    assert (tmp_path / ".bidsignore").read_bytes().splitlines() == [line, *(text.encode() for text in IGNORED)]
+
+
+@pytest.mark.parametrize("document", ["[]", "3", "null", '{"key": "k", "files": [1]}', '{"key": "k", "files": null}'])
+def test_a_record_that_is_none_is_of_nothing_finished(document: str, tmp_path: Path) -> None:
+    record = tmp_path / "record.json"
+    record.write_text(document)
+    assert finished_files(record, "k") is None
+    record.write_text('{"key": "k", "files": ["record.json"]}')
+    assert finished_files(record, "k") == [record, record]
 
 
 @pytest.mark.parametrize(

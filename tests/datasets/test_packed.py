@@ -115,6 +115,8 @@ def test_a_table_and_names_divide_it_as_they_divide_the_folder(file: Path, chose
         open_splits(asks(test=["sub-3"]), file, tmp_path)
     parts, skipped = open_splits(asks(phantom={"subjects": 2}), file, tmp_path)
     assert skipped == ["phantoms: 'data.mrpack' holds none"]
+    (line,) = open_splits(asks(exclude_masked=True), file, tmp_path)[1]
+    assert line.startswith("no slice for data.exclude_masked: nobody who is trained on has an expert mask")
 
 
 def test_phantoms_in_it_are_those_of_a_recipe_that_asks_for_them(chosen: Recipe, tmp_path: Path) -> None:

@@ -198,6 +198,13 @@ def test_phantoms_alone_need_no_folder_and_hold_nobody_out(tmp_path: Path) -> No
     assert len(open_splits(recipe(), None, tmp_path)[0]["train"].sessions) == 40
 
 
+def test_phantoms_have_no_slices_from_the_side(tmp_path: Path) -> None:
+    for chosen in (recipe(phantom={"subjects": 1}, planes=["coronal"]), recipe(planes=["coronal", "sagittal"])):
+        with pytest.raises(RecipeError, match="phantoms are seen in axial slices only; add axial, or leave phantoms"):
+            open_splits(chosen, None, tmp_path)
+    assert open_splits(recipe(phantom={"subjects": 1}, planes=["coronal", "axial"]), None, tmp_path)[0]["train"].names
+
+
 def test_mixed_with_scans(tmp_path: Path) -> None:
     """Phantoms are trained on only; of the slices they give their share, and all of PD, which the folder lacks."""
     root = bids_folder(tmp_path / "data", 4, (24, 28, 12))

@@ -360,6 +360,25 @@ def test_evaluation_finds_the_subjects_of_every_format(tmp_path: Path) -> None:
     assert {"ms/sub-patient01", "ixi/sub-01", "ixi/sub-IXI001Guys0001"} <= known_sessions(tmp_path, [both]).keys()
 
 
+def test_evaluation_finds_people_below_nested_folders_and_beside_their_namesakes(tmp_path: Path) -> None:
+    """With the same data folder as in training, and with the data set's own."""
+    for folder in ("raw/a", "raw/b"):
+        bids_folder(tmp_path / folder, 2, (12, 14, 6))
+    nested = {"train": ["raw/a/sub-00", "raw/b/sub-00"], "test": ["raw/a/sub-01"]}
+    several = tiny_checkpoint(tmp_path / "several.safetensors", splits=nested)
+    names = {f"raw/{folder}/sub-0{k}" for folder in "ab" for k in (0, 1)}
+    assert known_sessions(tmp_path, [several]).keys() == names
+    asked = known_sessions(tmp_path, [several], ["./raw/a/sub-01"])
+    assert session_names(["raw/a//sub-01/"], asked) == ["raw/a/sub-01"]
+    of_one = {"train": ["sub-00"], "test": ["sub-01"]}
+    alone = tiny_checkpoint(tmp_path / "alone.safetensors", splits=of_one, folder="raw/a")
+    for root in (tmp_path, tmp_path / "raw" / "a"):
+        found = known_sessions(root, [alone])
+        assert found.keys() == {"sub-00", "sub-01"}
+        assert all((tmp_path / "raw" / "a") in path.parents for s in found.values() for path in s.files.values())
+    assert b'"folder' not in several.path.read_bytes()
+
+
 def test_simulated_people_are_sought_in_no_folder(tmp_path: Path) -> None:
     fill(tmp_path, "ms/sub-01/anat/sub-01_T1w.nii.gz")
     splits = {"train": ["ms/sub-01", "sub-phantom2x0000"], "test": ["ms/sub-02"]}

@@ -7,7 +7,7 @@ import pytest
 from helpers import bids_folder, close_folder
 from napari_mrtrans.datasets.raw import sessions_to_prepare
 from napari_mrtrans.datasets.readers import read_folder
-from napari_mrtrans.datasets.sessions import check_one_person, find_sessions
+from napari_mrtrans.datasets.sessions import anat_images, check_one_person, find_sessions
 from napari_mrtrans.datasets.walk import nifti_files
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
@@ -122,6 +122,16 @@ def test_hidden_files_are_no_scans(tmp_path: Path) -> None:
     touch(tmp_path, *(f"sub-01/anat/{start}{name}" for name in names for start in ("._", ".part-ab12-7-", "")))
     (session,), left_out = find_sessions([tmp_path])
     assert ([path.name for path in session.files.values()], left_out) == (names, [])
+
+
+def test_phase_real_and_imaginary_parts_are_no_scans(tmp_path: Path) -> None:
+    parts = ("phase", "real", "imag")
+    touch(tmp_path, *(f"sub-{n}/anat/sub-{n}_part-{part}_T1w.nii.gz" for n in "12" for part in (*parts, "mag")))
+    touch(tmp_path, *(f"sub-3/anat/sub-3_part-{part}_T1w.nii.gz" for part in parts))
+    for n in "12":
+        ((only,), left_out) = anat_images(tmp_path / f"sub-{n}" / "anat", Contrast.T1), find_sessions([tmp_path])[1]
+        assert (only.name, left_out) == (f"sub-{n}_part-mag_T1w.nii.gz", [])
+    assert [session.stem for session in find_sessions([tmp_path])[0]] == ["sub-1", "sub-2"]
 
 
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,10 +183,14 @@ def test_a_table_is_the_whole_split(also: dict[str, object]) -> None:
         recipe(splits="mine.tsv", **also)
 
 
-def test_nothing_is_drawn_when_subjects_are_named_or_the_share_is_zero(tmp_path: Path) -> None:
+def test_only_whom_nobody_named_is_drawn_and_nobody_where_the_share_is_zero(tmp_path: Path) -> None:
     root = bids_folder(tmp_path / "data", 4, (12, 12, 6))
     for data, expected in (
-        ({"test": ["sub-00"], "holdout_fraction": 0.5}, [3, 0, 1]),
+        ({"test": ["sub-00"], "holdout_fraction": 0.25}, [2, 1, 1]),
+        ({"validation": ["sub-00"], "holdout_fraction": 0.5}, [1, 1, 2]),
+        ({"test": ["sub-00"], "validation": ["sub-01"], "holdout_fraction": 0.5}, [2, 1, 1]),
+        ({"test": ["sub-00"], "holdout_fraction": 0.0}, [3, 0, 1]),
+        ({"test": ["sub-00"]}, [3, 0, 1]),
         ({"holdout_fraction": 0.0}, [4, 0, 0]),
         ({}, [4, 0, 0]),
         ({"holdout_fraction": 0.25}, [2, 1, 1]),

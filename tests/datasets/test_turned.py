@@ -59,7 +59,10 @@ def test_each_plane_has_its_own_name_and_place_in_the_cache(sessions) -> None:
 def test_thick_slices_are_seen_from_above_only(tmp_path: Path) -> None:
     bids_folder(tmp_path, 1, (40, 48, 12), np.diag([1.0, 1, 4, 1]))
     sessions = next(iter(read_folders(tmp_path, (".",), "bids"))).sessions
-    assert [one.name for one in in_planes(sessions, ("axial", "coronal"))] == ["sub-00"]
+    left_out: list[str] = []
+    assert [one.name for one in in_planes(sessions, ("axial", "coronal"), left_out)] == ["sub-00"]
+    (line,) = left_out
+    assert line.startswith("coronal slices of sub-00: its voxels are 4.0 mm long, and those of more than 2 mm show too")
 
 
 def test_small_voxels_are_known_in_any_unit(tmp_path: Path) -> None:

@@ -59,6 +59,25 @@ def first(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     return out
 
 
+@pytest.mark.parametrize(("who", "lines"), [("sub-04", 0), ("sub-77", 1)])
+def test_without_validation_people_the_spread_is_told_to_stay(
+    who: str, lines: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is sampled."""
+
+    def sampled(*_: object, **__: object) -> None:
+        raise MrtransError("enough")
+
+    monkeypatch.setattr("napari_mrtrans.evaluation.calibrate.image_features", lambda *_: [])
+    monkeypatch.setattr("napari_mrtrans.evaluation.calibrate.measure", sampled)
+    made = checkpoint(tmp_path, splits={**SPLITS, "train": [*SPLITS["train"], "sub-05"], "validation": [who]})
+    said: list[str] = []
+    with pytest.raises(MrtransError, match="enough"):
+        calibrate(data, made, tmp_path, one_slice(made), say=said.append)
+    assert len(said) == lines
+    assert all("no scans of validation subjects of 'tiny'" in line and "will not be corrected" in line for line in said)
+
+
 def measured(
     subject: str, role: str, rng: np.random.Generator, error: float = 2.0, pair: str = "T1->T2"
 ) -> Measurement:

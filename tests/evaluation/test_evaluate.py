@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
-from napari_mrtrans.checkpoints.card import Adapted
+from napari_mrtrans.checkpoints.card import Adapted, Unnamed
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.datasets.readers import read_folder
@@ -20,7 +20,7 @@ from napari_mrtrans.errors import MrtransError, RecipeError
 from napari_mrtrans.evaluation import measure as module
 from napari_mrtrans.evaluation import optional, tiles
 from napari_mrtrans.evaluation.evaluate import Settings, evaluate
-from napari_mrtrans.evaluation.held_out import check_held_out, known_sessions
+from napari_mrtrans.evaluation.held_out import adapted_to, check_held_out, known_sessions
 from napari_mrtrans.evaluation.lookup import Lookup
 from napari_mrtrans.evaluation.report import paper_figures, write
 from napari_mrtrans.paths import write_together
@@ -372,11 +372,38 @@ def test_an_adapted_checkpoint_may_know_whom_it_is_measured_on(root: Path, tmp_p
     assert "adapted to 2 people of" in paths[3].read_text()
 
 
+def test_what_was_made_of_an_adapted_checkpoint_may_know_them_too(tmp_path: Path) -> None:
+    before = [Unnamed(people=1, site="A"), Unnamed(people=3, site="B")]
+    child = tiny_checkpoint(tmp_path / "child.safetensors", "direct", unnamed_before=before)
+    plain = tiny_checkpoint(tmp_path / "plain.safetensors", "direct")
+    (line,) = adapted_to([plain, child])
+    assert line.startswith(
+        "'child' was made of what was adapted to 1 person of 'A' and 3 people of 'B', whom its card does not name"
+    )
+
+
 def test_another_visit_of_a_training_subject_is_no_held_out_one() -> None:
     with pytest.raises(MrtransError, match="'sub-01/ses-2' is a training subject"):
         check_held_out("sub-01/ses-2", ["sub-01/ses-1"], {}, Path("data"))
     with pytest.raises(MrtransError, match="'sub-01/ses-2' is a training subject"):  # given the data set's own folder
         check_held_out("sub-01/ses-2", ["glioma/sub-01/ses-1"], {}, Path("data") / "glioma")
+    for root, name, known in (
+        ("data/raw/a", "sub-01", "raw/a/sub-01"),
+        ("data/raw", "a/sub-01", "raw/a/sub-01"),
+        ("data", "raw/a/sub-01", "a/sub-01"),
+        ("data", "a/sub-01", "a//sub-01"),
+    ):
+        with pytest.raises(MrtransError, match=f"'{name}' is a training subject"):
+            check_held_out(name, [known], {}, Path(root))
+    with pytest.raises(MrtransError, match="'b/sub-01' is not in"):
+        check_held_out("b/sub-01", ["a/sub-01", "sub-01"], {}, Path("data"))
+
+
+def test_a_page_that_no_evaluation_has_written_is_not_replaced(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("precious")
+    with pytest.raises(MrtransError, match=r"report\.html' is there, and no evaluation has written it"):
+        evaluate(root, [direct], tmp_path, Settings(pairs=[PAIRS[0]], slab=11))
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_more_samples_than_can_be_held_are_refused_at_once(root: Path, flow: Checkpoint, tmp_path: Path) -> None:

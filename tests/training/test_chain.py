@@ -158,7 +158,7 @@ def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp
         ("t1-t2-flair-ddpm", ["t1-t2-flair-ddpm"]),
         (
             "t1-t2-flair-resvit",
-            ["resvit-phase1", "resvit-crops", "t1-t2-flair-direct", "t1-t2-flair-resvit"],
+            ["resvit-phase1", "resvit-crops", "t1-t2-flair-direct", "resvit-average", "t1-t2-flair-resvit"],
         ),
     ],
 )

@@ -14,11 +14,13 @@ import pytest
 import torch
 
 from helpers import OPTIONS, TINY, bids_folder, save_nifti, tiny_checkpoint
+from napari_mrtrans.checkpoints.card import Adapted
 from napari_mrtrans.checkpoints.checkpoint import CARD_KEY, read_checkpoint
 from napari_mrtrans.checkpoints.header import read_header
 from napari_mrtrans.checkpoints.planes import planes_of
 from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.datasets.bids import Session
+from napari_mrtrans.datasets.splits import read_splits, write_splits
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
@@ -115,6 +117,37 @@ def test_a_resumed_run_ends_with_the_same_bits(
     expected, found = weights(whole), weights(resumed)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+
+
+def test_a_table_of_people_that_no_run_has_written_is_not_replaced(splits: dict[str, Source], tmp_path: Path) -> None:
+    table = tmp_path / "splits.tsv"
+    table.write_text("subject\tpart\tage\nsub-09\ttest\t41\n")
+    with pytest.raises(RecipeError, match=r"splits\.tsv' is there, and no training has written it; choose"):
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["splits.tsv"] and "41" in table.read_text()
+
+
+def test_the_table_that_the_recipe_names_stays_as_it_is(splits: dict[str, Source], tmp_path: Path) -> None:
+    table = tmp_path / "splits.tsv"
+    parts = [("sub-00", "test"), ("sub-01", "validation"), ("sub-02", "train"), ("sub-09", "train")]
+    table.write_text("subject\tpart\tage\n" + "".join(f"{who}\t{part}\t41\n" for who, part in parts))
+    before = table.read_text()
+    chosen = recipe(steps=(1, 1), data={"splits": str(table)})
+    for resume in (False, True):
+        train(chosen, splits, tmp_path, hardware=Hardware(workers=0), resume=resume, max_minutes=0.0)
+        assert table.read_text() == before
+
+
+def test_a_run_that_was_killed_before_its_first_state_begins_again(splits: dict[str, Source], tmp_path: Path) -> None:
+    def halt(progress: Progress) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), progress=halt)
+    assert not (tmp_path / STATE).exists()
+    write_splits(tmp_path, {"train": ["sub-09"]})  # before people came
+    assert train(recipe(steps=(1, 1)), splits, tmp_path, hardware=Hardware(workers=0)).exists()
+    assert read_splits(tmp_path / "splits.tsv")["sub-02"] == "train"
 
 
 def test_a_gradient_that_is_not_finite_stops_it_as_well(
@@ -370,6 +403,21 @@ def test_a_card_knows_whom_and_what_its_parents_learned_from(splits: dict[str, S
                               tiny_checkpoint(tmp_path / "b.safetensors", splits={"validation": ["sub-01"]},
                                               seen_before=["sub-01"], seed=1)], tmp_path / "pool")  # fmt: skip
     assert pool.card.splits["validation"] == [] and pool.card.seen_before == ["sub-01"]
+
+
+def test_a_card_knows_whom_its_parents_were_adapted_to(splits: dict[str, Source], tmp_path: Path) -> None:
+    """They have no names, and so may be among those kept out."""
+    told = Adapted(parent="flow", parent_sha256="", lineage=["flow"], site="Lab", people=2, sessions=2, minutes=1.0)
+    parent = tiny_checkpoint(tmp_path / "lab.safetensors", "direct", adapted=told, splits={"train": ["x/sub-77"]})
+    data = {"test": ["sub-00"], "validation": ["sub-01"], "folders": ["./raw//site/"]}
+    for name, start in (("child", parent.path), ("grandchild", tmp_path / "child.safetensors")):
+        said: list[str] = []
+        chosen = recipe(name=name, steps=(1, 1), start_from=str(start), data=data, options={"network": TINY})
+        card = read_checkpoint(train(chosen, splits, tmp_path, say=said.append, hardware=Hardware(workers=0))).card
+        assert card.adapted is None and [(one.people, one.site) for one in card.unnamed] == [(2, "Lab")]
+        (line,) = [line for line in said if "adapted to 2 people of 'Lab', whom its card does not name" in line]
+        assert line in card.notes
+        assert card.folder == "raw/site"
 
 
 def test_whole_heads_and_a_mean_of_other_frames_are_told(tmp_path: Path) -> None:

@@ -76,6 +76,14 @@ def test_recipes_serve_the_pairs_of_the_files_that_they_made() -> None:
         assert (checkpoint.card.model, set(checkpoint.pairs)) == (recipe.model, set(recipe.pairs))
 
 
+@pytest.mark.parametrize("distance", [-2, float("nan"), "far"])
+def test_neighbours_are_some_way_off(distance: object) -> None:
+    recipe = load_recipe("own-direct")
+    check_model(recipe.model_copy(update={"options": {**recipe.options, "neighbours_mm": 3}}))
+    with pytest.raises(RecipeError, match=r"options\.neighbours_mm: \S+ is no distance; give mm, or 0"):
+        check_model(recipe.model_copy(update={"options": {**recipe.options, "neighbours_mm": distance}}))
+
+
 @pytest.mark.parametrize(
     ("name", "crop", "enough"),
     [("resvit-crops", 16, False), ("resvit-crops", 32, True), ("t1-t2-flair-cgan", 8, False)],
@@ -130,6 +138,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "pairs in one text": ({"pairs": "T1->T2"}, "pairs: Value error, expected a list such as [T1->T2]"),
     "pair unknown": ({"pairs": ["T1->T2", "T1->T9"]}, "pairs: Value error, Unknown contrast 'T9'"),
     "pair without arrow": ({"pairs": ["T1"]}, "pairs: Value error, 'T1' is no pair"),
+    "pair twice": ({"pairs": ["T1->T2", "T1w->T2w"]}, "pairs: Value error, one is named twice"),
+    "folder elsewhere": ({"data": {"folders": ["../x"]}}, "data.folders: Value error, '../x' is not below --data"),
     "pair of one": ({"pairs": ["T1->T1w"]}, "same contrast"),
     "name with a space": ({"name": "my run"}, "name: "),
     "name of a run's state": ({"name": "state"}, "name: Value error, 'state' is what the state of a run is called"),

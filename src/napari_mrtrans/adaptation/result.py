@@ -12,7 +12,7 @@ from ..asked.place import WORK
 from ..asked.settings import Settings
 from ..checkpoints.card import Adapted, Card, DataSource, Training
 from ..checkpoints.card_text import people_in_words
-from ..checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ..checkpoints.checkpoint import CALIBRATION_SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
 from ..models import Model
 from ..paths import write_together
 from ..training.hardware import what_it_took
@@ -21,7 +21,7 @@ from .page import Report, Shown, draw, html
 from .site import Site
 from .spread import write_site_calibration
 
-FIGURES = "figures.json"
+PAGE, PICTURES, FIGURES = "report.html", "pictures.png", "figures.json"
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Trained:
     warnings: list[str] = field(default_factory=list)
 
 
+def file_names(name: str) -> list[str]:
+    """Of all files of a result, whose checkpoint is called ``name``."""
+    return [f"{name}.safetensors", f"{name}{CALIBRATION_SUFFIX}", PICTURES, PAGE, FIGURES]
+
+
 def write_result(
     trained: Trained, parent: Checkpoint, site: Site, out: Path, settings: Settings, say: Callable[[str], None]
 ) -> Checkpoint:
@@ -72,7 +77,7 @@ def write_result(
     card = _card(trained, parent, site, settings)
     made = read_checkpoint(write_checkpoint(out / f"{card.name}.safetensors", trained.model, card))
     write_site_calibration(made, parent, site, trained.rows[1], trained.samples, out / WORK, say)
-    pictures = draw(trained.shown, out / "pictures.png")
+    pictures = draw(trained.shown, out / PICTURES)
     assert card.adapted is not None
     report = Report(
         title=f"{card.name}: {parent.name} adapted to {settings.name}",
@@ -89,7 +94,7 @@ def write_result(
         "pairs": [asdict(line) for line in trained.table],
         "curves": trained.curves,
     }
-    write_together(out, {"report.html": html(report, pictures), FIGURES: json.dumps(figures, indent=1) + "\n"})
+    write_together(out, {PAGE: html(report, pictures), FIGURES: json.dumps(figures, indent=1) + "\n"})
     return made
 
 
@@ -131,6 +136,7 @@ def _card(trained: Trained, parent: Checkpoint, site: Site, settings: Settings) 
             "images": trained.slices,
             "training": Training(**{**took.model_dump(), "slices": None if seen is None else seen + trained.slices}),
             "metrics": {"adaptation": {line.pair: _figures(line) for line in trained.table}},
+            "unnamed_before": old.unnamed,
             "adapted": Adapted(
                 parent=old.name,
                 parent_sha256=parent.sha256,

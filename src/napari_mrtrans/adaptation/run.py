@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..asked.place import alone, clear, finished, key_in, key_of, write_record
+from ..asked.place import alone, check_foreign, clear, finished, key_in, key_of, write_record
 from ..asked.settings import WORTH_IT_DB, Asked, Hooks, Progress, Settings, check_free
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.installing import install
@@ -18,7 +18,7 @@ from ..paths import adaptation_dir
 from ..scan.contrasts import Pair
 from .figures import Line, gain
 from .page import text_table
-from .result import read_table, write_result
+from .result import file_names, read_table, write_result
 from .site import Images, Usable, find_sessions, given_sessions, open_site, wanted_pairs
 from .work import Work
 
@@ -117,6 +117,7 @@ def adapt_sessions(
     name = settings.checkpoint_name(parent)
     key = _key(parent, sessions, pairs, settings)
     with alone(out):
+        check_foreign(out, file_names(name))
         if (record := finished(out, key)) is not None:
             return _done_before(record, out, name, settings)
         if settings.install:

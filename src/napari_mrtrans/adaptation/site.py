@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ..asked.place import WORK
+from ..asked.place import PREPARED, WORK
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..datasets.loaded import LoadedSession
@@ -133,7 +133,7 @@ def open_site(
             say(f"{session.name}: has only {', '.join(session.contrasts) or 'nothing'}; left out")
             continue
         try:
-            ready = _ready(kept, out / "prepared", prepare, say)
+            ready = _ready(kept, out / WORK / PREPARED, prepare, say)
             count = len(usable_slices(Source((ready,), spacing_mm, cache)[0]))
             if count < FEWEST_SLICES:
                 raise RecipeError(

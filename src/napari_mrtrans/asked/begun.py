@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import MrtransError
 from ..paths import adaptation_dir, write_together
-from .place import RECORD, WORK, alone, at_work
+from .place import PREPARED, RECORD, WORK, alone, at_work
 
 #: What was asked, in the adaptation's folder.
 ASKED = "asked.json"
@@ -106,7 +106,8 @@ def _read(folder: Path) -> Begun | None:
 
 def has_learned(folder: Path) -> bool:
     """Whether there is something to go on with, or to keep: weights, or scans whose preparing took minutes."""
-    return any((folder / WORK).glob("*/best.safetensors")) or (folder / "prepared").is_dir()
+    work = folder / WORK
+    return any(work.glob("*/best.safetensors")) or (work / PREPARED).is_dir()
 
 
 def is_done(folder: Path) -> bool:
@@ -120,7 +121,7 @@ def is_done(folder: Path) -> bool:
 def tidy(folder: Path) -> None:
     """It has ended: only its result stays, and no copy of a scan."""
     (folder / ASKED).unlink(missing_ok=True)
-    for part in (SCANS, "prepared"):
+    for part in (SCANS, PREPARED):
         shutil.rmtree(folder / part, ignore_errors=True)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from ..paths import check_folder, write_together
 
 #: What is being done in the folder, and whether it is done.
 RECORD = "adaptation.json"
-#: What is only needed until it is.
-WORK = "work"
+#: What is only needed until it is; hidden, for a folder called "work" may be the user's.
+WORK = ".adapt-work"
+#: Whole heads that were prepared: below :data:`WORK`, and beside the result once it is done.
+PREPARED = "prepared"
 _LOCK = ".adapt.lock"
 #: What ends the line about a folder that cannot be written.
 REMEDY = "Make room; the same command then goes on where it was."
@@ -95,6 +97,24 @@ def key_in(out: Path) -> str | None:
     return _record(out).get("key")
 
 
+def check_foreign(out: Path, names: Iterable[str]) -> None:
+    """See that no file is replaced that no adaptation has written.
+
+    Args:
+        out: The folder.
+        names: Of the files that will be written there.
+
+    Raises:
+        MrtransError: one of them is there, and nothing says that an adaptation was begun in the folder.
+    """
+    there = next((out / name for name in (RECORD, *names) if (out / name).exists()), None)
+    if there is not None and key_in(out) is None:
+        raise MrtransError(
+            f"'{there}' is there, and no adaptation has written it; choose another folder with -o (Python: out=), or "
+            "move the file."
+        )
+
+
 def _record(out: Path) -> dict[str, Any]:
     try:
         found = json.loads((out / RECORD).read_text(encoding="utf-8"))
@@ -109,5 +129,12 @@ def write_record(out: Path, key: str, **more: Any) -> None:
 
 
 def clear(out: Path) -> None:
-    """Drop what was only needed meanwhile: decoded scans and the states of the networks."""
+    """Drop what was only needed meanwhile: decoded scans and the states of the networks.
+
+    What was prepared stays, unless the folder has such a folder already.
+    """
+    made, place = out / WORK / PREPARED, out / PREPARED
+    if made.is_dir() and not place.exists():
+        with suppress(OSError):  # Windows keeps what is open
+            made.rename(place)
     shutil.rmtree(out / WORK, ignore_errors=True)

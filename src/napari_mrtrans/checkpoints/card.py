@@ -115,6 +115,18 @@ class Adapted(_Strict):
     judged_on: str = ""
 
 
+class Unnamed(_Strict):
+    """People whose scans a checkpoint has learned from and whom no card names.
+
+    Attributes:
+        people: How many.
+        site: What the user calls their site.
+    """
+
+    people: int = Field(ge=1)
+    site: str
+
+
 class Turns(_Strict):
     """The options of a pool (:mod:`.pool`).
 
@@ -150,6 +162,8 @@ class Card(_Strict):
         data: What it was trained on.
         splits: Names of the training sessions, and of those kept for validation.
         seen_before: Names of training sessions of what its training started from, if they are others.
+        unnamed_before: Whom what it was made of was adapted to.
+        folder: The only one of the data folder that was trained on, which names go without; empty: that folder itself.
         seed: Of the training.
         recipe: Name of the recipe.
         recipe_sha256: Digest of it.
@@ -175,6 +189,8 @@ class Card(_Strict):
     data: list[DataSource] = []
     splits: dict[str, list[str]] = {}
     seen_before: list[str] = []
+    unnamed_before: list[Unnamed] = []
+    folder: str = ""
     seed: int = 0
     recipe: str = ""
     recipe_sha256: str = ""
@@ -201,6 +217,12 @@ class Card(_Strict):
     def seen(self) -> list[str]:
         """Names of all training sessions, those of what it started from too."""
         return [*self.splits.get("train", []), *self.seen_before]
+
+    @property
+    def unnamed(self) -> list[Unnamed]:
+        """Whom it was adapted to, and whom what it was made of was."""
+        own = [Unnamed(people=self.adapted.people, site=self.adapted.site)] if self.adapted else []
+        return [*own, *(one for one in self.unnamed_before if one not in own)]
 
     @property
     def deterministic(self) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from ..models.families import POOL, family_of
-from .card import Adapted
+from .card import Adapted, Card, Unnamed
 from .checkpoint import Checkpoint
 from .planes import has_planes
 from .pool import drawn_by, n_parameters
@@ -60,6 +61,7 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("pairs", ", ".join(map(str, checkpoint.pairs))),
         *((("three planes", "coronal and sagittal slices too, where asked for"),) if has_planes(checkpoint) else ()),
         *((("adapted", adaptation(card.adapted)),) if card.adapted else ()),
+        *((("learned before from", _unnamed(card.unnamed_before)),) if card.unnamed_before else ()),
         ("trained on", "; ".join(f"{data.name} [{data.licence}]" for data in card.data) or "not stated"),
         *(("note", note) for note in card.notes),
     ]
@@ -76,6 +78,16 @@ def adaptation(adapted: Adapted) -> str:
         f"from {adapted.parent}{old}, to {people_in_words(adapted.people)} of {adapted.site}, "
         f"{adapted.minutes:.3g} min: PSNR {adapted.gain_db:+.2f} dB on {adapted.judged_on}"
     )
+
+
+def adapted_to(card: Card) -> str:
+    """Whom a checkpoint, or what it was made of, ``was adapted to``."""
+    return f"{'was' if card.adapted else 'was made of what was'} adapted to {_unnamed(card.unnamed)}"
+
+
+def _unnamed(unnamed: Sequence[Unnamed]) -> str:
+    """``2 people of 'a' and 1 person of 'b'``."""
+    return " and ".join(f"{people_in_words(one.people)} of '{one.site}'" for one in unnamed)
 
 
 def people_in_words(count: int) -> str:

@@ -230,8 +230,9 @@ def card_metadata(card: Card) -> dict[str, str]:
     """The card as it stands in a file's header."""
     document = card.model_dump(mode="json")
     document["pairs"] = [pair.key for pair in card.pairs]
-    if not card.seen_before:
-        del document["seen_before"]  # which versions before 2026-11-29 do not know
+    for later in ("seen_before", "unnamed_before", "folder"):  # which versions before them do not know
+        if not document[later]:
+            del document[later]
     return {CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)}
 
 

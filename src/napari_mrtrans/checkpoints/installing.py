@@ -24,21 +24,26 @@ from .pool import left_behind
 TIMEOUT = 30
 #: Bytes between two reports of progress.
 CHUNK = 1 << 16
+_REMEDY = "Make room or mend its permissions, or name another in NAPARI_MRTRANS_CHECKPOINTS."
 
 
 class DownloadCancelled(CheckpointError):
     """The user stopped a download; nothing is left of it."""
 
 
-def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
+def install(
+    path: str | Path, *, sha256: str | None = None, say: Callable[[str], None] = lambda line: None
+) -> Checkpoint:
     """Copy a checkpoint, and what lies beside it, into the user's folder; it is there whole or not at all.
 
     Beside it may be its calibration, its network for other planes, and members of a pool, which are installed first. Of
-    one that is installed already, another calibration takes the place of that there.
+    one that is installed already, another calibration, and another network for other planes, take the place of those
+    there.
 
     Args:
         path: A .safetensors file made by ``napari-mrtrans-train``.
         sha256: Digest that the file must have, 64 hexadecimal digits; None = any.
+        say: Told what was brought where the checkpoint itself is installed already.
 
     Raises:
         CheckpointError: damaged, of another digest, of a family that this version does not know, or its name is taken.
@@ -63,10 +68,10 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     folder = user_checkpoint_dir()
     file = f"{name}.safetensors"
     calibration = _calibration(path, checkpoint)
-    if (there := _recalibrated(checkpoint, calibration)) is not None:
-        return there
     if (planes := own_planes(checkpoint)) is not None:
         read_checkpoint(planes)  # one that is damaged is told before anything is written
+    if (there := _brought(checkpoint, calibration, planes, say)) is not None:
+        return there
     taken = [folder / file] if planes is not None else [folder / file, folder / f"{name}{PLANES_SUFFIX}"]
     _refuse_taken(name, taken)
     for member in left_behind(checkpoint, folder):
@@ -82,7 +87,7 @@ def install(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
     write_together(
         folder,
         files | {file: copy},
-        "Make room or mend its permissions, or name another in NAPARI_MRTRANS_CHECKPOINTS.",
+        _REMEDY,
     )
     return read_checkpoint(folder / file)
 
@@ -101,15 +106,25 @@ def _beside(name: str, calibration: str | None, planes: Path | None) -> dict[str
     return files
 
 
-def _recalibrated(checkpoint: Checkpoint, calibration: str | None) -> Checkpoint | None:
-    """The user's own copy of this very file, with another calibration than it had; None: there is nothing to bring."""
-    if calibration is None:
-        return None
+def _brought(
+    checkpoint: Checkpoint, calibration: str | None, planes: Path | None, say: Callable[[str], None]
+) -> Checkpoint | None:
+    """The user's own copy of this very file, with another calibration, or another network for other planes, than it
+    had; None: there is nothing to bring."""
     own = (one for one in _listed() if one.name == checkpoint.name and not is_shipped(one))
     there = next((one for one in own if one.sha256 == checkpoint.sha256), None)
-    if there is None or (there.calibration and calibration_text(there.calibration) == calibration):
+    if there is None:
         return None
-    write_together(there.path.parent, _beside(there.name, calibration, None))
+    if there.calibration and calibration_text(there.calibration) == calibration:
+        calibration = None
+    known = own_planes(there)
+    if planes is not None and known is not None and digest(planes) == digest(known):
+        planes = None
+    if calibration is None and planes is None:
+        return None
+    write_together(there.path.parent, _beside(there.name, calibration, planes), _REMEDY)
+    parts = [*(["calibration"] if calibration else []), *(["network for other planes"] if planes else [])]
+    say(f"'{there.name}' is installed already; brought its {' and its '.join(parts)} to '{there.path.parent}'.")
     return read_checkpoint(there.path)
 
 

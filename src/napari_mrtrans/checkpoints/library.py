@@ -51,7 +51,7 @@ def list_checkpoints() -> list[Checkpoint]:
             found[checkpoint.name] = checkpoint
 
     def order(c: Checkpoint) -> tuple[int, bool, bool, str]:
-        return _rank(c.card.model), c.card.adapted is not None, not is_shipped(c), c.name
+        return _rank(c.card.model), bool(c.card.unnamed), not is_shipped(c), c.name
 
     return sorted(found.values(), key=order)
 

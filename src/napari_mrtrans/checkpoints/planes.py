@@ -94,5 +94,5 @@ def _is_mean(file: Path, checkpoint: Checkpoint) -> bool:
         mean = read_checkpoint(file)
     except (CheckpointError, OSError):
         return False
-    theirs = tensor_digests(mean)
-    return mean.deterministic and bool(theirs) and theirs <= tensor_digests(checkpoint)
+    theirs = tensor_digests(mean, "net.")  # it may have more, of its training sessions
+    return mean.deterministic and bool(theirs) and theirs <= tensor_digests(checkpoint, "mean_net.")

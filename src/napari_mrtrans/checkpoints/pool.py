@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import CheckpointError
 from ..models.families import POOL
 from ..paths import shipped_checkpoint_dir, user_checkpoint_dir, write_together
-from .card import Card, DataSource, SamplerDefaults, Turns, is_file_name
+from .card import Card, SamplerDefaults, Turns, is_file_name
 from .checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
 from .header import digest
 
@@ -124,7 +124,8 @@ def make_pool(name: str, members: Sequence[Checkpoint], folder: Path) -> Checkpo
         splits=({"train": train} if train else {}) | kept,
         seen_before=before,
         notes=once(note for card in cards for note in card.notes),
-        adapted=next((card.adapted for card in cards if card.adapted is not None), None),
+        unnamed_before=once(one for card in cards for one in card.unnamed),
+        folder=first.folder if len({card.folder for card in cards}) == 1 else "",
     )
     # What the card says, once more: a checkpoint without any tensor is taken for a truncated one.
     turns = torch.tensor([[*by_name].index(member.name) for member in members])
@@ -191,7 +192,7 @@ def _common_pairs(members: Sequence[Checkpoint]) -> list[Any]:
 
 def once(items: Any) -> list[Any]:
     """Each of several things once, in their order."""
-    found: list[DataSource | str] = []
+    found: list[Any] = []
     for item in items:
         if item not in found:
             found.append(item)

@@ -87,14 +87,16 @@ def _there(checkpoint: Checkpoint) -> list[Checkpoint]:
         return []
 
 
-def tensor_digests(checkpoint: Checkpoint) -> frozenset[str]:
-    """Digests of the large tensors of a checkpoint's file, that of a tensor of one number throughout left out."""
-    return _digests(checkpoint.path, checkpoint.path.stat().st_mtime_ns)
+def tensor_digests(checkpoint: Checkpoint, start: str = "") -> frozenset[str]:
+    """Digests of the large tensors of a checkpoint's file whose names ``start`` so, that of a tensor of one number
+    throughout left out."""
+    return _digests(checkpoint.path, start, checkpoint.path.stat().st_mtime_ns)
 
 
 @cache
-def _digests(path: Path, changed: int) -> frozenset[str]:
+def _digests(path: Path, start_of_name: str, changed: int) -> frozenset[str]:
     data, start = path.read_bytes(), header_size(path)
-    spans = [entry["data_offsets"] for entry in read_header(path)[0].values()]
+    tensors = read_header(path)[0].items()
+    spans = [entry["data_offsets"] for name, entry in tensors if name.startswith(start_of_name)]
     large = [data[start + low : start + high] for low, high in spans if high - low >= LARGE]
     return frozenset(hashlib.sha256(tensor).hexdigest() for tensor in large if tensor.strip(tensor[:2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,8 +36,10 @@ def models(
     if sha256 is not None and install is None:
         raise MrtransError("--sha256 goes with --install.")
     if install is not None:
-        installed = _install(install, sha256)
-        typer.echo(f"installed {installed.name} as {installed.path}")
+        brought: list[str] = []
+        installed = _install(install, sha256, brought.append)
+        for line in brought or [f"installed {installed.name} as {installed.path}"]:
+            typer.echo(line)
     elif remove is not None:
         from ..checkpoints.installing import remove as delete
 
@@ -51,11 +54,11 @@ def models(
         _list(as_json)
 
 
-def _install(what: str, sha256: str | None) -> Checkpoint:
+def _install(what: str, sha256: str | None, say: Callable[[str], None]) -> Checkpoint:
     from ..checkpoints.installing import download, install
 
     if "://" not in what:
-        return install(Path(what), sha256=sha256)
+        return install(Path(what), sha256=sha256, say=say)
     if sha256 is None:
         raise MrtransError("A download needs --sha256: copy it from where the checkpoint is offered.")
     bar = ProgressBar("download", "MB")

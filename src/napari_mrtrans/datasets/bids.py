@@ -8,6 +8,7 @@ prepare`` wrote (``desc-preproc``) are read where a session has no raw ones.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ _LESION = re.compile(r"_[^_]*(?:lesion|tumou?r|wmh|stroke|infarct)", re.IGNORECA
 _BRAIN = re.compile(r"_(?:(?:desc|label)-)?brain(?:mask)?(?=_|$)", re.IGNORECASE)
 
 
+#: In a session's name: the data set's folder and the person, whatever else the folder is called.
+_PERSON = re.compile(r"(?:.*/)?sub-[^/]*")
+
 #: Ends the session's name in that of one seen from the side (:mod:`.turned`), before the plane's.
 PLANE_MARK = "/plane-"
 
@@ -52,20 +56,24 @@ def is_made(name: str) -> bool:
 
 
 def subject_of(name: str) -> str:
-    """A session's name without its visit, and without the plane that it is seen in."""
-    return name.partition(PLANE_MARK)[0].partition("/ses-")[0]
+    """A session's name without its visit, and without the plane that it is seen in; ``./a//sub-1`` is ``a/sub-1``."""
+    plain = posixpath.normpath(name)
+    person = _PERSON.match(plain)
+    return person[0] if person else plain.partition(PLANE_MARK)[0].partition("/ses-")[0]
+
+
+def data_set(name: str) -> str:
+    """The folder below ``--data`` that a subject or session of this name is in; ``.`` when that is the data set."""
+    return subject_of(name).rpartition("/")[0] or "."
 
 
 def known_by(name: str, people: Collection[str]) -> bool:
     """Whether a session is of one of ``people`` (subjects), named with their data set's folder or without.
 
-    Names of a run on one folder go without it.
+    Names of a run on one folder go without it, and without what lies above the data folder.
     """
-    subject = subject_of(name)
-    folder, _, alone = subject.rpartition("/")
-    if folder:
-        return subject in people or alone in people
-    return any(subject == one.rpartition("/")[2] for one in people)
+    whole = f"/{subject_of(name)}"
+    return any(whole.endswith(f"/{one}") or f"/{one}".endswith(whole) for one in people)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,10 @@ LEAST_AREA = 0.03
 
 @dataclass(frozen=True)
 class PackedSession:
-    """A session of a packed file; what :class:`.bids.Session` is for files, already decoded."""
+    """A session of a packed file; what :class:`.bids.Session` is for files, already decoded.
+
+    ``marked``: an expert mask touches one of its slices.
+    """
 
     file: Path
     number: int
@@ -42,6 +45,7 @@ class PackedSession:
     part: str
     simulated: bool
     pixel_mm: float
+    marked: bool = False
 
     def stamp(self) -> list[Any]:
         """Digest of the file, and which session of it."""
@@ -120,7 +124,7 @@ def read_packed(file: Path) -> list[PackedSession]:
         return [
             PackedSession(
                 file, number, row["name"], tuple(Contrast(c) for c in row["contrasts"]), row["part"],
-                row["simulated"], row["pixel_mm"],
+                row["simulated"], row["pixel_mm"], any(row.get("marked", ())),
             )
             for number, row in enumerate(_table(file))
         ]  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Protocol
 
 from ..errors import RecipeError
@@ -109,11 +110,27 @@ def read_folder(base: Path, name: str = AUTO, out: Path | None = None) -> Found:
     return Found([session for session in sessions if session.files], skipped, reader.SHARES)
 
 
+def plain_folders(folders: Sequence[str]) -> tuple[str, ...]:
+    """Folders below a data folder as they are part of their subjects' names, without ``./`` and slashes too many.
+
+    Raises:
+        ValueError: one is not below it, or named twice.
+    """
+    plain = tuple(posixpath.normpath(folder) for folder in folders)
+    for folder in plain:
+        if PurePosixPath(folder).is_absolute() or PureWindowsPath(folder).drive or ".." in folder.split("/"):
+            raise ValueError(f"'{folder}' is not below --data; give the folder above it there, and the rest here")
+    if len({*plain}) < len(plain):
+        raise ValueError("one is named twice")
+    return plain
+
+
 def read_folders(root: Path, folders: tuple[str, ...], name: str = AUTO) -> Iterator[Found]:
-    """Each of several folders below ``root``; where there are several, they are part of their subjects' names."""
+    """Each of several folders below ``root``; where there are several, they are part of their subjects' names, but for
+    ``.``."""
     for folder in folders:
         found = read_folder(root / folder, name)
-        prefix = f"{folder}/" if len(folders) > 1 else ""
+        prefix = f"{folder}/" if len(folders) > 1 and folder != "." else ""
         yield replace(found, sessions=[replace(s, subject=prefix + s.subject) for s in found.sessions])
 
 

@@ -55,19 +55,30 @@ class TurnedSession:
         return turned, marked.data > 0
 
 
-def in_planes(sessions: Iterable[Session], planes: Sequence[Plane]) -> list[Session | TurnedSession]:
+def in_planes(
+    sessions: Iterable[Session], planes: Sequence[Plane], left_out: list[str] | None = None
+) -> list[Session | TurnedSession]:
     """The sessions seen in each of ``planes``; from the side, only those of small voxels (:data:`LONGEST_MM`).
+
+    ``left_out`` is given a line for each of the others.
 
     Raises:
         VolumeError: a file cannot be read.
     """
     known = list(sessions)
+    from_side = [plane for plane in planes if plane != "axial"]
+    longest = {session: _longest_mm(session) for session in known} if from_side else {}
+    small = [session for session, size in longest.items() if size <= LONGEST_MM]
+    if left_out is not None:
+        left_out += [
+            f"{' and '.join(from_side)} slices of {session.name}: its voxels are {size:.1f} mm long, and those of more "
+            f"than {LONGEST_MM:g} mm show too little from the side"
+            for session, size in longest.items()
+            if size > LONGEST_MM
+        ]
     out: list[Session | TurnedSession] = []
     for plane in planes:
-        if plane == "axial":
-            out += known
-        else:
-            out += [TurnedSession(session, plane) for session in known if _longest_mm(session) <= LONGEST_MM]
+        out += known if plane == "axial" else [TurnedSession(session, plane) for session in small]
     return out
 
 

@@ -28,7 +28,7 @@ from .calibrate_report import coverage_lines, spread_summary, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood, sigma_ranges
 from .fit_spread import coverage, fit_spread
 from .held_out import describe_machine, known_sessions
-from .ood_study import Measurement, Settings, measure
+from .ood_study import Measurement, Settings, measure, planned
 from .report.ood_rows import OodRow, to_json
 from .scans import NORMAL, FeatureStore, Scan, drawn, person
 
@@ -75,6 +75,8 @@ def calibrate(
             f"'{root}' holds {len(set(map(person, people)))}. Give the folder it was trained on."
         )
     settings = settings or Settings(checkpoint.card.sampler.n)
+    if settings.sampling and not checkpoint.deterministic and not _has_validation(checkpoint, sessions, settings.seed):
+        say(f"{_no_validation(root, checkpoint)} Its spread will not be corrected.")
     store = FeatureStore(out / FEATURES, settings.seed)
     images = list(image_features(checkpoint, {name: sessions[name] for name in people}, store, say))
     measured = measure(checkpoint, sessions, out / checkpoint.name, settings, others=others, say=say)
@@ -144,7 +146,7 @@ def calibrate_spread(
     rows = [row for _, row in measured]
     spread = fit_spread(rows)
     if not spread:
-        raise MrtransError(f"'{root}' holds no scans of validation subjects of '{checkpoint.name}' with their targets.")
+        raise MrtransError(_no_validation(root, checkpoint))
     found = coverage([row for row in rows if row.role == "test"], spread)
     for line in coverage_lines(found) if found else ():
         say(line)
@@ -153,6 +155,14 @@ def calibrate_spread(
     calibration = known.model_copy(update={"spread": spread, "ood": ood, "about": about})
     files = _spread_file(checkpoint.name, calibration)
     return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
+
+
+def _has_validation(checkpoint: Checkpoint, sessions: Mapping[str, Session], seed: int) -> bool:
+    return any(job.role == "validation" and job.has_target for job in planned(checkpoint, sessions, seed))
+
+
+def _no_validation(root: Path, checkpoint: Checkpoint) -> str:
+    return f"'{root}' holds no scans of validation subjects of '{checkpoint.name}' with their targets."
 
 
 def _with_ranges(ood: OodCalibration, rows: Sequence[Measurement], n: int) -> OodCalibration:

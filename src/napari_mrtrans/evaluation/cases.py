@@ -11,12 +11,12 @@ from typing import Any
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes
-from ..datasets.bids import Session, subject_of
+from ..datasets.bids import Session, data_set, subject_of
 from ..scan.contrasts import Pair
 from ..training.finished import digest
 from ..transformation.request import ANSWERS
 from ..transformation.streaming import SliceUpdate
-from .held_out import check_held_out, data_set, session_names
+from .held_out import check_held_out, session_names
 from .lookup import Lookup
 from .measure import Sampling, View
 from .optional import Optional

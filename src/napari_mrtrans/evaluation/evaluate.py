@@ -35,7 +35,7 @@ from .report import paper_figures
 from .report.ood_rows import OodRow
 from .report.paper_figures import PAIR
 from .report.results import Results
-from .report.write import write_report
+from .report.write import check_foreign, write_report
 from .row import FORMAT, Row
 from .tiles import NOTHING, Drawn
 from .unusual import draw_unusual
@@ -74,7 +74,7 @@ def evaluate(
 
     Raises:
         MrtransError: a subject was trained on, is missing, or nothing is left to evaluate; two checkpoints have one
-            name.
+            name; a file in ``out`` that no evaluation has written would be replaced.
     """
     checkpoints = distinct(checkpoints)
     if settings.slab is not None and settings.slab < SSIM_WINDOW:
@@ -83,6 +83,7 @@ def evaluate(
         raise MrtransError(f"At most {MAX_HELD} samples can be evaluated, and these are {max(many)}; lower -n.")
     sessions = known_sessions(root, checkpoints, settings.subjects)
     check_folder(out)
+    check_foreign(out, kept := out / "finished.jsonl")
     planned = list(cases(root, checkpoints, sessions, settings))
     training = {name for c in checkpoints for name in c.card.seen}
     measured = list(dict.fromkeys(case.session.name for case in planned))
@@ -92,7 +93,7 @@ def evaluate(
         wanted = ", ".join(map(str, settings.pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
         raise MrtransError(f"Nothing to evaluate: no held-out subject in '{root}' has both contrasts of {wanted}.")
     montages = out / "montages" if settings.montages else None
-    finished, optional = Finished(out / "finished.jsonl", Row), Optional(say, sessions, settings.sampling)
+    finished, optional = Finished(kept, Row), Optional(say, sessions, settings.sampling)
     machine = describe_machine(settings.device)
     rows: list[Row] = []
     left_out = not_there(checkpoints, sessions, settings, {case.pair for case in planned})

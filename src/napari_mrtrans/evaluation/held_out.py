@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checkpoints.card_text import people_in_words
+from ..checkpoints import card_text
 from ..checkpoints.checkpoint import Checkpoint
-from ..datasets.bids import Session, subject_of
+from ..datasets.bids import Session, data_set, subject_of
 from ..datasets.phantom import PREFIX
 from ..datasets.readers import read_folder, recognise
 from ..errors import MrtransError, RecipeError
@@ -71,11 +72,6 @@ def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32]
     return normalise(data, mask, contrast), mask
 
 
-def data_set(name: str) -> str:
-    """The folder below ``--data`` that a subject or session of this name is in; ``.`` when that is the data set."""
-    return "." if name.startswith("sub-") else name.partition("/")[0]
-
-
 def known_sessions(
     root: Path, checkpoints: Sequence[Checkpoint], subjects: Sequence[str] | None = None
 ) -> dict[str, Session]:
@@ -109,12 +105,15 @@ def known_sessions(
 
 
 def _recognised(folder: Path, checkpoints: Sequence[Checkpoint]) -> tuple[Path, list[str]]:
-    """A data set and its formats: ``folder``, or the one folder in it whose people the ``checkpoints`` were trained on,
-    or kept out, as the only data set below it.
+    """A data set and its formats: of ``folder`` the one folder below it that the ``checkpoints``' cards name; else
+    ``folder``, or the one folder in it whose people they were trained on, or kept out, as the only data set below it.
 
     Raises:
-        RecipeError: neither is one.
+        RecipeError: none of them is one.
     """
+    named = {c.card.folder for c in checkpoints if c.card.folder}
+    if len(named) == 1 and (home := folder / min(named)).is_dir():
+        return home, recognise(home)
     try:
         return folder, recognise(folder)
     except RecipeError:
@@ -137,7 +136,9 @@ def sessions_of(root: Path, checkpoint: Checkpoint, part: str) -> dict[str, Sess
 
 
 def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> list[str]:
-    """Names of sessions, each once; a subject stands for all of its visits, a name that is neither stays as it is."""
+    """Names of sessions, each once; a subject stands for all of its visits, a name that is neither stays as it is, but
+    for slashes too many."""
+    subjects = [posixpath.normpath(subject) for subject in subjects]
     visits = {subject: [name for name, s in sessions.items() if s.subject == subject] for subject in subjects}
     return list(dict.fromkeys(name for subject in subjects for name in visits[subject] or [subject]))
 
@@ -151,8 +152,11 @@ def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, 
     known = {subject_of(one) for one in training}
     here = sessions[name].files.values() if name in sessions else ()
     theirs = {path for one in training if one in sessions for path in sessions[one].files.values()}
-    # A data set's own folder, where the training was told of the folder above, or the other way round.
-    if not known.isdisjoint({subject_of(name), f"{root.resolve().name}/{subject_of(name)}"}) or theirs & {*here}:
+    # A data set's own folder, where the training was told of one above, or the other way round.
+    subject = subject_of(name)
+    whole = [*root.resolve().parts, *subject.split("/")]
+    called = {subject, *("/".join(whole[start:]) for start in range(len(whole) - 1))}
+    if known & called or theirs & {*here}:
         raise MrtransError(f"'{name}' is a training subject; choose others.")
     if name not in sessions:
         raise MrtransError(f"Subject '{name}' is not in '{root}'.")
@@ -161,17 +165,17 @@ def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, 
 def adapted_to(checkpoints: Sequence[Checkpoint]) -> list[str]:
     """Lines on those that have seen people whom their cards do not name, who may be among those held out."""
     return [
-        f"'{c.name}' was adapted to {people_in_words(c.card.adapted.people)} of '{c.card.adapted.site}', whom its card "
-        "does not name: the figures of these would flatter it, so leave them out (--subjects)."
+        f"'{c.name}' {card_text.adapted_to(c.card)}, whom its card does not name: the figures of these would flatter "
+        "it, so leave them out (--subjects)."
         for c in checkpoints
-        if c.card.adapted is not None
+        if c.card.unnamed
     ]
 
 
 def namesakes(names: Collection[str], training: Collection[str], sessions: Mapping[str, Session]) -> list[str]:
     """A line on those of ``names`` who are called as training subjects of a data set that is not known any more."""
     lost = {subject_of(one) for one in training if one not in sessions and data_set(one) == "."}
-    alike = [name for name in names if data_set(name) != "." and subject_of(name).partition("/")[2] in lost]
+    alike = [name for name in names if data_set(name) != "." and subject_of(name).rpartition("/")[2] in lost]
     if not alike:
         return []
     others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""

@@ -199,8 +199,9 @@ class View:
         antithetic = self.sampling.antithetic
         answer = Answer(prediction, samples, source, truth, inside, self.axis, spacing, antithetic, calibrated, by)
         apart = answer.independent  # of a pool, one sample is of one member
-        several = samples is not None and len(samples) > 1
-        mean_std = float(samples[:, inside].std(axis=0).mean(dtype=np.float64)) if several else None
+        mean_std = None
+        if samples is not None and len(samples) > 1:
+            mean_std = float(samples[:, inside].std(axis=0).mean(dtype=np.float64))
         return Row(
             method=method,
             pair=str(self.pair),

@@ -10,9 +10,9 @@ from typing import Any
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes, planes_of
 from ..checkpoints.shared import partners
+from ..datasets.bids import data_set
 from ..datasets.phantom import PREFIX
 from ..errors import MrtransError
-from .held_out import data_set
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ def make_card(
         data=once([*sources, *(one for card in start.parents for one in card.data)]),
         splits={part: source.names for part, source in splits.items()},
         seen_before=[*before],
+        unnamed_before=once(one for card in start.parents for one in card.unnamed),
+        folder=recipe.data.folders[0] if len(recipe.data.folders) == 1 and recipe.data.folders != (".",) else "",
         seed=recipe.seed,
         recipe=recipe.name,
         recipe_sha256=recipe.sha256,

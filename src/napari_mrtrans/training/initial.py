@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.card import Card
+from ..checkpoints.card_text import adapted_to
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
 from ..datasets.bids import known_by, subject_of
@@ -158,7 +159,7 @@ def parents_of(recipe: Recipe) -> dict[str, str]:
 
 def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:
     """A line for each checkpoint that the recipe starts from and that was trained on people of those names, at whatever
-    visit."""
+    visit, or adapted to people of no name."""
     for parent in sorted(recipe.parents):
         checkpoint = load_checkpoint(parent)
         trained = {*map(subject_of, checkpoint.card.seen)}
@@ -167,6 +168,11 @@ def _known_before(recipe: Recipe, kept_out: Collection[str]) -> Iterator[str]:
             yield (
                 f"{checkpoint.name}, which this starts from, was trained on {told}, kept out here: unless these are "
                 "other people of the same name, figures of them are too good. Keep them out of both."
+            )
+        if kept_out and checkpoint.card.unnamed:
+            yield (
+                f"{checkpoint.name}, which this starts from, {adapted_to(checkpoint.card)}, whom its card does not "
+                "name: if any of them are kept out here, figures of them are too good. Keep out others."
             )
 
 

@@ -20,11 +20,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoints.card import Training
 from ..checkpoints.checkpoint import write_checkpoint
-from ..datasets.splits import write_splits
+from ..datasets.splits import FILE, write_splits
 from ..datasets.store import Source
 from ..errors import RecipeError, TrainingError
 from ..models import Batch
 from ..models.base import SharedGenerator, step_seed
+from ..paths import typed
 from .card import make_card
 from .ema import averaged, ema_rule
 from .finished import digest
@@ -36,6 +37,9 @@ from .recipe import Recipe
 from .slices import TrainingSlices, batches
 from .state import STATE, Parts, drop_state, is_trained, kept_residual_std, load_state, save_state
 from .validation import fixed_slices, validate
+
+#: TensorBoard's logs, in a run's folder.
+_BOARD = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def train(
     Args:
         recipe: What to do.
         splits: ``train`` and ``validation`` sessions.
-        out: Output folder; also holds ``splits.tsv``, the resumable state and TensorBoard logs.
+        out: Output folder; also holds ``splits.tsv`` (unless that is the table of ``data.splits``, which stays as it
+            is), the resumable state and TensorBoard logs.
         hardware: On what.
         resume: Continue from the state in ``out``.
         max_minutes: End after this long with a usable checkpoint.
@@ -72,7 +77,8 @@ def train(
         say: Told one-line notices.
 
     Raises:
-        RecipeError: the state belongs to another recipe, there is none to resume, or a run has ended in ``out``.
+        RecipeError: the state belongs to another recipe, there is none to resume, or a run has ended in ``out``; or a
+            ``splits.tsv`` that no run has written would be replaced.
         TrainingError: the loss stopped being finite.
     """
     path = out / f"{recipe.checkpoint_name}.safetensors"
@@ -81,6 +87,11 @@ def train(
         return path
     if path.exists() and not resume and not (out / STATE).exists():
         raise RecipeError(f"'{path}' is there already; choose another folder, or delete it to train it anew.")
+    table_is_given = _is_given(out / FILE, recipe)
+    if not table_is_given and (out / FILE).exists() and not any(map(Path.exists, (path, out / STATE, out / _BOARD))):
+        raise RecipeError(
+            f"'{out / FILE}' is there, and no training has written it; choose another folder with -o, or move the file."
+        )
     out.mkdir(parents=True, exist_ok=True)
     number_format = precision(recipe.precision, hardware.accelerator)
     fabric = Fabric(
@@ -118,10 +129,6 @@ def train(
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
         raise RecipeError(f"'{out}' holds an unfinished run; add --resume to continue it, or choose another folder.")
-    if fabric.is_global_zero:
-        write_splits(
-            out, {part: [s.name for s in source.sessions if not s.simulated] for part, source in splits.items()}
-        )
     held, seen = (
         fixed_slices(
             source,
@@ -133,6 +140,10 @@ def train(
         for source in (splits["validation"], _scans(splits["train"]))
     )
     board = _board(out) if fabric.is_global_zero else None
+    if fabric.is_global_zero and not table_is_given:  # after the board, which says that the table is of a run
+        write_splits(
+            out, {part: [s.name for s in source.sessions if not s.simulated] for part, source in splits.items()}
+        )
     began = saved = time.monotonic()
     before = parts.hours
 
@@ -209,6 +220,12 @@ def train(
     return path
 
 
+def _is_given(table: Path, recipe: Recipe) -> bool:
+    """Whether a table of people is the very one that the recipe names."""
+    given = recipe.data.splits
+    return given is not None and table.exists() and typed(given).exists() and table.samefile(typed(given))
+
+
 def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric: Fabric) -> Iterator[Batch]:
     offset = 0
     for stage in recipe.stages:
@@ -251,4 +268,4 @@ def _lr_factor(step: int, recipe: Recipe) -> float:
 
 
 def _board(out: Path) -> SummaryWriter:
-    return SummaryWriter(str(out / "tensorboard"))
+    return SummaryWriter(str(out / _BOARD))

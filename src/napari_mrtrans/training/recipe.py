@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator,
 
 from ..checkpoints.card import DataSource, SamplerDefaults
 from ..datasets.phantom_options import PhantomOptions
-from ..datasets.readers import AUTO, READERS
+from ..datasets.readers import AUTO, READERS, plain_folders
 from ..errors import MrtransError
 from ..models.families import FAMILIES, family_of
 from ..scan.contrasts import Contrast, Pair
@@ -46,12 +46,15 @@ class DataOptions(_Strict):
         None,
         ge=0,
         lt=1,
-        description="if no subject is named: share held out for each of test, validation; default: the data set's own",
+        description="share held out for each of test and validation where that names nobody; default: if neither does, "
+        "the data set's own",
     )
     splits: Path | None = Field(
         None, description="instead: a table such as a run's splits.tsv (subject, session, part)"
     )
-    exclude_masked: bool = Field(False, description="skip slices that an expert mask marks as lesion or tumour")
+    exclude_masked: bool = Field(
+        False, description="skip slices that an expert mask (BIDS: below derivatives/masks) marks as lesion or tumour"
+    )
     min_area: float = Field(
         0.01, ge=0, lt=1, description="slices with less head than this share of the grid are skipped"
     )
@@ -66,6 +69,11 @@ class DataOptions(_Strict):
     @classmethod
     def _known(cls, value: str) -> str:
         return _one_of(value, (AUTO, *READERS))
+
+    @field_validator("folders")
+    @classmethod
+    def _plain(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return plain_folders(value)
 
     @model_validator(mode="after")
     def _one_split(self) -> DataOptions:
@@ -193,9 +201,12 @@ class Recipe(_Strict):
         if not isinstance(value, (list, tuple)):
             raise ValueError("expected a list such as [T1->T2]")
         try:
-            return tuple(pair if isinstance(pair, Pair) else Pair.parse(pair) for pair in value)
+            pairs = tuple(pair if isinstance(pair, Pair) else Pair.parse(pair) for pair in value)
         except MrtransError as error:
             raise ValueError(str(error)) from None
+        if len({*pairs}) < len(pairs):
+            raise ValueError("one is named twice")
+        return pairs
 
     @field_validator("model")
     @classmethod

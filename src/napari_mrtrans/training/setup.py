@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 from ..checkpoints.library import load_checkpoint
-from ..datasets.bids import Session, subject_of
+from ..datasets.bids import Session, data_set, subject_of
 from ..datasets.layout import Shares
 from ..datasets.packed import SUFFIX, PackedSession, packed_splits, read_packed
 from ..datasets.phantom import Phantom
@@ -43,6 +44,11 @@ def check_model(recipe: Recipe) -> None:
         check_sampler(recipe.sampler.name)
     except MrtransError as error:
         raise RecipeError(f"Recipe '{recipe.name}': sampler.name: {error}") from None
+    distance = recipe.options.get("neighbours_mm", 0)
+    if not isinstance(distance, int | float) or not 0 <= distance < math.inf:
+        raise RecipeError(
+            f"Recipe '{recipe.name}': options.neighbours_mm: {distance} is no distance; give mm, or 0 for the slice."
+        )
     try:
         with torch.device("meta"):
             model = build(recipe.model, {**recipe.options, "conditional": recipe.conditional})
@@ -69,14 +75,18 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     if root is not None and root.suffix == SUFFIX:
         return _unpacked(recipe, root, cache or training_cache_dir())
     options = data.phantom or (PhantomOptions() if root is None else None)
+    if options and "axial" not in data.planes:
+        raise RecipeError("data.planes: phantoms are seen in axial slices only; add axial, or leave phantoms out.")
     phantoms = [Phantom(recipe.seed, index, options) for index in range(options.subjects)] if options else []
     usable, held_out, skipped = ([], HeldOut(), []) if root is None else _find(recipe, root)
     if skipped and not usable and not phantoms:
         raise RecipeError(f"No session can be used, such as {skipped[0]}.")
+    divided = split_sessions(usable, held_out)
     parts: dict[str, list[Session | TurnedSession]] = {
-        part: in_planes(sessions, ("axial",) if part == "test" else data.planes)
-        for part, sessions in split_sessions(usable, held_out).items()
+        part: in_planes(sessions, ("axial",) if part == "test" else data.planes, skipped)
+        for part, sessions in divided.items()
     }
+    skipped += _unmasked(recipe, [session.mask is not None for session in divided["train"]])
     if not parts["train"] and not phantoms:
         named = data.test or data.validation or data.splits
         fewer = "name fewer under test and validation" if named else "lower data.holdout_fraction"
@@ -100,15 +110,15 @@ def _unpacked(recipe: Recipe, file: Path, cache: Path) -> tuple[dict[str, Source
     sessions = read_packed(file)
     if other := {session.pixel_mm for session in sessions} - {data.spacing_mm}:
         raise RecipeError(f"data.spacing_mm: '{file.name}' has pixels of {min(other):g} mm; pack the scans anew.")
-    folders = tuple(f"{folder}/" for folder in data.folders if folder != ".")
-    if len(folders) == 1 and not any(session.name.startswith(folders) for session in sessions):
-        folders = ()  # packed of that folder alone, whose name its people go without
+    folders, there = {*data.folders}, {data_set(session.name) for session in sessions}
+    if len(folders) == 1 and (folders == {"."} or not folders & there):
+        folders = there  # packed of that folder alone, whose name its people go without
     alone = f"{data.folders[0]}/" if len(data.folders) == 1 else ""  # what the recipe's names go without
     phantoms = [session for session in sessions if session.simulated and data.phantom]
     scans = {
         session: subject_of(session.name.removeprefix(alone))
         for session in sessions
-        if not session.simulated and (not folders or session.name.startswith(folders))
+        if not session.simulated and data_set(session.name) in folders
     }
     skipped = [] if phantoms or not data.phantom else [f"phantoms: '{file.name}' holds none"]
     parts = dict.fromkeys(data.test, "test") | dict.fromkeys(data.validation, "validation")
@@ -126,7 +136,18 @@ def _unpacked(recipe: Recipe, file: Path, cache: Path) -> tuple[dict[str, Source
     ]
     if not any(_pairs(recipe, session) for session in kept if session.part == "train"):
         raise RecipeError(f"Nobody in '{file.name}' is left to train on with a pair of the recipe.")
-    return packed_splits(kept, data.spacing_mm, cache), [*skipped, *at_home]
+    trained_on = [s for s in kept if s.part == "train" and not s.simulated]
+    skipped += [*at_home, *_unmasked(recipe, [session.marked for session in trained_on])]
+    return packed_splits(kept, data.spacing_mm, cache), skipped
+
+
+def _unmasked(recipe: Recipe, masked: list[bool]) -> list[str]:
+    """A line where slices with a mask are to be skipped and none of the training sessions (``masked``: which) has
+    one."""
+    if not recipe.data.exclude_masked or not masked or any(masked):
+        return []
+    where = "derivatives/masks/sub-XX/anat/*_mask.nii.gz"
+    return [f"no slice for data.exclude_masked: nobody who is trained on has an expert mask (BIDS: {where})"]
 
 
 def _at_home(session: PackedSession, wanted: str | None) -> bool:
@@ -145,10 +166,18 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
         complete = [session for session in there if _pairs(recipe, session)]
         skipped += [*found.skipped, *(line for session in there for line in _missing(recipe, session))]
         fraction = data.holdout_fraction
-        shares = found.shares if fraction is None else Shares(fraction, fraction)
-        if shares and complete and not data.splits and not data.test and not data.validation:
-            drawn = _drawn(recipe, complete, shares)
-            held_out = HeldOut(held_out.test + drawn.test, held_out.validation + drawn.validation)
+        shares = found.shares
+        if fraction is not None:
+            shares = Shares(validation=0 if data.validation else fraction, test=0 if data.test else fraction)
+        elif data.test or data.validation:
+            shares = None
+        others = [session for session in complete if session.subject not in (*data.test, *data.validation)]
+        if shares and others and not data.splits:
+            drawn = _drawn(recipe, others, shares)
+            held_out = HeldOut(
+                held_out.test + (() if data.test else drawn.test),
+                held_out.validation + (() if data.validation else drawn.validation),
+            )
         usable += complete
     if not data.splits:
         return usable, held_out, skipped
@@ -161,9 +190,9 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
 
 
 def _drawn(recipe: Recipe, sessions: list[Session], shares: Shares) -> HeldOut:
-    """Who is held out where the recipe names nobody: whom the checkpoints that it builds on held out, and a share of
-    the people whom these do not know. The recipe's seed has no part in it: two networks of the same people have both
-    seen the same.
+    """Who is held out of those whom the recipe does not name: whom the checkpoints that it builds on held out, and a
+    share of the people whom these do not know. The recipe's seed has no part in it: two networks of the same people
+    have both seen the same.
     """
     known: dict[str, str] = {}
     parents = [load_checkpoint(name).card.splits for name in sorted(recipe.parents - {*recipe.cross_means})]

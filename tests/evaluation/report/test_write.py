@@ -15,7 +15,7 @@ from napari_mrtrans.evaluation.report import figures
 from napari_mrtrans.evaluation.report.montage import PANELS, SCALES, strip
 from napari_mrtrans.evaluation.report.ood_rows import OodRow
 from napari_mrtrans.evaluation.report.results import Results
-from napari_mrtrans.evaluation.report.write import write_report
+from napari_mrtrans.evaluation.report.write import check_foreign, write_report
 from napari_mrtrans.metrics.coverage import LEVELS
 
 VOID = {"meta", "img", "br"}
@@ -141,6 +141,23 @@ def test_the_same_rows_give_the_same_files(written: Path, tmp_path: Path) -> Non
         write_report(tmp_path / out, only[:3], ABOUT)
     for path in (tmp_path / "a").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "summary.md", "report.html", "figures/similarity.png"])
+def test_files_that_no_evaluation_has_written_are_told(tmp_path: Path, name: str) -> None:
+    kept = tmp_path / "finished.jsonl"
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "notes.md").write_text("mine")
+    check_foreign(tmp_path, kept)
+    (tmp_path / name).write_text('["mine"]')
+    with pytest.raises(MrtransError, match=f"{name}' is there, and no evaluation has written it; choose another"):
+        check_foreign(tmp_path, kept)
+    kept.write_text("")
+    check_foreign(tmp_path, kept)
+
+
+def test_a_report_without_its_rows_is_one_all_the_same(written: Path) -> None:
+    check_foreign(written, written / "finished.jsonl")
 
 
 def test_a_folder_that_cannot_be_written_is_one_plain_line(tmp_path: Path) -> None:

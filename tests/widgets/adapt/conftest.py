@@ -27,8 +27,8 @@ plan = json.loads(pathlib.Path(sys.argv[1]).read_text())
 out = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
 (out.parent / "words.json").write_text(json.dumps(sys.argv[2:]))
 if plan["learned"]:
-    (out / "work" / "training").mkdir(parents=True, exist_ok=True)
-    (out / "work" / "training" / "best.safetensors").write_text("weights")
+    (out / ".adapt-work" / "training").mkdir(parents=True, exist_ok=True)
+    (out / ".adapt-work" / "training" / "best.safetensors").write_text("weights")
 print("a library talks", flush=True)
 for line in plan["lines"]:
     print(json.dumps(line), flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..held_out import data_set
+from ...datasets.bids import data_set
 from ..tiles import Drawn, read_tile
 from ..unusual import KINDS
 from .montage import Panel, grid

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...datasets.bids import data_set
 from ...metrics import detection
-from ..held_out import data_set
 from .ood_rows import OodRow, by_model
 from .results import CONSISTENCY, SIMILARITY, Metric, Results
 from .tables import NONE, Cell, Table

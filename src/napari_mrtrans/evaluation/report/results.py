@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.bids import subject_of
-from ..held_out import data_set
+from ...datasets.bids import data_set, subject_of
 from ..row import Row
 
 

@@ -8,9 +8,8 @@ from operator import attrgetter
 
 import numpy as np
 
-from ...datasets.bids import subject_of
+from ...datasets.bids import data_set, subject_of
 from ...metrics.spectrum import BANDS
-from ..held_out import data_set
 from ..lesion_sums import pearson
 from ..row import COUNTS, Row
 from .results import Results, mean_of

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import MrtransError
 from ...metrics.coverage import LEVELS
 from ...page.html import Picture, Section, page
 from ...paths import write_together
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLE = "Held-out evaluation of contrast transformation"
+TABLE, DOCUMENT, SUMMARY, PAGE = "metrics.csv", "metrics.json", "summary.md", "report.html"
+_DRAWN = ("similarity", "calibration", "effect-of-n", "cumulants", "ood-sigma-hat", "ood-detection")
 #: Row attributes that are lists, with what their items are of.
 _LISTS: dict[str, Sequence[object]] = {
     "coverage": LEVELS,
@@ -32,6 +35,33 @@ _LISTS: dict[str, Sequence[object]] = {
     "band_ratios": ("coarse", "middle", "fine"),
     "lesion_sums": NAMES,
 }
+
+
+def check_foreign(out: Path, kept: Path) -> None:
+    """See that no file is replaced that no evaluation has written.
+
+    Args:
+        out: The folder.
+        kept: What an evaluation keeps of its rows there.
+
+    Raises:
+        MrtransError: a file of a report is there, and neither the rows nor the figures of an earlier one.
+    """
+    drawn = (f"figures/{name}.{kind}" for name in _DRAWN for kind in ("png", "svg"))
+    there = next((out / name for name in (TABLE, DOCUMENT, SUMMARY, PAGE, *drawn) if (out / name).exists()), None)
+    if there is not None and not kept.exists() and not _is_document(out / DOCUMENT):
+        raise MrtransError(
+            f"'{there}' is there, and no evaluation has written it; choose another folder with -o, or move the file."
+        )
+
+
+def _is_document(path: Path) -> bool:
+    """Whether a file is the figures of a report."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"about", "rows"} <= found.keys()
 
 
 def write_report(
@@ -55,23 +85,23 @@ def write_report(
         MrtransError: the folder cannot be written.
     """
     results = Results(rows, about)
-    drawn = {
-        "similarity": figures.similarity(results),
-        "calibration": figures.calibration(results),
-        "effect-of-n": figures.effect_of_n(results),
-        "cumulants": figures.cumulants(results),
-        "ood-sigma-hat": ood_figures.swarm(ood),
-        "ood-detection": ood_figures.curves(ood),
-    }
-    images = {name: _render(figure) for name, figure in drawn.items() if figure}
+    drawn = (
+        figures.similarity(results),
+        figures.calibration(results),
+        figures.effect_of_n(results),
+        figures.cumulants(results),
+        ood_figures.swarm(ood),
+        ood_figures.curves(ood),
+    )
+    images = {name: _render(figure) for name, figure in zip(_DRAWN, drawn, strict=True) if figure}
     document = {"about": about, "rows": [asdict(row) for row in rows], "ood": [asdict(row) for row in ood]}
     paths = write_together(
         out,
         {
-            "metrics.csv": _csv(rows),
-            "metrics.json": json.dumps(document, indent=1) + "\n",
-            "summary.md": summary(rows, about),
-            "report.html": page(TITLE, sections(results, ood, images, pictures or {})),
+            TABLE: _csv(rows),
+            DOCUMENT: json.dumps(document, indent=1) + "\n",
+            SUMMARY: summary(rows, about),
+            PAGE: page(TITLE, sections(results, ood, images, pictures or {})),
         },
     )
     files = {f"{name}.{kind}": partial(_put, data) for name, kinds in images.items() for kind, data in kinds.items()}
