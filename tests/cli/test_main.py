@@ -443,7 +443,7 @@ def test_contrast_not_in_the_name(run: Run, tmp_path: Path) -> None:
     save_nifti(tmp_path / "scan.nii.gz", head(SHAPE))
     code, _, err = run("transform", "scan.nii.gz", "--to", "T2", "-o", "out")
     assert code == 2
-    assert_one_line(err, "The contrast of 'scan' is not known from its name; say it with --from T1.")
+    assert_one_line(err, "The contrast of 'scan' is not known from its name; say it with --from (T1, T2, PD or FLAIR).")
     assert run("transform", "scan.nii.gz", "--to", "T2", "--from", "T1", "-n", 1, "--steps", 1, "-o", "out")[0] == 0
 
 
@@ -584,6 +584,33 @@ def test_ood_says_what_is_known_and_goes_on_after_a_bad_file(run: Run, tmp_path:
     assert status == 2
     assert "sub-02_T1w.nii.gz' does not exist" in err
     assert "sub-01_T1w.nii.gz  sigma-hat 0." in out and "not calibrated  (tiny-flow, T1→T2)" in out
+
+
+def test_ood_goes_on_after_a_fault_and_a_file_that_may_not_be_read(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mrtrans.transformation import job
+
+    names = [str(save_nifti(tmp_path / f"sub-0{k}_T1w.nii.gz", head(SHAPE))) for k in (1, 2, 3)]
+    access, fit = os.access, job.fit_for_models
+
+    def full(volume: object, *arguments: object) -> object:
+        if volume.name.startswith("sub-02"):
+            raise MemoryError("Unable to allocate 468. MiB")
+        return fit(volume, *arguments)
+
+    Path(names[0]).write_bytes(b"")  # root may read all
+    monkeypatch.setattr(os, "access", lambda path, *how, **more: str(path) != names[0] and access(path, *how, **more))
+    monkeypatch.setattr(job, "fit_for_models", full)
+    words = ("-n", "2", "--slices", "2", "--model", "tiny-flow", "--json")
+    status, out, err = run("ood", *names, *words)
+    assert status == 2 and [Path(row["input"]).name for row in json.loads(out)] == ["sub-03_T1w.nii.gz"]
+    first, second = err.splitlines()
+    assert first.startswith(f"{names[0]}: ") and "cannot be read as NIfTI" in first
+    assert second == f"{names[1]}: Unexpected MemoryError: Unable to allocate 468. MiB"
+    monkeypatch.setattr(sys, "argv", ["napari-mrtrans", "ood", names[1], *words])
+    with pytest.raises(MemoryError):  # there is nothing to go on with
+        cli.main()
 
 
 def test_ood_as_json(run: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from napari_mrtrans import metrics
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.evaluation.ensemble_figures import one_of_each
 from napari_mrtrans.evaluation.held_out import NotMeasured
-from napari_mrtrans.evaluation.measure import MARGIN, Sampling, View
+from napari_mrtrans.evaluation.measure import MARGIN, Sampling, View, _fitted
 from napari_mrtrans.evaluation.tiles import Drawn, read_tile
 from napari_mrtrans.evaluation.way import Way
 from napari_mrtrans.metrics.coverage import LEVELS
@@ -158,6 +158,12 @@ def test_lesions_are_measured_inside_the_mask(tmp_path: Path) -> None:
     assert row.lesion_r == pytest.approx(expected, abs=1e-6)
     assert row.lesion_sums[0] == inside.sum()
     assert view(plain).row("x", prediction).lesion_r is None
+
+
+def test_the_fit_of_a_whole_head_loses_neither_gain_nor_offset() -> None:
+    truth = np.random.default_rng(0).uniform(0.2, 0.9, 2_000_000).astype(np.float32).reshape(200, 100, 100)
+    fitted = _fitted(0.8 * truth + np.float32(0.05), truth, np.ones(truth.shape, dtype=bool))
+    np.testing.assert_allclose(fitted, truth, atol=1e-5)
 
 
 def test_few_samples_leave_out_what_needs_more(one: Session) -> None:

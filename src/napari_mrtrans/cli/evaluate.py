@@ -19,10 +19,10 @@ def evaluate(
     subjects: Annotated[
         str | None, typer.Option(help="Only these, or visits of them, comma-separated; default: the card's.")
     ] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Samples.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Noise levels.")] = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Samples.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Noise levels.")] = None,
     slab: Annotated[int | None, typer.Option(help="Only this many slices in the middle of the head.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the starting noise.")] = 0,
     antithetic: Antithetic = True,
     two_sample: Annotated[
         bool,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..checkpoints.pool import drawn_by
 from ..datasets.bids import Session
-from ..errors import VolumeError
+from ..errors import MrtransError, VolumeError
 from ..scan.contrasts import Pair
 from ..scan.masks import read_mask
 from ..transformation.streaming import SliceUpdate
@@ -49,6 +50,19 @@ class Sampling:
     seed: int = 0
     device: str = "auto"
     antithetic: bool = True
+
+
+@contextmanager
+def _of_one_row() -> Iterator[None]:
+    """A figure that is not defined costs its row alone.
+
+    Raises:
+        NotMeasured: with the words of whatever error there was.
+    """
+    try:
+        yield
+    except MrtransError as error:
+        raise NotMeasured(str(error)) from None
 
 
 class View:
@@ -170,6 +184,7 @@ class View:
         there = there[(there >= within.start) & (there < within.stop)]
         return int(min(there, key=lambda index: abs(int(index) - (within.start + within.stop) // 2)))
 
+    @_of_one_row()
     def row(
         self,
         method: str,
@@ -182,7 +197,7 @@ class View:
         """All figures of one method's answer.
 
         Raises:
-            NotMeasured: a voxel of the answer is NaN or infinite.
+            NotMeasured: a voxel of the answer is NaN or infinite, or a figure is not defined for it.
         """
         inside, truth = self.opened.both[self.window], self.opened.target[self.window]
         if not np.isfinite(prediction[inside]).all():
@@ -270,5 +285,6 @@ def _fitted(prediction: NDArray, truth: NDArray, inside: NDArray[np.bool_]) -> N
     """The prediction with the gain and offset that bring it closest to the truth."""
     if np.ptp(prediction[inside]) == 0:
         return np.full_like(prediction, truth[inside].mean())
-    gain, offset = np.polyfit(prediction[inside], truth[inside], 1)
+    # of float32 numpy gives up the smaller of the two unknowns where there are a million voxels
+    gain, offset = np.polyfit(prediction[inside].astype(np.float64), truth[inside].astype(np.float64), 1)
     return gain * prediction + offset

@@ -51,7 +51,7 @@ def unknown_contrast_line(volume: Volume) -> str:
         seen = look_at_contrast(volume)
     except MrtransError:
         seen = None
-    example = "T1" if seen is None else seen[0]
+    answer = "(T1, T2, PD or FLAIR)" if seen is None else seen[0]
     looks = "" if seen is None else f" (it looks like {seen[0]})"
     where = "headers" if volume.header is None and volume.path is not None else "name"
-    return f"The contrast of '{volume.name}' is not known from its {where}{looks}; say it with --from {example}."
+    return f"The contrast of '{volume.name}' is not known from its {where}{looks}; say it with --from {answer}."
