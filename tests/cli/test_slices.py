@@ -100,7 +100,8 @@ def test_headers_that_tell_no_contrast(run: Run, tmp_path: Path) -> None:  # noq
     dicom_series(tmp_path / "scan", HEAD, AFFINE)
     code, _, err = run("transform", "scan", "-t", "T2", "-o", "out")
     assert code == 2
-    assert_one_line(err, "The contrast of 'scan' is not known from its headers; say it with --from (T1, T2, PD or FLAIR).")
+    line = "The contrast of 'scan' is not known from its headers; say it with --from (T1, T2, PD or FLAIR)."
+    assert_one_line(err, line)
     code, _, err = run("prepare", "scan", "-o", "out")
     assert (code, "No series in 'scan' tells its contrast" in err) == (2, True)
     for number in (1, 2):

@@ -13,6 +13,7 @@ import napari_mrtrans as mt
 from cli.test_main import assert_one_line, installed, run  # noqa: F401 (fixtures)
 from helpers import head, save_nifti
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.lesion import measure
 from napari_mrtrans.lesion.files import measure_files
 from napari_mrtrans.lesion.interval import written
 from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL, box_around, lesion_report
@@ -271,6 +272,36 @@ def test_slices_of_a_file_that_were_not_computed_are_left_out(files: dict[str, P
     np.moveaxis(prediction, axis, 0)[planes] = 0
     with pytest.raises(MrtransError, match="Nothing was computed where the ROI is"):
         measure_files(save_nifti(tmp_path / "none.nii.gz", prediction, OBLIQUE), files["t2"], files["roi"])
+
+
+def test_of_a_result_of_a_region_only_that_region_counts(files: dict[str, Path], tmp_path: Path) -> None:
+    (prediction, target), roi = images(), two_lesions()
+    asked = np.zeros(SHAPE, bool)
+    asked[4:, 3:12] = True
+    part = save_nifti(tmp_path / "a_T2_mean.nii.gz", np.where(asked, prediction, 0), OBLIQUE)
+    spread = save_nifti(tmp_path / "a_T2_std.nii.gz", np.where(asked, 0.1, 0).astype(np.float32), OBLIQUE)
+    assert measure_files(part, files["t2"], files["roi"]).n_voxels == roi.sum()
+    (tmp_path / "a_T2.json").write_text(json.dumps({"roi": {"only": True}}))
+    for std in (None, spread):
+        report = measure_files(part, files["t2"], files["roi"], std=std)
+        left = roi & asked
+        assert (report.n_voxels, report.n_blank) == (left.sum(), 0) and left.sum() < roi.sum()
+        assert report.r == pytest.approx(np.corrcoef(prediction[left], target[left])[0, 1], abs=1e-6)
+        known = lesion_report(np.where(asked, prediction, np.nan), target, roi)
+        assert report.contrast == pytest.approx(known.contrast)
+
+
+def test_the_interval_of_the_only_lesion_is_had_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    (prediction, target), roi = images(), np.zeros(SHAPE, bool)
+    roi[2:12, 2:12, 2:12] = True
+    drawn: list[int] = []
+    interval = measure.correlation_interval
+    monkeypatch.setattr(measure, "correlation_interval", lambda *of: drawn.append(1) or interval(*of))
+    report = lesion_report(prediction, target, roi)
+    (lesion,) = report.components
+    assert drawn == [1] and report.interval is not None
+    assert (lesion.r, lesion.p, lesion.interval) == (report.r, report.p, report.interval)
+    assert (lesion.n_voxels, lesion.centre) == (1000, (6.5, 6.5, 6.5))
 
 
 def test_a_target_on_another_grid_is_resampled_by_its_affine(tmp_path: Path, run) -> None:  # noqa: F811

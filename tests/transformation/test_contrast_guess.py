@@ -58,7 +58,7 @@ def test_a_brain_is_looked_at_whatever_its_units(judge: FakeJudge) -> None:
 @pytest.mark.parametrize("judge", [0.5], indirect=True)
 def test_where_it_is_unsure_nothing_is_said(judge: FakeJudge) -> None:
     assert look_at_contrast(brain()) is None
-    assert unknown_contrast_line(brain()).endswith("is not known from its name; say it with --from (T1, T2, PD or FLAIR).")
+    assert unknown_contrast_line(brain()).endswith("; say it with --from (T1, T2, PD or FLAIR).")
 
 
 def test_a_whole_head_is_not_looked_at(judge: FakeJudge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -293,3 +293,15 @@ def test_a_region_beside_the_slices_is_said_to_be_there(flow: Checkpoint) -> Non
     roi[8:12, 9:14, 2] = True
     with pytest.raises(MrtransError, match="The ROI does not touch slices 4:6; choose others"):
         run(Volume(head(SHAPE), RAS, "T1"), flow, roi=roi, slices=(4, 6))
+
+
+def test_computed_is_what_was_asked_for() -> None:
+    volume = Volume(head(SHAPE), RAS, name="sub-01", contrast="T1")
+    asked = ensemble(volume, info={"slices": [2, 4], "roi": None})
+    known = np.isin(np.arange(SHAPE[2]), [2, 4]) & np.ones(SHAPE, bool)
+    np.testing.assert_array_equal(asked.computed(), np.where(known, asked.mean, np.nan))
+    for only in (False, True):
+        asked.info["roi"] = {"only": only}
+        asked.mean[:5], asked.std[:4] = 0, 0  # a mean of 0 that its samples spread about is one
+        there = known & ((np.arange(SHAPE[0]) >= 4)[:, None, None] | (not only))
+        np.testing.assert_array_equal(np.isfinite(asked.computed()), there)

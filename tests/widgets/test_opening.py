@@ -111,6 +111,7 @@ def test_files_dropped_on_the_dock_are_opened_without_a_question(bench, scan, tm
     assert enter.isAccepted()
     bench.dock.dropEvent(QDropEvent(QPointF(9, 9), *copied(mime)))
     assert [layer.data.ndim for layer in bench.viewer.layers] == [3, 3]
+    assert bench.viewer.layers[1].source.path == str(folder)  # else results could not tell what they are of
     assert "series" in bench.viewer.layers[1].name or "study" in bench.viewer.layers[1].name
     assert "'noise.nii.gz' cannot be opened:" in bench.dock.message.text()
     words = QMimeData()

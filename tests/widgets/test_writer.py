@@ -8,13 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
+from napari.layers._layer_actions import _merge_stack
 from napari.layers._source import Source
 from napari_nifti import napari_get_reader
 
 from napari_mrtrans.errors import MrtransError, VolumeError
-from napari_mrtrans.widgets.frame_row import frame_of
+from napari_mrtrans.widgets.frame_row import frame_axis, frame_of
 from napari_mrtrans.widgets.placement import inherited, unmarked, with_sample_axis
-from napari_mrtrans.widgets.reopened import is_still
+from napari_mrtrans.widgets.reopened import is_still, made_of
 from napari_mrtrans.widgets.source import RESULT_KEY, is_candidate, layer_affine, result_record
 from napari_mrtrans.widgets.writer import write_nifti
 
@@ -263,3 +264,61 @@ def test_another_result_saved_in_the_place_of_an_open_one_is_another_run(tmp_pat
     (_, first), (_, second) = layers
     assert first["report"] == second["report"] and first["run"] != second["run"]
     assert is_still(second) and not is_still(first)
+
+
+@pytest.mark.parametrize("kind", [None, "mean"])
+@pytest.mark.parametrize("name", ["RAS", "oblique"])
+def test_a_stack_that_napari_makes_has_its_frames_first(make_napari_viewer, tmp_path, name, kind):
+    """Of files, or of our own means; what is painted beside it lies as it does."""
+    viewer = make_napari_viewer()
+    file, layer = opened(tmp_path, AFFINES[name])
+    if kind is not None:
+        layer.metadata[RESULT_KEY] = {"kind": kind}
+    twice = Image(layer.data * 2, name="twice", **inherited(layer))
+    for one in (layer, twice):
+        viewer.add_layer(one)
+    viewer.layers.selection = {layer, twice}
+    _merge_stack(viewer.layers)
+    (stack,) = viewer.layers
+    assert frame_axis(stack) == 0 and stack.data.shape[0] == 2
+    np.testing.assert_array_equal(frame_of(stack, 0, 1).data, twice.data)
+    labels = viewer.add_labels(np.zeros(stack.data.shape, int), scale=stack.scale, translate=stack.translate)
+    labels.data[1] = layer.data > 0.5
+    for made, values in ((stack, file.get_fdata() * 2), (labels, file.get_fdata() > 0.5)):
+        image = written(tmp_path, made)
+        np.testing.assert_allclose(image.affine, file.affine, atol=1e-6)
+        np.testing.assert_allclose(image.get_fdata()[..., 1], values, rtol=1e-6)
+    # Without an affine, what our own record says is left.
+    if kind is not None:
+        plain = Image(np.ones((2, 5, 6, 7)), scale=(1, 3, 1, 2), metadata={RESULT_KEY: {"kind": kind}})
+        image = written(tmp_path, plain)
+        assert image.shape == (5, 6, 7, 2) and image.header.get_zooms()[:3] == (3, 1, 2)
+
+
+def test_what_is_painted_beside_samples_that_were_opened_again_is_one_volume(make_napari_viewer, tmp_path):
+    viewer = make_napari_viewer()
+    file, layer = opened(tmp_path, AFFINES["oblique"], (5, 6, 7, 4))
+    layer.metadata[RESULT_KEY] = {"kind": "samples", "reopened": True}
+    viewer.add_layer(layer)
+    data = np.zeros(layer.data.shape, int)
+    data[..., 2] = layer.data[..., 2] > 0.5
+    image = written(tmp_path, viewer.add_labels(data, scale=layer.scale, translate=layer.translate))
+    np.testing.assert_array_equal(image.get_fdata(), file.get_fdata()[..., 2] > 0.5)
+    np.testing.assert_allclose(image.affine, file.affine, atol=1e-5)
+
+
+def test_a_result_of_a_folder_of_dicom_is_of_one_of_its_series(tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    report = {"checkpoint": "x", "input": str(folder), "target": "T2", "roi": {"only": True}}
+    (tmp_path / "study_series-3_T1w_T2.json").write_text(json.dumps(report))
+    mean = Image(RNG.random((4, 5, 6)))
+    mean._source = Source(path=str(tmp_path / "study_series-3_T1w_T2_mean.nii.gz"))
+    record = result_record(mean)
+    assert record["input"] == "study_series-3_T1w" and record["roi_only"]
+    scan = Image(RNG.random((4, 5, 6)))
+    scan._source = Source(path=str(folder))
+    assert made_of(record, scan, "study_series-3_T1w")
+    assert not made_of(record, scan, "study_series-7_T1w")
+    scan._source = Source(path=str(tmp_path / "other" / "study"))
+    assert not made_of(record, scan, "study_series-3_T1w")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 from ..scan.grid import turned_onto
 from ..scan.masks import load_mask
-from ..scan.nifti import open_nifti, read_voxels
+from ..scan.nifti import open_nifti, read_voxels, stem
 from ..scan.resample import resample
 from ..scan.volume import Volume, read_samples
 from .computed import computed_only
@@ -32,7 +33,7 @@ def measure_files(
     """:func:`lesion_report` of files; ``samples`` lie on the grid of ``prediction``.
 
     What lies on another grid is resampled onto it by the affines (images linearly, ``roi`` to the nearest voxel), and
-    ``say`` is told.
+    ``say`` is told. Of a result of a region only, as the report beside it says, the region alone counts.
 
     Raises:
         MrtransError: a file cannot be used, the region and a file do not overlap, or it cannot be measured.
@@ -55,18 +56,28 @@ def measure_files(
     if std is not None and not np.any(read_voxels(open_nifti(std), std)):
         say(f"'{std.name}' is 0 throughout: one answer has no spread. It is left out.")
         std = None
-    predicted = computed_only(like.data, like.axial_axis)
+    spread = onto(std)
+    predicted = computed_only(like.data, like.axial_axis, region_only=_of_region_only(prediction), std=spread)
     if mask.any() and np.isnan(predicted[mask]).all():
         raise MrtransError(NOT_COMPUTED)
     return lesion_report(
         predicted,
         onto(target),
         mask,
-        std=onto(std),
+        std=spread,
         source=onto(source),
         samples=None if samples is None else read_samples(samples, like),
         ring=ring,
     )
+
+
+def _of_region_only(mean: Path) -> bool:
+    """Whether the report beside a mean that ``transform`` wrote says that the rest of it was not asked for."""
+    record = mean.with_name(f"{stem(mean).removesuffix('_mean')}.json")
+    try:
+        return bool(json.loads(record.read_text(encoding="utf-8"))["roi"]["only"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def roi_from_file(

@@ -171,7 +171,7 @@ def lesion_report(
     as around a skull-stripped head) in every image.
 
     Args:
-        prediction: Any shape and unit: the ensemble's mean.
+        prediction: Any shape and unit: the ensemble's mean; of some slices or a region, ``ensemble.computed()``.
         target: The acquired image, any unit; None = there is none.
         roi: See :func:`~..scan.masks.inside`.
         std: The ensemble's standard deviation.
@@ -212,12 +212,16 @@ def lesion_report(
     owner = numbered[inside] - 1
     sizes = np.bincount(owner, minlength=count)
     order = np.argsort(-sizes, kind="stable")
+    interval = None if r is None else correlation_interval(values, voxels, owner)
+    alone = (Lesion(len(values), tuple(voxels.mean(axis=0).tolist()), r, p, interval),)
     return LesionReport(
         r=r,
         p=p,
         n_voxels=int(inside.sum()),
         n_blank=int((values[:, 0] == 0).sum()),
-        components=tuple(_component(values[owner == index], voxels[owner == index]) for index in order),
+        components=alone
+        if count == 1
+        else tuple(_component(values[owner == index], voxels[owner == index]) for index in order),
         contrast={
             name: _contrast(given[name][inside], given[name][around])
             for name in ("source", "prediction", "target")
@@ -232,7 +236,7 @@ def lesion_report(
         voxels=voxels,
         values=values,
         lesion=np.argsort(order)[owner],
-        interval=None if r is None else correlation_interval(values, voxels, owner),
+        interval=interval,
     )
 
 

@@ -50,6 +50,16 @@ class Ensemble:
     info: dict[str, Any] = field(default_factory=dict)
     calibrated_std: NDArray[np.float32] | None = None
 
+    def computed(self) -> NDArray[np.float32]:
+        """The mean with NaN where nothing was asked for: in other slices, and outside a region that alone was."""
+        mean = np.full_like(self.mean, np.nan)
+        where = (slice(None),) * self.volume.axial_axis + (list(self.info["slices"]),)
+        mean[where] = self.mean[where]
+        roi = self.info.get("roi")
+        if roi and roi["only"]:
+            mean[(self.mean == 0) & (self.std == 0)] = np.nan
+        return mean
+
     def images(self) -> dict[str, NDArray[np.float32]]:
         """What is written, by the last part of the file's name; samples go last on disk."""
         images = {"mean": self.mean, "std": self.std}

@@ -23,7 +23,7 @@ from ..page.html import NONE, Cell, Picture, Section, Table, page
 from ..page.panels import SCALES, Panel, panels_png
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
-from ..scan.intensity import clean, head_mask, normalise
+from ..scan.intensity import clean, find_head, normalise
 from .acquired import Acquired
 from .commands import command_line, python_call
 from .ensemble import Ensemble
@@ -151,7 +151,7 @@ def _slices(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Picture:
     volume, info = result.volume, result.info
     orientation = Orientation.from_affine(volume.affine)
     data = clean(volume.data)
-    head = head_mask(data)
+    head, _ = find_head(data, volume.voxel_sizes)
     only = bool(info.get("roi") and info["roi"]["only"])
     images: dict[str, NDArray] = {}
     if beside.source:
@@ -164,7 +164,7 @@ def _slices(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Picture:
         )
     if beside.acquired is not None:
         images[f"acquired {info['target']}"] = np.nan_to_num(beside.acquired.image)
-        images["|error|"] = np.nan_to_num(beside.acquired.error(_computed(result)))
+        images["|error|"] = np.nan_to_num(beside.acquired.error(result.computed()))
     region = orientation.to_canonical((result.mean != 0) | (result.std != 0)) if only else None
     turned = {name: orientation.to_canonical(image) for name, image in images.items()}
     inside = orientation.to_canonical(head)
@@ -181,17 +181,6 @@ def _slices(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Picture:
         lines.append((f"slice {_number(index, volume.n_slices, beside.numbers)}", panels))
     scales = ", ".join(f"{name} 0 to {top}" for name, top in SCALES.items() if any(n.endswith(name) for n in images))
     return Picture(panels_png(lines, float(sizes[1] / sizes[2])), "png", f"Colours: {scales}." if scales else "Grey.")
-
-
-def _computed(result: Ensemble) -> NDArray[np.float32]:
-    """The mean, NaN where nothing was asked for."""
-    mean = np.full_like(result.mean, np.nan)
-    where = (slice(None),) * result.volume.axial_axis + (list(result.info["slices"]),)
-    mean[where] = result.mean[where]
-    roi = result.info.get("roi")
-    if roi and roi["only"]:
-        mean[(result.mean == 0) & (result.std == 0)] = np.nan
-    return mean
 
 
 def _curve(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Section | None:
@@ -219,7 +208,7 @@ def _against(result: Ensemble, beside: Beside) -> Section | None:
     acquired = beside.acquired
     if acquired is None:
         return None
-    found = acquired.agreement(_computed(result), result.volume.axial_axis, result.info["slices"])
+    found = acquired.agreement(result.computed(), result.volume.axial_axis, result.info["slices"])
     rows = [[Cell(acquired.name), Cell(_told(found.ssim, 3)), Cell(_told(found.psnr, 2)), Cell(str(found.slices))]]
     note = "Of the mean, over the head of the computed slices that the acquired image has; data range 1."
     table = Table("Agreement", ["acquired image", "SSIM", "PSNR, dB", "slices"], rows, note)

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, generate_binary_structure, grey_erosion
 
+from .lazy import LazyArray
+
 #: Lines at these multiples of the step.
 MULTIPLES = (1, 2, 3)
 #: Pixels; lines about single noisy voxels would hide the image.
 SMOOTH = 1.0
 
 
-class Contours:
+class Contours(LazyArray):
     """What napari needs of an array (shape, dtype, indexing): contour lines of ``data``, a voxel thick.
 
     A voxel on the inner border of the region above a level has the number of levels that it reaches, any other has 0.

@@ -11,7 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
 
-from .recorded import NIFTI_READER_KEY
+from .recorded import of_four_axes, recorded_affine
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -21,11 +21,14 @@ _taken: WeakKeyDictionary[Layer, WeakSet[Layer]] = WeakKeyDictionary()
 
 
 def frame_axis(layer: Layer) -> int | None:
-    """The axis of a 4-D scalar image along which its frames lie: last in a file, else first; None for others."""
+    """The axis of a 4-D scalar image along which its frames lie: last in a file, else first, also in a stack that
+    napari makes of files; None for others."""
     if not isinstance(layer, Image) or layer.rgb or layer.multiscale or layer.ndim != 4:
         return None
-    if NIFTI_READER_KEY in layer.metadata:
+    if of_four_axes(layer.metadata):
         return 3
+    if recorded_affine(layer.metadata) is not None:
+        return 0
     return 3 if layer.data.shape[3] == 1 < layer.data.shape[0] else 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.layers import Layer
+from napari.layers._source import layer_source
 from qtpy.QtCore import QMimeData, Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Takes NIfTI.
 READER = "napari-nifti"
+#: Takes DICOM: this plugin itself.
+DICOM_READER = "napari-mrtrans"
 _FILTER = "Brain MR images (*.nii *.nii.gz *.dcm *.dicom *.ima);;All files (*)"
 
 
@@ -38,7 +41,9 @@ def open_scans(viewer: ViewerModel, paths: Iterable[Path]) -> list[str]:
                 viewer.open(str(path), plugin=READER)
             else:
                 for data, placement, kind in filter(lambda made: made[0] is not None, read_layers(str(path))):
-                    viewer.add_layer(Layer.create(data, placement, kind))
+                    with layer_source(path=str(path), reader_plugin=DICOM_READER):
+                        layer = Layer.create(data, placement, kind)
+                    viewer.add_layer(layer)
         except Exception as error:  # whatever a reader raises at a broken file
             problems.append(f"'{path.name}' cannot be opened: {error}")
     return problems

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import ReferenceType, ref
@@ -15,6 +15,7 @@ import nibabel as nib
 from napari.layers import Layer
 
 from ..scan.contrasts import Contrast
+from ..scan.nifti import is_nifti_name
 from ..scan.nifti import stem as nifti_stem
 
 #: The end of a file's name, without ``.nii.gz``: ours, and those of BIDS derivatives.
@@ -36,9 +37,18 @@ def reopened_record(layer: Layer) -> dict[str, Any]:
     if not report:
         return _by_header(layer)
     record = {key: report[key] for key in _SAME if report.get(key) is not None}
-    stem = nifti_stem(Path(str(report["input"])))
-    of = {"input": stem, "input_file": str(report["input"]), "report": report["report"], "run": report["run"]}
-    return {**record, **of, **_kind(kind), "reopened": True}
+    of = {"input": _input(report), "input_file": str(report["input"]), "report": report["report"], "run": report["run"]}
+    roi = report.get("roi")
+    only = {"roi_only": True} if isinstance(roi, dict) and roi.get("only") else {}
+    return {**record, **of, **only, **_kind(kind), "reopened": True}
+
+
+def _input(report: Mapping[str, Any]) -> str:
+    """What a result's input is called: as its file, or of a folder of DICOM, which may hold several, as the report."""
+    given = Path(str(report["input"]))
+    name, own = Path(report["report"]).stem, f"_{report['target']}"
+    of_folder = given.is_absolute() and not is_nifti_name(given.name)
+    return name.removesuffix(own) if of_folder and name.endswith(own) else nifti_stem(given)
 
 
 def is_corrected(record: Mapping[str, Any]) -> bool:
@@ -57,15 +67,19 @@ _sources: dict[str, tuple[ReferenceType[Layer], str | None]] = {}
 
 
 def remember_source(run: str, layer: Layer) -> None:
-    """A run that was not saved is of this very layer, or of its file opened again, whatever others are called."""
+    """A run that was not saved is of this very layer, or once that is gone of its file opened again."""
     _sources[run] = ref(layer), layer.source.path
 
 
-def made_of(record: Mapping[str, Any], layer: Layer, name: str) -> bool:
+def made_of(record: Mapping[str, Any], layer: Layer, name: str, among: Container[Layer] = ()) -> bool:
     """Whether a result with this record was made of a layer of this name: not where both are files that differ, and of
-    a run of this session only if it is that very layer, or its file."""
+    a run of this session only if it is that very layer, or, if that is not ``among`` the open ones any more, its file
+    opened again: of one folder of DICOM there may be several layers."""
     if known := _sources.get(str(record.get("run"))):
-        return layer is known[0]() or (known[1] is not None and layer.source.path == known[1])
+        source, file = known[0](), known[1]
+        if layer is source or (source is not None and source in among):
+            return layer is source
+        return file is not None and layer.source.path == file and name == record.get("input")
     there, path = Path(record.get("input_file", "")), layer.source.path
     if name != record.get("input") or not path or not there.is_absolute():
         return name == record.get("input")

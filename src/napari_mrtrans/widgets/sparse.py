@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .lazy import LazyArray
 
-class SparseSlices:
+
+class SparseSlices(LazyArray):
     """What napari needs of an array to show it (shape, dtype, indexing, ``numpy.asarray``), without its memory.
 
     Args:
@@ -49,9 +51,6 @@ class SparseSlices:
             if index in self._slices:
                 planes[place] = self._slices[index][rest]
         return out
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        raise ValueError("assignment destination is read-only")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.filled(np.nan).astype(dtype or self.dtype, copy=False)

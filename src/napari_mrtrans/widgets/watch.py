@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
+from zlib import crc32
 
-from napari.layers import Layer
+import numpy as np
+from napari.layers import Layer, Shapes
 
-#: Events of a layer in which something is marked: painted, drawn, or (undo, new data) drawn anew.
+from .placement import place_of
+
+#: Events of a layer in which something is marked: painted, drawn, or (undo, new data) drawn anew; the last is sent
+#: when another slice of it is shown, too (:func:`fingerprint`).
 EDITS = ("labels_update", "data", "set_data")
 #: Events of a layer that lies elsewhere now.
 MOVES = ("translate", "scale", "rotate", "shear", "affine")
+
+
+def place(layer: Layer) -> tuple[bytes, ...]:
+    """Where a layer lies, in brief."""
+    return tuple(np.asarray(value, dtype=np.float64).tobytes() for value in place_of(layer).values())
+
+
+def fingerprint(layer: Layer | None) -> tuple[object, ...]:
+    """What a layer holds and where it lies, in brief: the same for as long as it is neither edited nor moved."""
+    if layer is None:
+        return ()
+    whole = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    parts = zip(layer.shape_type, layer.data, strict=True) if isinstance(layer, Shapes) else [("", whole)]
+    held = [(kind, np.shape(part), crc32(np.ravel(np.asarray(part), order="K").data)) for kind, part in parts]
+    return (id(layer), *held, *place(layer))
 
 
 class Watch:

@@ -22,7 +22,7 @@ from .assumed import assumed_affine, assumed_axis, voxel_steps
 from .file_grid import FileGrid
 from .lesion.roi import between
 from .placement import PLACEMENT, lie_alike, place_of
-from .recorded import recorded_affine
+from .recorded import of_four_axes, recorded_affine
 from .reopened import is_corrected
 from .source import RESULT_KEY
 
@@ -38,7 +38,7 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
     Args:
         path: The file.
-        data: 3-D; or 4-D, samples first if they are ours, else last.
+        data: 3-D; or 4-D: the axis that is no place first in what a run or napari has stacked, else last.
         attributes: Of the layer, as napari hands them to a writer.
 
     Raises:
@@ -58,17 +58,17 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     placed = attributes.get("affine", np.eye(axes + 1)), attributes.get("units", ("pixel",) * axes)
     scale = voxel_steps(attributes["scale"], *placed)
     made = metadata.get(RESULT_KEY, {})
-    if array.ndim == 4 and made.get("kind") == "samples" and not made.get("reopened"):
-        array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)
-    shape = array.shape[:3]
     affine = recorded_affine(metadata)
     if affine is None:
         found = _neighbour(attributes, array.shape)
         of_samples = found.pop(RESULT_KEY, {}).get("kind") == "samples"
         if array.ndim == 4 and of_samples and array.dtype.kind in "bui":  # what napari makes beside them
-            array, found = array.max(axis=0), {}
-            scale, shape = scale[1:], array.shape
-        metadata, affine = found, recorded_affine(found)
+            array = array.max(axis=_outer_axis(found))
+        if found:
+            metadata, affine = found, recorded_affine(found)
+    if array.ndim == 4 and _outer_axis(metadata, made) == 0:
+        array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)
+    shape = array.shape[:3]
     if affine is None:
         affine = _by_world(name, array, attributes)
     if affine is None:
@@ -85,6 +85,14 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     target = Path(path)
     write_together(target.parent, {target.name: image.to_filename}, "Choose another place.")
     return [path]
+
+
+def _outer_axis(metadata: Mapping[str, Any], made: Mapping[str, Any] | None = None) -> int:
+    """The axis of a 4-D layer that is no place: the last one in a file, and where nothing is known, but the first one
+    in a stack that a run made (``made``: what it says of itself), or napari of layers that know where they lie."""
+    if of_four_axes(metadata):
+        return 3
+    return 0 if made or recorded_affine(metadata) is not None else 3
 
 
 def _image(grid: FileGrid, array: NDArray[Any], descrip: str) -> nib.Nifti1Image:
@@ -116,8 +124,7 @@ def _by_world(name: str, array: NDArray[Any], attributes: Mapping[str, Any]) -> 
     viewer = napari.current_viewer()
     known = [] if viewer is None else [layer for layer in viewer.layers if recorded_affine(layer.metadata) is not None]
     own = {key: attributes[key] for key in (*PLACEMENT, "affine")}
-    shown = np.broadcast_to(np.float32(0), np.shape(array) if len(own["scale"]) == 3 else (1, *array.shape))
-    here = Image(shown, contrast_limits=(0, 1), **own)
+    here = Image(np.broadcast_to(np.float32(0), array.shape), contrast_limits=(0, 1), **own)
     shared = [(_shared(here, layer), layer) for layer in known]
     most, other = max(shared, key=lambda found: found[0], default=(0.0, None))
     if other is None or most <= 0 or array.ndim != 3:

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_mrtrans.checkpoints.installing import DownloadCancelled
+from napari_mrtrans.checkpoints.library import list_checkpoints
 from napari_mrtrans.errors import CheckpointError
 from napari_mrtrans.widgets.checkpoints import dock as module
 from napari_mrtrans.widgets.checkpoints.dock import CheckpointsWidget
@@ -118,6 +119,20 @@ def test_installed_from_a_file_other_docks_offer_it(manager, new, brain):
     assert other.button.isEnabled()
 
 
+def test_what_was_brought_to_one_that_is_installed_is_told(manager, new, monkeypatch):
+    manager.click(manager.dock.install)
+    (there,) = [one for one in list_checkpoints() if one.name == "new-flow"]
+    line = "'new-flow' is installed already; brought its calibration to 'here'."
+
+    def brought(path, say):
+        say(line)
+        return there
+
+    monkeypatch.setattr(module, "install", brought)
+    manager.click(manager.dock.install)
+    assert manager.dock.message.text() == line
+
+
 def test_a_damaged_file_is_one_line(manager, new, errors):
     new.write_bytes(new.read_bytes()[:-1])
     manager.click(manager.dock.install)
@@ -134,7 +149,7 @@ def test_a_damaged_file_in_the_folder_is_named(manager, checkpoints):
 
 
 def test_a_fault_of_ours_is_one_line(manager, new, errors, monkeypatch):
-    monkeypatch.setattr(module, "install", lambda path: 1 / 0)
+    monkeypatch.setattr(module, "install", lambda path, say: 1 / 0)
     manager.click(manager.dock.install)
     assert errors == ["Nothing was installed: ZeroDivisionError: division by zero"]
     assert manager.dock.install.isEnabled()

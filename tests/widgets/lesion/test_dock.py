@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.layers._layer_actions import _duplicate_layer, _project
+from napari.layers._source import Source
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 from skimage.draw import ellipse, polygon2mask
 
 from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL
-from napari_mrtrans.widgets.lesion.dock import LesionWidget
+from napari_mrtrans.widgets.lesion import dock
+from napari_mrtrans.widgets.lesion.dock import PAUSE_MS, LesionWidget
 from napari_mrtrans.widgets.lesion.latest import complete, forget, latest
+from napari_mrtrans.widgets.lesion.measure import _source_of
 from napari_mrtrans.widgets.lesion.roi import between, roi_on
 from napari_mrtrans.widgets.parts import add_part
+from napari_mrtrans.widgets.reopened import remember_source
 
 SHAPE = (12, 20, 16)
 TURN = np.radians(20)
@@ -415,6 +419,22 @@ def test_another_persons_reference_is_refused(check: Check) -> None:
         assert check.dock.message.text().startswith("'small_T2w' is not the head of 'c_T1w_T2_mean':") == refused
 
 
+def test_a_whole_head_may_be_the_reference_of_a_brain(check: Check) -> None:
+    """Though its air is exactly 0."""
+    grid = np.stack(np.meshgrid(*[np.linspace(-1.2, 1.2, 48)] * 3, indexing="ij"))
+    radius, scale = np.sqrt((grid**2).sum(axis=0)), (4.5, 4.5, 4.5)
+    noise = np.random.default_rng(0).uniform(0.5, 1, radius.shape).astype(np.float32)
+    mean = check.viewer.add_image(
+        noise * (radius < 0.7), name="c_T1w_T2_mean", scale=scale, metadata=record("mean", run="c")
+    )
+    whole = check.viewer.add_image(noise * (radius < 1), name="c_T2w", scale=scale)
+    check.dock.prediction.choose(mean)
+    check.dock.roi.choose(check.viewer.add_labels((radius < 0.2).astype(int), name="big", scale=scale))
+    check.dock.reference.choose(whole)
+    check.press()
+    assert check.dock.report is not None, check.dock.message.text()
+
+
 def test_a_preview_is_not_computed_yet(check: Check) -> None:
     std = np.full(SHAPE, 0.1, np.float32)
     std[4:] = np.nan
@@ -605,3 +625,71 @@ def test_a_region_goes_by_the_scanner_where_it_tells_on_which_image_it_is() -> N
     for region, image in ((painted, like), (opened, plain)):
         region.translate = (4, 0, 0)
         assert np.argwhere(roi_on(region, image)).tolist() == [[5, 4, 5]]
+
+
+def test_one_answer_has_no_spread(check: Check) -> None:
+    """A file of it is 0 throughout."""
+    check.part(np.zeros(SHAPE, np.float32), "std")
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    check.press()
+    assert (check.dock.report.std_inside, check.dock.report.std_ring) == (None, None)
+    assert "std" not in check.dock.details.text()
+
+
+def test_a_region_only_that_was_opened_again_is_of_that_region(check: Check) -> None:
+    """In its file the rest is 0."""
+    asked = np.zeros(SHAPE, bool)
+    asked[2:7, 4:12] = True
+    check.mean.data[~asked] = 0
+    check.mean.metadata["mrtrans"] |= {"roi_only": True, "reopened": True}
+    roi = check.labels()
+    roi.data[2:7, 3:12, 4:12] = 1
+    check.press()
+    assert check.dock.report.n_voxels == ((roi.data > 0) & asked).sum() == 320
+    assert check.dock.report.n_blank == 0
+    assert check.dock.message.text() == "40 of 360 voxels were not computed; they are left out."
+
+
+def test_of_several_layers_of_one_folder_the_very_source_counts(check: Check) -> None:
+    """While it is open: afterwards, its folder opened again, if it has its name."""
+    layers = check.viewer.layers
+    source, other = layers["a_T1w"], check.viewer.add_image(check.truth.data * 3, name="b_T1w", **check.placement)
+    layers.move(layers.index(other), 0)
+    for layer in (source, other):
+        layer._source = Source(path="/data/study")
+    remember_source("of a folder", source)
+    check.mean.metadata["mrtrans"]["run"] = "of a folder"
+    assert [_source_of(check.viewer, check.mean)] == [source]
+    source.name = "renamed"
+    assert _source_of(check.viewer, check.mean) is source
+    layers.remove(source)
+    assert _source_of(check.viewer, check.mean) is None
+    again = check.viewer.add_image(source.data, name="a_T1w", **check.placement)
+    again._source = Source(path="/data/study")
+    assert _source_of(check.viewer, check.mean) is again
+
+
+def test_scrolling_measures_nothing(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """napari tells of another slice as of an edit."""
+    measured: list[str] = []
+    told = dock.measured
+    monkeypatch.setattr(dock, "measured", lambda *of: measured.append(of[-1].name) or told(*of))
+    mask = np.zeros(SHAPE, int)
+    mask[3:9, 3:12, 4:12] = 1
+    roi = check.viewer.add_labels(mask, name="brain", **check.placement)
+    for step in (3, 4):
+        check.viewer.dims.set_current_step(0, step)
+        check.qtbot.wait(PAUSE_MS + 150)
+    assert measured == [] and check.dock.report is None
+    check.press()
+    for step in (5, 6):
+        check.viewer.dims.set_current_step(0, step)
+        check.qtbot.wait(PAUSE_MS + 150)
+    assert measured == ["brain"]
+    # The prediction went on being filled meanwhile.
+    check.mean.data[5] = np.nan
+    check.viewer.dims.set_current_step(0, 7)
+    check.until(lambda: len(measured) == 2)
+    roi.data = np.roll(mask, 1, axis=1)
+    check.until(lambda: len(measured) == 3)

@@ -15,6 +15,7 @@ from napari_mrtrans import Volume, transform
 from napari_mrtrans.widgets.lesion.roi import roi_on
 from napari_mrtrans.widgets.source import show_slice, slice_on_screen
 from napari_mrtrans.widgets.state import DockState
+from napari_mrtrans.widgets.transform import extent as extent_of
 from napari_mrtrans.widgets.transform.extent import SliceRange
 
 from ..test_source import AFFINES
@@ -274,3 +275,23 @@ def test_the_slice_on_screen_in_whatever_unit_the_viewer_counts(bench, engine, b
     np.testing.assert_array_equal(roi_on(region, source), mark > 0)
     show_slice(bench.viewer, source, 0, 3)
     assert slice_on_screen(bench.viewer, source, 0) == 3 and bench.viewer.dims.point[0] == pytest.approx(3 * size)
+
+
+def test_scrolling_does_not_look_at_a_region_again(loaded, brain, monkeypatch):
+    looked = []
+    roi_on = extent_of.roi_on
+    monkeypatch.setattr(extent_of, "roi_on", lambda *of: looked.append(1) or roi_on(*of))
+    mask = np.zeros(brain.shape, int)
+    mask[3:5, 8:12, 6:10] = 1
+    roi = loaded.viewer.add_labels(mask, name="roi")
+    choose(loaded, SliceRange.ROI_SLICES)
+    loaded.qtbot.wait(extent_of.PAUSE_MS + 150)
+    before = len(looked)
+    for step in (4, 5):
+        loaded.viewer.dims.set_current_step(0, step)
+        loaded.qtbot.wait(extent_of.PAUSE_MS + 150)
+    assert len(looked) == before
+    for edit in (lambda: roi.paint((7, 10, 8), 1), lambda: setattr(roi, "translate", (1, 0, 0))):
+        before = len(looked)
+        edit()
+        loaded.qtbot.waitUntil(lambda before=before: len(looked) > before)

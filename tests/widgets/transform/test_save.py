@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +20,7 @@ from napari_mrtrans import Contrast, Volume, transform
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.lesion.measure import measured
-from napari_mrtrans.widgets.placement import inherited
+from napari_mrtrans.widgets.placement import inherited, unmarked
 from napari_mrtrans.widgets.source import result_record
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.form import SliceRange
@@ -434,3 +435,71 @@ def test_a_reopened_slab_is_compared_as_it_was(bench, engine, out, brain, tmp_pa
     bench.qtbot.mouseClick(bench.dock.results.remove, Qt.MouseButton.LeftButton)
     bench.viewer.open(str(out / "sub-01_T1w_T2_mean.nii.gz"), plugin="napari-nifti")
     assert figures() == before
+
+
+@pytest.mark.parametrize("reach", [SliceRange.ROI, SliceRange.ROI_SLICES, SliceRange.SLAB, SliceRange.ALL])
+def test_what_was_not_asked_for_is_nothing_in_a_result_that_was_reopened(bench, engine, out, brain, tmp_path, reach):
+    """Files hold 0 there: the error map and its figures, the lesion check and the cursor are as they were before."""
+    layers = {}
+    for name, data in (("sub-01_T1w", brain), ("sub-01_T2w", np.where(brain > 0, 200 - brain, 0))):
+        nib.Nifti1Image(data.transpose(2, 1, 0), AFFINES["RAS"]).to_filename(tmp_path / f"{name}.nii.gz")
+        (layers[name],) = bench.viewer.open(str(tmp_path / f"{name}.nii.gz"), plugin="napari-nifti")
+    source, truth = layers.values()
+    form, panel = bench.dock.form, bench.dock.acquired
+    form.image.choose(source)
+    form.samples.setValue(3)
+    mask = np.zeros(source.data.shape, int)
+    mask[4:8, 7:13, 5:11] = 1
+    roi = bench.viewer.add_labels(mask, name="lesion", **unmarked(source))
+    form.range.setCurrentText(reach.value)
+    if reach is SliceRange.SLAB:
+        form.extent._slab = (4, 7)
+    bench.run(timeout=60_000)
+    save(bench)
+    around = np.zeros_like(mask)
+    around[3:10, 5:15, 3:13] = 1
+    roi.data = around
+
+    def told():
+        """Of the result that is shown."""
+        run = bench.dock._shown
+        panel.figures.clear()
+        panel.reference.choose(truth)
+        panel.compare()
+        bench.qtbot.waitUntil(lambda: bool(panel.figures.text()), timeout=60_000)
+        (error,) = [layer for layer in run.layers.alive() if result_record(layer).get("kind") == "error"]
+        cursor = []
+        for voxel in ((6, 10, 8), (6, 10, 3), (9, 10, 8), (0, 0, 0)):
+            event = SimpleNamespace(position=run.layers.mean.data_to_world(voxel))
+            bench.dock.uncertainty._on_move(bench.viewer, event)
+            cursor.append(bench.dock.uncertainty.cursor_text.text())
+        return panel.figures.text(), error.data, cursor, measured(bench.viewer, run.layers.mean, truth, roi)
+
+    figures, error, cursor, (report, notes) = told()
+    for kind in ("mean", "std"):
+        bench.viewer.open(str(out / f"sub-01_T1w_T2_{kind}.nii.gz"), plugin="napari-nifti")
+    bench.dock.results.runs.setCurrentIndex(1)
+    bench.dock.results.runs.activated.emit(1)
+    assert bench.dock._shown.title.endswith("saved")
+    again = told()
+    assert again[0] == figures
+    np.testing.assert_allclose(again[1], error, atol=1e-6)
+    assert again[2] == cursor and ("not computed" in cursor[2]) == (reach is not SliceRange.ALL)
+    assert again[3][1] == notes and again[3][0].n_voxels == report.n_voxels
+    assert again[3][0].r == pytest.approx(report.r, abs=1e-5)
+    assert again[3][0].contrast == pytest.approx(report.contrast, abs=1e-4)
+
+
+def test_a_reopened_result_of_one_answer_has_no_spread(bench, engine, out, brain, tmp_path):
+    source = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(brain.transpose(2, 1, 0), AFFINES["RAS"]).to_filename(source)
+    bench.viewer.open(str(source), plugin="napari-nifti")
+    bench.dock.form.choose(Contrast.T1, Contrast.T2, "one-direct")
+    bench.run(timeout=60_000)
+    save(bench)
+    bench.qtbot.mouseClick(bench.dock.results.remove, Qt.MouseButton.LeftButton)
+    for kind in ("mean", "std"):
+        bench.viewer.open(str(out / f"sub-01_T1w_T2_{kind}.nii.gz"), plugin="napari-nifti")
+    shown = bench.dock._shown
+    assert shown.title == "sub-01_T1w → T2 (direct), saved" and len(shown.layers.made) == 2
+    assert shown.layers.std is None and not bench.dock.uncertainty.isVisible()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from ..dock import Dock, research_note
 from ..preferences import defaults
 from ..transform.progress import ProgressLine
 from .download_dialog import DownloadDialog
-from .install_worker import Outcome, Transfer, in_background
+from .install_worker import Job, Outcome, Transfer, in_background
 from .installed import installed
 from .table import CheckpointTable
 
@@ -133,7 +132,7 @@ class CheckpointsWidget(Dock):
             self, "Install a checkpoint", str(Path.home()), "Checkpoints (*.safetensors)"
         )
         if path:
-            self._begin(lambda: install(path), "Checking and copying…")
+            self._begin(lambda say: install(path, say=say), "Checking and copying…")
 
     def _on_download(self) -> None:
         asked = DownloadDialog.ask(self)
@@ -142,12 +141,12 @@ class CheckpointsWidget(Dock):
         url, sha256 = asked
         transfer = Transfer()
         self._begin(
-            lambda: download(url, sha256, progress=transfer.report, cancel=transfer.cancel.is_set),
+            lambda say: download(url, sha256, progress=transfer.report, cancel=transfer.cancel.is_set),
             "Connecting…",
             transfer,
         )
 
-    def _begin(self, job: Callable[[], Checkpoint], text: str, transfer: Transfer | None = None) -> None:
+    def _begin(self, job: Job, text: str, transfer: Transfer | None = None) -> None:
         self._transfer = transfer or Transfer()
         self._at_end.stop = self._transfer.cancel.set
         self._set_busy(True, cancellable=transfer is not None)
@@ -187,7 +186,7 @@ class CheckpointsWidget(Dock):
             return
         installed.changed.emit()
         self.reload(outcome.checkpoint.name)
-        self._say(f"Installed '{outcome.checkpoint.name}'.")
+        self._say(outcome.said or f"Installed '{outcome.checkpoint.name}'.")
 
     def _on_remove(self) -> None:
         checkpoint = self.table.checkpoint

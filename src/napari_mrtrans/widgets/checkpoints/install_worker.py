@@ -15,6 +15,9 @@ from ...errors import MrtransError
 if TYPE_CHECKING:
     from ...checkpoints.checkpoint import Checkpoint
 
+#: Installs, and tells the function that it is given what is worth a line.
+Job = Callable[[Callable[[str], None]], "Checkpoint"]
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,20 +42,22 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was installed, or why nothing was, in one line."""
+    """What was installed, or why nothing was, in one line; ``said``: what was told meanwhile."""
 
     checkpoint: Checkpoint | None = None
     problem: str = ""
+    said: str = ""
 
 
-def in_background(job: Callable[[], Checkpoint]) -> FunctionWorker:
+def in_background(job: Job) -> FunctionWorker:
     """A worker, not yet started, that returns an :class:`Outcome` of ``job`` and never raises."""
     return thread_worker(_outcome)(job)
 
 
-def _outcome(job: Callable[[], Checkpoint]) -> Outcome:
+def _outcome(job: Job) -> Outcome:
+    lines: list[str] = []
     try:
-        return Outcome(job())
+        return Outcome(job(lines.append), said="\n".join(lines))
     except MrtransError as error:
         return Outcome(problem=str(error))
     except Exception as error:

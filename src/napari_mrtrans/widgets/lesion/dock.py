@@ -19,7 +19,7 @@ from ..csv_buttons import CsvButtons
 from ..dock import Dock, research_note
 from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, is_region, layer_stem, show_voxel
-from ..watch import EDITS, MOVES, Watch
+from ..watch import EDITS, MOVES, Watch, fingerprint
 from .latest import Measured, changes, remember
 from .measure import RING, labels_from_file, measured
 from .prediction_combo import PredictionCombo
@@ -54,11 +54,13 @@ class LesionWidget(Dock):
         self.copy, self.save = self._csv.copy, self._csv.save
         self._results = QWidget()
         self._told: dict[Layer, list[str]] = {}
+        self._region: tuple[object, ...] = ()
+        self._images: tuple[object, ...] | None = None
         self._build()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE_MS)
-        self._timer.timeout.connect(self.measure)
+        self._timer.timeout.connect(self._look_again)
         self._roi_edits = Watch(self._on_edit, [*EDITS, *MOVES])
         self._reference_edits = Watch(self._on_image_edit, ["data", "set_data", *MOVES])
         self._prediction_edits = Watch(self._on_image_edit, ["data", *MOVES])  # set_data with each slice that comes
@@ -119,6 +121,7 @@ class LesionWidget(Dock):
             return
         self._timer.stop()
         prediction, reference, roi = self.prediction.layer, self.reference.layer, self.roi.layer
+        self._region, self._images = fingerprint(roi), self._look_at_images()
         if prediction is None or roi is None:
             self._show_report(None, self._hint())
             return
@@ -129,7 +132,7 @@ class LesionWidget(Dock):
             self._show_report(None, str(error))
         else:
             remember(prediction, Measured.of(report, reference, roi))
-            if report != self.report:  # scrolling, too, looks like an edit: a point that is marked stays so
+            if report != self.report:  # a point that is marked stays so
                 self._show_report(report, "\n".join([*self._doubt(), *notes, *self._told.get(roi, [])]))
 
     def _show_report(self, report: LesionReport | None, message: str) -> None:
@@ -164,8 +167,20 @@ class LesionWidget(Dock):
         self._roi_edits.follow(self.roi.layer)
         self._reference_edits.follow(self.reference.layer)
         self._prediction_edits.follow(self.prediction.layer)
+        self._region, self._images = fingerprint(self.roi.layer), None
         self._timer.stop()
         self._show_report(None, self._hint())
+
+    def _look_at_images(self) -> tuple[object, ...]:
+        return fingerprint(self.prediction.layer), fingerprint(self.reference.layer)
+
+    def _look_again(self) -> None:
+        """Measure if something is another: scrolling, too, looks like an edit."""
+        if not isalive(self):
+            return
+        marked = fingerprint(self.roi.layer) != self._region
+        if marked or (self._images is not None and self._look_at_images() != self._images):
+            self.measure()
 
     def _on_edit(self, event: Any = None) -> None:
         if isalive(self):
@@ -181,6 +196,7 @@ class LesionWidget(Dock):
         line = f"'{prediction.name}' is made anew with other settings. Press Measure again."
         if isalive(self) and prediction is self.prediction.layer and self.report is not None:
             self._timer.stop()
+            self._images = None
             self._show_report(None, line)
 
     def _on_completed(self, prediction: Layer) -> None:

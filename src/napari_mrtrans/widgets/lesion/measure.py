@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nibabel as nib
 import numpy as np
 from napari.layers import Image, Labels, Shapes
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from ...lesion.computed import computed_only
 from ...lesion.files import roi_from_file
 from ...lesion.measure import NOT_COMPUTED, LesionReport, box_around, lesion_report
 from ...prepare.reference import COARSE, check_same_head
-from ...scan.intensity import clean, head_mask, is_stripped
+from ...scan.intensity import clean, head_mask, is_stripped, is_whole_head
 from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
 from ..parts import is_part
@@ -57,10 +58,14 @@ def measured(
     check_layer(prediction)
     notes: list[str] = []
     mask = roi_on(roi, prediction, viewer.layers)
-    predicted = computed_only(np.asarray(prediction.data), axial_axis(layer_affine(prediction)))
     std = _std_of(viewer, prediction)
+    region_only = bool(result_record(prediction).get("roi_only"))
+    data, axis = np.asarray(prediction.data), axial_axis(layer_affine(prediction))
+    predicted = computed_only(data, axis, region_only=region_only, std=std)
     if std is not None:  # a preview has a mean alone
         predicted = np.where(np.isnan(std), np.nan, predicted)
+        if not np.nan_to_num(std).any():  # one answer has no spread
+            std = None
     missing = int(np.isnan(predicted[mask]).sum())
     if missing and missing == mask.sum():
         raise MrtransError(NOT_COMPUTED)
@@ -112,7 +117,8 @@ def _check_head(prediction: Image, reference: Image) -> None:
     other = clean(np.asarray(reference.data)[coarse])
     predicted = np.asarray(prediction.data)[coarse]
     head = np.isfinite(predicted) & (predicted > 0)
-    if head.sum() < MIN_HEAD or not is_stripped(other) or not is_stripped(clean(predicted)):
+    sizes = nib.affines.voxel_sizes(layer_affine(reference)) * COARSE
+    if head.sum() < MIN_HEAD or is_whole_head(other, sizes) or not is_stripped(clean(predicted)):
         return
     steps = np.diag([COARSE, COARSE, COARSE, 1.0])
     to_other = np.linalg.inv(steps) @ image_to_image(prediction, reference) @ steps
@@ -154,6 +160,10 @@ def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:
 def _source_of(viewer: ViewerModel, prediction: Image) -> Image | None:
     record, shape = result_record(prediction), prediction.data.shape
     for layer in viewer.layers:
-        if is_acquired(layer) and made_of(record, layer, layer_stem(layer)) and layer.data.shape == shape:
+        if (
+            is_acquired(layer)
+            and layer.data.shape == shape
+            and made_of(record, layer, layer_stem(layer), viewer.layers)
+        ):
             return layer
     return None

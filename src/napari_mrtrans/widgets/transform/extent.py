@@ -17,7 +17,7 @@ from ..layer_combo import LayerCombo
 from ..lesion.roi import roi_on
 from ..placement import unmarked
 from ..source import axial_axis, is_region, layer_affine, slice_on_screen, slider_numbers
-from ..watch import EDITS, MOVES, Watch
+from ..watch import EDITS, MOVES, Watch, fingerprint, place
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -69,6 +69,7 @@ class Extent(QWidget):
         self._slab_of: tuple[Image, int] | None = None
         self._region: NDArray[np.bool_] | None = None
         self._trouble = ""
+        self._seen: tuple[object, ...] = ()
         self.first, self.last = QSpinBox(), QSpinBox()
         self.roi = LayerCombo(viewer, is_region)
         self.new = QPushButton("Paint…")
@@ -215,6 +216,9 @@ class Extent(QWidget):
             self._pause.start()
 
     def _look_again(self) -> None:
+        """Only where something is another: scrolling, too, looks like an edit."""
+        if self._state() == self._seen:
+            return
         before = self._trouble
         self._look()
         if self._trouble != before:
@@ -225,12 +229,18 @@ class Extent(QWidget):
         self._pause.stop()
         self._region, self._trouble = None, ""
         roi, layer = self.roi.layer, self._layer
+        self._seen = self._state()
         if self._kind.of_roi and layer is not None:
             if roi is None:
                 self._trouble = "There is no Labels or Shapes layer with a ROI. Press Paint…, or add one."
             else:
                 self._trouble = self._mark(roi, layer)
         self._tell()
+
+    def _state(self) -> tuple[object, ...]:
+        """Region and image, in brief."""
+        layer = self._layer if self._kind.of_roi else None
+        return () if layer is None else (*fingerprint(self.roi.layer), layer.data.shape, *place(layer))
 
     def _mark(self, roi: Labels | Shapes, layer: Image) -> str:
         try:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lazy import LazyArray
+
 if TYPE_CHECKING:
     from .saved_run import Result
 
 
-class Morph:
+class Morph(LazyArray):
     """What napari needs of an array (shape, dtype, indexing): the image at one point of the way, made when looked at.
 
     Between two samples their deviations from the mean are added with weights cos and sin, so that each point of the

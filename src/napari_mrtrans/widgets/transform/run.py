@@ -211,6 +211,11 @@ class Run:
         samples = self.layers.samples
         return ensemble if samples is None else replace(ensemble, samples=self._turned(samples))
 
+    def value_at(self, voxel: tuple[int, ...]) -> float:
+        """The mean there; NaN where nothing was computed."""
+        mean = self.layers.mean
+        return float("nan") if mean is None else float(mean.data[voxel])
+
     @property
     def upside_down(self) -> bool:
         """The axial axis of the source's file runs against that of its layer."""

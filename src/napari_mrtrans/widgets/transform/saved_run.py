@@ -42,13 +42,17 @@ def saved_means(viewer: ViewerModel) -> dict[str, Image]:
 
 
 class SavedLayers:
-    """The layers of one saved result that are in the viewer: its files, and what was made of them."""
+    """The layers of one saved result that are in the viewer: its files, and what was made of them.
+
+    ``spread``: there were several answers; of one, the standard deviation is 0 and tells nothing.
+    """
 
     samples = None
 
-    def __init__(self, viewer: ViewerModel, run: str) -> None:
+    def __init__(self, viewer: ViewerModel, run: str, *, spread: bool) -> None:
         self._viewer = viewer
         self._run = run
+        self._spread = spread
 
     def alive(self) -> Iterator[Image]:
         """Those that are open now, but not copies of them."""
@@ -68,7 +72,7 @@ class SavedLayers:
     @property
     def std(self) -> Image | None:
         """The standard deviation, if its file is open; of both, the corrected one, as the run itself showed it."""
-        return self._kind("std")
+        return self._kind("std") if self._spread else None
 
     def _kind(self, kind: str) -> Image | None:
         found = (layer for layer in self.alive() if result_record(layer).get("kind") == kind)
@@ -167,7 +171,7 @@ class SavedRun:
         self.run = record["run"]
         self.axis = axial_axis(affine)
         self.n_slices = int(mean.data.shape[self.axis])
-        self.layers = SavedLayers(viewer, self.run)
+        self.layers = SavedLayers(viewer, self.run, spread=info.get("sigma_hat") is not None)
         self.anchor, self.source = mean, mean
         self.pair = Pair(Contrast.parse(info["source"]), Contrast.parse(info["target"]))
         self.n = int(info["n"])
@@ -189,6 +193,22 @@ class SavedRun:
     def upside_down(self) -> bool:
         """The axial axis of the file runs against that of its layer."""
         return bool(self._grid.turn[self.axis, 1] < 0)
+
+    def value_at(self, voxel: tuple[int, ...]) -> float:
+        """The mean there; NaN where nothing was asked for."""
+        mean, std = self.layers.mean, self.layers.std
+        if mean is None:
+            return float("nan")
+        value = float(mean.data[voxel])
+        blank = value == 0 and (std is None or std.data[voxel] == 0)
+        elsewhere = voxel[self.axis] not in self.gathered.finished and not self._whole
+        return float("nan") if elsewhere or (blank and self._record.get("roi_only")) else value
+
+    @property
+    def _whole(self) -> bool:
+        """All of the head was computed: other slices are known to be 0."""
+        asked = self._info["request"]
+        return bool(self._info.get("complete")) and asked.get("slices") is None and not self._info.get("roi")
 
     def about(self, layer: Image | None) -> bool:
         """It is one of its layers, or an image of the name of what it was made of."""
@@ -232,7 +252,8 @@ class SavedRun:
         found = acquired_on(
             reference.source.volume(), brain, request, reference.to_reference, partial=not self.source_found
         )
-        return replace(found, notices=tuple(assumed))
+        known = np.isfinite(self._grid.layer(result.computed()))  # a file holds 0 where nothing was asked for
+        return replace(found, head=found.head & known, notices=tuple(assumed))
 
 
 def saved_runs(viewer: ViewerModel, known: list[SavedRun]) -> list[SavedRun]:

@@ -171,7 +171,7 @@ class UncertaintyPanel(QWidget):
             return
         voxel = tuple(np.round(voxel_on_screen(viewer, mean, event.position)).astype(int).tolist())
         inside = all(0 <= at < size for at, size in zip(voxel, mean.data.shape, strict=True))
-        value = float(mean.data[voxel]) if inside else float("nan")
+        value = run.value_at(voxel) if inside else float("nan")
         if not np.isfinite(value):
             self.cursor_text.setText("Under the cursor: not computed")
             self.histogram.hide()
