@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +52,7 @@ def test_pictures_of_files_of_one_name_lie_apart(tmp_path: Path) -> None:
     _touch(tmp_path, "P001/T1.nii.gz", "P001/anat/T1.nii.gz", "P002/T1.nii.gz")
     checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors")
     scans, _ = find_any(tmp_path, Contrast.T1, print)
-    order = Order.make(tmp_path / "out", checkpoint, Request(Contrast.T2, Contrast.T1))
+    order = Order.make(tmp_path / "out", checkpoint, Request(Contrast.T2, Contrast.T1), bids=False)
     named = [*scans, *scans_of([("a/b", tmp_path / "x.nii")])]
     assert [str(order.thumbnail(scan).relative_to(order.out)) for scan in named] == [
         "P001/figures/T1_T2.jpg", "P001/anat/figures/T1_T2.jpg", "P002/figures/T1_T2.jpg", "figures/a_b_T2.jpg"
@@ -146,6 +148,113 @@ def test_here_without_dask_cancelled_and_gone_on_with(checkpoint: Checkpoint, tm
     assert second.rows[1].ood_reason == ""
 
 
+# --- the table and the page over several runs ---------------------------------------------------------------------
+
+
+def _go(
+    folder: Path, checkpoint: Checkpoint, out: Path | None = None, bids: bool = True, **settings: object
+) -> list[dict[str, str]]:
+    """The table after a run; ``out`` is as a rule beside the folder."""
+    out, said = out or folder.parent / "out", list[str]()
+    request = Request("T2", "T1", **{"n": 2, "steps": 1, "slices": (3, 5), **settings})
+    scans, _ = find_any(folder, Contrast.T1, said.append)
+    watch = Watch(say=said.append)
+    run_scans(scans, Output(out, bids=bids), checkpoint, request, workers=Workers(here=True), watch=watch)
+    with (out / "cohort_T1_T2.tsv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_names_with_any_white_space_stay_one_row(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    names = ("Doe  Jane", "tab\there", "line\nbreak", "no\u00a0break", "Roe")
+    for name in names:
+        save_nifti(tmp_path / "in" / name / "T1.nii.gz", head(SHAPE))
+    for _ in range(3):
+        rows = _go(tmp_path / "in", checkpoint, bids=False)
+        assert sorted(row["scan"] for row in rows) == sorted(f"{name}/T1.nii.gz" for name in names)
+        assert all((tmp_path / "out" / row[column]).is_file() for row in rows for column in ("result", "thumbnail"))
+
+
+def test_a_scan_that_was_renamed_is_one_row(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    scan = save_nifti(tmp_path / "in/sub-01/anat/sub-01_acq-0.8mm_T1w.nii.gz", head(SHAPE))
+    (before,) = _go(tmp_path / "in", checkpoint)
+    scan.rename(scan.with_name("sub-01_acq-08mm_T1w.nii.gz"))
+    (row,) = _go(tmp_path / "in", checkpoint)
+    assert row["scan"].endswith("_acq-08mm_T1w.nii.gz") and row["result"] == before["result"]
+
+
+def test_failures_of_another_data_set_stay_in_the_table(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Until there is a result of them, that of some slices not being one."""
+    first, second = (bids_folder(tmp_path / name, 2, SHAPE) for name in ("first", "second"))
+    for folder in [*second.iterdir()]:
+        for file in (folder / "anat").iterdir():
+            file.rename(file.with_name(file.name.replace("sub-", "sub-1")))
+        folder.rename(second / folder.name.replace("sub-", "sub-1"))
+    broken = first / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    broken.write_bytes(b"nothing")
+    own, both = {"sub-00": "done", "sub-01": "failed"}, {"sub-100": "done", "sub-101": "done"}
+
+    def status(folder: Path, **settings: object) -> dict[str, str]:
+        return {row["participant_id"]: row["status"] for row in _go(folder, checkpoint, **settings)}
+
+    assert status(first) == own
+    assert status(second) == own | both
+    page = tmp_path / "out" / "cohort_T1_T2.html"
+    assert "<b>4 scans: 3 done, 1 failed.</b>" in page.read_text() and "Left out" not in page.read_text()
+    failed, *_ = again = _go(first / "sub-00", checkpoint, tmp_path / "out")
+    assert len(again) == 4 and "cannot be read as NIfTI" in failed["reason"]
+    # Results of other settings do not belong to the page, which says so; of what has none, nobody can tell.
+    assert status(second, seed=1) == {"sub-01": "failed"} | both
+    assert "Left out of the table before: 1 results that are gone, or were made otherwise.</p>" in page.read_text()
+    assert status(first, seed=1) == own | both
+    # Finished by a run that was killed before it wrote its table.
+    table = (tmp_path / "out" / "cohort_T1_T2.tsv").read_bytes()
+    save_nifti(broken, head(SHAPE))
+    assert status(first, seed=1) == both | {"sub-00": "done", "sub-01": "done"}
+    (tmp_path / "out" / "cohort_T1_T2.tsv").write_bytes(table)
+    rows = {row["participant_id"]: row for row in _go(second, checkpoint, seed=1)}
+    assert rows["sub-01"]["status"] == "done" and (tmp_path / "out" / rows["sub-01"]["thumbnail"]).is_file()
+    record = tmp_path / "out" / rows["sub-01"]["result"]
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"key": ""}))
+    (tmp_path / "out" / "cohort_T1_T2.tsv").write_bytes(table)
+    assert status(second, seed=1) == own | both
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte order mark"])
+def test_a_table_that_another_program_wrote(start: bytes, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_nifti(tmp_path / name / f"sub-{name}" / "anat" / f"sub-{name}_T1w.nii.gz", head(SHAPE))
+    _go(tmp_path / "a", checkpoint)
+    table = tmp_path / "out" / "cohort_T1_T2.tsv"
+    table.write_bytes(
+        start + table.read_bytes() + b"sub-d\t\t/d_T1w.nii.gz\tfailed\nsub-c\t\t" + 140_000 * b"c" + b"\tfailed\n"
+    )
+    assert {row["participant_id"] for row in _go(tmp_path / "b", checkpoint)} == {"sub-a", "sub-b"}
+    assert "The table before could be read in part only (field larger than" in table.with_suffix(".html").read_text()
+
+
+def test_pictures_are_those_of_the_results_that_the_page_shows(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_nifti(tmp_path / "in/sub-01/anat/sub-01_T1w.nii.gz", head(SHAPE))
+
+    def picture(**how: object) -> bytes:
+        (row,) = _go(tmp_path / "in", checkpoint, **how)
+        return (tmp_path / "out" / row["thumbnail"]).read_bytes()
+
+    first = picture()
+    assert picture(bids=False, seed=7) != first
+    assert picture() == first
+
+
+def test_a_scan_that_is_a_link_to_nowhere(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    scan = save_nifti(tmp_path / "in/sub-01/anat/sub-01_T1w.nii.gz", head(SHAPE))
+    scan.unlink()
+    scan.symlink_to("../../.git/annex/objects/x")
+    (row,) = _go(tmp_path / "in", checkpoint)
+    assert row["status"] == "failed"
+    assert row["reason"].endswith(
+        "is a link to '../../.git/annex/objects/x', which is not there. Fetch that file first."
+    )
+
+
 def test_two_processes_are_stopped_too(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the generator's end: what Dask is at is cancelled there."""
     from napari_mrtrans.cohort import run as engine
@@ -212,3 +321,21 @@ def test_hidden_files_are_no_scans(tmp_path: Path) -> None:
     _touch(tmp_path, *(f"sub-1/anat/{start}sub-1_T1w.nii.gz" for start in ("", "._", ".part-ab12-7-")))
     scans, _ = find_any(tmp_path, Contrast.T1, print)
     assert [scan.path.name for scan in scans] == ["sub-1_T1w.nii.gz"]
+
+
+@pytest.mark.parametrize("left", [None, b"{", b"[]"])
+def test_a_result_that_is_moved_away_during_the_run_costs_that_scan_alone(
+    checkpoint: Checkpoint, tmp_path: Path, left: bytes | None
+) -> None:
+    for name in "ab":
+        save_nifti(tmp_path / "in" / f"{name}_T1w.nii.gz", head())
+    scans, _ = find_any(tmp_path / "in", Contrast.T1, print)
+    ledgers: list[Ledger] = []
+    watch = Watch(ledger=lambda ledger, _: ledgers.append(ledger))
+    request = Request("T2", "T1", n=2, steps=1, slices=(3, 5))
+    run_scans(scans, Output(tmp_path / "out"), checkpoint, request, workers=Workers(here=True), watch=watch)
+    (ledger,) = ledgers
+    record = tmp_path / "out" / ledger.order.places(scans[0])[0]
+    record.unlink() if left is None else record.write_bytes(left)
+    assert sorted(ledger.row(scan).status for scan in scans) == ["done", "not done"]
+    assert ledger.count == 1

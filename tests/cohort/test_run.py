@@ -183,6 +183,36 @@ def test_a_cluster_whose_workers_are_gone_is_not_waited_for_for_ever(
             list(cluster.compute(client, scans, order, {}))
 
 
+def test_no_more_workers_than_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is raised as far as it may be; workers that cannot be started all the same are one line."""
+    resource = pytest.importorskip("resource")
+    import dask.system
+    import distributed
+    import distributed.system
+
+    from napari_mrtrans.cohort import cluster
+
+    asked: list[int] = []
+
+    def refuse(n_workers: int, **_: object) -> None:
+        asked.append(n_workers)
+        raise RuntimeError("Nanny failed to start.")
+
+    hard = cluster.OTHER_FILES + 3 * cluster.WORKER_FILES
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(distributed, "LocalCluster", refuse)
+    monkeypatch.setattr(dask.system, "CPU_COUNT", 64)
+    monkeypatch.setattr(distributed.system, "MEMORY_LIMIT", 64 * cluster.WORKER_MEMORY)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (40, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+    line = "workers could not be started \\(Nanny failed to start\\); use fewer --workers, or allow more open files"
+    for workers, tasks, count in ((None, 99, 3), (None, 2, 2), (8, 99, 8)):
+        with pytest.raises(MrtransError, match=f"^{count} {line}"), cluster.connect(None, workers, tasks):
+            pass
+    assert asked == [3, 2, 8]
+    assert raised[0] == raised[2] == (hard, hard) and raised[1] == (hard - cluster.WORKER_FILES, hard)
+
+
 def test_a_result_that_its_worker_took_along_is_asked_for_again(
     data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

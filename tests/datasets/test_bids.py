@@ -9,6 +9,7 @@ from helpers import bids_folder, head, save_nifti
 from napari_mrtrans.datasets.bids import Session, data_set, known_by, subject_of
 from napari_mrtrans.datasets.readers import read_folders
 from napari_mrtrans.datasets.sessions import anat_images
+from napari_mrtrans.datasets.store import decode
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.training.recipe import Recipe
@@ -64,6 +65,27 @@ def test_the_same_files_said_to_be_other_contrasts_are_another_session(tmp_path:
     assert one.stamp() != other.stamp()
 
 
+def test_the_stamp_of_what_is_not_there_is_refused_unless_it_is_not_needed(tmp_path: Path) -> None:
+    image = save_nifti(tmp_path / "T1.nii.gz", np.ones((4, 4, 4)))
+    mask = tmp_path / "mask.nii.gz"
+    mask.touch()
+    session = Session("sub-1", "", {T1: image}, mask)
+    whole = session.stamp()
+    assert session.stamp(needed=()) == session.stamp(needed=session.files) == whole
+    mask.unlink()
+    mask.symlink_to(mask.name)  # a ring
+    without = [whole[0], ["mask", str(mask), None, None]]
+    assert session.stamp(needed=session.files) == session.stamp(needed=()) == without
+    with pytest.raises(RecipeError, match=r"mask\.nii\.gz' of sub-1 cannot be read .* Put it back and run it again"):
+        session.stamp()
+    image.unlink()
+    assert session.stamp(needed=())[0] == ["T1", str(image), None, None]
+    with pytest.raises(RecipeError, match=r"T1\.nii\.gz' of sub-1 cannot be read"):
+        session.stamp(needed=[T1])
+    with pytest.raises(RecipeError, match="Put it back"):
+        decode(session, 1.0, tmp_path / "cache")
+
+
 def test_results_among_the_scans_are_no_scans(tmp_path: Path) -> None:
     root = bids_folder(tmp_path / "bids", 1)
     anat = root / "sub-00" / "anat"
@@ -90,9 +112,11 @@ def test_the_person_of_a_name() -> None:
     assert known_by("sub-1", ["a/sub-1"]) and not known_by("b/sub-1", ["a/sub-1", "sub-11"])
 
 
-def test_one_file_for_each_contrast_and_none_with_contrast_agent(tmp_path: Path) -> None:
+def test_one_file_for_each_contrast_and_none_with_contrast_agent_or_of_a_part(tmp_path: Path) -> None:
     touch(
         tmp_path,
+        *(f"sub-00/anat/sub-00_part-{part}_T1w.nii.gz" for part in ("imag", "mag", "phase", "real")),
+        "sub-00/anat/sub-00_acq-1_part-phase_run-1_T2w.nii.gz",
         "sub-01/anat/sub-01_run-2_T1w.nii.gz",
         "sub-01/anat/sub-01_run-1_T1w.nii.gz",
         "sub-01/anat/sub-01_ce-GADOLINIUM_run-0_T1w.nii.gz",
@@ -101,7 +125,8 @@ def test_one_file_for_each_contrast_and_none_with_contrast_agent(tmp_path: Path)
         "sub-02/anat/sub-02_ce-gd_T1w.nii.gz",
         "sub-02/anat/sub-02_T2w.nii.gz",
     )
-    first, second = read_bids(tmp_path, (".",))
+    parts, first, second = read_bids(tmp_path, (".",))
+    assert parts.files == {T1: tmp_path / "sub-00/anat/sub-00_part-mag_T1w.nii.gz"}
     assert first.files[T1].name == "sub-01_run-1_T1w.nii.gz"
     assert set(first.files) == {T1, T2}
     assert set(second.files) == {T2}

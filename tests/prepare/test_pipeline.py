@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from helpers import save_nifti
+from helpers import save_nifti, turned_head
 from napari_mrtrans.cli.main import app
 from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
@@ -132,6 +132,28 @@ def test_a_contrast_that_is_not_given_any_more_is_not_removed_unasked(
         prepare_session(alone[0], session / "out", Options(False, False, False, normalise="none"))
     assert prepare(session, t1, t2, pd, *PLAIN)[0] == 0
     assert len([*(session / "out").rglob("*IXI002*.nii.gz")]) == 3
+
+
+def test_a_fault_at_one_session_costs_no_other(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: object) -> Volume:
+        if "sub-1" in path.name:
+            raise MemoryError("Unable to allocate 468. MiB")
+        return honest(path, *_)
+
+    honest = pipeline.read_scan
+    monkeypatch.setattr(pipeline, "save_picture", lambda path, *_: path.touch())
+    monkeypatch.setattr(pipeline, "read_scan", full)
+    for k in (1, 2):
+        save_nifti(session / f"two/sub-{k}/anat/sub-{k}_T1w.nii.gz", head()[0].data)
+    (session / "two" / "sub-3" / "anat").mkdir(parents=True)
+    (session / "two" / "sub-3" / "anat" / "sub-3_T1w.nii.gz").symlink_to("../.git/annex/x")
+    status, said = prepare(session, str(session / "two"), *PLAIN)
+    assert (status, said) == (2, "2 of 3 sessions were not prepared: sub-1, sub-3.")
+    assert [path.name for path in (session / "out").rglob("*_T1w.nii.gz")] == ["sub-2_desc-preproc_T1w.nii.gz"]
+    dangling, _ = find_sessions([session / "two" / "sub-3"])
+    with pytest.raises(MrtransError, match=r"is a link to '../.git/annex/x', which is not there\. Fetch that file"):
+        prepare_session(dangling[0], session / "out", say=lambda _: None)
+    assert prepare(session, str(session / "two" / "sub-1"), *PLAIN)[0] == 1  # raised: there is nothing to go on with
 
 
 def test_stripped_scans_stay_stripped_when_they_are_resampled() -> None:
@@ -394,3 +416,12 @@ def test_another_program_s_image_of_a_contrast_that_is_not_prepared_stays(sessio
     status, said = prepare(session, str(session / "raw"), *PLAIN)
     assert status == 2 and "is there already, of another program" in said
     assert foreign.read_bytes() == b"of another program"
+
+
+def test_a_turned_head_that_is_not_stripped_is_not_all_white(session: Path) -> None:
+    data = turned_head()
+    scan = save_nifti(session / "sub-01_T1w.nii.gz", data, np.diag([6.0, 6.0, 6.0, 1.0]))
+    status, said = prepare(session, str(scan), "--no-strip", "--no-bias")
+    assert status == 0, said
+    [path] = (session / "out").rglob("*_T1w.nii.gz")
+    assert np.median(nib.load(path).get_fdata()[data > 10]) == pytest.approx(1 / HEADROOM[Contrast.T1], rel=0.01)

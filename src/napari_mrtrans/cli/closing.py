@@ -8,6 +8,9 @@ from typing import Any
 
 import typer
 
+from ..errors import MrtransError
+from ..paths import plain_line
+
 
 def close(
     done: str, files: Iterable[Path] = (), notices: Iterable[str] = (), last: str = "", *, verb: str = "wrote"
@@ -37,6 +40,15 @@ def judged(info: Mapping[str, Any]) -> str:
         return f"{sigma}{info['verdict']}"
     because = f": {info['ood_reason']}" if info.get("ood_reason") else ""
     return f"{sigma}P(OOD) {info['ood_probability']:.2f}  {info['verdict']}{because}"
+
+
+def unexpected(error: Exception) -> str:
+    """What is said of one of many that failed: the line of a mistake, and of a fault of ours what it is."""
+    if isinstance(error, MrtransError):
+        return str(error)
+    if isinstance(error, OSError):
+        return plain_line(error)
+    return f"Unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def plural(count: int, what: str) -> str:

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import MrtransError
-from .closing import close, judged, plural
+from .closing import close, judged, plural, unexpected
 
 
 def ood(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IN.nii.gz...", help="NIfTI volumes, or folders of DICOM slices.")
+        list[Path],
+        typer.Argument(metavar="IN.nii.gz...", readable=False, help="NIfTI volumes, or folders of DICOM slices."),
     ],
     to: Annotated[str | None, typer.Option("--to", "-t", help="Target contrast; default: the model's first.")] = None,
     from_: Annotated[
@@ -49,9 +50,13 @@ def ood(
             checkpoint = choose_checkpoint(model, volume.contrast, target)
             request = Request(target, volume.contrast, n=n, seed=seed, device=device)
             row = assess(volume, checkpoint, request, count=slices)
-        except MrtransError as error:
+        except ModuleNotFoundError:  # no other image would fare better
+            raise
+        except Exception as error:  # one bad image, or a fault of ours, must not cost what is known of the others
+            if len(images) == 1 and not isinstance(error, MrtransError):
+                raise
             failed = True
-            typer.echo(f"{image}: {error}", err=True)
+            typer.echo(f"{image}: {unexpected(error)}", err=True)
             continue
         rows.append(row)
         if not as_json:

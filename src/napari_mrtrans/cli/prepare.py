@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from ..errors import MrtransError
-from .closing import close, plural
+from .closing import close, plural, unexpected
 from .options import Overwrite
 
 
 def prepare(
     scans: Annotated[
         list[Path],
-        typer.Argument(metavar="IN...", help="NIfTI files of one session, or folders (DICOM, BIDS, IXI, …)."),
+        typer.Argument(
+            metavar="IN...", readable=False, help="NIfTI files of one session, or folders (DICOM, BIDS, IXI, …)."
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder (BIDS derivatives).")],
     reference: Annotated[
@@ -55,13 +57,15 @@ def prepare(
         try:
             for path in prepare_session(session, output, options, mask, typer.echo):
                 typer.echo(f"wrote {path}")
-        except MrtransError as error:
+        except (ModuleNotFoundError, BrokenPipeError):  # no session would fare better
+            raise
+        except Exception as error:  # one bad session, or a fault of ours, must not cost the night's other sessions
             if len(sessions) == 1:
                 for line in notices:
                     typer.echo(line, err=True)
                 raise
             failed.append(session.stem)
-            typer.echo(f"{session.stem}: {error}", err=True)
+            typer.echo(f"{session.stem}: {unexpected(error)}", err=True)
     done = f"{len(sessions) - len(failed)} of {plural(len(sessions), 'session')} prepared, in '{output}'"
     close(done, (), notices, "Look at the pictures (*_qc.png) before you go on." if len(failed) < len(sessions) else "")
     if failed:

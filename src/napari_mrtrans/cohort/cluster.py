@@ -6,7 +6,7 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ PATIENCE, OWN_PATIENCE = 10, 120
 ALONE = 180
 #: Memory that a worker takes with one of our models and a volume of 1 mm, in bytes.
 WORKER_MEMORY = 2 << 30
+#: Files that this process has open for each worker, connections included, and for everything else.
+WORKER_FILES, OTHER_FILES = 12, 100
 TOPIC = "napari-mrtrans-cohort"
 #: Seconds between looks at new workers and at how far each scan is.
 TICK = 1.0
@@ -50,11 +52,11 @@ def connect(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[
 
     Args:
         scheduler: Such as ``tcp://host:8786``.
-        workers: Processes of the new cluster; None = one for each core, as memory allows.
+        workers: Processes of the new cluster; None = one for each core, as memory and the limit of open files allow.
         tasks: No more workers than these.
 
     Raises:
-        MrtransError: no scheduler answers.
+        MrtransError: no scheduler answers, or the new cluster's workers cannot be started.
     """
     import dask
     from dask.system import CPU_COUNT
@@ -65,25 +67,55 @@ def connect(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set({"distributed.comm.timeouts.connect": OWN_PATIENCE if scheduler is None else PATIENCE}):
         if scheduler is None:
-            count = workers or max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_MEMORY))
-            with _deaf_to_ctrl_c():
-                # Dask's own memory limit pauses a worker for good when one scan is large; that of the system stays.
-                cluster = LocalCluster(
-                    n_workers=min(count, tasks), threads_per_worker=1, memory_limit=0, dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )  # fmt: skip
-            with cluster, Client(cluster, timeout=60) as client:
+            count = min(tasks, workers or max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_MEMORY)))
+            room = _room_for(count)
+            count = count if workers else min(count, room)
+            with ExitStack() as stack:
+                try:
+                    with _deaf_to_ctrl_c():
+                        # Dask's own memory limit pauses a worker for good when one scan is large; the system's stays.
+                        cluster = LocalCluster(
+                            n_workers=count, threads_per_worker=1, memory_limit=0, dashboard_address=None,
+                            silence_logs=logging.CRITICAL,
+                        )  # fmt: skip
+                    stack.enter_context(cluster)
+                    client = stack.enter_context(Client(cluster, timeout=60))
+                except (OSError, RuntimeError) as error:
+                    raise MrtransError(
+                        f"{count} workers could not be started ({_first_line(error).rstrip('.')}); use fewer "
+                        "--workers, or allow more open files (ulimit -n)."
+                    ) from None
                 yield client
             return
         try:
             client = Client(scheduler, timeout=PATIENCE)
         except (OSError, ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise MrtransError(
-                f"No Dask scheduler answers at '{scheduler}' ({reason}); start one with: dask scheduler."
+                f"No Dask scheduler answers at '{scheduler}' ({_first_line(error)}); start one with: dask scheduler."
             ) from None
         with client:
             yield client
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _room_for(count: int) -> int:
+    """How many of ``count`` workers (at least one) this process may open files for; its limit is raised for them."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return count
+    wanted = OTHER_FILES + count * WORKER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return count
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(OSError, ValueError):  # macOS has another limit besides
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
+    return max(1, (soft - OTHER_FILES) // WORKER_FILES)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def page(title: str, about: str, rows: Sequence[Row], pictures: Path | None) -> 
             f"{''.join(_done(row, pictures) for row in done)}</table>"
         )
     if missing := [row.scan for row in rows if row.status == MISSING]:
-        parts.append(f"<h2>Not done</h2>\n<p>{escape(', '.join(missing))}. Run the same command again to go on.</p>")
+        parts.append(f"<h2>Not done</h2>\n<p>{escape(', '.join(missing))}. Run their command again to go on.</p>")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(parts)

@@ -15,7 +15,7 @@ from ..datasets.derivatives import check_own, finished_files
 from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError, VolumeError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
-from ..scan.nifti import stem
+from ..scan.nifti import missing_line, stem
 from ..scan.volume import Volume
 from ..transformation.names import file_name
 from ..transformation.request import Request
@@ -135,9 +135,14 @@ class Order:
                 )
 
     def thumbnail(self, scan: Scan) -> Path:
-        """The small picture of the scan's result, in BIDS beside ``anat``."""
+        """The small picture of the scan's result, named after its record, in BIDS beside ``anat``."""
         beside = scan.folder.parent if scan.subject and scan.folder.name == "anat" else scan.folder
-        return self.out / beside / "figures" / f"{Path(file_name(scan.stem, self.target.value, 'json')).stem}.jpg"
+        return self.out / beside / "figures" / f"{self.record(scan).stem}.jpg"
+
+    def places(self, scan: Scan) -> tuple[str, str]:
+        """Of record and small picture, below the output folder."""
+        record, picture = (path.relative_to(self.out) for path in (self.record(scan), self.thumbnail(scan)))
+        return record.as_posix(), picture.as_posix()
 
     def key(self, scan: Scan) -> str:
         """Digest of all that the scan's result depends on, its file's content included.
@@ -148,7 +153,8 @@ class Order:
         try:
             content = hashlib.sha256(scan.path.read_bytes()).hexdigest()
         except OSError as error:
-            raise MrtransError(f"'{scan.path}' cannot be read ({error.strerror}).") from None
+            line = missing_line(scan.path) or f"'{scan.path}' cannot be read ({error.strerror})."
+            raise MrtransError(line) from None
         parts = (content, self.sha256, self.calibration, self.request.result_key(), self.version)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 

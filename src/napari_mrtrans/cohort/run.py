@@ -209,7 +209,7 @@ def run_scans(
             finally:
                 shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)
                 found = ledger.rows()
-                files = _write(ledger, found, checkpoint)
+                files = _write(ledger, found, checkpoint, watch.say)
             return Cohort(found, ledger.count - before, files)
     except Timeout:
         raise MrtransError(
@@ -253,19 +253,20 @@ def _note(outcomes: Generator[Outcome | None], ledger: Ledger, shares: dict[Scan
                 return
 
 
-def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint) -> list[Path]:
-    """Table and page; of other scans' results that lie there, too, where they were made alike."""
+def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint, say: Callable[[str], None]) -> list[Path]:
+    """Table and page; of other scans of the table that lies there, too, as far as they belong to it still."""
     order = ledger.order
     stem = f"cohort_{order.source}_{order.target}"
-    before = order.out / f"{stem}.tsv"
-    if before.is_file():
-        text = before.read_text(encoding="utf-8", errors="surrogateescape")
-        found = sorted([*found, *others(order, found, text)], key=lambda row: row.rank)
+    more, left_out = others(ledger, order.out / f"{stem}.tsv")
+    for line in left_out:
+        say(line)
+    found = sorted([*found, *more], key=lambda row: row.rank)
     asked = order.request
     sampling = "" if checkpoint.deterministic else f", {asked.n} samples, seed {asked.seed}"
     sampling += "" if checkpoint.single_pass else f", {asked.sampler} with {asked.steps} steps"
     some = "" if asked.slices is None else f", slices {asked.slices[0]}:{asked.slices[1]} only"
     about = f"{checkpoint.name} ({order.sha256[:12]}){sampling}{some}. napari-mrtrans {order.version}."
+    about = " ".join([about, *left_out])
     title = f"{order.source}→{order.target} of {len(found)} scans"
     document = page(title, about, found, order.out if order.thumbnails else None)
     return write_together(order.out, {f"{stem}.tsv": table(found), f"{stem}.html": document})

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from ..scan.nifti import stem
@@ -15,7 +16,9 @@ from .plan import Order, Scan
 from .work import Outcome
 
 DONE, FAILED, MISSING = "done", "failed", "not done"
-_NUMBERS = ("ood_probability", "sigma_hat", "sigma_hat_calibrated", "seconds")
+_NUMBERS = ("ood_probability", "sigma_hat", "sigma_hat_calibrated", "seconds", "n")
+#: Columns of running text, in which a line break or a tab is but a space; all others are told to the letter.
+_PROSE = ("reason", "ood_reason")
 
 
 @dataclass(frozen=True)
@@ -104,43 +107,87 @@ class Ledger:
 
     def row(self, scan: Scan) -> Row:
         """Of one scan."""
-        name = scan.path.name if stem(scan.path) == scan.stem else scan.stem  # a layer may be called otherwise
-        who = scan.subject, scan.session, (scan.folder / name).as_posix()
+        who = _who(scan)
         if scan in self.failures:
             return Row(*who, FAILED, reason=self.failures[scan])
         if not self.done[scan]:
             return Row(*who, MISSING)
-        record, picture = self.order.record(scan), self.order.thumbnail(scan)
-        info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        numbers = (*_NUMBERS, "n")
-        return Row(
-            *who, DONE, **{name: info[name] for name in numbers}, verdict=info["verdict"],
-            ood_reason=info.get("ood_reason") or "",
-            result=record.relative_to(self.order.out).as_posix(),
-            thumbnail=picture.relative_to(self.order.out).as_posix() if picture.is_file() else "",
-            reason=" ".join(info["notices"]),
-        )  # fmt: skip
+        result, picture = self.order.places(scan)
+        try:
+            return _of_result(self.order.out, who, result, picture, _read(self.order.out / result))
+        except (OSError, ValueError, LookupError, TypeError):  # moved away or cut short while others were computed
+            self.done[scan] = False
+            return Row(*who, MISSING, reason="Its result is not there any more.")
 
 
-def others(order: Order, found: Iterable[Row], text: str) -> list[Row]:
-    """Rows of the table before, of scans that are not ``found``, whose results are there and were made alike.
+def _who(scan: Scan) -> tuple[str, str, str]:
+    """The first three columns of a scan's row."""
+    name = scan.path.name if stem(scan.path) == scan.stem else scan.stem  # a layer may be called otherwise
+    return scan.subject, scan.session, (scan.folder / name).as_posix()
+
+
+def _read(record: Path) -> dict[str, Any]:
+    info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    return info
+
+
+def _of_result(out: Path, who: tuple[str, str, str], result: str, picture: str, info: Mapping[str, Any]) -> Row:
+    """The row of a scan whose ``result`` says ``info``."""
+    return Row(
+        *who, DONE, **{name: info[name] for name in _NUMBERS}, verdict=info["verdict"],
+        ood_reason=info.get("ood_reason") or "", result=result,
+        thumbnail=picture if (out / picture).is_file() else "", reason=" ".join(info["notices"]),
+    )  # fmt: skip
+
+
+def others(ledger: Ledger, before: Path) -> tuple[list[Row], list[str]]:
+    """Rows of the table before, of scans that are not the ledger's, and a line for whatever of it is left out.
+
+    Results are read anew; they stay where they are there and were made alike. What had failed or was not done stays
+    until there is such a result of it, so that the table never looks more complete than it is.
 
     Args:
-        order: What is made of each scan now.
-        found: The scans at hand.
-        text: Of the table before.
+        ledger: The scans at hand, and what is made of each.
+        before: The table; there may be none.
     """
-    known, out = {row.scan for row in found}, []
-    for line in csv.DictReader(io.StringIO(text), delimiter="\t"):
-        told = {name: value for name, value in line.items() if value != "n/a"}
+    if not before.is_file():
+        return [], []
+    order = ledger.order
+    known = {_who(scan)[2] for scan in ledger.done} | {order.places(scan)[0] for scan in ledger.done}
+    kept, gone, said = list[Row](), 0, list[str]()
+    with before.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         try:
-            info = json.loads((order.out / told["result"]).read_text(encoding="utf-8"))
-            if told["scan"] not in known and _made_alike(order, info):
-                numbers = {name: float(told[name]) for name in _NUMBERS if name in told}
-                out.append(Row(**{"participant_id": "", "session_id": "", **told, **numbers, "n": info["n"]}))
-        except (OSError, ValueError, LookupError, TypeError):  # another program's table, or a result that is gone
-            continue
-    return out
+            for line in csv.DictReader(file, delimiter="\t"):
+                told = {name: value for name, value in line.items() if value not in (None, "", "n/a")}
+                scan = Path(told.get("scan", ""))
+                if told.get("status") not in (DONE, FAILED, MISSING) or "scan" not in told or scan.is_absolute():
+                    continue  # another program's table
+                who = told.get("participant_id", ""), told.get("session_id", ""), told["scan"]
+                result, picture = order.places(Scan(scan, *who[:2], scan.parent, stem(scan)))
+                result = told.get("result", result)
+                if known.isdisjoint((who[2], result)):
+                    row = _row_again(order, who, result, told.get("thumbnail", picture))
+                    if row is None and told["status"] != DONE:
+                        row = Row(*who, told["status"], reason=told.get("reason", ""))
+                    kept += [] if row is None else [row]
+                    gone += row is None
+                known |= {who[2], result}
+        except csv.Error as error:
+            said.append(f"The table before could be read in part only ({error}).")
+    if gone:
+        said.append(f"Left out of the table before: {gone} results that are gone, or were made otherwise.")
+    return kept, said
+
+
+def _row_again(order: Order, who: tuple[str, str, str], result: str, picture: str) -> Row | None:
+    """The row of a finished result that was made alike; None where there is none."""
+    try:
+        info = _read(order.out / result)
+        if info["key"] and _made_alike(order, info):  # one of some slices only has an empty key
+            return _of_result(order.out, who, result, picture, info)
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    return None
 
 
 def _made_alike(order: Order, info: Mapping[str, Any]) -> bool:
@@ -158,5 +205,6 @@ def table(found: Iterable[Row]) -> str:
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(field.name for field in fields(Row))
     for row in found:
-        writer.writerow("n/a" if value in (None, "") else " ".join(str(value).split()) for value in astuple(row))
+        told = asdict(row) | {name: " ".join(getattr(row, name).split()) for name in _PROSE}
+        writer.writerow("n/a" if value in (None, "") else value for value in told.values())
     return text.getvalue()

@@ -31,7 +31,8 @@ def description(out: Path, name: str, command: str) -> dict[str, str]:
 def ignored(out: Path) -> dict[str, str]:
     """``.bidsignore`` with :data:`IGNORED`, after the lines that are in that of ``out``; nothing, if they all are."""
     path = out / ".bidsignore"
-    there = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    # of any encoding: write_together gives back what it could not read
+    there = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.is_file() else []
     lines = [*there, *(line for line in IGNORED if line not in there)]
     return {} if lines == there else {path.name: "".join(f"{line}\n" for line in lines)}
 
@@ -66,7 +67,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         ValueError: it is no JSON, or no object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return None
     if not isinstance(found, dict):
@@ -82,8 +83,8 @@ def finished_files(record: Path, key: str) -> list[Path] | None:
         key: Digest of all that the result depends on.
     """
     try:
-        info: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        info = _read(record) or {}
+        files = [*(record.with_name(name) for name in info.get("files", [])), record]
+    except (OSError, ValueError, TypeError):
         return None
-    files = [*(record.with_name(name) for name in info.get("files", [])), record]
     return files if info.get("key") == key and all(path.is_file() for path in files) else None

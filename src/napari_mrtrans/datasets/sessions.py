@@ -14,6 +14,9 @@ from .bids import is_made
 from .layout import PREPARED
 from .walk import folders_below
 
+#: In the name of what BIDS gives a contrast's suffix, but is another one, or not its magnitude.
+_OTHER_IMAGE = re.compile(r"_ce-|_part-(?:phase|real|imag)_")
+
 
 @dataclass(frozen=True)
 class RawSession:
@@ -43,11 +46,12 @@ class RawSession:
 def anat_images(anat: Path, contrast: Contrast) -> list[Path]:
     """All files of one contrast in a BIDS ``anat`` folder.
 
-    An image with contrast agent (BIDS entity ``ce``) is another contrast under the same suffix, and one that a model
-    made is no scan; nor is what is hidden, such as what macOS keeps beside each file (``._sub-01_T1w.nii.gz``).
+    An image with contrast agent (BIDS entity ``ce``) is another contrast under the same suffix, the phase, real or
+    imaginary part of one (``part``) is no image of the anatomy, and one that a model made is no scan; nor is what is
+    hidden, such as what macOS keeps beside each file (``._sub-01_T1w.nii.gz``).
     """
     names = (path for path in anat.iterdir() if is_nifti_name(path.name) and not path.name.startswith("."))
-    found = (path for path in names if not is_made(path.name) and "_ce-" not in path.name)
+    found = (path for path in names if not is_made(path.name) and not _OTHER_IMAGE.search(path.name))
     return sorted((path for path in found if stem(path).endswith(f"_{BIDS_SUFFIX[contrast]}")), key=by_preference)
 
 

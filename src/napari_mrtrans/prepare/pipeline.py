@@ -21,8 +21,9 @@ from ..dicom.read import read_scan, recorded, scan_files
 from ..errors import MrtransError
 from ..paths import write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
-from ..scan.intensity import clean, head_mask, min_max, white_level, zero_level
+from ..scan.intensity import clean, find_head, min_max, white_level
 from ..scan.masks import read_mask
+from ..scan.nifti import missing_line
 from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
 from .images import resample
@@ -106,8 +107,8 @@ def prepare_session(
     for volume in volumes.values():
         for line in volume.notices:
             say(f"{stem}: {line}")
-        if zero := zero_level(volume.data):
-            say(f"{stem}: {shifted_line(volume.name, zero)}")
+        if line := shifted_line(volume):
+            say(f"{stem}: {line}")
     chosen = _reference(volumes, options.reference, session)
     reference = volumes.pop(chosen)
     say(f"{stem}: {', '.join(session.files)} onto the grid of {chosen}")
@@ -234,7 +235,7 @@ def _reference(volumes: dict[Contrast, Volume], wanted: Contrast | None, session
 def _brain(reference: Volume, mask: Path | None, options: Options, say: Say) -> tuple[NDArray[np.bool_], str]:
     """The brain, or, where it is not to be stripped, the head; and where the outline came from."""
     if not options.strip:
-        return head_mask(clean(reference.data)), "head"
+        return find_head(clean(reference.data), reference.voxel_sizes)[0], "head"
     given = None if mask is None else read_mask(mask, reference, say)
     if given is not None and not given.any():
         raise MrtransError(f"The mask '{mask}' is empty.")
@@ -250,5 +251,5 @@ def _key(session: RawSession, options: Options, mask: Path | None) -> str:
         try:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         except OSError as error:
-            raise MrtransError(f"'{path}' cannot be read ({error.strerror}).") from None
+            raise MrtransError(missing_line(path) or f"'{path}' cannot be read ({error.strerror}).") from None
     return digest.hexdigest()
