@@ -122,6 +122,17 @@ def test_one_or_two_people_do_not_narrow_a_spread(people: int, factor: float) ->
     assert np.concatenate([mine.of(row.answered) for row in rows]).mean() / std.mean() == pytest.approx(factor, rel=0.1)
 
 
+def test_a_mask_that_is_not_there_costs_the_lesions_alone(tmp_path: Path) -> None:
+    data = bids_folder(tmp_path, subjects=1, shape=(24, 28, 12))
+    files = {Contrast.T1: data / "sub-00" / "anat" / "sub-00_T1w.nii.gz"}
+    session = Session("sub-00", "", files, tmp_path / "annex" / "mask.nii.gz")
+    assert not Scan(session, Contrast.T1, LESION).possible
+    assert [*Scan(session, Contrast.T1).stamp()[1]][2:] == [None, None]
+    files[Contrast.T1].unlink()
+    with pytest.raises(MrtransError, match=r"sub-00_T1w\.nii\.gz' of sub-00 cannot be read"):
+        Scan(session, Contrast.T1).stamp()
+
+
 def test_known_curves_stay_and_test_people_bend_none() -> None:
     """Curves are fitted to training and validation people, or are the parent's; width to validation people alone."""
     rng = np.random.default_rng(0)

@@ -518,6 +518,67 @@ def test_one_bad_file_costs_what_it_is_needed_for(root: Path, direct: Checkpoint
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_link_that_leads_nowhere_costs_what_it_is_needed_for(direct: Checkpoint, tmp_path: Path) -> None:
+    """A target of one who is held out, the mask of another, and a scan of a training person."""
+    data = bids_folder(tmp_path / "data", subjects=4, shape=(40, 48, 24))
+    mask = data / "derivatives" / "masks" / "sub-02" / "anat" / "sub-02_mask.nii.gz"
+    mask.parent.mkdir(parents=True)
+    training = data / "sub-00" / "anat" / "sub-00_T1w.nii.gz"
+    for path in (data / "sub-03" / "anat" / "sub-03_T2w.nii.gz", mask, training):
+        path.unlink(missing_ok=True)
+        path.symlink_to(Path(".git") / "annex" / path.name)
+    settings = Settings(pairs=ONE, subjects=["sub-03", "sub-02"], slab=11)
+    document = json.loads(evaluate(data, [direct], tmp_path / "out", settings, say=silent)[1].read_text())
+    assert [(row["subject"], row["method"], row["lesion_r"]) for row in document["rows"]] == [
+        ("sub-02", name, None) for name in ("look-up table", "blurred target", "tiny-direct")
+    ]
+    left_out = document["about"]["left_out"]
+    assert sum("sub-03_T2w.nii.gz' is a link to" in line for line in left_out) == 3
+    assert sum(line.startswith("sub-02, lesions: ") and "is a link to" in line for line in left_out) == 1
+    known = {session.name: session for session in read_folder(data).sessions}
+    digests = optional.Optional(silent, known, settings.sampling)
+    before = digests.training_digest(direct, ONE[0])
+    training.unlink()
+    shutil.copy(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", training)
+    assert optional.Optional(silent, known, settings.sampling).training_digest(direct, ONE[0]) != before
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(MrtransError("The target has no edges."), "The target has no edges."), (MemoryError(), "Unexpected MemoryError")],
+)
+def test_a_figure_that_cannot_be_had_costs_its_row(
+    error: Exception, told: str, root: Path, direct: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = module.metrics.bssim, []
+
+    def once(*given: object, **more: object) -> float:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return real(*given, **more)
+
+    monkeypatch.setattr(module.metrics, "bssim", once)
+    settings = Settings(pairs=ONE, slab=11, montages=False)
+    document = json.loads(evaluate(root, [direct], tmp_path, settings, say=silent)[1].read_text())
+    assert [row["method"] for row in document["rows"]] == ["blurred target", "tiny-direct"]
+    (line,) = [line for line in document["about"]["left_out"] if line.startswith("look-up table, T1→T2, sub-02: ")]
+    assert told in line
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_nested_data_set_given_by_its_own_folder_is_no_other_one(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "data" / "raw" / "ixi")
+    nested = {part: [f"raw/ixi/{name}" for name in names] for part, names in SPLITS.items()}
+    below = tiny_checkpoint(tmp_path / "below.safetensors", "direct", splits=nested)
+    settings = Settings(pairs=ONE, subjects=["sub-02"], slab=11, montages=False)
+    paths = evaluate(tmp_path / "data" / "raw" / "ixi", [below], tmp_path / "out", settings, say=silent)
+    assert json.loads(paths[1].read_text())["about"]["checkpoints"][0]["trained_on"] == ["."]
+    assert "Another data set" not in paths[3].read_text()
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_two_sample_test_is_asked_again_when_its_people_are_there(
     root: Path, direct: Checkpoint, tmp_path: Path
 ) -> None:

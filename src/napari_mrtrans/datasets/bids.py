@@ -2,12 +2,14 @@
 
 Masks of lesions lie under ``derivatives/masks/sub-*/[ses-*/]anat/*_mask.nii.gz``; of several, those that are called so
 come first (:data:`_LESION`), and those of brains are none. Other derivatives are left out, and so are images with
-contrast agent (BIDS entity ce), which are another contrast under the same suffix. Images that ``napari-mrtrans
-prepare`` wrote (``desc-preproc``) are read where a session has no raw ones.
+contrast agent (BIDS entity ce), which are another contrast under the same suffix, and the phase, real or imaginary part
+of one (part), which is no image of the anatomy. Images that ``napari-mrtrans prepare`` wrote (``desc-preproc``) are
+read where a session has no raw ones.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Collection
@@ -45,6 +47,8 @@ _PERSON = re.compile(r"(?:.*/)?sub-[^/]*")
 #: Ends the session's name in that of one seen from the side (:mod:`.turned`), before the plane's.
 PLANE_MARK = "/plane-"
 
+#: In the name of what BIDS gives a contrast's suffix, but is another one, or not its magnitude.
+_OTHER_IMAGE = re.compile(r"_ce-|_part-(?:phase|real|imag)(?=_|$)")
 
 #: In the name of an image that a model made.
 _MADE = re.compile(r"_desc-\w*[Ss]ynthetic")
@@ -116,22 +120,28 @@ class Session:
         """It is not."""
         return False
 
-    def stamp(self) -> list[Any]:
+    def stamp(self, *, needed: Collection[str] | None = None) -> list[Any]:
         """What each file is, its path, size and time.
 
+        Args:
+            needed: Contrasts whose files must be there; those of others, and the mask, get neither size nor time where
+                they are not. None: everything must be.
+
         Raises:
-            RecipeError: one is not there any more.
+            RecipeError: one that must be there is not.
         """
         kinds = [(contrast.value, path) for contrast, path in self.files.items()]
         kinds += [("mask", self.mask)] if self.mask else []
-        try:
-            files = [
-                [kind, str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns] for kind, path in kinds
-            ]
-        except OSError as error:
-            raise RecipeError(
-                f"'{error.filename}' of {self.name} cannot be read ({error.strerror}). Put it back and run it again."
-            ) from None
+        files: list[list[Any]] = []
+        for kind, path in kinds:
+            size = time = None
+            try:
+                size, time = (stat := path.stat()).st_size, stat.st_mtime_ns
+            except OSError as error:
+                if needed is None or kind in needed:
+                    why = f"cannot be read ({error.strerror}). Put it back and run it again."
+                    raise RecipeError(f"'{error.filename}' of {self.name} {why}") from None
+            files.append([kind, os.path.realpath(path), size, time])
         return [*files, *([["PD", computed_pd.FORMAT, self.pd_seed, self.name]] if self._computes_pd else [])]
 
     def load(self) -> tuple[dict[Contrast, Volume], NDArray[np.bool_] | None]:
@@ -163,7 +173,7 @@ def place(path: str) -> Place | None:
     name = _NAME.match(path)
     if not name or (name["masks"] and name["suffix"] != "mask"):
         return None
-    unused = name["suffix"] == "mask" or "_ce-" in name["stem"] or is_made(name["stem"])
+    unused = name["suffix"] == "mask" or _OTHER_IMAGE.search(name["stem"]) or is_made(name["stem"])
     contrast = None if unused else Contrast.parse(name["suffix"])
     rank = int(PREPARED in path) if contrast else int(not _LESION.search(name["stem"]))
     mask = bool(name["masks"]) and not _BRAIN.search(name["stem"])

@@ -96,9 +96,9 @@ class Task:
 def tasks(settings: Settings, case: Case, view: View, optional: Optional, montages: Path | None) -> Iterator[Task]:
     """What is measured on a case; ``montages`` is the folder where they go, None where there are to be none."""
     where = {"pair": str(case.pair), "subject": case.session.name, "slab": settings.slab, "version": __version__}
-    where |= {"format": FORMAT, "answers": ANSWERS, "files": digest({"files": case.session.stamp()})}
+    where |= {"format": FORMAT, "answers": ANSWERS, "files": digest({"files": case.session.stamp(needed=())})}
     if case.lookup.sessions:
-        fitted = digest({"files": [session.stamp() for session in case.lookup.sessions]})
+        fitted = digest({"files": [session.stamp(needed=()) for session in case.lookup.sessions]})
         of = where | {"lookup": case.training, "fitted": fitted}
         yield Task("look-up table", of, lambda _: view.looked_up(case.lookup))
     yield Task("blurred target", where | {"blurred": True}, lambda _: view.blurred())

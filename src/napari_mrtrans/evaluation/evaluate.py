@@ -127,7 +127,7 @@ def evaluate(
     about = _about(checkpoints, settings, machine, left_out) | ({"doubts": doubts} if doubts else {})
     if not (root / (here := root.resolve().name)).is_dir():  # the data set's own folder, or the one above, was given
         for one in about["checkpoints"]:
-            one["trained_on"] = ["." if data == here else data for data in one["trained_on"]]
+            one["trained_on"] = ["." if data.rpartition("/")[2] == here else data for data in one["trained_on"]]
     pictures = _pictures(planned, settings, drawn, Results(rows, about), montages) if montages else {}
     return write_report(out, rows, about, ood, pictures)
 
@@ -147,7 +147,7 @@ def _pictures(
         for c in (way.checkpoint for way in case.ways if not (way.three_planes or way.checkpoint.deterministic)):
             key: dict[str, Any] = {"n": settings.n, "steps": settings.steps, "seed": settings.seed, "sha256": c.sha256}
             key |= {"antithetic": settings.antithetic, "slab": settings.slab, "subject": case.session.name}
-            key |= {"pair": str(case.pair), "files": case.session.stamp(), "version": __version__}
+            key |= {"pair": str(case.pair), "files": case.session.stamp(needed=()), "version": __version__}
             key |= {"format": FORMAT, "answers": ANSWERS}
             path = montages / f"unusual_{c.name}_{digest(key)[:8]}.npz"
             draw_unusual(view, c, path)
@@ -164,7 +164,19 @@ def _again(optional: Optional, task: Task, row: Row) -> bool:
 
 
 def _noted(optional: Optional, task: Task, tell: Callable[[SliceUpdate], None], machine: str) -> Row:
-    return replace(optional.noted(task.make(tell)), machine=machine)
+    """The row of a task.
+
+    Raises:
+        NotMeasured: a fault of ours, or too little memory, which must not cost the night's other rows.
+    """
+    try:
+        row = task.make(tell)
+    except (MrtransError, OSError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split())[:300]
+        raise NotMeasured(f"Unexpected {type(error).__name__}: {words}") from error
+    return replace(optional.noted(row), machine=machine)
 
 
 def _tell(progress: Progress, title: str, done: int, total: int, update: SliceUpdate) -> None:

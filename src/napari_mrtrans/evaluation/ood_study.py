@@ -132,7 +132,7 @@ def measure(
             "few": few_of(checkpoint),
             "blur_mm": BLUR_MM,
         }
-        key["files"] = job.scan.session.stamp()
+        key["files"] = job.scan.stamp()
         row = finished.row(key, lambda job=job: job.run(checkpoint, settings))  # type: ignore[misc]
         rows.append((job, row))
         sigma = "" if row.sigma_hat is None else f"  sigma-hat {row.sigma_hat:.4f}"

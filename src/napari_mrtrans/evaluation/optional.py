@@ -78,7 +78,8 @@ class Optional:
         """Of the files that the two-sample test learns from, looked at once."""
         key = checkpoint.sha256, pair
         if key not in self._digests:
-            self._digests[key] = digest({"files": [s.stamp() for s in self._training(checkpoint, pair)]})
+            stamps = [s.stamp(needed=()) for s in self._training(checkpoint, pair)]
+            self._digests[key] = digest({"files": stamps})
         return self._digests[key]
 
     def two_sample(self, checkpoint: Checkpoint, pair: Pair) -> TwoSample:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,14 @@ class Scan:
         except VolumeError:
             return False
 
+    def stamp(self) -> list[Any]:
+        """That of the session; a mask that is not there costs its lesions alone (:attr:`possible`).
+
+        Raises:
+            RecipeError: an image is not there any more.
+        """
+        return self.session.stamp(needed=self.session.files)
+
     def volume(self, seed: int) -> Volume:
         """The scan; a wrong contrast is drawn from the others of the session."""
         files = self.session.files
@@ -130,7 +139,7 @@ class FeatureStore:
         """
         pair = next(pair for pair in checkpoint.pairs if pair.source == scan.source)
         key = {
-            "stamp": scan.session.stamp(),
+            "stamp": scan.stamp(),
             "session": scan.session.name,
             "source": scan.source,
             "kind": scan.kind,

@@ -31,7 +31,7 @@ def test_the_table_of_errors_sets_the_spread_against_plain_maps() -> None:
         planted_row(
             "a", subject="sub-2", rank_intensity=0.6, rank_gradient=0.1, mae=0.08, **spread | {"rank_std": 0.3}
         ),
-        planted_row("b", rank_intensity=0.2, mae=0.05),
+        *(planted_row("b", subject=who, rank_intensity=0.2, mae=0.05) for who in ("sub-1", "sub-2")),
     ]
     table = spread_tables.errors(Results(rows, ABOUT))
     mine, direct = cells(table), cells(table, 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers import planted_about, planted_row
-from napari_mrtrans.evaluation.report import tables
+from napari_mrtrans.evaluation.report import figures, spread_tables, tables
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
 from napari_mrtrans.evaluation.report.published import beside
 from napari_mrtrans.evaluation.report.results import Results
@@ -94,6 +94,60 @@ def test_who_lacks_the_hardest_subject_is_not_the_better_one_for_it() -> None:
     assert orders == ["ncsn > ddpm"]
 
 
+def visits_of_which_one_lacks_the_hard_one() -> Results:
+    """``y`` is worse at every visit, and has not been measured at the hard one, nor on the hard person."""
+    about = planted_about(("x", "direct", ["."]), ("y", "ncsn", ["."]))
+    hard = {"sub-0/ses-2", "sub-9"}
+    rows = [
+        planted_row(
+            method, subject=who, ssim=(level := value + loss), ssim_volume=level, mae=1 - level,
+            coverage=[level] * len(LEVELS),
+        )
+        for method, loss in (("look-up table", -0.1), ("x", 0.0), ("y", -0.05))
+        for who, value in {**{f"sub-{i}/ses-1": 0.8 for i in range(8)}, **dict.fromkeys(hard, 0.2)}.items()
+        if (method, who in hard) != ("y", True)
+    ]  # fmt: skip
+    return Results(rows, about)
+
+
+def test_what_one_lacks_is_left_out_for_all_whether_a_person_or_a_visit() -> None:
+    found = visits_of_which_one_lacks_the_hard_one()
+    table = cells(tables.similarity(found)[0])
+    assert table["subjects"].text == "8"
+    assert [table[name].text[:5] for name in found.methods] == ["70.00", "80.00", "75.00"]
+    assert (table["x"].best, table["y"].best) == (True, False)
+    text = summary(found.rows, found.about)
+    for name, level in (("look-up table", 0.7), ("x", 0.8), ("y", 0.75)):
+        assert f"| T1→T2 | {name} | 8 | {level:.4f} |" in text
+    note = "What a checkpoint lacks of a pair is left out of the others' means of it, too."
+    assert note in text and note not in summary(results().rows, ABOUT)
+    assert [cell.text for row in tables.spread(found).rows for cell in row[3:4]] == ["0.80", "0.75"]
+    errors = [cells(spread_tables.errors(found), row) for row in (0, 1)]
+    assert [row["MAE of the mean"].text for row in errors] == ["0.2000", "0.2500"]
+    assert [row["MAE of direct"].text for row in errors] == ["0.2000", "0.2000"]
+    dots = [line.get_ydata() for line in figures.similarity(found).axes[0].lines if line.get_marker() == "."]
+    np.testing.assert_allclose(dots, 100 * np.repeat([[0.7], [0.8], [0.75]], 8, axis=1))
+
+
+def test_visits_that_no_two_share_are_not_compared() -> None:
+    """Of one person each, at other visits; and a visit without LPIPS of one, which counts for nobody."""
+    rows = [
+        planted_row(method, subject=f"sub-{i}/ses-{visit}", ssim_volume=level, lpips=0.1 * (visit + 1))
+        for method, visit, level in (("a", 1, 0.9), ("b", 2, 0.8))
+        for i in range(6)
+    ]
+    table = cells(tables.similarity(Results(rows, ABOUT))[0])
+    assert [table[name].text[:5] for name in "ab"] == ["90.00", "80.00"]
+    assert not any(cell.best or cell.leads for cell in table.values())
+    rows = [
+        planted_row(method, subject=f"sub-0/ses-{visit}", lpips=None if (method, visit) == ("a", 2) else 0.1 * visit)
+        for method in "ab"
+        for visit in (1, 2)
+    ]
+    (lpips,) = [table for table in tables.similarity(Results(rows, ABOUT)) if table.title == "LPIPS"]
+    assert [cells(lpips)[name].text for name in "ab"] == ["0.1000", "0.1000"]
+
+
 def test_without_lpips_there_is_no_table_of_it() -> None:
     rows = [planted_row("a", subject=f"sub-{i}", lpips=None) for i in range(2)]
     assert [table.title for table in tables.similarity(Results(rows, ABOUT))] == [
@@ -156,7 +210,7 @@ def test_the_table_of_the_spread() -> None:
     rows = [
         planted_row("a", subject="sub-1", coverage=curve, normal_share=0.4, seconds_per_slice=2.0),
         planted_row("a", subject="sub-2", coverage=[c + 0.1 for c in curve], normal_share=0.6, seconds_per_slice=4.0),
-        planted_row("b"),
+        *(planted_row("b", subject=who) for who in ("sub-1", "sub-2")),
     ]
     table = tables.spread(Results(rows, ABOUT))
     assert [row[0].text for row in table.rows] == ["a"]

@@ -43,9 +43,10 @@ def similarity(results: Results) -> Figure | None:
     figure = Figure(figsize=(width, 2.7 * len(metrics)), layout="constrained")
     step = 0.8 / len(methods)
     for axes, metric in zip(figure.subplots(len(metrics), 1, squeeze=False)[:, 0], metrics, strict=True):
+        alike = results.alike(metric.attribute)
         for i, method in enumerate(methods):
             for at, pair in enumerate(results.pairs):
-                if values := list(results.values(metric, method, pair).values()):
+                if values := list(alike.values(metric, method, pair).values()):
                     x = at - 0.4 + step * (i + 0.5)
                     line = {"color": colour[method]}
                     axes.boxplot(
@@ -70,6 +71,7 @@ def calibration(results: Results) -> Figure | None:
     """Fig. 9: share of target voxels inside the samples' central intervals, over the nominal level; a panel a pair."""
     from matplotlib.figure import Figure
 
+    results = results.alike()
     sampling = [m for m in results.models if any(row.coverage is not None for row in results.where(m))]
     if not sampling:
         return None

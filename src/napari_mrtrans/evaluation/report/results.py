@@ -81,6 +81,22 @@ class Results:
             self, rows=[row for row in self.rows if row.method in methods and (row.pair, row.subject) in shared]
         )
 
+    def shared(self, pair: str, attribute: str | None = None) -> set[str]:
+        """Visits of a pair that all checkpoints answered; with ``attribute``, that have this figure of all who have it
+        of any."""
+        models, theirs = self.models, dict[str, set[str]]()
+        for row in self.rows:
+            known = attribute is None or getattr(row, attribute) is not None
+            if row.pair == pair and row.method in models and known:
+                theirs.setdefault(row.method, set()).add(row.subject)
+        return set.intersection(*theirs.values()) if theirs else set()
+
+    def alike(self, attribute: str | None = None) -> Results:
+        """The rows of the visits of each pair that all checkpoints answered (:meth:`shared`), and all of a pair that
+        has none: means over others would compare different people."""
+        shared = {pair: self.shared(pair, attribute) for pair in self.pairs}
+        return replace(self, rows=[row for row in self.rows if not shared[row.pair] or row.subject in shared[row.pair]])
+
     @property
     def subjects(self) -> list[str]:
         """People, in order of appearance."""

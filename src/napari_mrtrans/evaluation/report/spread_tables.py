@@ -26,7 +26,7 @@ _MAPS = (
 
 def errors(results: Results) -> Table | None:
     """How well spreads tell where the errors are; None without a checkpoint. The best of the maps is bold."""
-    rows = []
+    rows, results = [], results.alike()
     direct = results.checkpoint_of("direct")
     for method in results.models:
         for pair in results.pairs:

@@ -31,12 +31,13 @@ COLUMNS = (
 def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:
     """Means over subjects for each method, of all pairs together and of each, and how they were obtained."""
     results = Results(rows, about)
+    alike = results.alike()
     methods, pairs = results.methods, results.pairs
     parts = []
     # A mean over pairs compares nothing unless every method was measured on the same ones.
-    if len(pairs) > 1 and len({frozenset((r.pair, r.subject) for r in results.where(m)) for m in methods}) == 1:
-        parts.append(_table(["method, all pairs"], {(m,): results.where(m) for m in methods}))
-    groups = {(p, m): results.where(m, p) for p in pairs for m in methods}
+    if len(pairs) > 1 and len({frozenset((r.pair, r.subject) for r in alike.where(m)) for m in methods}) == 1:
+        parts.append(_table(["method, all pairs"], {(m,): alike.where(m) for m in methods}))
+    groups = {(p, m): alike.where(m, p) for p in pairs for m in methods}
     parts.append(_table(["pair", "method"], {key: mine for key, mine in groups.items() if mine}))
     parts.append(obtained(results))
     parts += [f"- Left out: {line}" for line in about.get("left_out", [])]
@@ -45,14 +46,16 @@ def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:
 
 
 def obtained(results: Results) -> str:
-    """How the rows were obtained, in two sentences."""
+    """How the rows were obtained, in two sentences or three."""
     about, subjects = results.about, len(results.subjects)
     others = dict.fromkeys(row.machine for row in results.rows if row.machine not in ("", about["machine"]))
     earlier = f" Rows of earlier runs: {'; '.join(others)}." if others else ""
+    lacking = len(results.alike().rows) < len(results.rows)
+    left = " What a checkpoint lacks of a pair is left out of the others' means of it, too." if lacking else ""
     slices = "all slices" if about["slab"] is None else f"{about['slab']} slices in the middle of the head"
     return (
         f"Means over {subjects} held-out subject{'s' * (subjects > 1)}, inside the head (volume: with the background), "
-        f"range [0, 1], {slices}, n = {about['n'] or 'default'}, seed {about['seed']}. "
+        f"range [0, 1], {slices}, n = {about['n'] or 'default'}, seed {about['seed']}.{left} "
         f"{about['date']}, {about['machine']}, torch {about['torch']}.{earlier}"
     )
 

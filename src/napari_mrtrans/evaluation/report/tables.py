@@ -41,10 +41,11 @@ def averages(results: Results) -> Table | None:
     rows, counts = [], []
     for data in dict.fromkeys(data_set(subject) for subject in results.subjects):
         for metric in SIMILARITY:
-            values = _shared(results, {m: results.values(metric, m, data=data) for m in results.methods})
+            alike = results.alike(metric.attribute)
+            values = {m: alike.values(metric, m, data=data) for m in results.methods}
             if any(values.values()):
                 counts.append(max(map(len, values.values())))
-                rows.append([Cell(data), Cell(metric.heading), *_cells(results, metric, values)])
+                rows.append([Cell(data), Cell(metric.heading), *_cells(alike, metric, values)])
     return Table(f"Averages over {which}", ["data set", "metric", *results.methods], rows, _significance(counts))
 
 
@@ -63,14 +64,15 @@ def other_data(results: Results) -> Table | None:
                     continue
                 twins = [m for m, f in results.models.items() if f == model and data in results.trained_on(m)]
                 twin = min(twins, key=lambda m: len(results.trained_on(m)), default=None)
+                both = results.comparable([method, twin]) if twin else results
                 against = f"{twin} on {data}" if twin else f"itself on {', '.join(own)}"
                 cells = []
                 for metric in SIMILARITY:
-                    here = list(results.values(metric, method, pair, data).values())
+                    here = list(both.values(metric, method, pair, data).values())
                     there = [
                         value
                         for home in ([data] if twin else own)
-                        for value in results.values(metric, twin or method, pair, home).values()
+                        for value in both.values(metric, twin or method, pair, home).values()
                     ]
                     change = f" ({np.mean(here) - np.mean(there):+.{metric.digits}f})" if here and there else ""
                     cells.append(Cell(f"{np.mean(here):.{metric.digits}f}{change}" if here else NONE))
@@ -81,7 +83,7 @@ def other_data(results: Results) -> Table | None:
 
 def spread(results: Results) -> Table | None:
     """How wide the samples are, how normal, and what they cost; None without a checkpoint that samples."""
-    levels = (0.5, 0.9, 0.95)
+    levels, results = (0.5, 0.9, 0.95), results.alike()
     rows = []
     for method in results.models:
         for pair in results.pairs:
@@ -108,31 +110,25 @@ def spread(results: Results) -> Table | None:
 
 
 def _by_pair(results: Results, metric: Metric) -> Table:
-    rows, counts = [], []
+    rows, counts, alike = [], [], results.alike(metric.attribute)
     for pair in results.pairs:
-        values = _shared(results, {m: results.values(metric, m, pair) for m in results.methods})
+        values = {m: alike.values(metric, m, pair) for m in results.methods}
         counts.append(max(map(len, values.values())))
-        rows.append([Cell(pair), Cell(str(counts[-1])), *_cells(results, metric, values)])
+        rows.append([Cell(pair), Cell(str(counts[-1])), *_cells(alike, metric, values, pair)])
     return Table(metric.heading, ["pair", "subjects", *results.methods], rows, _significance(counts))
 
 
-def _shared(results: Results, values: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Values of the people whom all checkpoints that have a value answered; if there are none, of all."""
-    theirs = [set(mine) for name, mine in values.items() if name in results.models and mine]
-    people = set.intersection(*theirs) if theirs else set()
-    if not people:
-        return values
-    return {name: {who: value for who, value in mine.items() if who in people} for name, mine in values.items()}
+def _cells(alike: Results, metric: Metric, values: dict[str, dict[str, float]], pair: str | None = None) -> list[Cell]:
+    """Mean ± standard deviation and interval of each method, of one pair or of all.
 
-
-def _cells(results: Results, metric: Metric, values: dict[str, dict[str, float]]) -> list[Cell]:
-    """Mean ± standard deviation and interval of each method; checkpoints compete for the best (:func:`_shared`)."""
-    rivals = {name: mine for name, mine in values.items() if name in results.models and mine}
-    shared = sorted(set.intersection(*(set(mine) for mine in rivals.values()))) if rivals else []
+    Checkpoints compete for the best, if there are visits that all of them answered (:meth:`.Results.alike`).
+    """
+    rivals = {name: mine for name, mine in values.items() if name in alike.models and mine}
+    compared = all(alike.shared(one, metric.attribute) for one in ([pair] if pair else alike.pairs))
+    shared = sorted(set.intersection(*(set(mine) for mine in rivals.values()))) if rivals and compared else []
     winners = best({name: [mine[s] for s in shared] for name, mine in rivals.items()}, smaller=metric.smaller)
     means = {name: float(np.mean(list(mine.values()))) for name, mine in rivals.items()}
-    compared = shared and len(means) > 1
-    leader = (min if metric.smaller else max)(means, key=lambda name: means[name]) if compared else None
+    leader = (min if metric.smaller else max)(means, key=means.__getitem__) if shared and len(means) > 1 else None
     cells = []
     for name, mine in values.items():
         found = list(mine.values())
