@@ -102,6 +102,7 @@ REFUSED = {
     "enhanced": ({"t0008_0016": "1.2.840.10008.5.1.4.1.1.4.1"}, "is multi-frame (enhanced) DICOM; convert it"),
     "frames": ({"t0028_0008": "12"}, "is multi-frame (enhanced) DICOM; convert it"),
     "no place": ({"t0020_0032": ""}, "does not say where its slices lie; convert it with dcm2niix."),
+    "no size": ({"t0028_0030": ""}, "does not say how large its pixels are; export the series again, or convert"),
     "compressed": ({"syntax": "1.2.840.10008.1.2.4.201"}, "is DICOM that SimpleITK cannot read: damaged, or"),
 }  # fmt: skip
 
@@ -328,3 +329,72 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     close_folder(monkeypatch, file.parent)
     with pytest.raises(VolumeError, match=r"ada/1' cannot be read"):
         read_scan(file)
+
+
+def _cut(path: Path, left: int = -60) -> None:
+    path.write_bytes(path.read_bytes()[:left])
+
+
+@pytest.mark.parametrize(("which", "left"), [(slice(9, None), -60), (slice(1, None, 2), -60), (slice(0, 2), 140)])
+def test_slices_that_cannot_be_read_are_missed(which: slice, left: int, tmp_path: Path) -> None:
+    """Without them, the others look like a volume: evenly spaced, but shorter or with larger gaps."""
+    paths = dicom_series(tmp_path, DATA, OBLIQUE, **MPR)
+    for path in paths[which]:
+        _cut(path, left)
+    line = rf" has {len(paths[which])} of 12 files that cannot be read: damaged, or compressed .*; copy or export it ag"
+    for given in (tmp_path, paths[2 if which.step else 4]):
+        with pytest.raises(VolumeError, match=line):
+            read_scan(given, "T1")
+
+
+def test_a_damaged_file_stands_for_its_series_alone(tmp_path: Path) -> None:
+    paths = dicom_series(tmp_path / "all", DATA, OBLIQUE, uid="1.2.3.1", **MPR)
+    dicom_series(tmp_path / "all", DATA, OBLIQUE, uid="1.2.3.2", first=50, **T2)
+    _cut(paths[-1])
+    volume = read_scan(tmp_path / "all")
+    assert volume.contrast is Contrast.T2
+    assert volume.notices[-1] == (
+        "Of 2 series, 3 t2_tse_tra (T2, 12 slices) was taken; left out: "
+        "3 t1_mprage_sag (T1, 11 slices, 1 file that cannot be read)."
+    )
+    with pytest.raises(VolumeError, match="has 1 of 12 files that cannot be read"):
+        read_scan(tmp_path / "all", "T1")
+    for path in paths:
+        _cut(path)
+    assert read_scan(tmp_path / "all").notices[-1].endswith("left out: ? (0 slices, 12 files that cannot be read).")
+    report = {**MPR, "t0008_0016": "1.2.840.10008.5.1.4.1.1.88.11"}
+    dicom_series(tmp_path / "one", DATA, OBLIQUE, uid="1.2.3.3", **MPR)
+    _cut(dicom_series(tmp_path / "one", DATA[..., :1], OBLIQUE, uid="1.2.3.3", first=90, **report)[0])
+    np.testing.assert_array_equal(read_scan(tmp_path / "one").data, DATA)
+
+
+def test_a_folder_beside_whose_ends_are_damaged_goes_on_with_the_series(tmp_path: Path) -> None:
+    upper = OBLIQUE.copy()
+    upper[:3, 3] += 5 * OBLIQUE[:3, 2]
+    file = dicom_series(tmp_path / "DIR0", DATA[..., :5], OBLIQUE, **MPR)[0]
+    dicom_series(tmp_path / "DIR1", DATA[..., 5:], upper, first=5, **MPR)
+    beside = sorted((tmp_path / "DIR1").iterdir())
+    for path in (beside[0], beside[-1]):
+        _cut(path)
+    with pytest.raises(VolumeError, match="files that cannot be read"):
+        read_scan(file)
+    copy = dicom_series(tmp_path / "twice" / "a", DATA, OBLIQUE, **MPR)[0]
+    _cut(dicom_series(tmp_path / "twice" / "b", DATA, OBLIQUE, **MPR)[3])
+    np.testing.assert_array_equal(read_scan(copy).data, DATA)
+
+
+ECHOES = [({"t0018_0081": "1.7"}, "TE 1.7 ms"), ({"t0018_0081": "3.5"}, "TE 3.5 ms")]
+WAYS = [({"t0008_0008": "ORIGINAL\\PRIMARY\\M\\ND"}, "ND"), ({"t0008_0008": "ORIGINAL\\PRIMARY\\M\\NORM"}, "NORM")]
+
+
+@pytest.mark.parametrize("parts", [ECHOES, WAYS], ids=["echoes", "reconstructions"])
+def test_a_file_tells_which_of_its_series_is_meant(parts: list[tuple[dict[str, str], str]], tmp_path: Path) -> None:
+    for k, (tags, _) in enumerate(parts):
+        dicom_series(tmp_path, DATA + k, OBLIQUE, first=50 * k, **{**MPR, **tags})
+    told = "; ".join(rf"3 t1_mprage_sag \(T1, {words}, 12 slices\)" for _, words in parts)
+    with pytest.raises(VolumeError, match=rf"holds several series: {told}\. Give the folder or a file of the one you"):
+        read_scan(tmp_path)
+    for stack in brains_at(tmp_path):
+        expected = read_stack(stack, tmp_path).data
+        for contrast in (None, "T1"):
+            np.testing.assert_array_equal(read_scan(stack.files[3], contrast).data, expected)

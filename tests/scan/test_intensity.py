@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from helpers import head
+from helpers import head, turned_head
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.intensity import (
     HEADROOM,
     clean,
+    find_head,
     head_mask,
     is_stripped,
     is_whole_head,
     normalise,
+    padding,
     white_level,
     zero_level,
 )
@@ -198,3 +200,30 @@ def test_scores_inside_a_mask_have_lost_their_zero() -> None:
             VolumeError, match=r"% of the intensities are below the background \(0\), as after z-scoring"
         ):
             clean(known)
+
+
+def test_only_the_corners_of_a_turned_head_are_0() -> None:
+    data, sizes = turned_head(), np.full(3, 6.0)
+    assert is_stripped(data) and is_whole_head(data, sizes)
+    found, whole = find_head(data, sizes)
+    assert whole and dice(found, data > 10) > 0.99
+    brain, whole = find_head(head(), np.ones(3))
+    np.testing.assert_array_equal(brain, head_mask(head()))
+    assert not whole
+
+
+@pytest.mark.parametrize("level", [-200.0, -1024.0, -32768.0])
+@pytest.mark.parametrize("what", ["brain", "turned head"])
+def test_padding_below_0_moves_no_zero(level: float, what: str) -> None:
+    """Brains and air end at 0, and nothing lies between it and the padding."""
+    plain = _air_and_tissue() if what == "brain" else turned_head()
+    padded = np.where(plain > 0, plain, np.float32(level))
+    padded[12, 13, 8] = level / 3  # an odd one
+    plain[12, 13, 8] = 0
+    assert padding(padded) == level and zero_level(padded) == 0
+    np.testing.assert_array_equal(clean(padded), plain)
+    for known in (plain, plain - 1, plain - 250, plain / plain.max() * 2 - 1):
+        assert padding(known) is None
+    # Brains whose background lies far below what is dark in them, as of a PD in [-1, 1]
+    narrow = np.where(plain > 100, 0.5 + 0.2 * np.random.default_rng(0).standard_normal(plain.shape), -1)
+    assert (narrow[narrow > -1] < 0).mean() < 0.02 and padding(narrow.astype(np.float32)) is None

@@ -148,3 +148,56 @@ def test_a_cortex_of_two_hemispheres_is_labels() -> None:
     regions[2:half, 3:-3] = 1001 + rng.integers(0, 35, regions[2:half, 3:-3].shape)
     regions[half:-2, 3:-3] = 2001 + rng.integers(0, 35, regions[half:-2, 3:-3].shape)
     np.testing.assert_array_equal(inside(regions), regions > 0)
+
+
+def _numbered(count: int) -> NDArray[np.int16]:
+    """Lesions that do not touch, numbered by size, the smallest first."""
+    regions = np.zeros((48, 24, 24), np.int16)
+    for k in range(count):
+        i, j = divmod(k, 8)
+        regions[5 * i + 1 : 5 * i + 3 + k // 20, 3 * j + 1 : 3 * j + 2 + k // 30, 1 : 3 + k // 3] = k + 1
+    return regions
+
+
+@pytest.mark.parametrize("count", [25, 37, 64])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_numbered_lesions_are_labels_however_many(count: int, dtype: type, tmp_path: Path) -> None:
+    """As FSL's cluster numbers them: the largest, with the last numbers, look like the plateau of a scale."""
+    regions = _numbered(count)
+    assert (regions[regions > 0] >= 0.9 * count).mean() > 0.2 and len(np.unique(regions)) == count + 1
+    np.testing.assert_array_equal(inside(regions.astype(dtype)), regions > 0)
+    said: list[str] = []
+    load_mask(save_nifti(tmp_path / "m.nii", regions.astype(dtype), np.diag([3.0, 4, 4, 1])), said.append)
+    assert said == []
+
+
+def test_lesions_of_a_resampled_scale_keep_their_border() -> None:
+    lesions = np.zeros((48, 24, 24), dtype=bool)
+    for i in (2, 18, 34):
+        lesions[i : i + 10, 3:20, 3:20] = True
+    lesions[30:32, 1:3, 1:3] = True
+    soft = np.round(255 * ndimage.shift(lesions.astype(float), (0.3, 0.4, 0.2), order=1)).astype(np.uint8)
+    np.testing.assert_array_equal(inside(soft), soft > soft.max() / 2)
+
+
+def test_a_mask_that_states_no_orientation_is_taken_and_it_is_said(block: NDArray, tmp_path: Path) -> None:
+    image = nib.Nifti1Image(block.astype(np.uint8), np.diag([4.0, 4, 4, 1]))
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    image.to_filename(tmp_path / "m.nii")
+    said: list[str] = []
+    load_mask(tmp_path / "m.nii", said.append)
+    assert said == [
+        "'m.nii' states no orientation; its third axis was taken as inferior-superior, its second as "
+        "posterior-anterior. If they are not, set the orientation in its header."
+    ]
+
+
+@pytest.mark.parametrize("top", [100, 499, 501, 1000, 4095, 65535])
+def test_soft_lesions_of_real_numbers_have_one_border_on_every_scale(top: int) -> None:
+    lesions = np.zeros((40, 40, 40), dtype=np.float32)
+    for place in np.random.default_rng(0).integers(6, 34, (12, 3)):
+        lesions[tuple(slice(i - 2, i + 2) for i in place)] = 1
+    soft = ndimage.gaussian_filter(lesions, 1)
+    np.testing.assert_array_equal(inside((top * soft).astype(np.float32)), inside(soft))
+    assert inside(np.arange(30, dtype=np.float32) * np.float32(1.000015)).sum() == 29  # labels through a scale factor

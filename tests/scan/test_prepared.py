@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from helpers import RAS, head
+from helpers import RAS, head, turned_head
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.intensity import HEADROOM
@@ -123,3 +123,11 @@ def test_a_mask_over_air_is_kept_to_what_signal_surrounds() -> None:
     data[10, 11, 5] = 0
     prepared = PreparedVolume.of(Volume(data, AFFINE), np.ones(SHAPE, bool))
     np.testing.assert_array_equal(prepared.head, lopsided() > 0)
+
+
+def test_the_air_of_a_whole_head_is_no_head() -> None:
+    """It made a median of noise, so that all of the tissue was 1."""
+    data = turned_head()
+    prepared = PreparedVolume.of(Volume(data, np.diag([6.0, 6.0, 6.0, 1.0]), Contrast.T1))
+    assert prepared.whole and not PreparedVolume.of(Volume(head(), RAS)).whole
+    assert np.median(prepared.normalised(Contrast.T1)[data > 10]) == pytest.approx(1 / HEADROOM[Contrast.T1], rel=0.01)

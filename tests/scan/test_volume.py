@@ -242,8 +242,8 @@ RGBA = np.dtype([*RGB.descr, ("A", "u1")])
 #: How a file can be wrong -> (how to write one, what the line must say).
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "1-D": (array(np.ones(20, np.float32)), "is 1-D; expected one 3-D volume"),
-    "2-D": (array(head(SHAPE)[..., 5]), "is 2-D; expected one 3-D volume"),
-    "4-D": (array(np.stack([head(SHAPE)] * 3, -1)), "is 4-D; expected one 3-D volume"),
+    "2-D": (array(head(SHAPE)[..., 5]), "is 2-D; expected one 3-D volume. Put all slices into one file."),
+    "4-D": (array(np.stack([head(SHAPE)] * 3, -1)), "is 4-D; expected one 3-D volume. Write the volume"),
     "4-D of one slice": (array(head(SHAPE)[:, :, None, :]), "is 4-D; expected one 3-D volume"),
     "5-D": (array(np.stack([head(SHAPE)] * 2, -1)[..., None, :]), "is 5-D; expected one 3-D volume"),
     "RGB": (array(np.zeros(SHAPE, RGB)), "is RGB; expected one 3-D volume"),
@@ -289,6 +289,18 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "text as .nii.gz": (raw("bad_T1w.nii.gz", lambda blob: b"patient,age\n1,40\n"), "cannot be read as NIfTI"),
     "text as .nii": (raw("bad_T1w.nii", lambda blob: b"patient,age\n1,40\n" * 100), "cannot be read as NIfTI"),
     "text": (raw("bad_T1w.txt", lambda blob: b"hello"), "is not a NIfTI file"),
+    "zstd": (raw("bad_T1w.nii.zst", lambda blob: b"x" * 400), "is not a NIfTI file"),
+    "broken FreeSurfer": (raw("bad_T1w.mgz", lambda blob: b"x" * 10), "is not a NIfTI file"),
+    "broken FreeSurfer, packed": (raw("bad_T1w.mgz", lambda blob: gzip.compress(b"x" * 400)), "is not a NIfTI file"),
+    "MINC2": (raw("bad_T1w.mnc", lambda blob: b"\x89HDF\r\n\x1a\nxx"), "is not a NIfTI file"),
+    "GIfTI": (raw("bad_T1w.gii", lambda blob: b"<xml"), "is not a NIfTI file"),
+    "zip": (raw("bad_T1w.zip", lambda blob: b"PK\x03\x04"), "is an archive; unpack it"),
+    "tar": (raw("bad_T1w.tar.gz", gzip.compress), "is an archive; unpack it"),
+    "DICOM without preamble": (
+        raw("bad_T1w.dcm", lambda blob: b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"),
+        "seems to be DICOM without its pream",
+    ),
+    "pair": (other_format("bad_T1w.img", nib.Nifti1Pair), "is one of a pair of files (.hdr and .img); write them as"),
     "FreeSurfer": (other_format("bad_T1w.mgz", nib.MGHImage), "is not a NIfTI file"),
     "Analyze": (other_format("bad_T1w.img", nib.Spm99AnalyzeImage), "is not a NIfTI file"),
     "folder": (folder_in_place_of_a_file, "is a folder"),
@@ -400,3 +412,13 @@ def test_results_take_the_grid_of_a_header_and_nothing_else(tmp_path: Path) -> N
     assert (len(header.extensions), float(header["cal_max"]), int(header["sform_code"])) == (0, 0.0, 4)
     np.testing.assert_allclose(nib.load(tmp_path / "b.nii").affine, oblique(), atol=1e-6)
     assert b"Doe" in volume.header.extensions[0].get_content()  # the volume's own is left alone
+
+
+def test_a_file_that_states_no_orientation_is_taken_and_it_is_said(tmp_path: Path) -> None:
+    for kind, image in headers().items():
+        image.to_filename(tmp_path / "x_T1w.nii")
+        line = (
+            "'x_T1w' states no orientation; its third axis was taken as inferior-superior, its second as "
+            "posterior-anterior. If they are not, set the orientation in its header."
+        )
+        assert (line in Volume.load(tmp_path / "x_T1w.nii").notices) == (kind == "neither"), kind

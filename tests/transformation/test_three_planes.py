@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from helpers import PAIRS, RAS, SMALL_FRAME, TINY, head, tiny_checkpoint, tiny_model
 from napari_mrtrans import Contrast, MrtransError, Volume, list_checkpoints, load_checkpoint, stream, transform
@@ -115,6 +116,14 @@ def test_a_model_has_the_network_of_the_very_mean_it_samples_around(
     (tmp_path / "broken.safetensors").write_bytes(b"")
     tiny_checkpoint(tmp_path / "another.planes.safetensors", "direct", seed=8)
     assert has_planes(changed)
+    # A mean of many training sessions holds their effects, too, which no sampler around it does.
+    model, options = tiny_model("direct", seed=6, sessions=64, pivot="median")
+    torch.nn.init.normal_(model.effects)
+    card = another.card.model_copy(update={"name": "many", "options": options})
+    many = read_checkpoint(write_checkpoint(tmp_path / "many.safetensors", model, card))
+    tiny_checkpoint(tmp_path / "many.planes.safetensors", "direct", seed=9)
+    found = planes_of(around(many, tmp_path / "of-many.safetensors"))
+    assert found is not None and found.name == "many.planes"
     elsewhere = around(direct, tmp_path / "user" / "elsewhere.safetensors")
     assert not has_planes(elsewhere)
     monkeypatch.setattr(planes, "shipped_checkpoint_dir", lambda: direct.path.parent)

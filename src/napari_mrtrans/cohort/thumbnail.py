@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 from ..paths import in_memory
 from ..scan.grid import Orientation
-from ..scan.intensity import clean, head_mask, normalise
+from ..scan.intensity import clean, find_head, normalise
 from ..transformation.ensemble import Ensemble
 from ..transformation.saved import saved_result
 
@@ -34,7 +34,7 @@ def save_thumbnail(path: Path, ensemble: Ensemble) -> None:
     volume, source = ensemble.volume, ensemble.info["source"]
     orientation = Orientation.from_affine(volume.affine)
     data = clean(volume.data)
-    images = (normalise(data, head_mask(data), source), ensemble.mean, ensemble.std)
+    images = (normalise(data, find_head(data, volume.voxel_sizes)[0], source), ensemble.mean, ensemble.std)
     head, mean, std = (orientation.to_canonical(image) for image in images)
     answered = mean.any(axis=(1, 2))
     index = int(np.where(answered | ~answered.any(), (head > 0).sum(axis=(1, 2)), 0).argmax())

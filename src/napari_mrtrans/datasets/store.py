@@ -18,7 +18,7 @@ from ..paths import reason, write_shared
 from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import STEP
 from ..scan.grid import Orientation, SliceGrid
-from ..scan.intensity import HEADROOM, clean, head_mask, is_whole_head, normalise
+from ..scan.intensity import HEADROOM, clean, find_head, normalise
 from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
@@ -171,7 +171,8 @@ def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dic
     orientation = Orientation.from_affine(first.affine)
     sizes = first.voxel_sizes[list(orientation.order)]
     arrays = {contrast: orientation.to_canonical(clean(volume.data)) for contrast, volume in volumes.items()}
-    masks = {contrast: head_mask(array) for contrast, array in arrays.items()}
+    found = {contrast: find_head(array, sizes) for contrast, array in arrays.items()}
+    masks = {contrast: head for contrast, (head, _) in found.items()}
     head = np.logical_or.reduce(list(masks.values()))
     grid = SliceGrid.fit(head, (float(sizes[1]), float(sizes[2])), spacing, multiple=STEP)
     images = np.stack(
@@ -188,6 +189,6 @@ def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dic
         "marked": marked.tolist(),
         "covered": covered(kept, area).tolist(),
         "spacing": float(sizes[0]),
-        "whole": any(is_whole_head(array, sizes, masks[contrast]) for contrast, array in arrays.items()),
+        "whole": any(whole for _, whole in found.values()),
     }
     return kept, info

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast
 from ..scan.nifti import missing_line
+from .damaged import named_series
 from .files import FOLDERS, MOST_FILES, dicom_folders, files_in, folders_in, is_dicom_file, listed
 from .header import Header, read_header, unreadable_line
 from .stack import Stack, stacks_of
@@ -29,17 +31,48 @@ def stacks_at(path: Path) -> list[Stack]:
         wanted = header.text("0020|000e")
     folders = dicom_folders(path) if path.is_dir() else [path.parent, *_beside(path.parent, wanted)]
     found: dict[str, dict[Path, list[Header]]] = {}
+    damaged: dict[Path, frozenset[str]] = {}
     for folder in folders:
-        for file in files_in(folder):
-            header = read_header(file) if is_dicom_file(file) else None
+        for file in filter(is_dicom_file, files_in(folder)):
+            header = read_header(file)
             if header is not None:
                 found.setdefault(header.text("0020|000e"), {}).setdefault(folder, []).append(header)
+            elif (named := named_series(file)) is not None:
+                damaged[file] = named
     if not found:
         raise VolumeError(unreadable_line(path))
+    volumes = {
+        series: _volumes([*parts.values()], _lost(series, [*parts], damaged))
+        for series, parts in found.items()
+        if series == wanted or path.is_dir()
+    }
     if path.is_dir():
-        return [stack for parts in found.values() for stack in _volumes([*parts.values()])]
-    volumes = _volumes([*found[wanted].values()])
-    return [stack for stack in volumes if any(file.parent == path.parent for file in stack.files)]  # not a copy beside
+        gone = [file for file, named in damaged.items() if named and named.isdisjoint(found)]
+        return [stack for stacks in volumes.values() for stack in stacks] + _unread(gone)
+    return [stack for stack in volumes[wanted] if any(file.parent == path.parent for file in stack.files)]  # no copy
+
+
+def _lost(series: str, folders: list[Path], damaged: dict[Path, frozenset[str]]) -> list[Path]:
+    """Files of a series that cannot be read; also those beside it that do not tell of which they are."""
+    return [file for file, named in damaged.items() if series in named or (not named and file.parent in folders)]
+
+
+def _unread(files: list[Path]) -> list[Stack]:
+    """What stands for series of which no file can be read."""
+    if not files:
+        return []
+    return [_refused(Stack((), Header(files[0], {}), None, ""), files)]
+
+
+def _refused(stack: Stack, lost: list[Path]) -> Stack:
+    """The stack, which must not be taken for all of its volume where some of its files cannot be read."""
+    if not lost:
+        return stack
+    refusal = (
+        f"has {len(lost)} of {len(stack.files) + len(lost)} files that cannot be read: damaged, or compressed in a way "
+        "that SimpleITK does not know; copy or export it again, or convert it with dcm2niix"
+    )
+    return replace(stack, refusal=refusal, lost=len(lost))
 
 
 def _beside(folder: Path, series: str) -> list[Path]:
@@ -50,18 +83,30 @@ def _beside(folder: Path, series: str) -> list[Path]:
     nearest = sorted(range(len(every)), key=lambda k: abs(k - own))[: FOLDERS + 1]
     there = [every[k] for k in nearest if k != own]
     ends = {path: files[:: max(len(files) - 1, 1)] for path in there if len(files := listed(path)) <= MOST_FILES}
-    headers = ((path, read_header(file)) for path, files in ends.items() for file in files if is_dicom_file(file))
-    return list(dict.fromkeys(path for path, header in headers if header and header.text("0020|000e") == series))
+    tries = ((path, file) for path, files in ends.items() for file in files if is_dicom_file(file))
+    return list(dict.fromkeys(path for path, file in tries if _is_of(file, series)))
 
 
-def _volumes(folders: list[list[Header]]) -> list[Stack]:
-    """Of one series, which may lie in several folders, as on discs with so many files in each; copies stay apart."""
+def _is_of(file: Path, series: str) -> bool:
+    header = read_header(file)
+    return series in (named_series(file) or ()) if header is None else header.text("0020|000e") == series
+
+
+def _volumes(folders: list[list[Header]], lost: list[Path]) -> list[Stack]:
+    """Of one series, which may lie in several folders, as on discs with so many files in each; copies stay apart.
+
+    ``lost`` are its files that cannot be read; those of a copy do not matter.
+    """
     headers = [header for those in folders for header in those]
     images = {header.text("0008|0018") for header in headers} - {""}
-    together = stacks_of(headers) if len(images) == len(headers) else []
-    if not together or any(stack.refusal for stack in together):
-        return [stack for those in folders for stack in stacks_of(those)]
-    return together
+    distinct = len(images) == len(headers)
+    stacks = stacks_of(headers) if distinct else []
+    if not stacks or any(stack.refusal for stack in stacks):
+        stacks = [stack for those in folders for stack in stacks_of(those)]
+    return [
+        _refused(stack, [one for one in lost if distinct or any(one.parent == file.parent for file in stack.files)])
+        for stack in stacks
+    ]
 
 
 def choose(path: Path, contrast: Contrast | None) -> tuple[Stack, str]:
@@ -92,12 +137,19 @@ def candidates(stacks: list[Stack]) -> list[Stack]:
     return [stack for stack in usable if not stack.derived] or usable
 
 
+def damaged(stacks: list[Stack]) -> list[Stack]:
+    """Those that might be one, had all of their files been read."""
+    return [stack for stack in stacks if stack.lost and not stack.doubt]
+
+
 def series_code(header: Header) -> str:
     """A few letters that tell series apart, where nothing may say whose they are."""
     return hashlib.blake2b(header.text("0020|000e").encode(), digest_size=3).hexdigest()
 
 
 def _only(path: Path, usable: list[Stack], stacks: list[Stack], contrast: Contrast | None) -> Stack:
+    if not usable and (spoilt := damaged(stacks)):
+        return spoilt[0]
     if not usable:
         raise VolumeError(
             f"None of the {len(stacks)} series in '{path}' is a structural MR of a brain: "
@@ -108,10 +160,14 @@ def _only(path: Path, usable: list[Stack], stacks: list[Stack], contrast: Contra
         fitting = [stack for stack in usable if stack.contrast is contrast] or [
             stack for stack in usable if stack.contrast is None
         ]
+        spoilt = [stack for stack in damaged(stacks) if stack.contrast is contrast]
+        if not fitting and spoilt:
+            return spoilt[0]
         if not fitting:
             raise VolumeError(f"'{path}' holds no {contrast}, only {_listed([stack.line for stack in usable])}.")
-    if len(fitting) == 1:
-        return fitting[0]
+    own = [stack for stack in fitting if path in stack.files]
+    if len(fitting) == 1 or own:
+        return (own or fitting)[0]
     told = {stack.contrast for stack in fitting}
     by_name = "its contrast (--from), or " if len(told) == len(fitting) and None not in told else ""
     raise VolumeError(

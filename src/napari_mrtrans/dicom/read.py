@@ -9,7 +9,7 @@ from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 from ..scan.grid import ras_affine
 from ..scan.nifti import is_nifti_name
 from ..scan.volume import Volume
-from .choose import candidates, choose, series_code, stacks_at
+from .choose import candidates, choose, damaged, series_code, stacks_at
 from .files import is_dicom, is_dicom_file
 from .header import quiet, unreadable_line
 from .stack import Stack
@@ -52,7 +52,7 @@ def all_slices(paths: list[Path]) -> bool:
 
 
 def brains_at(path: Path) -> list[Stack]:
-    """What in a folder, or in the series of a file, may be a structural MR of a brain.
+    """What in a folder, or in the series of a file, may be a structural MR of a brain; refused is what is damaged.
 
     Raises:
         VolumeError: nothing is.
@@ -60,7 +60,7 @@ def brains_at(path: Path) -> list[Stack]:
     stacks = stacks_at(path)
     if len(stacks) == 1:
         return [choose(path, None)[0]]
-    return candidates(stacks) or [choose(path, None)[0]]
+    return [*candidates(stacks), *damaged(stacks)] or [choose(path, None)[0]]
 
 
 def read_stack(stack: Stack, given: Path, contrast: Contrast | None = None, *, alone: bool = True) -> Volume:

@@ -21,6 +21,8 @@ FEW = 8
 #: from where it would in a straight stack, of a pixel and of a gap.
 UNEVEN, ROUNDING_MM, ASTRAY = 0.05, 0.02, 0.3
 _ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
+#: What to do with several volumes of one series.
+_APART = "put the files of one volume into a folder of their own, or convert it with dcm2niix"
 #: What tells images of one place apart: type, echo, echo's number.
 _KINDS = ("0008|0008", "0018|0081", "0018|0086")
 
@@ -37,6 +39,8 @@ class Stack:
         refusal: Why it can be read as no volume, from "is" on; empty where it can.
         doubt: Why it is hardly a structural image of a brain; empty where it may be one.
         alone: No other volume has the same series.
+        kind: What tells it from the others of its series, in words; empty where it is alone, or nothing does.
+        lost: How many files of it cannot be read, beside those in ``files``.
     """
 
     files: tuple[Path, ...]
@@ -46,6 +50,8 @@ class Stack:
     refusal: str = ""
     doubt: str = ""
     alone: bool = True
+    kind: str = ""
+    lost: int = 0
 
     @property
     def usable(self) -> bool:
@@ -59,10 +65,12 @@ class Stack:
 
     @property
     def line(self) -> str:
-        """``3 t1_mprage (T1, 176 slices)``."""
-        what = self.doubt or (str(self.contrast) if self.contrast else self.refusal.removeprefix("is "))
+        """``3 t1_mprage (T1, 176 slices)``, ``4 pd+t2_tse (T2, TE 90 ms, 30 slices)``."""
+        why = "" if self.lost else self.refusal.removeprefix("is ")
+        what = self.doubt or (str(self.contrast) if self.contrast else why)
         count = f"{len(self.files)} slice{'s' * (len(self.files) != 1)}"
-        return f"{self.header.label} ({', '.join(filter(None, (what, count)))})"
+        lost = f"{self.lost} file{'s' * (self.lost != 1)} that cannot be read" if self.lost else ""
+        return f"{self.header.label} ({', '.join(filter(None, (what, self.kind, count, lost)))})"
 
 
 def stacks_of(headers: list[Header]) -> list[Stack]:
@@ -76,14 +84,29 @@ def stacks_of(headers: list[Header]) -> list[Stack]:
         for header in headers:
             kinds.setdefault(tuple(header.text(tag) for tag in _KINDS), []).append(header)
     groups = list(kinds.values()) or [headers]
-    return [_stack(group, alone=len(groups) == 1) for group in groups]
+    told = _told_apart([group[0] for group in groups])
+    return [_stack(group, alone=len(groups) == 1, kind=kind) for group, kind in zip(groups, told, strict=True)]
 
 
-def _stack(headers: list[Header], *, alone: bool) -> Stack:
+def _told_apart(headers: list[Header]) -> list[str]:
+    """In words, what each has of :data:`_KINDS` that others have not; empty where that is nothing."""
+    types, echoes, numbers = ([header.parts(tag) for header in headers] for tag in _KINDS)
+    said = []
+    for k, header in enumerate(headers):
+        words = [part for part in types[k] if any(part not in other for other in types)]
+        if any(echo != echoes[k] for echo in echoes) and (time := header.number(_KINDS[1])) is not None:
+            words.append(f"TE {time:g} ms")
+        elif any(number != numbers[k] for number in numbers) and numbers[k]:
+            words.append(f"echo {numbers[k][0]}")
+        said.append(", ".join(word for word in words if not header.names_patient(word)))
+    return said
+
+
+def _stack(headers: list[Header], *, alone: bool, kind: str) -> Stack:
     middle = headers[len(headers) // 2]
     ordered, refusal = _in_order(headers)
     contrast, source = guess(middle)
-    return Stack(tuple(ordered), middle, contrast, source, refusal, _doubt(middle, len(headers)), alone)
+    return Stack(tuple(ordered), middle, contrast, source, refusal, _doubt(middle, len(headers)), alone, kind)
 
 
 def _refusal_by_kind(header: Header, count: int) -> str:
@@ -135,10 +158,12 @@ def _in_order(headers: list[Header]) -> tuple[list[Path], str]:
     if places is None or first is None or any(one is None for one in axes):
         return files, "does not say where its slices lie; convert it with dcm2niix"
     if any(np.abs(one - first).max() > 0.01 for one in axes if one is not None):
-        return files, "is a localizer or a mixture: its slices lie in several planes; give the files of one volume"
+        return files, f"is a localizer or a mixture: its slices lie in several planes; {_APART}"
     sizes = {(header.text("0028|0010"), header.text("0028|0011"), header.text("0028|0030")) for header in headers}
     if len(sizes) > 1:
-        return files, "is a mixture: its slices are of several sizes; give the files of one volume"
+        return files, f"is a mixture: its slices are of several sizes; {_APART}"
+    if len(pixel := headers[0].numbers("0028|0030")) != 2 or min(pixel) <= 0:
+        return files, "does not say how large its pixels are; export the series again, or convert it with dcm2niix"
     normal = np.cross(*first)
     normal /= np.linalg.norm(normal)
     along = places @ normal
@@ -148,7 +173,7 @@ def _in_order(headers: list[Header]) -> tuple[list[Path], str]:
         return files, "is a single slice"
     usual = float(np.median(gaps))
     if gaps.min() < 0.01:
-        return files, "holds several images of every slice, a time series perhaps; give the files of one volume"
+        return files, f"holds several images of every slice, a time series perhaps; {_APART}"
     steps = np.arange(len(along)) * np.mean(gaps)
     uneven = np.abs(gaps - usual).max() > UNEVEN * usual + ROUNDING_MM
     if uneven or np.abs(along[order] - along[order[0]] - steps).max() > ASTRAY * usual + ROUNDING_MM:
@@ -158,6 +183,6 @@ def _in_order(headers: list[Header]) -> tuple[list[Path], str]:
         )
     offsets = places[order] - places[order[0]]
     aside = np.linalg.norm(offsets - np.outer(offsets @ normal, normal), axis=1)
-    if aside.max() > ASTRAY * min(headers[0].numbers("0028|0030"), default=1.0) + ROUNDING_MM:
+    if aside.max() > ASTRAY * min(pixel) + ROUNDING_MM:
         return files, "has slices that are shifted against one another (a tilted gantry?); convert it with dcm2niix"
     return files, ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..paths import in_memory
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
-from ..scan.intensity import clean, head_mask
+from ..scan.intensity import clean, find_head
 from ..scan.volume import Volume
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ def save_picture(path: Path, images: Mapping[Contrast, Volume], brain: NDArray[n
     reference = next(iter(images.values()))
     orientation = Orientation.from_affine(reference.affine)
     sizes = reference.voxel_sizes[list(orientation.order)]
-    outline = orientation.to_canonical(head_mask(clean(reference.data)) if brain is None else brain)
+    if brain is None:
+        outline, _ = find_head(clean(reference.data), reference.voxel_sizes)
+    else:
+        outline = brain
+    outline = orientation.to_canonical(outline)
     low, high = np.argwhere(outline).min(axis=0), np.argwhere(outline).max(axis=0)
     middle = (low + high) // 2
     planes: list[tuple[int, int]] = [(0, int(low[0] + height * (high[0] - low[0]))) for height in HEIGHTS]

@@ -23,7 +23,7 @@ def session_of_slices(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
     Raises:
         MrtransError: a contrast is there twice, none is known, or they are of several people or visits.
     """
-    stacks = [stack for path in inputs for stack in brains_at(path)]
+    stacks = [stack for path in inputs for stack in _meant(path)]
     files: dict[Contrast, Stack] = {}
     notices: list[str] = []
     for stack in stacks:
@@ -34,6 +34,8 @@ def session_of_slices(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
                 f"The series {other.line} and {stack.line} are both {stack.contrast}; give the folders, or a file, of "
                 "one of each contrast."
             )
+    if not files and (refused := next((stack for stack in stacks if stack.refusal), None)):
+        raise MrtransError(f"Series {refused.line} {refused.refusal}.")
     if not files:
         raise MrtransError(f"No series in '{inputs[0]}' tells its contrast; convert them with dcm2niix and name them.")
     _check_one_visit([*files.values()])
@@ -43,6 +45,13 @@ def session_of_slices(inputs: list[Path]) -> tuple[list[RawSession], list[str]]:
     )
     subject = series_code(first) if not name or first.names_patient(name) else name
     return [RawSession(f"sub-{subject}", "", {contrast: stack.files[0] for contrast, stack in files.items()})], notices
+
+
+def _meant(path: Path) -> list[Stack]:
+    """What is at ``path``; of a file, which says which echo or reconstruction is meant, no other of its contrast."""
+    stacks = brains_at(path)
+    own = next((stack for stack in stacks if path in stack.files), None)
+    return [stack for stack in stacks if own is None or stack is own or stack.contrast is not own.contrast]
 
 
 def _check_one_visit(stacks: list[Stack]) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 from ..paths import prepared_cache_dir, write_shared
 from ..scan.adult import is_adult_brain
-from ..scan.intensity import clean, head_mask, is_whole_head, zero_level
+from ..scan.intensity import clean, head_mask, is_whole_head, padding, zero_level
 from ..scan.masks import checked_mask
 from ..scan.prepared import PreparedVolume, without_air
 from ..scan.volume import Volume
@@ -28,7 +28,7 @@ from .bias import log_bias, remove_bias
 from .tools import ToolFailed, choose_tool, extract, usable_tools
 
 #: Raise when the same volume would come out differently.
-FORMAT = 2
+FORMAT = 3
 GIVEN, STRIPPED = "given", "already stripped"
 WHOLE_HEAD = (
     "'{}' looks like a whole head; the models know skull-stripped brains. Strip it first, or give a brain mask."
@@ -166,9 +166,9 @@ def _fit(
     for line in volume.notices:
         say(line)
     plain = PreparedVolume.of(volume, given)
-    if zero := zero_level(volume.data):
-        say(shifted_line(volume.name, zero))
-    whole = given is None and is_whole_head(plain.data, volume.voxel_sizes, plain.head)
+    if line := shifted_line(volume):
+        say(line)
+    whole = plain.whole
     if whole and prepare is None:
         say(f"'{volume.name}' looks like a whole head; extracting its brain first.")
     if prepare or (whole and prepare is None):
@@ -202,9 +202,13 @@ def _first_of(
     return methods[-1], *strip(methods[-1])
 
 
-def shifted_line(name: str, zero: float) -> str:
-    """What is said where the background is below 0."""
-    return f"'{name}' has its background at {zero:.4g}; that was taken for 0."
+def shifted_line(volume: Volume) -> str:
+    """What is said where the background is not at 0; empty where it is."""
+    if zero := zero_level(volume.data):
+        return f"'{volume.name}' has its background at {zero:.4g}; that was taken for 0."
+    if (around := padding(volume.data)) is not None:
+        return f"'{volume.name}' is padded with {around:.4g}; that was taken for no signal, and 0 kept as it is."
+    return ""
 
 
 def _key(volume: Volume, method: str, mask: NDArray[np.bool_] | None, bias: bool) -> str:

@@ -86,8 +86,22 @@ _NAMED: tuple[tuple[Contrast, re.Pattern[str]], ...] = (
 _T1_SEQUENCE = _whole(r"(t1)?mp[ _-]?rage|mp2?rage|f?spgr|bravo|tfl|oas1_\d+_mr\d+_mpr|adni_\w*_mpr")
 _POST_CONTRAST = _whole(r"t1w?(ce|c|gd)")
 _AGENT = _whole(
-    r"ce[ _-]\w+|t1w?[ _+-]+(c|ce)|\+ ?c|(t1)?(gd|gad|gado\w*|km|contrast)|post([ _-]?(c|ce|gd|con|contrast))?"
+    r"ce([ _-]\w+)?|t1w?[ _+-]+(c|ce)|(t1)?(gd([ _-]?dtpa)?|gad|gado\w*|km|contrast[eo]?)|c(?=\+)"
+    r"|post([ _-]?(c|ce|gd|con|contrast|gad|gado\w*|km))?|inject\w*|dotarem|magnevist|omniscan|clariscan"
+    r"|artirem|(pro|multi)hance|primovist"
 )
+#: As at the end of ``BRAVO+C``.
+_PLUS_AGENT = re.compile(r"\+ ?(c|gd|gad|gado\w*)(?![a-z0-9])", re.IGNORECASE)
+#: Two echoes of one sequence, of which a name tells both.
+_DUAL_ECHO = _whole(
+    r"(pd|dp|proton[ _-]?density)(w|weighted)?[ _+&-]*t2(w|weighted)?|t2(w|weighted)?[ _+&-]*(pd|dp)(w|weighted)?"
+)
+#: Gradient and planar echoes that are called T2 are T2*.
+_T2_STAR = _whole(r"b?ffe|m?gre|medic|merge|fl3d|flash|heme|t2w?[ _-]epi|epi[ _-]t2w?")
+#: What is none of the four, whatever else is named; of words that are no subject's, no visit's and no processing's.
+_OTHER = _whole(r"adc|dwi|dti|diff|diffusion|ep2d(_?\w+)?|stir|tof|mra|mrv|bold|fmri|p?c?asl|ciss|fiesta|trufi")
+#: As BIDS has it: phase, parts of complex images, and the second inversion of MP2RAGE, which is PD-weighted.
+_OTHER_PART = re.compile(r"(?<![a-z0-9])(part-(phase|real|imag)|inv-2)(?![a-z0-9])", re.IGNORECASE)
 _T2_STAR_OR_MAP = _whole(r"t2[ _-]?star|fl2d|hemo|swi|swan|t[12][ _-]?map(ping|s)?")
 # What an image was brought onto is not what it shows.
 _REFERENCE = re.compile(r"[ _-](to|in|on|space)[ _-](t1|t2|pd|flair)w?(?![a-z0-9])", re.IGNORECASE)
@@ -100,14 +114,17 @@ _REGISTERED = re.compile(
 
 
 def guess_contrast(name: str) -> Contrast | None:
-    """Guess the contrast from a file or layer name; ``None`` when nothing or only a contrast-enhanced T1 is named.
+    """Guess the contrast from a file or layer name; ``None`` when nothing is named, only a contrast-enhanced T1, both
+    echoes of a double echo, T2*, or what is none of the four.
 
     A FLAIR is a FLAIR wherever the name says so (``T2-FLAIR``), but for the T1-weighted ``T1 FLAIR``; otherwise the
     contrast named last counts, because subjects and visits, which may be called T1 or PD too, come first. In BIDS
     names, ``key-value`` parts are ignored.
     """
     stem = re.sub(r"\.(nii|nii\.gz|nii\.bz2|gz|img|hdr)$", "", re.split(r"[\\/]", str(name))[-1], flags=re.IGNORECASE)
-    agent = bool(_AGENT.search(stem))
+    agent = bool(_AGENT.search(stem) or _PLUS_AGENT.search(stem))
+    if _OTHER_PART.search(stem):
+        return None
     if stem.lower().startswith("sub-"):
         stem = "_".join(part for part in stem.split("_") if not re.fullmatch(r"[a-zA-Z]+-[a-zA-Z0-9+]+", part))
     stem = _REFERENCE.sub("", stem)
@@ -120,16 +137,18 @@ def guess_contrast(name: str) -> Contrast | None:
         return None if agent else Contrast.T1
     if _FLAIR.search(stem):
         return Contrast.FLAIR
-    if _T2_STAR_OR_MAP.search(stem):
+    if _T2_STAR_OR_MAP.search(stem) or _OTHER.search(stem) or _DUAL_ECHO.search(stem):
         return None
     named = [(match.start(), contrast) for contrast, pattern in _NAMED for match in pattern.finditer(stem)]
     guess = max(named)[1] if named else Contrast.T1 if _T1_SEQUENCE.search(stem) else None
+    if guess is Contrast.T2 and _T2_STAR.search(stem):
+        return None
     return None if guess is Contrast.T1 and agent else guess
 
 
 def names_agent(name: str) -> bool:
     """Whether a name tells of a contrast agent."""
-    return bool(_POST_CONTRAST.search(name) or _AGENT.search(name))
+    return any(pattern.search(name) for pattern in (_POST_CONTRAST, _AGENT, _PLUS_AGENT))
 
 
 def names_map(name: str) -> bool:

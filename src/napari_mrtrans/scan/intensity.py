@@ -40,18 +40,24 @@ _ROUNDED = 1e-3
 #: Where more of the voxels than the first are below 0, interpolation has drawn ripples into the air, and what is less
 #: than the second of the tissue's intensity is one, unless as many of the corners' voxels are above the third.
 _RIPPLED, _RIPPLE, _STILL = 0.02, 0.02, 1e-5
+#: A background that is further below 0 than this share of the tissue's intensity is padding where no larger share than
+#: the second of what is above it is below 0 (of brains in [-1, 1], 10 % are), and close to 0 no more than the third of
+#: what is as close above.
+_FAR, _BETWEEN, _CUT = 0.1, 0.02, 0.2
 
 
 def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
     """Finite and non-negative, the background at 0 (:func:`zero_level`).
 
-    NaN and what is below the background become 0, +inf the largest value; so do ripples above it, of a spline that
-    resampled a stripped brain, where those below it tell of them.
+    NaN, padding (:func:`padding`) and what is below the background become 0, +inf the largest value; so do ripples
+    above it, of a spline that resampled a stripped brain, where those below it tell of them.
 
     Raises:
         VolumeError: much is negative and no background tells where 0 is.
     """
     out = np.asarray(data, dtype=np.float32)
+    if padding(out) is not None:
+        out = np.clip(out, 0.0, None)
     finite = np.isfinite(out)
     top, zero = float(out[finite].max()) if finite.any() else 0.0, zero_level(out)
     out = np.nan_to_num(out, nan=zero, posinf=top, neginf=zero)
@@ -72,7 +78,7 @@ def zero_level(data: NDArray[np.floating]) -> float:
     beside 0 to which a stored number's rounding has moved it.
 
     Scores (z, [-1, 1]) and stored numbers without their intercept (-1024) have lost their zero; the air, or what was
-    set to one value around a stripped brain, tells it.
+    set to one value around a stripped brain, tells it. What is padded (:func:`padding`) has its zero at 0.
 
     Raises:
         VolumeError: much is negative, and there is no background, or much is below it as well.
@@ -81,6 +87,8 @@ def zero_level(data: NDArray[np.floating]) -> float:
     if not finite.size or finite.min() == 0:
         return 0.0
     level = background(data) or 0.0
+    if _is_padding(level, finite):
+        return 0.0
     rounded = 0 < level < _ROUNDED * _typical(finite[finite > level] - level)
     zero = level if level < 0 or rounded else 0.0
     if finite.min() >= zero:
@@ -94,6 +102,25 @@ def zero_level(data: NDArray[np.floating]) -> float:
             "mask, so that nothing tells where 0 is. Give the image as it was before that."
         )
     return zero
+
+
+def padding(data: NDArray[np.floating]) -> float | None:
+    """The intensity below 0 that was put where nothing was scanned, or nothing kept: next to nothing lies between it
+    and 0. None where there is none."""
+    finite = data[np.isfinite(data)]
+    level = background(data) if finite.size and finite.min() < 0 else None
+    return level if level is not None and _is_padding(level, finite) else None
+
+
+def _is_padding(level: float, finite: NDArray[np.floating]) -> bool:
+    if level >= 0:
+        return False
+    above = finite[finite > level]
+    typical = _typical(above[above > 0])
+    close = above[np.abs(above) < _NARROW * typical]
+    few = (above < 0).sum() <= _BETWEEN * above.size
+    cut = (close < 0).sum() <= max(_CUT * (close > 0).sum(), _FEWEST)
+    return bool(few and cut and -level > _FAR * typical > 0)
 
 
 def _tissue(above: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -177,20 +204,34 @@ def is_whole_head(
     return bool(head.sum() * voxel / 1e3 > LARGEST_BRAIN[0] or max(areas) / 1e2 > LARGEST_BRAIN[1])
 
 
-def head_mask(data: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where the head is, shape as ``data`` (non-negative).
+def find_head(data: NDArray[np.float32], voxel_sizes: NDArray[np.floating]) -> tuple[NDArray[np.bool_], bool]:
+    """Where the head is, and whether it is whole (:func:`is_whole_head`).
+
+    Around a whole head, only the corners may be exactly 0, as after it was turned or padded, and the air has noise.
+    """
+    head = head_mask(data)
+    whole = is_whole_head(data, voxel_sizes, head)
+    return (head_mask(data, stripped=False) if whole and is_stripped(data) else head), whole
+
+
+def head_mask(data: NDArray[np.float32], *, stripped: bool | None = None) -> NDArray[np.bool_]:
+    """Where the head is, shape as ``data`` (non-negative); see :func:`find_head` for what may be whole.
 
     A skull-stripped volume says so itself: its background is exactly one constant (0). All but specks (:data:`SPECK`)
     is brain then, which low slices, single ones and those on either side of a lost one show in several pieces. For a
     whole head, Otsu's threshold on the log intensities separates head from air, and the largest component is kept,
     across up to :data:`LOST` slices in which nothing is. Holes are filled.
 
+    Args:
+        data: Non-negative.
+        stripped: Whether it is; None: by its background (:func:`is_stripped`).
+
     Raises:
         VolumeError: nothing stands out from the background.
     """
     from scipy import ndimage
 
-    positive, stripped = data > 0, is_stripped(data)
+    positive, stripped = data > 0, is_stripped(data) if stripped is None else stripped
     if not stripped:
         from skimage.filters import threshold_otsu
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from ..errors import VolumeError
 from .field_of_view import millimetres, stated_unit
 from .grid import corners_apart, same_grid, turned_towards
-from .nifti import open_nifti, read_voxels, without_trailing_ones
+from .nifti import as_one_volume, open_nifti, read_voxels, unoriented_line, without_trailing_ones
 from .volume import Volume, check_affine
 
-#: Values within this of whole numbers are labels that went through a scale factor.
-_ROUNDING = 1e-3
+#: Values within this of whole numbers, or this share of the maximum, are labels that went through a scale factor.
+_ROUNDING, _SCALED, _LARGEST = 1e-3, 5e-5, 0.25
 #: Whole numbers are a scale (percent, 0 to 255) rather than labels where more than so many differ and so large a share
 #: of those above 0 lies within a tenth of the maximum: the plateau of a resampled mask, whose border takes every value
-#: below. An atlas has gaps between its labels.
+#: below. An atlas has gaps between its labels, and numbered lesions are of one value each.
 _LABELS, _PLATEAU = 20, 0.25
 
 
@@ -58,18 +58,31 @@ def border(values: NDArray[Any]) -> float:
     top = float(array.max(initial=0.0))
     if _fractional(array, top):
         return top / 2 if top > 0 else 0.0
-    if top > _LABELS and _is_scale(array[array > 0], top):
+    if top > _LABELS and _is_scale(array, top):
         return top / 2
     return 0.5 if array.dtype.kind == "f" and top >= 1 else 0.0
 
 
 def _fractional(array: NDArray[Any], top: float) -> bool:
-    return array.dtype.kind == "f" and bool((np.abs(array - np.round(array)) > _ROUNDING * max(top, 1.0)).any())
+    close = min(max(_ROUNDING, _SCALED * top), _LARGEST)
+    return array.dtype.kind == "f" and bool((np.abs(array - np.round(array)) > close).any())
 
 
-def _is_scale(above: NDArray[Any], top: float) -> bool:
+def _is_scale(array: NDArray[Any], top: float) -> bool:
+    above = array[array > 0]
     plateau = (above >= 0.9 * top).mean() >= _PLATEAU and len(np.unique(np.round(above))) > _LABELS
-    return bool(plateau and np.histogram(above, 5, (0, top))[0].all())
+    return bool(plateau and np.histogram(above, 5, (0, top))[0].all()) and not _numbered(array)
+
+
+def _numbered(array: NDArray[Any]) -> bool:
+    """Whether most of what is above 0 lies in pieces of one value each, as numbered lesions do; a scale has a rim."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(array > 0)
+    every = np.arange(1, count + 1)
+    least, most = ndimage.minimum(array, pieces, every), ndimage.maximum(array, pieces, every)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    return bool(2 * sizes[np.asarray(least) == np.asarray(most)].sum() > sizes.sum())
 
 
 def read_mask(path: str | Path, like: Volume, say: Callable[[str], None] = lambda line: None) -> NDArray[np.bool_]:
@@ -78,7 +91,7 @@ def read_mask(path: str | Path, like: Volume, say: Callable[[str], None] = lambd
     Args:
         path: NIfTI; see :func:`inside`.
         like: A volume whose voxels are those of the mask.
-        say: Told where the border was drawn through fractional values or a scale.
+        say: Told where the border was drawn through fractional values or a scale, and where no orientation is stated.
 
     Raises:
         VolumeError: unreadable, or on another grid.
@@ -109,10 +122,14 @@ def load_mask(
         raise VolumeError(f"The mask '{path.name}' is RGB; expected one 3-D volume of labels.")
     data = without_trailing_ones(read_voxels(image, path))
     if data.ndim != 3:
-        raise VolumeError(f"The mask '{path.name}' is {data.ndim}-D; expected one 3-D volume.")
+        raise VolumeError(
+            f"The mask '{path.name}' is {data.ndim}-D; expected one 3-D volume. {as_one_volume(data.ndim)}"
+        )
     if data.dtype.kind not in "buif":
         kind = "complex" if np.iscomplexobj(data) else str(data.dtype)
         raise VolumeError(f"The mask '{path.name}' is {kind}; expected one 3-D volume of labels.")
+    if line := unoriented_line(image.header, path.name):
+        say(line)
     affine = check_affine(image.affine, path.name)
     affine[:3] *= millimetres(affine, data.shape, stated_unit(image.header))
     half = border(data)

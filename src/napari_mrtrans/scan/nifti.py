@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import logging
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,21 +17,11 @@ from numpy.typing import NDArray
 from ..errors import VolumeError
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-#: What libraries raise at files that are no NIfTI, or damaged.
-_DAMAGE = (
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    LookupError,
-    MemoryError,
-    zlib.error,
-)
 #: No file holds more than so many times its own bytes (gzip packs 1032 zeros into one).
 MOST_PACKED = 1100
+_ARCHIVE = re.compile(r"\.(zip|rar|7z|tar(\.\w+)?|tgz|tbz2?|txz)$", re.IGNORECASE)
+#: DICOM files begin with a group of low number where their preamble is missing.
+_NO_PREAMBLE = re.compile(rb"(\x02|\x08)\x00[\x00-\x60]\x00([A-Z]{2}|..\x00\x00)", re.DOTALL)
 #: nibabel reads these as well.
 _ENDING = re.compile(r"\.nii(\.gz|\.bz2)?$", re.IGNORECASE)
 
@@ -74,13 +63,44 @@ def open_nifti(path: Path) -> nib.Nifti1Image:
     try:
         with _quiet_nibabel():
             image = nib.load(path)
-    except _DAMAGE as error:
+    except Exception as error:  # nibabel and what it reads other formats with raise anything at a damaged file
         if _ENDING.search(path.name):
-            raise VolumeError(f"'{path}' cannot be read as NIfTI ({_first_line(error)}).") from None
-        raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.") from None
+            raise VolumeError(
+                f"'{path}' cannot be read as NIfTI ({_first_line(error)}). Copy or convert it again."
+            ) from None
+        raise VolumeError(_other_line(path)) from None
+    if isinstance(image, nib.Nifti1Pair) and not isinstance(image, nib.Nifti1Image):
+        raise VolumeError(
+            f"'{path}' is one of a pair of files (.hdr and .img); write them as one .nii or .nii.gz first, e.g. with "
+            "fslchfiletype NIFTI_GZ."
+        )
     if not isinstance(image, nib.Nifti1Image):
-        raise VolumeError(f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first.")
+        raise VolumeError(_other_line(path))
     return image
+
+
+def _other_line(path: Path) -> str:
+    """What to do with a file that is no NIfTI."""
+    if _ARCHIVE.search(path.name):
+        return f"'{path}' is an archive; unpack it, and give the scan or the folder of DICOM slices that is in it."
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        start = b""
+    if _NO_PREAMBLE.match(start):
+        return f"'{path}' seems to be DICOM without its preamble; convert it with dcm2niix and give the NIfTI file."
+    return f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first."
+
+
+def unoriented_line(header: nib.Nifti1Header | None, name: str) -> str:
+    """What is said of a file that does not tell how it lies; empty where it does."""
+    if header is None or int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0:
+        return ""
+    return (
+        f"'{name}' states no orientation; its third axis was taken as inferior-superior, its second as "
+        "posterior-anterior. If they are not, set the orientation in its header."
+    )
 
 
 def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
@@ -106,7 +126,7 @@ def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
                 while file.read(1 << 20):
                     pass
         return data
-    except _DAMAGE as error:
+    except Exception as error:  # as on opening it
         raise VolumeError(
             f"'{path}' is truncated or damaged ({_first_line(error)}). Copy or convert it again."
         ) from None
@@ -115,6 +135,13 @@ def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
 def _stated_bytes(image: nib.Nifti1Image) -> float:
     """Of all voxels, as the header has it."""
     return float(np.prod([float(n) for n in image.shape])) * image.get_data_dtype().itemsize
+
+
+def as_one_volume(dimensions: int) -> str:
+    """What to do with an image of more or less than three dimensions."""
+    if dimensions > 3:
+        return "Write the volume that is meant as a file of its own, e.g. with fslroi."
+    return "Put all slices into one file."
 
 
 def without_trailing_ones(data: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .contrasts import Contrast
 from .grid import Orientation
-from .intensity import clean, fill_holes, head_mask, normalise, white_level
+from .intensity import clean, fill_holes, find_head, normalise, white_level
 from .volume import Volume
 
 #: A given mask with more zeros than this share holds air, not dark fluid.
@@ -26,12 +26,14 @@ class PreparedVolume:
         data: Its intensities, float32, finite, at least 0; of a whole head that was stripped, without its bias field.
         head: Where the head is, same shape; the brain, where it is known.
         known: The head was not found by being above 0, so that zeros in it tell nothing of how bright it is.
+        whole: Skull and scalp are still there; False where a mask was given.
     """
 
     volume: Volume
     data: NDArray[np.float32]
     head: NDArray[np.bool_]
     known: bool = False
+    whole: bool = False
 
     @classmethod
     def of(cls, volume: Volume, mask: NDArray[np.bool_] | None = None) -> PreparedVolume:
@@ -39,14 +41,15 @@ class PreparedVolume:
 
         Args:
             volume: Any.
-            mask: Its head, as :func:`~.masks.checked_mask` gives it; None = found (:func:`~.intensity.head_mask`).
+            mask: Its head, as :func:`~.masks.checked_mask` gives it; None = found (:func:`~.intensity.find_head`).
 
         Raises:
             VolumeError: there is no head.
         """
         data = clean(volume.data)
         if mask is None:
-            return cls(volume, data, head_mask(data))
+            head, whole = find_head(data, volume.voxel_sizes)
+            return cls(volume, data, head, whole=whole)
         return cls(volume, data, without_air(mask, data), known=True)
 
     @cached_property

@@ -16,7 +16,7 @@ from .contrasts import Contrast, guess_contrast
 from .field_of_view import UNITS, check_field_of_view, millimetres, stated_unit
 from .grid import same_grid
 from .intensity import background
-from .nifti import open_nifti, raw_zooms, read_voxels, stem, without_trailing_ones
+from .nifti import as_one_volume, open_nifti, raw_zooms, read_voxels, stem, unoriented_line, without_trailing_ones
 
 
 @dataclass
@@ -64,7 +64,9 @@ class Volume:
         image = open_nifti(path)
         name = stem(path)
         if image.get_data_dtype().names:
-            raise VolumeError(f"'{name}' is RGB; expected one 3-D volume of scalar intensities.")
+            raise VolumeError(
+                f"'{name}' is RGB; expected one 3-D volume of scalar intensities. Give the scan it was drawn of."
+            )
         data = read_voxels(image, path)
         zooms = np.abs(raw_zooms(path, image))[: min(3, data.ndim)]
         if not (np.isfinite(zooms) & (zooms > 0)).all():
@@ -91,9 +93,10 @@ class Volume:
         data, grid, unit = without_trailing_ones(_unmasked(data)), check_affine(affine, name), stated_unit(header)
         factor = millimetres(grid, data.shape, unit) if data.ndim == 3 else 1.0
         grid[:3] *= factor
-        said: tuple[str, ...] = ()
+        unoriented = unoriented_line(header, name)
+        said: tuple[str, ...] = (unoriented,) if unoriented else ()
         if factor != UNITS.get(unit, 1.0):
-            said = (f"'{name}' states its unit as {unit}, in which no head is that large; it was taken as mm.",)
+            said += (f"'{name}' states its unit as {unit}, in which no head is that large; it was taken as mm.",)
         return cls(np.asarray(data), grid, contrast, name, path, header, factor, said)
 
     @property
@@ -162,10 +165,12 @@ def read_samples(path: str | Path, like: Volume) -> NDArray[np.generic]:
 
 def _check_data(data: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     if data.dtype.names or (data.ndim == 4 and data.shape[-1] in (3, 4) and data.dtype == np.uint8):
-        raise VolumeError(f"'{name}' is RGB; expected one 3-D volume of scalar intensities.")
+        raise VolumeError(
+            f"'{name}' is RGB; expected one 3-D volume of scalar intensities. Give the scan it was drawn of."
+        )
     data = without_trailing_ones(data)
     if data.ndim != 3:
-        raise VolumeError(f"'{name}' is {data.ndim}-D; expected one 3-D volume.")
+        raise VolumeError(f"'{name}' is {data.ndim}-D; expected one 3-D volume. {as_one_volume(data.ndim)}")
     if data.size == 0:
         raise VolumeError(f"'{name}' is empty (shape {'x'.join(map(str, data.shape))}).")
     if np.iscomplexobj(data):

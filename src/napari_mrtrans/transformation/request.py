@@ -26,7 +26,7 @@ Range = range | tuple[int, int] | None
 #: Fields that change where and in which order slices are computed, but nothing of them except for rounding.
 INDIFFERENT = frozenset({"device", "batch", "start_slice", "mask_file", "roi_file"})
 #: Raise when the same request is answered otherwise: what was computed before is not taken for the answer any more.
-ANSWERS = 2
+ANSWERS = 3
 
 
 class Asked(TypedDict, total=False):

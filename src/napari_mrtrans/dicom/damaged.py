@@ -1,0 +1,29 @@
+"""What a DICOM file still tells that SimpleITK cannot read: whether it is an MR image, and of which series."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+#: So many bytes are looked at; the numbers of study and series come early.
+_START = 1 << 16
+_CLASS = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL)
+#: With the length that explicit and implicit value representations have before the value.
+_SERIES = re.compile(rb"\x20\x00\x0e\x00....([0-9][0-9.]{0,63})", re.DOTALL)
+_MR_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.4(\.[134])?")
+
+
+def named_series(path: Path) -> frozenset[str] | None:
+    """The series that a file names, its own among them; none where it is cut off before them. None: it is no MR image.
+
+    Reports, presentation states and the like lie among images, and are rightly left out.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError:
+        return frozenset()
+    kind = _CLASS.search(start[:1024])
+    if kind is not None and not _MR_IMAGE.fullmatch(kind[1]):
+        return None
+    return frozenset(found.decode("ascii") for found in _SERIES.findall(start))
