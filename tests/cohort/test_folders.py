@@ -339,3 +339,9 @@ def test_a_result_that_is_moved_away_during_the_run_costs_that_scan_alone(
     record.unlink() if left is None else record.write_bytes(left)
     assert sorted(ledger.row(scan).status for scan in scans) == ["done", "not done"]
     assert ledger.count == 1
+
+
+def test_files_that_name_another_kind_of_image_are_not_taken_for_the_wanted_one(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"case{i}_T2_STIR.nii.gz" for i in range(3)))
+    with pytest.raises(MrtransError, match="holds no T1 by the names of its files, only 3 unknown"):
+        find_any(tmp_path, Contrast.T1, print)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.scan.contrasts import Contrast, Pair, guess_contrast
+from napari_mrtrans.scan.contrasts import Contrast, Pair, guess_contrast, names_anything
 
 NAMES: dict[Contrast | None, list[str]] = {
     Contrast.T1: [
@@ -250,3 +250,17 @@ def test_bad_pair(text: str, problem: str) -> None:
 )
 def test_what_an_image_was_registered_to_is_not_what_it_shows(name: str, expected: Contrast) -> None:
     assert guess_contrast(name) is expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["T1_to_dwi", "t1_to_DTI", "T1_in_dwi_space", "T1_coreg_bold", "T1_in_ASL", "T1_reg_adc", "NIMH_DTI_001_T1w.nii.gz",
+     "HCP_fMRI_T1w"],
+)  # fmt: skip
+def test_what_it_was_brought_onto_and_the_name_of_a_study_are_not_what_it_shows(name: str) -> None:
+    assert guess_contrast(name) is Contrast.T1
+
+
+def test_a_name_may_tell_what_an_image_shows_without_being_one_of_the_four() -> None:
+    assert all(map(names_anything, ("case_T2_STIR", "a_PD_T2", "T2W_FFE", "b_TOF_T1", "BRAVO+C", "sub_dwi", "x_FLAIR")))
+    assert not any(map(names_anything, ("scan", "patient-12", "sub-01_acq-high")))

@@ -12,7 +12,7 @@ from ..checkpoints.library import choose_checkpoint
 from ..paths import check_folder, in_memory
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
-from ..scan.intensity import clean, head_mask, normalise
+from ..scan.intensity import clean, find_head, normalise
 from ..scan.sample import sample_volume
 from ..transformation.ensemble import Ensemble
 from ..transformation.whole_volume import transform
@@ -52,7 +52,7 @@ def save_panel(ensemble: Ensemble, path: Path, index: int) -> Path:
     assert volume.contrast is not None
     orientation = Orientation.from_affine(volume.affine)
     data = clean(volume.data)
-    source = normalise(data, head_mask(data), volume.contrast)
+    source = normalise(data, find_head(data, volume.voxel_sizes)[0], volume.contrast)
     canonical = orientation.slice_index(index, volume.n_slices)
     target = ensemble.info["target"]
     images = {

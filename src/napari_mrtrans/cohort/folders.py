@@ -9,7 +9,7 @@ from pathlib import Path
 from ..datasets.sessions import anat_folders
 from ..datasets.walk import nifti_files
 from ..errors import MrtransError
-from ..scan.contrasts import Contrast, guess_contrast
+from ..scan.contrasts import Contrast, guess_contrast, names_anything
 from ..scan.nifti import stem
 from ..transformation.names import is_result
 from .plan import Scan, find_scans
@@ -55,7 +55,7 @@ def find_any(folder: Path, source: Contrast, say: Callable[[str], None]) -> tupl
         raise MrtransError(f"'{folder}' holds {len(files)} NIfTI files; choose a smaller folder.")
     told = {path: guess_contrast(path.name) for path in files}
     chosen = [path for path in files if told[path] is source]
-    if not chosen and not any(told.values()):
+    if not chosen and not any(contrast or names_anything(path.name) for path, contrast in told.items()):
         say(f"The names of these {len(files)} files tell no contrast; all were taken as {source}.")
         chosen = files
     if not chosen:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..errors import RecipeError
 from ..scan.contrasts import Contrast
 from ..scan.grid import same_grid
-from ..scan.intensity import clean, head_mask
+from ..scan.intensity import clean, find_head
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
 from . import computed_pd
@@ -161,7 +161,7 @@ class Session:
                 )
         if self._computes_pd:
             images = {contrast: clean(volume.data) for contrast, volume in volumes.items()}
-            brain = head_mask(next(iter(images.values())))
+            brain, _ = find_head(next(iter(images.values())), first.voxel_sizes)
             rng = np.random.default_rng([self.pd_seed or 0, *self.name.encode()])
             made = computed_pd.computed_pd(images, brain, rng)
             volumes[Contrast.PD] = Volume(made, first.affine, Contrast.PD, f"{self.name}_PD")

@@ -22,7 +22,7 @@ from ..scan.intensity import HEADROOM, clean, find_head, normalise
 from ..scan.volume import Volume
 
 #: Raise when what is stored changes.
-FORMAT = 7
+FORMAT = 8
 #: A contrast shows a slice if it has more than this share of its head.
 COVERED = 0.4
 

@@ -19,7 +19,7 @@ from ..datasets.readers import read_folder, recognise
 from ..errors import MrtransError, RecipeError
 from ..scan.contrasts import Contrast, Pair
 from ..scan.grid import same_grid
-from ..scan.intensity import clean, head_mask, normalise
+from ..scan.intensity import clean, find_head, normalise
 from ..scan.volume import Volume
 
 
@@ -68,7 +68,7 @@ class PairedVolumes:
 def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The volume in [0, 1] and its head mask, both on its own grid."""
     data = clean(volume.data)
-    mask = head_mask(data)
+    mask, _ = find_head(data, volume.voxel_sizes)
     return normalise(data, mask, contrast), mask
 
 

@@ -21,7 +21,7 @@ from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from ..training.finished import Finished
 from ..transformation.job import SPREAD_OUT, Job, evenly_spread, make_job
-from ..transformation.request import Request
+from ..transformation.request import ANSWERS, Request
 from ..transformation.slice_signs import slice_features
 from .ood_inputs import ARTEFACTS, corrupted
 
@@ -148,6 +148,7 @@ class FeatureStore:
             "frame": checkpoint.card.framing.least,
             "features": [len(NAMES), PLACES, RUN],
             "spread_out": SPREAD_OUT,
+            "answers": ANSWERS,
             "judge": load_judge().digest,
         }
 

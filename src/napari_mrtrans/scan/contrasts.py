@@ -100,16 +100,18 @@ _DUAL_ECHO = _whole(
 _T2_STAR = _whole(r"b?ffe|m?gre|medic|merge|fl3d|flash|heme|t2w?[ _-]epi|epi[ _-]t2w?")
 #: What is none of the four, whatever else is named; of words that are no subject's, no visit's and no processing's.
 _OTHER = _whole(r"adc|dwi|dti|diff|diffusion|ep2d(_?\w+)?|stir|tof|mra|mrv|bold|fmri|p?c?asl|ciss|fiesta|trufi")
+#: Before a suffix of BIDS they are the name of a study or a group.
+_BIDS_END = re.compile(r"_(T1w|T2w|PDw)$")
 #: As BIDS has it: phase, parts of complex images, and the second inversion of MP2RAGE, which is PD-weighted.
 _OTHER_PART = re.compile(r"(?<![a-z0-9])(part-(phase|real|imag)|inv-2)(?![a-z0-9])", re.IGNORECASE)
 _T2_STAR_OR_MAP = _whole(r"t2[ _-]?star|fl2d|hemo|swi|swan|t[12][ _-]?map(ping|s)?")
 # What an image was brought onto is not what it shows.
-_REFERENCE = re.compile(r"[ _-](to|in|on|space)[ _-](t1|t2|pd|flair)w?(?![a-z0-9])", re.IGNORECASE)
+_SHOWN = r"(t1w?|t2w?|pdw?|flair|dwi|dti|diff(?:usion)?|bold|fmri|asl|adc)(?:[ _-]space)?(?![a-z0-9])"
+_REFERENCE = re.compile(rf"[ _-](to|in|on|space)[ _-]{_SHOWN}", re.IGNORECASE)
 
 #: The same in words that also stand before a contrast that is shown (``reg_T1.nii``).
 _REGISTERED = re.compile(
-    r"[ _-](?:(?:co)?reg(?:istered)?|aligned|warped|resampled|2)[ _-](?:to[ _-])?(t1|t2|pd|flair)w?(?![a-z0-9])",
-    re.IGNORECASE,
+    rf"[ _-](?:(?:co)?reg(?:istered)?|aligned|warped|resampled|2)[ _-](?:to[ _-])?{_SHOWN}", re.IGNORECASE
 )
 
 
@@ -137,13 +139,21 @@ def guess_contrast(name: str) -> Contrast | None:
         return None if agent else Contrast.T1
     if _FLAIR.search(stem):
         return Contrast.FLAIR
-    if _T2_STAR_OR_MAP.search(stem) or _OTHER.search(stem) or _DUAL_ECHO.search(stem):
+    if _T2_STAR_OR_MAP.search(stem) or (
+        not _BIDS_END.search(stem) and (_OTHER.search(stem) or _DUAL_ECHO.search(stem))
+    ):
         return None
     named = [(match.start(), contrast) for contrast, pattern in _NAMED for match in pattern.finditer(stem)]
     guess = max(named)[1] if named else Contrast.T1 if _T1_SEQUENCE.search(stem) else None
     if guess is Contrast.T2 and _T2_STAR.search(stem):
         return None
     return None if guess is Contrast.T1 and agent else guess
+
+
+def names_anything(name: str) -> bool:
+    """Whether a name tells what an image shows, be it none of the four contrasts (:func:`guess_contrast`)."""
+    known = (_FLAIR, _T1_SEQUENCE, _POST_CONTRAST, _OTHER, _OTHER_PART, _T2_STAR_OR_MAP)
+    return any(pattern.search(name) for pattern in (*known, *(pattern for _, pattern in _NAMED)))
 
 
 def names_agent(name: str) -> bool:

@@ -79,10 +79,12 @@ def _numbered(array: NDArray[Any]) -> bool:
     from scipy import ndimage
 
     pieces, count = ndimage.label(array > 0)
-    every = np.arange(1, count + 1)
-    least, most = ndimage.minimum(array, pieces, every), ndimage.maximum(array, pieces, every)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    return bool(2 * sizes[np.asarray(least) == np.asarray(most)].sum() > sizes.sum())
+    mixed = np.zeros(count + 1, dtype=bool)
+    for axis in range(array.ndim):
+        value, piece = np.moveaxis(array, axis, 0), np.moveaxis(pieces, axis, 0)
+        mixed[piece[1:][(value[1:] != value[:-1]) & (piece[1:] > 0) & (piece[:-1] > 0)]] = True
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    return bool(2 * sizes[1:][~mixed[1:]].sum() > sizes[1:].sum())
 
 
 def read_mask(path: str | Path, like: Volume, say: Callable[[str], None] = lambda line: None) -> NDArray[np.bool_]:
