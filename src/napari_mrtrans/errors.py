@@ -43,3 +43,8 @@ class SliceError(MrtransError):
     """Some slices could not be computed, and the others were; ``result`` holds those where somebody gathered them."""
 
     result: object = None
+
+
+def fault_line(error: Exception) -> str:
+    """What is said of a fault of ours that costs one of many: its kind, and its words in one line."""
+    return f"Unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from ..errors import MrtransError
+from ..errors import MrtransError, fault_line
 from ..paths import plain_line
 
 
@@ -48,7 +48,7 @@ def unexpected(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return plain_line(error)
-    return f"Unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return fault_line(error)
 
 
 def plural(count: int, what: str) -> str:

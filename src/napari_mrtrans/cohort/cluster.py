@@ -11,7 +11,7 @@ from multiprocessing import resource_tracker
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MrtransError
+from ..errors import MrtransError, fault_line
 from .plan import Order, Scan
 from .work import Outcome, work
 
@@ -237,4 +237,4 @@ def _outcome(future: Future, scan: Scan) -> Outcome | None:
     if isinstance(error, KilledWorker):
         tries = error.allowed_failures + 1
         return Outcome(scan, f"Its worker was killed {tries} times (out of memory?); use fewer --workers.")
-    return Outcome(scan, f"Unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    return Outcome(scan, fault_line(error))

@@ -15,7 +15,7 @@ from uuid import uuid4
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.planes import beside_digest
-from ..errors import CheckpointError, MrtransError, SliceError
+from ..errors import CheckpointError, MrtransError, SliceError, fault_line
 from ..paths import reason, write_together
 from ..scan.volume import Volume
 from ..transformation.ensemble import Ensemble
@@ -96,7 +96,7 @@ def work(
     except MrtransError as error:
         return Outcome(scan, " ".join(str(error).split()))
     except Exception as error:  # one bad scan, or a fault of ours, must not cost the night's other scans
-        return Outcome(scan, f"Unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        return Outcome(scan, fault_line(error))
 
 
 def one_by_one(

@@ -48,7 +48,7 @@ _PERSON = re.compile(r"(?:.*/)?sub-[^/]*")
 PLANE_MARK = "/plane-"
 
 #: In the name of what BIDS gives a contrast's suffix, but is another one, or not its magnitude.
-_OTHER_IMAGE = re.compile(r"_ce-|_part-(?:phase|real|imag)(?=_|$)")
+OTHER_IMAGE = re.compile(r"_ce-|_part-(?:phase|real|imag)(?=_|$)")
 
 #: In the name of an image that a model made.
 _MADE = re.compile(r"_desc-\w*[Ss]ynthetic")
@@ -173,7 +173,7 @@ def place(path: str) -> Place | None:
     name = _NAME.match(path)
     if not name or (name["masks"] and name["suffix"] != "mask"):
         return None
-    unused = name["suffix"] == "mask" or _OTHER_IMAGE.search(name["stem"]) or is_made(name["stem"])
+    unused = name["suffix"] == "mask" or OTHER_IMAGE.search(name["stem"]) or is_made(name["stem"])
     contrast = None if unused else Contrast.parse(name["suffix"])
     rank = int(PREPARED in path) if contrast else int(not _LESION.search(name["stem"]))
     mask = bool(name["masks"]) and not _BRAIN.search(name["stem"])

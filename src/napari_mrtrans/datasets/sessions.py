@@ -10,12 +10,9 @@ from pathlib import Path
 from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 from ..scan.nifti import is_nifti_name, missing_line, stem
-from .bids import is_made
+from .bids import OTHER_IMAGE, is_made
 from .layout import PREPARED
 from .walk import folders_below
-
-#: In the name of what BIDS gives a contrast's suffix, but is another one, or not its magnitude.
-_OTHER_IMAGE = re.compile(r"_ce-|_part-(?:phase|real|imag)_")
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def anat_images(anat: Path, contrast: Contrast) -> list[Path]:
     hidden, such as what macOS keeps beside each file (``._sub-01_T1w.nii.gz``).
     """
     names = (path for path in anat.iterdir() if is_nifti_name(path.name) and not path.name.startswith("."))
-    found = (path for path in names if not is_made(path.name) and not _OTHER_IMAGE.search(path.name))
+    found = (path for path in names if not is_made(path.name) and not OTHER_IMAGE.search(path.name))
     return sorted((path for path in found if stem(path).endswith(f"_{BIDS_SUFFIX[contrast]}")), key=by_preference)
 
 

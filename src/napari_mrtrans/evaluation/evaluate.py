@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
-from ..errors import MrtransError, OutOfMemory, SliceError, VolumeError
+from ..errors import MrtransError, OutOfMemory, SliceError, VolumeError, fault_line
 from ..paths import check_folder
 from ..scan.intensity import HEADROOM
 from ..training.finished import Finished, digest
@@ -174,8 +174,7 @@ def _noted(optional: Optional, task: Task, tell: Callable[[SliceUpdate], None], 
     except (MrtransError, OSError, ModuleNotFoundError):
         raise
     except Exception as error:
-        words = " ".join(str(error).split())[:300]
-        raise NotMeasured(f"Unexpected {type(error).__name__}: {words}") from error
+        raise NotMeasured(fault_line(error)) from error
     return replace(optional.noted(row), machine=machine)
 
 
