@@ -121,19 +121,19 @@ def test_a_checkpoint_of_a_run_that_was_cut_short_is_not_done(tmp_path: Path) ->
 
 
 def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None:
-    run_chain(links("shipped", tmp_path, "t1-t2-flair-direct"), tmp_path, Trainer(), lambda _: None)
-    (link,) = links("shipped", tmp_path, "t1-t2-flair-direct", ["optimiser.lr=0.5"])
+    run_chain(links("shipped", tmp_path, "direct-whole"), tmp_path, Trainer(), lambda _: None)
+    (link,) = links("shipped", tmp_path, "direct-whole", ["optimiser.lr=0.5"])
     assert not link.done
     # Nothing is lost: what the other recipe made lies beside it.
     before, lines = link.made.read_bytes(), []
     run_chain([link], tmp_path, Trainer(), lines.append)
-    aside = link.made.with_name("t1-t2-flair-direct.earlier.safetensors")
+    aside = link.made.with_name("direct-whole.earlier.safetensors")
     assert aside.read_bytes() == before and link.done and any(str(aside) in line for line in lines)
-    (another,) = links("shipped", tmp_path, "t1-t2-flair-direct", ["optimiser.lr=0.25"])
+    (another,) = links("shipped", tmp_path, "direct-whole", ["optimiser.lr=0.25"])
     second = link.made.read_bytes()
     run_chain([another], tmp_path, Trainer(), lines.append)
     assert aside.read_bytes() == before
-    assert aside.with_name("t1-t2-flair-direct.earlier1.safetensors").read_bytes() == second
+    assert aside.with_name("direct-whole.earlier1.safetensors").read_bytes() == second
 
 
 def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp_path: Path) -> None:
@@ -154,11 +154,19 @@ def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp
 @pytest.mark.parametrize(
     ("only", "expected"),
     [
-        ("t1-t2-flair-flow", ["t1-t2-flair-direct", "t1-t2-flair-flow"]),
-        ("t1-t2-flair-ddpm", ["t1-t2-flair-ddpm"]),
+        ("t1-t2-flair-flow", ["direct-whole", "t1-t2-flair-direct", "flow-whole", "t1-t2-flair-flow"]),
+        ("t1-t2-flair-ddpm", ["ddpm-whole", "t1-t2-flair-ddpm"]),
         (
             "t1-t2-flair-resvit",
-            ["resvit-phase1", "resvit-crops", "t1-t2-flair-direct", "resvit-average", "t1-t2-flair-resvit"],
+            [
+                "resvit-phase1",
+                "resvit-crops",
+                "direct-whole",
+                "t1-t2-flair-direct",
+                "resvit-average",
+                "resvit-whole",
+                "t1-t2-flair-resvit",
+            ],
         ),
     ],
 )

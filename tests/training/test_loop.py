@@ -24,11 +24,11 @@ from napari_mrtrans.datasets.splits import read_splits, write_splits
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError, TrainingError
 from napari_mrtrans.models import Direct
-from napari_mrtrans.models.base import step_seed
+from napari_mrtrans.models.base import contrast_index, step_seed
 from napari_mrtrans.networks.blocks import ResBlock
 from napari_mrtrans.networks.critic import Critic
 from napari_mrtrans.paths import part_of
-from napari_mrtrans.scan.contrasts import Pair
+from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.training.hardware import Hardware, check_shared
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
@@ -549,3 +549,51 @@ def test_a_finished_checkpoint_is_not_overwritten(splits: dict[str, Source], tmp
     with pytest.raises(RecipeError, match="has been trained by another recipe; choose another folder"):
         train(other, splits, tmp_path, hardware=Hardware(workers=0), resume=True)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("model", ["direct", "ddpm", "cgan", "resvit"])
+def test_one_contrast_is_learned_and_the_pairs_without_it_stay(
+    splits: dict[str, Source], tmp_path: Path, model: str
+) -> None:
+    pairs = ["T1->T2", "T2->T1", "T1->FLAIR", "FLAIR->T1"]
+    effects = {"session_effects": True} if model == "direct" else {}
+    changes: dict[str, object] = {"pairs": pairs, "ema": 0.5, **effects}
+    parent = train(recipe(model, name="parent", **changes), splits, tmp_path, hardware=Hardware(workers=0))
+    changes |= {"start_from": str(parent), "only_contrast": "FLAIR", "optimiser": {"lr": 0.1, "warmup": 1}}
+    child = train(recipe(model, name="child", **changes), splits, tmp_path / "child", hardware=Hardware(workers=0))
+    before, after = weights(parent), weights(child)
+    index = contrast_index(Contrast.FLAIR)
+    for name, value in before.items():
+        others = value.clone()
+        now = after[name].clone()
+        if name in ("net.source.weight", "net.target.weight", "net.decode.7.weight", "net.decode.7.bias"):
+            assert (now[index] != others[index]).any()
+            now[index] = others[index]
+        if name == "effects":
+            assert (now[:, index] != others[:, index]).any()
+            now[:, index] = others[:, index]
+        assert torch.equal(now, others), name
+    assert [pair.key for pair in read_checkpoint(child).pairs] == pairs
+
+
+def test_one_contrast_alone_needs_weights_of_its_own(splits: dict[str, Source], tmp_path: Path) -> None:
+    one = {"pairs": ["T1->T2"], "steps": (1, 1)}
+    parent = train(recipe(name="parent", **one), splits, tmp_path, hardware=Hardware(workers=0))
+    chosen = recipe(name="child", start_from=str(parent), only_contrast="T2", **one)
+    with pytest.raises(RecipeError, match="no weights for one contrast alone; leave the key out"):
+        train(chosen, splits, tmp_path / "child", hardware=Hardware(workers=0))
+    with pytest.raises(ValueError, match="only_contrast needs a start_from"):
+        recipe(only_contrast="T2")
+    with pytest.raises(ValueError, match="a pair that the contrast is in"):
+        recipe(start_from=str(parent), only_contrast="PD")
+
+
+def test_one_contrast_of_a_model_around_a_mean_keeps_its_scale(
+    splits: dict[str, Source], unstyled_and_styled: tuple[Path, Path], tmp_path: Path
+) -> None:
+    mean = str(unstyled_and_styled[0])
+    parent = train(recipe("flow", name="parent", mean_checkpoint=mean), splits, tmp_path, hardware=Hardware(workers=0))
+    chosen = recipe("flow", name="child", mean_checkpoint=mean, start_from=str(parent), only_contrast="T2", seed=9)
+    child = train(chosen, splits, tmp_path / "child", hardware=Hardware(workers=0))
+    kept, given = (read_checkpoint(path).card.options["residual_std"] for path in (child, parent))
+    assert kept == given

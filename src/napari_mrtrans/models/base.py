@@ -155,6 +155,14 @@ class Model(nn.Module, ABC):
         except RuntimeError as error:
             raise ValueError(" ".join(str(error).split())[:200]) from None
 
+    def of_contrast(self, index: int) -> list[tuple[Tensor, tuple[int | slice, ...]]]:
+        """The parameters that serve one contrast of :data:`VOCABULARY` alone, with where in each; none: there are none
+        that could be trained without changing the answers of pairs that it is not in."""
+        net = getattr(self, "net", None)
+        if not isinstance(net, UNet) or net.source is None or net.target is None:
+            return []
+        return [(net.source.weight, (index,)), (net.target.weight, (index,))]
+
     def own_levels(self, steps: int) -> list[float] | None:
         """``steps`` of the noise levels the model was trained on, descending; None where it has no such set."""
         del steps

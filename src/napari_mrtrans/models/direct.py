@@ -119,6 +119,10 @@ class Direct(Model):
         styled = with_effects(to_unit(predicted), effects, pivot)
         return torch.where(batch.source[:, :1] > 0, to_signed(styled), predicted)
 
+    def of_contrast(self, index: int) -> list[tuple[Tensor, tuple[int | slice, ...]]]:
+        effects = [] if self.effects is None else [(self.effects, (slice(None), index))]
+        return [*super().of_contrast(index), *effects]
+
     def start_from(self, state: dict[str, Tensor]) -> None:
         given = {name: value for name, value in state.items() if name != "effects"}
         # The session effects are of this run's sessions, and a curve that the other network lacks starts at 0.

@@ -98,6 +98,10 @@ class ResViT(Model):
         del noise, solve
         return of_all_planes(to_unit(self.generate(source, source_contrast, target_contrast)), others)
 
+    def of_contrast(self, index: int) -> list[tuple[Tensor, tuple[int | slice, ...]]]:
+        # Its output channel alone: other pairs are shown its input channel too, as background.
+        return [(parameter, (index,)) for parameter in self.net.head.parameters()] if self.conditional else []
+
     def make_critic(self) -> PatchCritic | None:
         if not self.adversarial_weight:
             return None

@@ -259,6 +259,11 @@ class ResViTGenerator(nn.Module):
         )
         self.apply(normal_weights)
 
+    @property
+    def head(self) -> nn.Module:
+        """What makes the images of the last features, an output channel for each row of its weights."""
+        return self.decode[-2]
+
     def transformer_modules(self) -> list[TransformerModule]:
         """Those of the blocks that have one."""
         found = (block.transformer for block in self.blocks if isinstance(block, ARTBlock))

@@ -20,7 +20,7 @@ from ..datasets.bids import known_by, subject_of
 from ..datasets.store import Source
 from ..errors import RecipeError
 from ..models import Batch, Direct, Model, ResidualModel, build
-from ..models.base import to_signed, to_unit
+from ..models.base import contrast_index, to_signed, to_unit
 from ..scan.contrasts import Contrast
 from .cross_fit import CrossMeans
 from .recipe import Recipe
@@ -94,6 +94,8 @@ def prepare_start(
             )
         restyle = _restyle(recipe, direct, mean, source) if recipe.restyle else None
         cross = _cross_means(recipe, direct, source)
+        if recipe.only_contrast is not None and parent is not None:
+            residual_std = parent.card.options.get("residual_std")  # the answers of other pairs hang on it
         if residual_std is None:
             residual_std = _residual_std(recipe, cross or partial(_answer, direct), source, restyle)
         options |= {"mean_network": mean.card.options["network"], "residual_std": residual_std}
@@ -118,6 +120,9 @@ def prepare_start(
             raise RecipeError(
                 f"start_from: '{parent.name}' is another network than the recipe's ({error}).{around}"
             ) from None
+    if recipe.only_contrast is not None and parent is not None:
+        same = parent.card.splits.get("train") == source.names
+        _keep_all_but(model, recipe.only_contrast, parent.build() if same else None)
     notes = (*_known_before(recipe, kept_out), *_whole_heads(source), *_other_frames(recipe))
     for line in (notice, *notes):
         if line:
@@ -128,9 +133,36 @@ def prepare_start(
     return Start(model, public, restyle, seen, notes, parents)
 
 
+def _keep_all_but(model: Model, contrast: Contrast, before: Model | None) -> None:
+    """Let training change what serves this contrast alone; ``before``: what it starts from, if of the same sessions."""
+    if (
+        isinstance(model, Direct)
+        and isinstance(before, Direct)
+        and model.effects is not None
+        and before.effects is not None
+    ):
+        model.effects.data.copy_(before.effects)
+    parts = model.of_contrast(contrast_index(contrast))
+    if not parts:
+        raise RecipeError("only_contrast: this network has no weights for one contrast alone; leave the key out.")
+    model.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.track_running_stats = False  # those that it has stay, and serve
+    for parameter, where in parts:
+        mask = torch.zeros_like(parameter)
+        mask[where] = 1
+        parameter.requires_grad_(True)
+        parameter.register_hook(partial(_masked, mask))
+
+
+def _masked(mask: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * mask.to(gradient.device)
+
+
 def _check_pairs(recipe: Recipe, source: Source) -> None:
     """See that every pair that the card will offer is learned."""
-    for pair in recipe.pairs:
+    for pair in recipe.trained_pairs:
         if not any({*pair} <= {*session.contrasts} for session in source.sessions):
             raise RecipeError(
                 f"pairs: nobody to train on has both {pair.source} and {pair.target}; leave {pair.key} out."

@@ -116,6 +116,8 @@ def train(
     check_shared(raw, fabric)
     arrange(raw, fabric.device, number_format)
     options = recipe.optimiser
+    if recipe.only_contrast is not None:  # weights that it leaves alone do not decay either
+        options = options.model_copy(update={"weight_decay": 0.0})
     optimiser = make_optimiser([p for p in raw.parameters() if p.requires_grad], options)
     model, optimiser = fabric.setup(raw, optimiser)
     model.mark_forward_method("loss")

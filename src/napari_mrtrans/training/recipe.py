@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..checkpoints.card import DataSource, SamplerDefaults
 from ..datasets.phantom_options import PhantomOptions
@@ -18,6 +16,7 @@ from ..models.families import FAMILIES, family_of
 from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import Framing
 from ..scan.planes import Plane
+from .recipe_digest import digest_of
 
 #: What the file of a run's state is called, without its suffix.
 STATE_NAME = "state"
@@ -132,23 +131,6 @@ class Optimiser(_Strict):
     clip: float = Field(1.0, gt=0, description="gradient norm")
 
 
-#: Keys that came after checkpoints had been shipped: they count where they are used, so that the digests of the
-#: recipes that made those still hold.
-_LATER = (
-    ("optimiser", "critic_lr"),
-    ("checkpoint",),
-    ("restyle_from",),
-    ("restyle_strength",),
-    ("cross_means",),
-    ("data", "framing"),
-    ("data", "computed_pd"),
-    ("data", "planes"),
-    ("augmentation", "source_curve"),
-    ("augmentation", "source_slab_mm"),
-    ("optimiser", "name"),
-)
-
-
 class Recipe(_Strict):
     """One training run."""
 
@@ -165,6 +147,11 @@ class Recipe(_Strict):
         description="direct: a gain and offset for every training session; the network learns their average",
     )
     start_from: str | None = Field(None, description="checkpoint (name or file) whose weights training starts from")
+    only_contrast: Contrast | None = Field(
+        None,
+        description="with start_from: train the weights that serve this contrast alone, on its pairs; what all other "
+        "pairs answer stays as it is, bit for bit",
+    )
     mean_checkpoint: str | None = Field(
         None, description="flow, ncsn, ddpm, cgan: the Direct checkpoint (name or file) whose residual is sampled"
     )
@@ -234,6 +221,8 @@ class Recipe(_Strict):
             raise ValueError("cross_means needs a mean_checkpoint and options.mean_features: false")
         if self.restyle and self.mean_checkpoint is None:
             raise ValueError("restyle needs a mean_checkpoint")
+        if self.only_contrast is not None and (self.start_from is None or not self.trained_pairs):
+            raise ValueError("only_contrast needs a start_from, and a pair that the contrast is in")
         if self.restyle_strength != 1 and not self.restyle and self.restyle_from is None:
             raise ValueError("restyle_strength needs restyle or restyle_from")
         if self.restyle_from is not None and (self.mean_checkpoint is not None or self.session_effects):
@@ -259,10 +248,16 @@ class Recipe(_Strict):
         return float(self.options.get("neighbours_mm", 0.0))
 
     @property
+    def trained_pairs(self) -> tuple[Pair, ...]:
+        """The pairs that slices are drawn for."""
+        only = self.only_contrast
+        return self.pairs if only is None else tuple(pair for pair in self.pairs if only in pair)
+
+    @property
     def watched(self) -> tuple[Pair, ...]:
         """The pairs that validation is on: without a computed PD, a function of the rest, if there are others."""
-        acquired = tuple(pair for pair in self.pairs if Contrast.PD not in pair)
-        return (acquired or self.pairs) if self.data.computed_pd else self.pairs
+        acquired = tuple(pair for pair in self.trained_pairs if Contrast.PD not in pair)
+        return (acquired or self.trained_pairs) if self.data.computed_pd else self.trained_pairs
 
     @property
     def conditional(self) -> bool:
@@ -282,11 +277,4 @@ class Recipe(_Strict):
     @property
     def sha256(self) -> str:
         """Digest of everything that determines the result."""
-        document = self.model_dump(mode="json")
-        for *parents, key in _LATER:
-            holder, kind = document, type(self)
-            for parent in parents:
-                holder, kind = holder[parent], type(getattr(self, parent))
-            if holder[key] == TypeAdapter(Any).dump_python(kind.model_fields[key].default, mode="json"):
-                del holder[key]
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        return digest_of(self)

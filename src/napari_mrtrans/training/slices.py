@@ -36,7 +36,7 @@ class TrainingSlices(Dataset[Item]):
         usable = [
             (index, pairs)
             for index, session in enumerate(source.sessions)
-            if (pairs := tuple(p for p in recipe.pairs if {*p} <= {*session.contrasts}))
+            if (pairs := tuple(p for p in recipe.trained_pairs if {*p} <= {*session.contrasts}))
         ]
         self.phantoms = [entry for entry in usable if source.sessions[entry[0]].simulated]
         self.scanned = [entry for entry in usable if entry not in self.phantoms]
