@@ -146,14 +146,18 @@ def _keep_all_but(model: Model, contrast: Contrast, before: Model | None) -> Non
     if not parts:
         raise RecipeError("only_contrast: this network has no weights for one contrast alone; leave the key out.")
     model.requires_grad_(False)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.track_running_stats = False  # those that it has stay, and serve
     for parameter, where in parts:
         mask = torch.zeros_like(parameter)
         mask[where] = 1
         parameter.requires_grad_(True)
         parameter.register_hook(partial(_masked, mask))
+
+
+def normalise_as_in_use(model: Model) -> None:
+    """By the statistics that a network has, not by a batch's: what is frozen answers as it will."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
 
 
 def _masked(mask: Tensor, gradient: Tensor) -> Tensor:

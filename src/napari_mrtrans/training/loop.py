@@ -30,7 +30,7 @@ from .card import make_card
 from .ema import averaged, ema_rule
 from .finished import digest
 from .hardware import HERE, Hardware, arrange, check_shared, finite_gradients, precision, what_it_took
-from .initial import parents_of, prepare_start
+from .initial import normalise_as_in_use, parents_of, prepare_start
 from .muon import make_optimiser
 from .opponent import Opponent
 from .recipe import Recipe
@@ -162,6 +162,8 @@ def train(
         if opponent is not None:
             opponent.set_rate(options, factor)
         model.train()
+        if recipe.only_contrast is not None:
+            normalise_as_in_use(raw)
         batch, generator = batch.to(fabric.device), _generator(recipe, step, fabric)
         if start.restyle is not None:
             batch = start.restyle(batch, generator)
