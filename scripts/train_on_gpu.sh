@@ -46,7 +46,7 @@ case ${1:-} in
     share_the_gpu "$3" >"$3/sharing.log" 2>&1
     wanted=${ONLY:-t1-t2-flair-direct t1-t2-flair-flow t1-t2-flair-ddpm t1-t2-flair-ncsn t1-t2-flair-resvit t1-t2-flair-cgan}
     lane() { # NAMES...: one after the other
-      local name left full
+      local name left full failed=0
       trap 'exit 130' INT
       for name in "$@"; do
         [[ " $wanted " == *" $name "* ]] || continue
@@ -54,8 +54,10 @@ case ${1:-} in
         ((left > 30)) || { echo "$name: no time left"; return; }
         full=()
         [[ $name == *-resvit || $name == *-cgan ]] && full=(--full) # their shipped recipes are for one core
-        train shipped --only "$name" "${full[@]}" --max-minutes "$((left / 60))" "${options[@]}" || echo "$name: failed"
+        train shipped --only "$name" "${full[@]}" --max-minutes "$((left / 60))" "${options[@]}" ||
+          { echo "$name: failed"; failed=1; }
       done
+      return "$failed"
     }
     stop() { # SIGNAL: each lane and what it runs
       local job
@@ -66,11 +68,15 @@ case ${1:-} in
     set -m # each lane is a process group
     trap 'stop INT' INT
     trap 'stop TERM' TERM HUP
-    { # flow and cgan take something from direct
-      lane t1-t2-flair-direct
-      lane t1-t2-flair-cgan >"$3/lane-4.log" 2>&1 &
-      lane t1-t2-flair-flow
-      wait
+    if [[ " $wanted " == *" t1-t2-flair-"@(cgan|flow)" "* ]]; then wanted+=" t1-t2-flair-direct"; fi
+    { # flow and cgan take something from direct, and would each train it in the same folder
+      if lane t1-t2-flair-direct && [[ -e $3/checkpoints/t1-t2-flair-direct.safetensors ]]; then
+        lane t1-t2-flair-cgan >"$3/lane-4.log" 2>&1 &
+        lane t1-t2-flair-flow || true
+        wait
+      elif [[ " $wanted " == *" t1-t2-flair-direct "* ]]; then
+        echo "t1-t2-flair-direct is not finished; flow and cgan wait for it"
+      fi
     } >"$3/lane-1.log" 2>&1 &
     lane t1-t2-flair-ddpm t1-t2-flair-resvit >"$3/lane-2.log" 2>&1 &
     lane t1-t2-flair-ncsn >"$3/lane-3.log" 2>&1 &

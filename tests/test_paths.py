@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,17 @@ import pytest
 
 from napari_mrtrans import paths
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.paths import in_memory, part_of, plain_line, reason, typed, write_shared, write_together
+from napari_mrtrans.paths import (
+    WriteError,
+    in_memory,
+    json_text,
+    part_of,
+    plain_line,
+    reason,
+    typed,
+    write_shared,
+    write_together,
+)
 
 
 def test_the_report_of_earlier_files_is_the_first_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +42,14 @@ def test_the_report_of_earlier_files_is_the_first_to_go(tmp_path: Path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         write_together(tmp_path, {"a": "new", "b": "new", "report": "of the new"})
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "old"}
+
+
+def test_json_knows_no_nan() -> None:
+    document = {"a": [float("nan"), 1.5, (np.float64("inf"), None)], "b": {"c": -float("inf"), "d": "NaN", "e": True}}
+    assert json.loads(json_text(document, indent=1)) == {
+        "a": [None, 1.5, [None, None]],
+        "b": {"c": None, "d": "NaN", "e": True},
+    }
 
 
 def test_one_file_alone_is_replaced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +69,30 @@ def test_earlier_files_stay_where_new_ones_cannot_be_written(tmp_path: Path) -> 
     with pytest.raises(MrtransError, match=r"Cannot write to '.*' \(No space left on device\)\. Elsewhere\."):
         write_together(tmp_path, {"a": full, "report": "of the new"}, "Elsewhere.")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "report": "of the old"}
+
+
+@pytest.mark.parametrize("code, said, everywhere", [
+    (errno.ENOSPC, "Free some space and run it again; what was finished is kept.", True),
+    (errno.EDQUOT, "Free some space and run it again; what was finished is kept.", True),
+    (errno.EROFS, "Choose another folder with -o.", True),
+    (errno.EACCES, "Choose another folder with -o.", False),
+])  # fmt: skip
+def test_the_remedy_is_that_of_the_cause(tmp_path: Path, code: int, said: str, everywhere: bool) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(WriteError) as caught:
+        write_together(tmp_path, {"a": refuse})
+    assert str(caught.value) == f"Cannot write to '{tmp_path}' ({os.strerror(code)}). {said}"
+    assert caught.value.everywhere is everywhere
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync, replace, done = os.fsync, Path.replace, list[str]()
+    monkeypatch.setattr(os, "fsync", lambda file: done.append("on disk") or fsync(file))
+    monkeypatch.setattr(Path, "replace", lambda self, target: done.append("named") or replace(self, target))
+    write_together(tmp_path, {"a": "one", "b": lambda path: path.write_text("another")})
+    assert done == ["on disk", "on disk", "named", "named"]
 
 
 def test_a_shared_file_takes_away_what_killed_runs_have_left_of_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import json
 import os
 import platform
 import re
@@ -13,8 +14,9 @@ from contextlib import suppress
 from hashlib import sha256
 from importlib.resources import files
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import platformdirs
 
@@ -25,6 +27,15 @@ _APP = "napari-mrtrans"
 _HOST = sha256(platform.node().encode()).hexdigest()[:4]
 #: Bytes that file systems allow a name, less those of a file that is not complete (:func:`part_of`).
 LONGEST_NAME = 255 - len(f".part-{_HOST}-1234567890-")
+#: What helps where a folder cannot be written, and where its disk is full.
+ELSEWHERE = "Choose another folder with -o."
+_FREE = "Free some space and run it again; what was finished is kept."
+
+
+class WriteError(MrtransError):
+    """A folder cannot be written; ``everywhere``: nothing can on its disk, which is full or read-only."""
+
+    everywhere: bool = False
 
 
 def shipped_checkpoint_dir() -> Path:
@@ -106,7 +117,7 @@ def typed(text: str | Path) -> Path:
         return Path(text)
 
 
-def check_folder(folder: Path, remedy: str = "Choose another folder with -o.") -> None:
+def check_folder(folder: Path, remedy: str = ELSEWHERE) -> None:
     """Ask before the work, not after it, whether results can be written; creates nothing. ``remedy`` ends the line
     of an error.
 
@@ -116,17 +127,17 @@ def check_folder(folder: Path, remedy: str = "Choose another folder with -o.") -
     try:
         nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     except OSError as error:  # a name that is too long
-        raise MrtransError(_cannot_write(folder, error, remedy)) from None
+        raise cannot_write(folder, error, remedy) from None
     if not nearest.is_dir():
-        raise MrtransError(_cannot_write(folder, NotADirectoryError(0, f"'{nearest}' is no folder"), remedy))
+        raise cannot_write(folder, NotADirectoryError(0, f"'{nearest}' is no folder"), remedy)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise MrtransError(_cannot_write(folder, PermissionError(0, "no permission"), remedy))
+        raise cannot_write(folder, PermissionError(0, "no permission"), remedy)
 
 
 def write_together(
     folder: Path,
     files: Mapping[str, str | Callable[[Path], object]],
-    remedy: str = "Choose another folder with -o.",
+    remedy: str = ELSEWHERE,
     replaced: Collection[str] = (),
 ) -> list[Path]:
     """Write files, each given as its text or as what writes it to a path, into a folder that is made if need be.
@@ -150,6 +161,8 @@ def write_together(
                     part.write_text(content, encoding="utf-8", errors="surrogateescape")  # names that are no UTF-8
                 else:
                     content(part)
+                with part.open("r+b") as file:  # its name must not outlive its content when the power fails
+                    os.fsync(file.fileno())
             if len(parts) > 1:
                 [*parts.values()][-1].unlink(missing_ok=True)
             for name in replaced:
@@ -160,7 +173,7 @@ def write_together(
             for part in parts:
                 part.unlink(missing_ok=True)
     except OSError as error:
-        raise MrtransError(_cannot_write(folder, error, remedy)) from None
+        raise cannot_write(folder, error, remedy) from None
     return list(parts.values())
 
 
@@ -193,8 +206,26 @@ def _lives(process: int) -> bool:
     return True
 
 
-def _cannot_write(folder: Path, error: OSError, remedy: str) -> str:
-    return f"Cannot write to '{folder}' ({reason(error)}). {remedy}"
+def cannot_write(folder: Path, error: OSError, remedy: str = ELSEWHERE) -> WriteError:
+    """That a folder cannot be written, and what helps: space where its disk is full and nobody says otherwise."""
+    full = _is_full(error)
+    said = _FREE if full and remedy == ELSEWHERE else remedy
+    made = WriteError(f"Cannot write to '{folder}' ({reason(error)}). {said}")
+    made.everywhere = full or error.errno == errno.EROFS
+    return made
+
+
+def _is_full(error: OSError) -> bool:
+    """Whether the disk is full, or the user's share of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or reason(error) == os.strerror(errno.ENOSPC)
+
+
+def holds_something(path: Path) -> bool:
+    """Whether there is a file that is not empty, as one is that a machine without power left."""
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def write_shared(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -221,6 +252,19 @@ def write_shared(path: Path, write: Callable[[BinaryIO], object]) -> None:
             left.unlink()
 
 
+def json_text(document: Any, **options: Any) -> str:
+    """A document as JSON, which knows no NaN and no infinity: they become null; ``options`` as of ``json.dumps``."""
+
+    def known(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {name: known(value) for name, value in part.items()}
+        if isinstance(part, list | tuple):
+            return [known(value) for value in part]
+        return None if isinstance(part, float) and not isfinite(part) else part
+
+    return json.dumps(known(document), allow_nan=False, **options)
+
+
 def in_memory(save: Callable[[BinaryIO], object]) -> Callable[[Path], None]:
     """What writes a picture to a stream as what writes it to a path.
 
@@ -245,8 +289,8 @@ def reason(error: OSError) -> str:
 def plain_line(error: OSError) -> str:
     """What the system refused, in a line with its remedy, where nobody nearer to it has said it."""
     where = f" ('{error.filename}')" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or reason(error) == os.strerror(errno.ENOSPC):
-        return f"The disk is full{where}. Free some space and run it again; what was finished is kept."
+    if _is_full(error):
+        return f"The disk is full{where}. {_FREE}"
     if isinstance(error, FileNotFoundError):
         return f"A file has gone{where}. Put it back and run it again; what was finished is kept."
     return f"The system refused: {reason(error)}{where}. Mend that and run it again; what was finished is kept."

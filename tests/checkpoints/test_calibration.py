@@ -17,6 +17,8 @@ from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.scan.contrasts import Contrast
 
 SHAPE = (24, 28, 12)
+#: Slices 4 mm apart, so that each has all neighbours that it is judged with.
+TALL = np.diag([1.0, 1, 4, 1])
 #: Intensities of answer and source, where they are of no account.
 HALF = (np.asarray(0.5), np.asarray(0.5))
 
@@ -145,7 +147,7 @@ def calibrated(path: Path, family: str = "flow"):
 
 def test_it_is_found_beside_the_checkpoint_and_shows_in_a_result(tmp_path: Path) -> None:
     checkpoint = calibrated(tmp_path / "tiny.safetensors")
-    volume = mt.Volume(head(SHAPE), RAS, contrast="T1", name="brain")
+    volume = mt.Volume(head(SHAPE), TALL, contrast="T1", name="brain")
     ensemble = mt.transform(volume, checkpoint, target="T2", n=4)
     assert ensemble.calibrated_std is not None
     inside = ensemble.std > 0
@@ -169,8 +171,21 @@ def test_a_pair_without_correction_has_no_calibrated_std(tmp_path: Path) -> None
 
 def test_a_deterministic_model_has_a_probability_too(tmp_path: Path) -> None:
     checkpoint = calibrated(tmp_path / "tiny.safetensors", "direct")
-    info = mt.transform(mt.Volume(head(SHAPE), RAS, contrast="T1"), checkpoint, target="T2").info
+    info = mt.transform(mt.Volume(head(SHAPE), TALL, contrast="T1"), checkpoint, target="T2").info
     assert info["sigma_hat"] is None and info["ood_probability"] is not None
+
+
+@pytest.mark.parametrize(("slices", "judged"), [(8, 0), (10, 2), (11, 3)])
+def test_a_slab_is_judged_by_slices_that_have_all_their_neighbours(slices: int, judged: int, tmp_path: Path) -> None:
+    """Those 4 mm from its ends, whether it ends there or black slices follow."""
+    checkpoint = calibrated(tmp_path / "tiny.safetensors", "direct")
+    slab = head((24, 28, 40))[:, :, 14 : 14 + slices]
+    for data in (slab, np.pad(slab, [(0, 0), (0, 0), (6, 6)])):
+        info = mt.transform(mt.Volume(data, RAS, contrast="T1"), checkpoint, target="T2").info
+        assert info["ood_scores"]["slices"] == judged
+        assert (info["ood_probability"] is None) == (judged < 3)
+        too_few = "not judged: fewer than 3 slices large enough, with head on either side"
+        assert info["verdict"].startswith(too_few) == (judged < 3)
 
 
 def test_the_users_own_calibration_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

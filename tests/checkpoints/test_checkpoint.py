@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -210,6 +211,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "step count 0": (in_card(sampler={"steps": 0}), "sampler.steps: "),
     "spacing 0": (in_card(grid={"spacing_mm": 0}), "grid.spacing_mm: "),
     "method unknown": (in_card(intensity={"method": "minmax", "headroom": {}}), "intensity.method: "),
+    "another scale": (
+        in_card(intensity={"headroom": {"T1": 2.0, "T2": 4.0}}),
+        "takes T2 with a headroom of 4, and this version gives 3.5. Train it again",
+    ),
     "family unknown": (in_card(model="wizard"), "holds a 'wizard' model; this version knows flow, ddpm"),
     "no network": (in_card(options={}), "does not describe a 'flow' model"),
     "options unknown": (in_card(options={"network": {}, "magic": 1}), "does not describe a 'flow' model"),
@@ -290,6 +295,31 @@ def test_tensors_must_fit_the_card(kind: str, tmp_path: Path) -> None:
     }[kind]
     assert "does not fit its card" in line
     assert expected in line
+
+
+def test_a_file_that_has_changed_since_it_was_read_is_refused(tmp_path: Path) -> None:
+    path = tiny_checkpoint(tmp_path / "mine.safetensors", seed=1).path
+    kept, fresh = read_checkpoint(path), read_checkpoint(path)
+    first = kept.sha256
+    kept.build()
+    os.utime(tiny_checkpoint(path, seed=2).path, ns=(0, 0))  # of the same size
+    for checkpoint in (kept, fresh):
+        with pytest.raises(CheckpointError, match=r"'mine\.safetensors' has changed, .* since it was chosen"):
+            checkpoint.build()
+    assert kept.sha256 == first != read_checkpoint(path).sha256
+    read_checkpoint(path).build()
+
+
+def test_what_a_built_one_tells_stays_that_of_its_weights(tmp_path: Path) -> None:
+    path = tiny_checkpoint(tmp_path / "mine.safetensors", seed=1).path
+    before, built = read_checkpoint(path), read_checkpoint(path)
+    told = before.sha256, before.card_digest
+    built.build()
+    tiny_checkpoint(path, seed=2, notes=["retrained"])
+    assert (built.sha256, built.card_digest) == told
+    path.unlink()
+    with pytest.raises(CheckpointError, match="or is gone, since it was chosen"):
+        built.hold()
 
 
 def test_a_checkpoint_of_another_size_does_not_fit(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import PAIRS, tiny_checkpoint
+from helpers import PAIRS, RAS, head, tiny_checkpoint
+from napari_mrtrans import Contrast, Volume, transform
 from napari_mrtrans.adaptation.site import wanted_pairs
 from napari_mrtrans.checkpoints import library, pool
 from napari_mrtrans.checkpoints.card import Adapted, DataSource
@@ -98,6 +100,15 @@ def test_it_agrees_with_its_members_and_they_not_with_each_other(members: list[C
 def test_it_has_no_network_of_its_own(made: Checkpoint) -> None:
     with pytest.raises(CheckpointError, match="'lab-pool' is a pool and has no network of its own"):
         made.build()
+
+
+def test_a_pool_that_has_changed_since_it_was_read_is_not_taken_for_it(
+    made: Checkpoint, members: list[Checkpoint]
+) -> None:
+    make_pool(made.name, [*reversed(members)], made.path.parent)
+    os.utime(made.path, ns=(0, 0))
+    with pytest.raises(CheckpointError, match=r"'lab-pool\.safetensors' has changed"):
+        transform(Volume(head(), RAS, Contrast.T2), made, target="T1", n=2, steps=1)
 
 
 def test_it_cannot_be_adapted_but_its_members_can(made: Checkpoint) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from cli.test_main import RAI, SHAPE, Run, assert_one_line, installed, run, scan  # noqa: F401 (fixtures)
@@ -44,6 +45,28 @@ def test_a_page_of_a_saved_result(tmp_path: Path, run: Run, scan: Path, installe
     )
     (tmp_path / "full").write_text("a file")
     assert_one_line(run("report", record, "-o", "full/page.html")[2], "Choose another file with -o.")
+
+
+def test_lesions_are_of_the_corrected_spread_and_what_was_not_computed_of_them_is_told(
+    tmp_path: Path, run: Run, scan: Path, installed: Path
+) -> None:
+    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1, "--slices", "2:6")
+    assert run(*words, "-o", "A")[0] == 0
+    roi = np.zeros(SHAPE, np.uint8)
+    roi[7:12, 9:14, 1:5] = 1
+    save_nifti(tmp_path / "lesions.nii.gz", roi, RAI)
+
+    def lines() -> str:
+        assert run("report", "A/sub-01_T1w_T2.json", "--roi", "lesions.nii.gz", "-o", "page.html")[0] == 0
+        return (tmp_path / "page.html").read_text()
+
+    page = lines()
+    assert "Mean std: " in page and re.search(r"\d+ of 100 voxels were not computed; they are left out\.", page)
+    assert re.search(r"\d+ of 100 voxels are not in every image; they are left out\.", page)
+    spread = nib.load(tmp_path / "A" / "sub-01_T1w_T2_std.nii.gz")
+    corrected = np.where(spread.get_fdata() > 0, 0.25, 0).astype(np.float32)
+    save_nifti(tmp_path / "A" / "sub-01_T1w_T2_std-calibrated.nii.gz", corrected, spread.affine)
+    assert "Mean corrected std: 0.2500 inside" in lines()
 
 
 def test_a_mask_that_is_gone_is_told_and_where_there_is_an_answer_stands_for_it(
@@ -98,6 +121,8 @@ def test_no_file_of_the_user_s_is_replaced_by_a_page_or_a_table(
     assert_one_line(
         run(*lesion, scan.name)[2], f"'{scan.name}' does not end in .csv or .tsv or .txt; choose another --csv."
     )
+    line = "r of --samples is that with the acquired image; give it with --target, or leave them out."
+    assert_one_line(run(*lesion[:-1], "--samples", mean)[2], line)
     # The source is not what was acquired of the target.
     line = "'sub-01_T1w.nii.gz' is T1 by its name, and the result is T2; give the acquired T2, or rename it."
     assert_one_line(run("report", record, "--target", scan.name)[2], line)

@@ -76,6 +76,25 @@ def test_a_region_only_and_again(tmp_path: Path, run: Run, scan: Path, own: Path
     assert_repeated(tmp_path / "A" / f"{STEM}.json", tmp_path / "B")
 
 
+def test_what_was_said_of_masks_is_in_the_report_and_said_again(
+    tmp_path: Path, run: Run, scan: Path, own: Path
+) -> None:
+    roi = np.zeros(SHAPE, np.float32)
+    roi[7:12, 9:14, 3:5] = 1
+    save_nifti(tmp_path / "soft.nii.gz", np.where(MASK, np.float32(0.9), np.float32(0.1)), RAI)
+    save_nifti(tmp_path / "region.nii.gz", np.where(roi, roi, np.float32(0.2)), RAI)
+    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1, "--save-samples")
+    words = (*words, "--mask", "soft.nii.gz", "--roi", "region.nii.gz", "-o", "A")
+    for _ in range(2):  # the second time it is done already
+        code, _, err = run(*words)
+        assert code == 0 and err.count("has fractional values") == 2
+    told = report(tmp_path / "A")["notices"]
+    assert [line.split("'")[1] for line in told if "has fractional values" in line] == ["region.nii.gz", "soft.nii.gz"]
+    code, _, err = run("transform", "--again", f"A/{STEM}.json", "-o", "B")
+    assert code == 0 and err.count("has fractional values") == 2
+    assert report(tmp_path / "B")["notices"] == told
+
+
 def assert_repeated(first: Path, folder: Path, stem: str = STEM) -> None:
     """The same bits, and the same report but for how long it took."""
     assert {path.name for path in folder.iterdir()} == {p.name.replace(STEM, stem) for p in first.parent.iterdir()}

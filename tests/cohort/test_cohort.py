@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import re
 import shutil
 import sys
@@ -22,7 +24,8 @@ from napari_mrtrans.cli import main as cli
 from napari_mrtrans.cohort.page import page
 from napari_mrtrans.cohort.plan import Order, find_scans
 from napari_mrtrans.cohort.summary import Ledger, Row
-from napari_mrtrans.cohort.work import work
+from napari_mrtrans.cohort.thumbnail import redraw
+from napari_mrtrans.cohort.work import remove_unfinished, work
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.transformation.request import Request
@@ -191,6 +194,16 @@ def test_a_result_counts_only_when_complete_and_of_this_scan(
     assert not what.is_done(scan)
     (tmp_path / "elsewhere").rename(std)
     assert what.is_done(scan)
+    held = std.read_bytes()
+    std.write_bytes(b"")  # as a machine leaves it whose power failed
+    assert not what.is_done(scan)
+    std.write_bytes(held)
+    assert what.is_done(scan)
+    picture = what.thumbnail(scan)
+    shown = picture.read_bytes()
+    picture.write_bytes(b"")
+    redraw(what, [scan])
+    assert picture.read_bytes() == shown
     save_nifti(scan.path, head(SHAPE, seed=9))
     assert not what.is_done(scan)
     what.record(scan).write_text('{"key"')
@@ -217,6 +230,79 @@ def test_a_bad_scan_is_one_line(data: Path, checkpoint: Checkpoint, tmp_path: Pa
     assert re.fullmatch(r"'.*sub-00_T1w.nii.gz' is truncated or damaged .* Copy or convert it again\.", outcome.reason)
     assert not outcome.stop
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
+@pytest.mark.parametrize("code, stop", [(errno.ENOSPC, True), (errno.EROFS, True), (errno.EACCES, False)])
+def test_a_full_disk_stops_the_cohort_and_a_closed_folder_does_not(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, stop: bool
+) -> None:
+    def refuse(image: nib.Nifti1Image, path: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(nib.Nifti1Image, "to_filename", refuse)
+    outcome = work(scans(data)[0], order(tmp_path, checkpoint))
+    assert outcome.stop is stop and outcome.reason is not None and f"({os.strerror(code)})." in outcome.reason
+    assert ("Free some space and run it again" in outcome.reason) is (code == errno.ENOSPC)
+
+
+def test_a_subject_whose_results_are_on_another_disk(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is a link; the files come into place on that disk, and those of a killed run are removed from it."""
+    replace, disk, out = Path.replace, tmp_path / "disk", tmp_path / "out"
+    disk.mkdir()
+    out.mkdir()
+    (out / "sub-00").symlink_to(disk)
+
+    def on_one_disk(self: Path, target: Path) -> Path:
+        if self.resolve().is_relative_to(disk) != target.resolve().is_relative_to(disk):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", on_one_disk)
+    scan = scans(data)[0]
+    for what in (order(out, checkpoint), order(out, checkpoint, seed=1)):
+        assert work(scan, what).reason is None
+        assert what.is_done(scan) and what.thumbnail(scan).is_file()
+    assert not list(disk.rglob(".*"))
+    left = [path.parent / ".unfinished-cohort-0" for path in (what.record(scan), what.thumbnail(scan))]
+    for folder in left:
+        folder.mkdir()
+    remove_unfinished([scan], what)
+    assert not any(folder.exists() for folder in left)
+
+
+def test_a_worker_of_a_run_that_was_stopped_leaves_the_next_run_s_results_alone(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """A scheduler elsewhere does not end what its workers are at."""
+    scan, stopped, now = scans(data)[0], order(tmp_path, checkpoint), order(tmp_path, checkpoint, seed=1)
+    stopped.claim()
+    assert stopped.is_asked()
+
+    def meanwhile(share: float) -> None:
+        if share == 1:
+            now.claim()
+            assert work(scan, now).reason is None
+
+    outcome = work(scan, stopped, meanwhile)
+    assert outcome.reason is not None and outcome.reason.startswith("Another run computes into")
+    assert now.is_done(scan) and now.is_asked() and not stopped.is_asked()
+    assert not list(tmp_path.rglob(".unfinished*"))
+    order(tmp_path, checkpoint, seed=1, device="cpu").claim()  # the same work again
+    assert now.is_asked()
+
+
+def test_a_result_of_other_settings_is_no_row_of_this_cohort(
+    data: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    scan, what = scans(data)[0], order(tmp_path, checkpoint)
+    assert work(scan, what).reason is None
+    ledger = Ledger.read(what, [scan])
+    assert [row.status for row in ledger.rows()] == ["done"]
+    assert work(scan, order(tmp_path, checkpoint, seed=1)).reason is None  # by somebody who should not
+    (row,) = ledger.rows()
+    assert (row.status, row.reason) == ("not done", "Its result was replaced by that of another run.")
 
 
 def test_a_worker_of_another_version_refuses(data: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -382,6 +468,42 @@ def test_a_scheduler_that_runs_already_is_used(run: Run, data: Path, tmp_path: P
         code, said, notices = run(data, "--to", "T2", "-o", tmp_path, "-n", 2, "--steps", 1, "--scheduler", address)
     assert code == 0, notices
     assert "3 scans computed." in said
+
+
+def test_workers_that_write_where_nobody_sees_it_stop_the_cohort(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler whose workers' output folder is another one of the same name."""
+    from distributed import LocalCluster
+
+    from napari_mrtrans.cohort import cluster
+    from napari_mrtrans.cohort.work import Outcome
+
+    monkeypatch.setattr(cluster, "UNSEEN", 0)
+    monkeypatch.setattr(cluster, "_on_worker", lambda scan, order, key: Outcome(scan))
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as elsewhere:
+        words = (data, "--to", "T2", "-o", tmp_path, "-n", 2, "--scheduler", elsewhere.scheduler.address)
+        code, said, notices = run(*words)
+    assert code == 2 and "scans computed" not in said
+    line = r"Workers wrote 'sub-0\d_desc-synthetic_T2w.json' where this machine cannot see it; choose a folder that all"
+    assert re.match(line, notices.splitlines()[-1])
+
+
+def test_a_result_that_is_gone_in_the_end_is_no_success(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mrtrans.cohort import run as whole
+
+    def gone(ledger: Ledger, *_: object) -> None:
+        ledger.done = dict.fromkeys(ledger.done, True)
+
+    monkeypatch.setattr(whole, "_compute_all", gone)
+    code, _, notices = run(data, "--to", "T2", "-o", tmp_path, "--no-thumbnails")
+    assert code == 2
+    assert notices.splitlines()[-1] == "3 of 3 scans failed; cohort_T1_T2.tsv says why."
+    assert "sub-00/anat/sub-00_T1w.nii.gz: Its result is not there any more." in notices.splitlines()
+    said = "sub-00/anat/sub-00_T1w.nii.gz (Its result is not there any more.)"
+    assert said in (tmp_path / "cohort_T1_T2.html").read_text()
 
 
 def test_names_may_be_those_of_transform_and_other_scans_are_not_replaced(

@@ -24,7 +24,7 @@ SHAPE = (20, 24, 8)
 FILES = (
     "IXI-T1/a-T1.nii.gz", "IXI-T1/b-T1.nii", "IXI-T2/a-T2.nii.gz", "b_T1.nii.gz", "b_T1.nii", "b_T1_T2_mean.nii.gz",
     "b_T1_T2_std-calibrated.nii.gz", "b_T1_T2.json", "derivatives/x/a-T1.nii.gz", ".hidden/a-T1.nii.gz",
-    "b_T1_mask.nii.gz", "a.txt",
+    "b_T1_mask.nii.gz", "b_T1_lesions.nii.gz", "b_T1_pve_0.nii.gz", "a.txt",
 )  # fmt: skip
 
 

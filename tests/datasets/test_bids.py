@@ -112,7 +112,7 @@ def test_the_person_of_a_name() -> None:
     assert known_by("sub-1", ["a/sub-1"]) and not known_by("b/sub-1", ["a/sub-1", "sub-11"])
 
 
-def test_one_file_for_each_contrast_and_none_with_contrast_agent_or_of_a_part(tmp_path: Path) -> None:
+def test_one_file_for_each_contrast_and_none_with_contrast_agent_of_a_part_or_a_mask(tmp_path: Path) -> None:
     touch(
         tmp_path,
         *(f"sub-00/anat/sub-00_part-{part}_T1w.nii.gz" for part in ("imag", "mag", "phase", "real")),
@@ -121,6 +121,7 @@ def test_one_file_for_each_contrast_and_none_with_contrast_agent_or_of_a_part(tm
         "sub-01/anat/sub-01_run-1_T1w.nii.gz",
         "sub-01/anat/sub-01_ce-GADOLINIUM_run-0_T1w.nii.gz",
         "sub-01/anat/sub-01_FLAIR.nii.gz.part",
+        "sub-01/anat/sub-01_BrainMask_T2w.nii.gz",
         "sub-01/anat/sub-01_T2w.nii.gz",
         "sub-02/anat/sub-02_ce-gd_T1w.nii.gz",
         "sub-02/anat/sub-02_T2w.nii.gz",
@@ -128,7 +129,7 @@ def test_one_file_for_each_contrast_and_none_with_contrast_agent_or_of_a_part(tm
     parts, first, second = read_bids(tmp_path, (".",))
     assert parts.files == {T1: tmp_path / "sub-00/anat/sub-00_part-mag_T1w.nii.gz"}
     assert first.files[T1].name == "sub-01_run-1_T1w.nii.gz"
-    assert set(first.files) == {T1, T2}
+    assert first.files[T2].name == "sub-01_T2w.nii.gz" and set(first.files) == {T1, T2}
     assert set(second.files) == {T2}
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from helpers import bids_folder
+from helpers import bids_folder, tiny_checkpoint
 from napari_mrtrans.datasets.packed import LEAST_AREA, pack, read_packed
 from napari_mrtrans.datasets.store import Source
+from napari_mrtrans.datasets.turned import TurnedSession
 from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.setup import open_splits
@@ -130,3 +132,38 @@ def test_phantoms_in_it_are_those_of_a_recipe_that_asks_for_them(chosen: Recipe,
     for wanted, count in ((with_phantom, 1), (asks(None), 0)):
         source = open_splits(wanted, file, tmp_path)[0]["train"]
         assert sum(session.simulated for session in source.sessions) == count
+
+
+def test_slices_of_other_planes_are_not_packed(
+    chosen: Recipe, splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe for axial slices would be trained on them; a file that has them is read without."""
+    seen = {part: splits[part] for part in ("train", "validation")}
+    coronal = {
+        part: replace(source, sessions=tuple(TurnedSession(session, "coronal") for session in source.sessions))
+        for part, source in seen.items()
+    }
+    turned = {part: replace(seen[part], sessions=seen[part].sessions + coronal[part].sessions) for part in seen}
+    said: list[str] = []
+    file = pack(turned, tmp_path / "axial.mrpack", every_mm=8, say=said.append)
+    assert said[0] == "left out 3 sessions seen from the side: a packed file holds axial slices only"
+    assert len(read_packed(file)) == 3
+    with pytest.raises(RecipeError, match=r"data\.planes: a packed file holds axial slices only; add axial"):
+        pack({**coronal, "test": splits["test"]}, tmp_path / "none.mrpack", say=said.append)
+    monkeypatch.setattr("napari_mrtrans.datasets.packed._axial", lambda splits: (splits, 0))  # as it was
+    old = pack(turned, tmp_path / "old.mrpack", every_mm=8, say=said.append)
+    assert len(read_packed(old)) == 6
+    kept = chosen.model_copy(update={"data": type(chosen.data)()})
+    parts, skipped = open_splits(kept, old, tmp_path)
+    assert {name for source in parts.values() for name in source.names} == {"sub-00", "sub-01", "sub-02"}
+    assert skipped == ["coronal and sagittal slices: 'old.mrpack' holds some, which a packed file is not read for"]
+
+
+def test_whom_a_parent_tests_is_not_trained_on_of_a_packed_file_either(
+    file: Path, chosen: Recipe, tmp_path: Path
+) -> None:
+    parent = tiny_checkpoint(tmp_path / "parent.safetensors", "direct", splits={"test": ["sub-01"]})
+    document = chosen.model_dump(mode="json") | {"pairs": ["T1->T2"], "start_from": str(parent.path)}
+    for data, part in (({"holdout_fraction": 0.2}, "test"), ({}, "train")):
+        parts, _ = open_splits(Recipe.model_validate(document | {"data": data}), file, tmp_path)
+        assert "sub-01" in parts[part].names

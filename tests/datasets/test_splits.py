@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import bids_folder
+from helpers import bids_folder, tiny_checkpoint
 from napari_mrtrans.datasets import ixi, oasis
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.datasets.layout import Shares
@@ -133,6 +133,11 @@ def test_a_table_comes_back(tmp_path: Path) -> None:
     assert read_splits(tmp_path / "splits.tsv") == {"sub-a": "train", "sub-b": "validation", "sub-c": "test"}
 
 
+def test_a_table_may_begin_with_the_mark_of_a_spreadsheet(tmp_path: Path) -> None:
+    (tmp_path / "splits.tsv").write_text("subject\tpart\nsub-a\ttrain\n", encoding="utf-8-sig")
+    assert read_splits(tmp_path / "splits.tsv") == {"sub-a": "train"}
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -201,7 +206,6 @@ def test_only_whom_nobody_named_is_drawn_and_nobody_where_the_share_is_zero(tmp_
 
 def test_a_seed_moves_nobody_and_a_parents_division_holds(tmp_path: Path) -> None:
     """Two networks of the same people, as the members of a pool, or one and the mean that it samples around."""
-    from helpers import tiny_checkpoint
 
     def division(root: Path, **changes: object) -> dict[str, str]:
         document = recipe(holdout_fraction=0.2).model_dump(mode="json") | {"pairs": ["T1->T2"], **changes}
@@ -225,10 +229,44 @@ def test_a_seed_moves_nobody_and_a_parents_division_holds(tmp_path: Path) -> Non
         assert sorted(new) == (["train"] * (k - 9) if k < 14 else ["test", "train", "train", "train", "validation"])
 
 
+def parts_of(root: Path, cache: Path, parent: Path, **data: object) -> dict[str, str]:
+    """Who is in which part of a child of ``parent`` that holds out a fifth."""
+    document = recipe(**{"holdout_fraction": 0.2, **data}).model_dump(mode="json")
+    document |= {"pairs": ["T1->T2"], "start_from": str(parent)}
+    splits, _ = open_splits(Recipe.model_validate(document), root, cache)
+    return {session.name: part for part, source in splits.items() for session in source.sessions}
+
+
+def test_whom_a_parent_tests_its_child_never_trains_on(tmp_path: Path) -> None:
+    """A parent that validates nobody, one of the folder above, and a child that names some of its own."""
+    root, parent = bids_folder(tmp_path / "a" / "b", 10, (12, 12, 6)), tmp_path / "parent.safetensors"
+    tested, trained = ["sub-00", "sub-01"], [f"sub-{k:02}" for k in range(2, 10)]
+    tiny_checkpoint(parent, "direct", splits={"train": trained, "test": tested})
+    for above, folders in ((root, {}), (root.parent, {"folders": ["b"]})):
+        found = parts_of(above, tmp_path, parent, **folders)
+        assert sorted(found.values()) == ["test"] * 2 + ["train"] * 6 + ["validation"] * 2
+        assert [found[who] for who in tested] == ["test", "test"]
+    bids_folder(tmp_path / "a" / "c", 1, (12, 12, 6))
+    found = parts_of(root.parent, tmp_path, parent, folders=["b", "c"])  # with a namesake, who is kept out as well
+    assert [found[f"b/{who}"] for who in tested] == ["test", "test"] and found["c/sub-00"] == "test"
+    found = parts_of(root, tmp_path, parent, test=["sub-05"])
+    assert {who for who, part in found.items() if part == "test"} == {*tested, "sub-05"}
+    tiny_checkpoint(parent, "direct", splits={"train": ["x/sub-00"], "test": ["y/sub-00"], "validation": ["y/sub-01"]})
+    found = parts_of(root, tmp_path, parent)  # which of both he is nobody knows
+    assert (found["sub-00"], found["sub-01"]) == ("test", "validation")
+
+
+def test_whom_a_grandparent_learned_from_is_not_new(tmp_path: Path) -> None:
+    root, parent = bids_folder(tmp_path / "data", 10, (12, 12, 6)), tmp_path / "parent.safetensors"
+    before = [f"sub-{k:02}" for k in range(6)]
+    tiny_checkpoint(parent, "direct", splits={"train": ["other"], "test": ["another"]}, seen_before=before)
+    found = parts_of(root, tmp_path, parent)
+    assert sorted(found.values()) == ["test"] + ["train"] * 8 + ["validation"]
+    assert all(found[who] == "train" for who in before)
+
+
 def test_people_of_the_names_of_a_parents_are_drawn_anew(tmp_path: Path) -> None:
     """Of another site, most likely; that the parent knows people called so will be noted."""
-    from helpers import tiny_checkpoint
-
     root = bids_folder(tmp_path / "data", 10, (12, 12, 6))
     known = {"train": [f"sub-{k:02}" for k in range(30)]}
     parent = tiny_checkpoint(tmp_path / "parent.safetensors", "direct", splits=known)

@@ -3,34 +3,47 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 
-from helpers import bids_folder, save_nifti, tiny_checkpoint
+from helpers import TINY, bids_folder, save_nifti, tiny_checkpoint, tiny_model
 from napari_mrtrans import Volume, stream, transform
 from napari_mrtrans.checkpoints.calibration import Calibration
-from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration
+from napari_mrtrans.checkpoints.card import Adapted
+from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint
 from napari_mrtrans.checkpoints.correction import Z90, SpreadCorrection, Voxels
 from napari_mrtrans.checkpoints.judge_file import load_judge
 from napari_mrtrans.cli import train as cli
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate
-from napari_mrtrans.evaluation.calibrate_report import coverage_lines, spread_summary, stratified_auc, summary
+from napari_mrtrans.evaluation.calibrate import FEATURES, calibrate, calibrate_spread
+from napari_mrtrans.evaluation.calibrate_report import (
+    coverage_lines,
+    probability_lines,
+    spread_summary,
+    stratified_auc,
+    summary,
+)
 from napari_mrtrans.evaluation.fit_spread import coverage, fit_spread, person_variation, widening
-from napari_mrtrans.evaluation.held_out import PairedVolumes
-from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings
+from napari_mrtrans.evaluation.held_out import PairedVolumes, known_sessions
+from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings, doubts, planned, roles
 from napari_mrtrans.evaluation.other_scans import other_scans, read_others
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
-from napari_mrtrans.evaluation.scans import LESION, Scan
+from napari_mrtrans.evaluation.scans import LESION, FeatureStore, Scan
 from napari_mrtrans.ood.score import IMAGE_SCORES, SCORES
 from napari_mrtrans.ood.slice_quality import NAMES
 from napari_mrtrans.paths import shipped_checkpoint_dir
 from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.training.finished import Finished
+from napari_mrtrans.transformation.engine import Engine
+from napari_mrtrans.transformation.job import open_job
+from napari_mrtrans.transformation.request import Request
 
 SPLITS = {"train": [f"sub-{i:02}" for i in range(4)], "validation": ["sub-04"], "test": ["sub-05"]}
 T1_T2 = Pair(Contrast.T1, Contrast.T2)
@@ -38,7 +51,7 @@ T1_T2 = Pair(Contrast.T1, Contrast.T2)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bids_folder(tmp_path_factory.mktemp("bids"), subjects=6, shape=(40, 48, 12))
+    return bids_folder(tmp_path_factory.mktemp("bids"), 6, (40, 48, 12), np.diag([1.0, 1, 3, 1]))
 
 
 def checkpoint(folder: Path, family: str = "flow", **card: object) -> Checkpoint:
@@ -78,6 +91,44 @@ def test_without_validation_people_the_spread_is_told_to_stay(
     assert all("no scans of validation subjects of 'tiny'" in line and "will not be corrected" in line for line in said)
 
 
+def test_whom_a_parent_learned_from_is_no_stranger(data: Path, tmp_path: Path) -> None:
+    """Else the correction were fitted to errors of people whom the network knows."""
+    adapted = Adapted(parent="x", parent_sha256="", lineage=["x"], site="Lab", people=2, sessions=2, minutes=1.0)
+    made = checkpoint(tmp_path, seen_before=["sub-04/ses-2", "a/sub-05"], adapted=adapted)
+    sessions = known_sessions(data, [made])
+    assert set(roles(made, sessions).values()) == {"train"} and len(roles(made, sessions)) == 6
+    assert {job.role for job in planned(made, sessions, 0)} == {"train"}
+    assert doubts(made, sessions) == [
+        "sub-04: kept out, but what 'tiny' started from was trained on it.",
+        "sub-05: kept out, but what 'tiny' started from was trained on it.",
+        "'tiny' was adapted to 2 people of 'Lab', whom its card does not name: if any of them are kept out here, the "
+        "calibration takes it for better than it is.",
+    ]
+    plain = checkpoint(tmp_path)
+    assert doubts(plain, sessions) == []
+    assert list(roles(plain, sessions).values()) == ["train"] * 4 + ["validation", "test"]
+
+
+@pytest.mark.parametrize("spread_only", [False, True])
+def test_people_whom_a_parent_knows_are_told_before_the_work(
+    spread_only: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sampled(*_: object, **__: object) -> None:
+        raise MrtransError("enough")
+
+    monkeypatch.setattr("napari_mrtrans.evaluation.calibrate.image_features", lambda *_: [])
+    monkeypatch.setattr("napari_mrtrans.evaluation.calibrate.measure", sampled)
+    made = checkpoint(tmp_path, seen_before=["sub-04"])
+    said: list[str] = []
+    if spread_only:
+        write_calibration(made, Calibration(card=made.card_digest), tmp_path)
+        made = read_checkpoint(made.path)
+    with pytest.raises(MrtransError, match="enough"):
+        (calibrate_spread if spread_only else calibrate)(data, made, tmp_path, one_slice(made), say=said.append)
+    assert said[0] == "sub-04: kept out, but what 'tiny' started from was trained on it."
+    assert spread_only or "no scans of validation subjects of 'tiny'" in said[1]
+
+
 def measured(
     subject: str, role: str, rng: np.random.Generator, error: float = 2.0, pair: str = "T1->T2"
 ) -> Measurement:
@@ -108,9 +159,35 @@ def test_the_correction_is_fitted_to_validation_and_covers_the_test() -> None:
     assert "| 1, 1 |" in coverage_lines([found])[-1]
     other = {"pair": "T1->T2", "subject": "sub-other", "before": 0.7, "after": found["after"] - 0.1}
     lines = coverage_lines([found | {"rank_before": None}, other, other | {"subject": "sub-other/ses-2"}])
-    assert "~" not in lines[0]
-    assert f"{np.mean([found['after'], other['after'], other['after']]):.3f} ± 0.050 | 3, 2 |" in lines[-1]
+    assert "| std ~ error |" not in lines[0]  # nobody's is known
+    assert lines[0].count("~") == 2 and f"| {found['rank_intensity']:.3f} | 3, 2 |" in lines[-1]
+    assert f"{np.mean([found['after'], other['after']]):.3f} ± 0.050 |" in lines[-1]
     assert found["after"] == pytest.approx(0.9, abs=0.05)
+
+
+def test_visits_weigh_no_more_in_what_intervals_hold() -> None:
+    """Eight of one person, one of another, whose rank is not known."""
+    ranks = {"rank_before": 0.4, "rank_after": 0.5, "rank_intensity": 0.3}
+    visits = [
+        {"pair": "T1->T2", "subject": f"x/sub-0/ses-{i}", "before": 0.9, "after": 0.95, **ranks} for i in range(8)
+    ]
+    other = {"pair": "T1->T2", "subject": "x/sub-1", "before": 0.5, "after": 0.65, **ranks, "rank_before": None}
+    for line in coverage_lines([*visits, other])[2:]:
+        assert line.endswith("| 0.700 | 0.800 ± 0.150 | 0.400 | 0.500 | 0.300 | 9, 2 |")
+    assert "| – | 0.500 |" in coverage_lines([*visits, other | {"pair": "T2->T1"}])[3]
+
+
+def test_the_auc_of_probabilities_is_theirs() -> None:
+    """Probabilities that a step turns the other way round where it is fitted to fewer slices."""
+    rows = [
+        OodRow("c", "T1->T2", f"sub-{i}", kind, float("nan"), {"image": score, "slices": 9.0}, p)
+        for i, (kind, score, p) in enumerate(
+            (("normal", 0.0, 0.3), ("normal", 1.0, 0.3), ("motion", 2.0, 0.3), ("motion", 3.0, 0.9))
+        )
+    ]
+    lines = probability_lines(rows[:2], rows[2:], "image")
+    aucs = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines if line.endswith("|")}
+    assert (aucs["min-max normalised, all"], aucs["calibrated, all"]) == ("1.000", "0.750")
 
 
 @pytest.mark.parametrize(("people", "factor"), [(1, 1.0), (2, 1.0), (3, 0.5)])
@@ -331,6 +408,37 @@ def test_another_checkpoint_finds_the_features_of_the_first(
     calibrate(data, second, tmp_path, one_slice(second), say=lambda line: None)
     assert (tmp_path / FEATURES).read_bytes() == (first / FEATURES).read_bytes()
     assert (tmp_path / "other.ood.md").exists()
+
+
+@pytest.mark.parametrize("levels", [2, 5])
+def test_features_are_of_the_slices_that_the_network_is_shown(
+    levels: int, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it takes steps of 32 pixels; keys of before tell no step."""
+    model, options = tiny_model("direct", network={**TINY, "widths": [8] * levels})
+    card = tiny_checkpoint(tmp_path / "tiny.safetensors", "direct").card.model_copy(update={"options": options})
+    made = read_checkpoint(write_checkpoint(tmp_path / "deep.safetensors", model, card))
+    volume = Volume.load(data / "sub-00" / "anat" / "sub-00_T1w.nii.gz")
+    engine = Engine(open_job(volume, made, Request(Contrast.T2)), made, torch.device("cpu"), None, None)
+    shown: list[int] = []
+    keys: list[dict[str, object]] = []
+    row = Finished.row
+
+    def kept(self: Finished, key: dict[str, object], make: Callable[[], object]) -> object:
+        keys.append(key)
+        return row(self, key, make)
+
+    def features(read: Callable[[int], np.ndarray], index: int, *_: object) -> np.ndarray:
+        np.testing.assert_array_equal(read(index), engine.source_slice(index))
+        shown.append(index)
+        return np.zeros(len(NAMES))
+
+    monkeypatch.setattr("napari_mrtrans.evaluation.scans.slice_features", features)
+    monkeypatch.setattr(Finished, "row", kept)
+    session = Session("sub-00", "", {Contrast.T1: data / "sub-00" / "anat" / "sub-00_T1w.nii.gz"}, None)
+    FeatureStore(tmp_path / FEATURES, 0).of(Scan(session, Contrast.T1), made, volume)
+    assert shown and engine.step == (16 if levels == 2 else 32)
+    assert [key.get("step") for key in keys] == [None if levels == 2 else 32]
 
 
 def test_the_image_alone_is_judged_without_samples(

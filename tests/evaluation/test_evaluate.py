@@ -24,6 +24,7 @@ from napari_mrtrans.evaluation.held_out import adapted_to, check_held_out, known
 from napari_mrtrans.evaluation.lookup import Lookup
 from napari_mrtrans.evaluation.report import paper_figures, write
 from napari_mrtrans.paths import write_together
+from napari_mrtrans.scan import planes
 from napari_mrtrans.scan.contrasts import Pair
 from napari_mrtrans.transformation.engine import Engine
 
@@ -115,7 +116,10 @@ def test_held_out_subjects_are_measured_and_written(
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_three_planes_are_methods_of_their_own(root: Path, flow: Checkpoint, tmp_path: Path) -> None:
+def test_three_planes_are_methods_of_their_own(
+    root: Path, flow: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planes, "SHORTEST_MM", 10)
     direct = tiny_checkpoint(tmp_path / "seen.safetensors", "direct", splits=SPLITS)
     tiny_checkpoint(tmp_path / "seen.planes.safetensors", "direct", seed=7)
     out, settings = tmp_path / "out", Settings(pairs=[Pair.parse("T1->T2")], n=2, slab=11)

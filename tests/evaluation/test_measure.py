@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.evaluation.ensemble_figures import one_of_each
 from napari_mrtrans.evaluation.held_out import NotMeasured
 from napari_mrtrans.evaluation.measure import MARGIN, Sampling, View, _fitted
-from napari_mrtrans.evaluation.tiles import Drawn, read_tile
+from napari_mrtrans.evaluation.tiles import NOTHING, Drawn, read_tile
 from napari_mrtrans.evaluation.way import Way
 from napari_mrtrans.metrics.coverage import LEVELS
 from napari_mrtrans.scan.contrasts import Contrast
@@ -73,9 +74,42 @@ def test_lpips_is_asked_for_whole_slices(one: Session) -> None:
     prediction = answer(of)
     assert of.row("x", prediction[of.window]).lpips == 0.25
     [(p, t, axis)] = asked
-    assert axis == 2
-    np.testing.assert_array_equal(p, prediction[:, :, of.window[2]])
-    np.testing.assert_array_equal(t, of.opened.target[:, :, of.window[2]] * of.opened.both[:, :, of.window[2]])
+    assert axis == 0
+    np.testing.assert_array_equal(p, prediction[:, :, of.window[2]].T)
+    np.testing.assert_array_equal(t, (of.opened.target * of.opened.both)[:, :, of.window[2]].T)
+
+
+def stored_otherwise(one: Session, folder: Path) -> Session:
+    """The same images from the head downwards, from front to back, and with the axes in another order."""
+    files = {}
+    for contrast, path in one.files.items():
+        image = nib.load(path)
+        axes = nib.orientations.axcodes2ornt("PIL")
+        turned = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), axes))
+        files[contrast] = save_nifti(folder / path.name, np.asarray(turned.dataobj), turned.affine)
+    return replace(one, files=files)
+
+
+@pytest.mark.parametrize("slab", [None, 11, 12])
+def test_slices_and_what_lpips_sees_do_not_depend_on_how_a_file_is_stored(
+    one: Session, tmp_path: Path, slab: int | None
+) -> None:
+    seen: list[tuple[NDArray, NDArray, int]] = []
+    for session in (one, stored_otherwise(one, tmp_path)):
+        of = View(session, PAIRS[0], slab, lambda *given: seen.append(given) or 0.25)
+        of.row("x", 0.9 * of.opened.target[of.window])
+    for first, second in zip(*seen, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_patches_of_the_two_sample_test_do_not_depend_on_it_either(one: Session, tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", "direct")
+    seen: list[tuple[NDArray, ...]] = []
+    for session in (one, stored_otherwise(one, tmp_path)):
+        of = View(session, PAIRS[0], 11, lambda *_: None, Sampling(n=1, device="cpu"))
+        of.transformed(Way(checkpoint), NOTHING, lambda _: None, lambda *given: seen.append(given) or 0.5)
+    for first, second in zip(*seen, strict=True):
+        np.testing.assert_allclose(first, second, atol=1e-5)
 
 
 def test_samples_like_the_target_are_calibrated_and_normal(one: Session) -> None:

@@ -274,7 +274,7 @@ def test_nothing_is_left_of_files_that_cannot_be_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("napari_mrtrans.evaluation.validate_report.plot", full)
-    with pytest.raises(MrtransError, match=r"No space left on device\). Choose another folder with -o."):
+    with pytest.raises(MrtransError, match=r"No space left on device\). Free some space and run it again; "):
         run(root, flow, tmp_path / "out", subjects=["sub-02"], slices_per_subject=1)
     assert not list((tmp_path / "out").iterdir())
 

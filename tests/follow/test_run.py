@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import helpers
 from helpers import RAS, head, spoil, tiny_checkpoint
 from napari_mrtrans import Contrast, MrtransError, SliceUpdate, Volume, stream
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
@@ -155,7 +156,10 @@ def test_another_checkpoint_has_other_slices(request_: Followed, direct: Checkpo
     assert len(keys) == 3
 
 
-def test_members_of_a_pool_preview_in_one_step(request_: Followed, tmp_path: Path) -> None:
+def test_members_of_a_pool_preview_in_one_step(
+    request_: Followed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(helpers.OPTIONS, "ncsn", {"prediction": "preconditioned"})
     members = [tiny_checkpoint(tmp_path / f"tiny-{family}.safetensors", family) for family in ("flow", "ncsn")]
     pool = make_pool("tiny-pool", members, tmp_path)
     calls: list[int] = []

@@ -18,6 +18,7 @@ from napari_mrtrans.lesion.files import measure_files
 from napari_mrtrans.lesion.interval import written
 from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL, box_around, lesion_report
 from napari_mrtrans.scan.resample import resample
+from napari_mrtrans.transformation.names import synthetic
 
 SHAPE = (20, 22, 18)
 OBLIQUE = nib.affines.from_matvec(
@@ -135,7 +136,9 @@ def test_what_is_not_finite_is_left_out() -> None:
     target[4, 5, 6], prediction[3, 4, 5], target[4, 5, 12] = np.nan, np.inf, np.nan
     report = lesion_report(prediction, target, roi)
     known = roi & np.isfinite(prediction) & np.isfinite(target)
-    assert report.n_voxels == 31
+    assert (report.n_voxels, report.n_missing) == (31, 2)
+    assert report.lines()[-1] == "2 of 33 voxels are not in every image; they are left out"
+    assert lesion_report(*images(), roi).n_missing == 0
     assert report.r == pytest.approx(np.corrcoef(prediction[known], target[known])[0, 1], abs=1e-6)
     assert np.isfinite(report.contrast["target"])
 
@@ -189,7 +192,9 @@ def test_table_and_json_hold_the_same() -> None:
     assert float(rows[0]["sample_r_mean"]) == pytest.approx(report.r)
     assert [float(row["r"]) for row in rows[1:3]] == [lesion.r for lesion in report.components[:2]]
     assert rows[3]["r"] == ""
+    assert (rows[0]["n_missing"], rows[0]["std_corrected"], rows[1]["n_missing"]) == ("0", "False", "")
     again = json.loads(json.dumps(report.to_dict()))
+    assert (again["n_missing"], again["std_corrected"]) == (0, False)
     assert again["components"][0]["n_voxels"] == 27
     assert again["contrast"]["prediction"] == report.contrast["prediction"]
 
@@ -212,6 +217,13 @@ def test_resampling_a_plane_is_exact_and_leaves_out_what_lies_outside() -> None:
     np.testing.assert_allclose(part[box], got[box], atol=1e-9)
     part[box] = np.nan
     assert np.isnan(part).all()
+
+
+def test_half_floats_are_resampled_as_floats() -> None:
+    data, to_data = images()[0], nib.affines.from_matvec(np.eye(3), [0.5, 0, 0])
+    found = resample(data.astype(np.float16), to_data, SHAPE)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, resample(data, to_data, SHAPE), atol=1e-3)
 
 
 # --- files and the command ----------------------------------------------------------------------------------------
@@ -258,6 +270,26 @@ def test_command_prints_and_writes_what_the_function_gives(files: dict[str, Path
     assert "lesion 3: 2 voxels" in out and " p " not in out
 
 
+@pytest.mark.parametrize("by", ["name", "name in BIDS", "header"])
+def test_a_corrected_spread_is_called_so(files: dict[str, Path], tmp_path: Path, run, by: str) -> None:  # noqa: F811
+    names = {
+        "name": "a_T2_std-calibrated.nii.gz",
+        "name in BIDS": "a_desc-syntheticStdCalibrated_T2w.nii.gz",
+        "header": "renamed.nii.gz",
+    }
+    spread = tmp_path / names[by]
+    image = nib.load(files["std"])
+    if by == "header":
+        image.header["descrip"] = synthetic({"target": "T2"}, "std-calibrated")
+    image.to_filename(spread)
+    words = ("lesion", "--prediction", files["mean"], "--target", files["t2"], "--roi", files["roi"], "--std")
+    raw, corrected = (run(*words, path)[1] for path in (files["std"], spread))
+    assert "\nMean std: " in raw and raw.replace("Mean std", "Mean corrected std") == corrected
+    plain, told = (json.loads(run(*words, path, "--json")[1]) for path in (files["std"], spread))
+    assert not plain["std_corrected"] and told == plain | {"std_corrected": True}
+    assert not measure_files(files["mean"], files["t2"], files["roi"]).std_corrected
+
+
 def test_slices_of_a_file_that_were_not_computed_are_left_out(files: dict[str, Path], tmp_path: Path) -> None:
     (prediction, target), roi = images(), two_lesions()
     axis = mt.Volume.load(files["mean"]).axial_axis
@@ -265,9 +297,12 @@ def test_slices_of_a_file_that_were_not_computed_are_left_out(files: dict[str, P
     planes = np.flatnonzero(roi.any(axis=other))
     np.moveaxis(prediction, axis, 0)[planes[0]] = 0
     part = save_nifti(tmp_path / "part.nii.gz", prediction, OBLIQUE)
-    report = measure_files(part, files["t2"], files["roi"])
+    said: list[str] = []
+    report = measure_files(part, files["t2"], files["roi"], say=said.append)
     left = roi & (prediction != 0)
     assert (report.n_voxels, report.n_blank) == (left.sum(), 0) and left.sum() < roi.sum()
+    assert report.n_missing == (missing := roi.sum() - left.sum())
+    assert said == [f"{missing} of {roi.sum()} voxels were not computed; they are left out."]
     assert report.r == pytest.approx(np.corrcoef(prediction[left], target[left])[0, 1], abs=1e-6)
     np.moveaxis(prediction, axis, 0)[planes] = 0
     with pytest.raises(MrtransError, match="Nothing was computed where the ROI is"):
@@ -378,3 +413,16 @@ def test_command_refuses_in_one_line(files: dict[str, Path], tmp_path: Path, run
         code, out, err = run(*words)
         assert (code, out) == (2, "")
         assert_one_line(err, line)
+
+
+def test_what_is_masked_is_left_out_as_what_is_not_finite_is() -> None:
+    rng, roi = np.random.default_rng(0), two_lesions() > 0
+    target = rng.random(SHAPE) + 1
+    prediction = target + 0.1 * rng.random(SHAPE)
+    hidden = roi & (rng.random(SHAPE) < 0.3)
+    plain = lesion_report(np.where(hidden, np.nan, prediction), target, roi)
+    assert plain.n_missing == hidden.sum() > 0
+    assert lesion_report(np.ma.MaskedArray(prediction, mask=hidden), target, roi) == plain
+    assert lesion_report(prediction, np.ma.MaskedArray(target, mask=hidden), roi).r == plain.r
+    everywhere = np.ma.MaskedArray(np.ones(SHAPE), mask=~roi)
+    assert lesion_report(prediction, target, everywhere) == lesion_report(prediction, target, roi)

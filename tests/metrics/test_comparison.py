@@ -88,3 +88,16 @@ def test_table_has_a_row_for_each_model() -> None:
         "flow,a-flow,T1->T2,20,0,0,,,,21.5,,,T2 of today",
         'direct,d,T1->T2,1,0,0,,,,,,"a, b",',
     ]
+
+
+def test_what_is_masked_is_as_what_has_no_voxels() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.random((20, 21, 14))
+    prediction = np.clip(reference + 0.1 * rng.normal(size=reference.shape), 0, 1)
+    known = np.ones(reference.shape, bool)
+    known[:6] = False
+    found = agreement(prediction, np.where(known, reference, np.nan), known | True, 2, range(14))
+    wild = np.ma.MaskedArray(np.where(known, reference, 50), mask=~known)
+    assert agreement(prediction, wild, known | True, 2, range(14)) == found
+    wild = np.ma.MaskedArray(np.where(known, prediction, 50), mask=~known)
+    assert agreement(wild, reference, known | True, 2, range(14)) == found

@@ -88,6 +88,20 @@ def test_equal_images_are_at_distance_0_and_noise_adds_to_it(
     assert metrics.lpips(0.5 * (prediction + target), target, **at) < metrics.lpips(prediction, target, **at)
 
 
+def test_what_was_not_computed_outside_the_mask_does_not_matter(
+    pair: tuple[NDArray, NDArray], alexnet: tuple[nn.Sequential, Path]
+) -> None:
+    prediction, target = pair
+    mask = np.zeros(target.shape, dtype=bool)
+    mask[5:35, 5:12, 8:40] = True
+    known = metrics.lpips(prediction, target, mask, axis=1, weights=alexnet[1])
+    some = np.where(mask, prediction, np.nan)
+    assert metrics.lpips(some, target, mask, axis=1, weights=alexnet[1]) == known > 0
+    # Slices may be turned: their memory runs backwards.
+    turned = [image[:, ::-1] for image in (some, target, mask)]
+    assert metrics.lpips(*turned, axis=1, weights=alexnet[1]) == pytest.approx(known, rel=1e-5)
+
+
 def test_the_environment_names_the_weights(
     pair: tuple[NDArray, NDArray], alexnet: tuple[nn.Sequential, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,12 +161,19 @@ def test_only_the_second_form_of_scssim_knows_which_slice_it_is(pair: tuple) -> 
 
 
 @pytest.mark.parametrize("metric", [metrics.bssim, metrics.scssim, metrics.scssim_difference])
+def test_slices_lie_along_the_third_axis_unless_told(metric, pair: tuple) -> None:
+    prediction, target, _ = pair
+    assert metric(prediction, target) == metric(prediction, target, axis=2) == metric(prediction, target, axis=-1)
+    assert metric(prediction, target, axis=-3) == metric(prediction, target, axis=0)
+
+
+@pytest.mark.parametrize("metric", [metrics.bssim, metrics.scssim, metrics.scssim_difference])
 def test_refusals_of_metrics_by_slice(metric, pair: tuple) -> None:
     prediction, target, _ = pair
     with pytest.raises(MrtransError, match="different shapes"):
         metric(prediction[1:], target, axis=0)
-    with pytest.raises(MrtransError, match="axis -1 of shape"):
-        metric(prediction, target, axis=-1)
+    with pytest.raises(MrtransError, match="axis 3 of shape"):
+        metric(prediction, target, axis=3)
     with pytest.raises(MrtransError, match="of a 3-D volume"):
         metric(prediction[0], target[0], axis=0)
     with pytest.raises(MrtransError, match="at least 11"):
@@ -192,6 +199,37 @@ def test_refusals(metric, pair: tuple) -> None:
         metric(prediction, target, mask[1:])
 
 
+def test_what_was_not_computed_outside_the_mask_does_not_matter(pair: tuple) -> None:
+    prediction, target, mask = pair
+    black = [np.where(mask, image, 0) for image in (prediction, target)]
+    for unknown in (np.nan, np.inf):
+        some = np.where(mask, prediction, unknown)
+        assert metrics.ssim(some, target, mask) == metrics.ssim(*black, mask)
+        assert metrics.bssim(some, target, mask, axis=2) == metrics.bssim(*black, mask, axis=2)
+        assert metrics.psnr(some, target, mask) == metrics.psnr(prediction, target, mask)
+    # What is known outside it still counts for the windows at its rim, and inside it nothing may be unknown.
+    assert metrics.ssim(*black, mask) != metrics.ssim(prediction, np.where(mask, target, 0.5), mask)
+    assert math.isnan(metrics.ssim(np.where(prediction > 0.5, np.nan, prediction), target, mask))
+
+
 def test_ssim_needs_a_window() -> None:
     with pytest.raises(MrtransError, match="at least 11 voxels"):
         metrics.ssim(np.zeros((30, 30, 10)), np.zeros((30, 30, 10)))
+
+
+def test_what_is_masked_does_not_count() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.random((14, 15, 16))
+    prediction, wild = target + 0.05 * rng.normal(size=target.shape), target.copy()
+    wild[:3] = 50
+    inside = wild <= 1
+    for hidden in (np.ma.masked_where(wild > 1, wild), np.ma.masked_greater(wild.astype(np.float32), 1)):
+        for figure in (metrics.psnr, metrics.ssim):
+            plain = figure(prediction, np.where(inside, wild, np.nan), inside)
+            assert figure(prediction, hidden) == pytest.approx(plain, abs=1e-6)
+            assert figure(hidden, prediction) == pytest.approx(plain, abs=1e-6)
+    assert metrics.psnr(prediction, target, np.ma.MaskedArray(np.ones(target.shape, bool), mask=~inside)) == (
+        metrics.psnr(prediction, target, inside)
+    )
+    with pytest.raises(MrtransError, match="empty"):
+        metrics.psnr(prediction, np.ma.masked_all(target.shape))

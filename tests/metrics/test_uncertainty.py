@@ -110,3 +110,15 @@ def test_bad_maps_are_named(spoil, words: str) -> None:
 def test_one_sample_has_no_crps() -> None:
     with pytest.raises(MrtransError, match="at least 2 independent samples of each that draws some; got 1"):
         crps(ERROR[None], ERROR, EVERYWHERE)
+
+
+def test_what_is_masked_does_not_count() -> None:
+    score = np.abs(ERROR) + RNG.random(ERROR.shape)
+    inside = RNG.random(ERROR.shape) < 0.5
+    hidden = np.ma.MaskedArray(np.where(inside, ERROR, 1e6), mask=~inside)
+    assert rank_correlation(score, hidden) == rank_correlation(score, ERROR, inside)
+    assert sparsification_error(score, hidden, EVERYWHERE) == sparsification_error(score, ERROR, inside)
+    samples = RNG.normal(0, 1, (4, *ERROR.shape))
+    assert crps(samples, hidden, EVERYWHERE) == crps(samples, ERROR, inside)
+    every = np.ma.MaskedArray(samples, mask=np.broadcast_to(~inside, samples.shape))
+    assert crps(every, ERROR, EVERYWHERE) == crps(samples, ERROR, inside)

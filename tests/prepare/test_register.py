@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from napari_mrtrans.errors import VolumeError
+from napari_mrtrans.prepare import register as registration
 from napari_mrtrans.prepare.images import affine_of, cube_grid, resample, to_array, to_image, to_transform
 from napari_mrtrans.prepare.match import nmi
 from napari_mrtrans.prepare.register import LEAST_EDGES, Registration, RegistrationError, register
@@ -98,6 +99,18 @@ def test_a_planted_motion_is_found_across_contrasts(turn: tuple, shift: tuple) -
     assert np.linalg.norm(error, axis=0).mean() < 0.5
     assert found.nmi_after > 1.1
     assert found.nmi_after > found.nmi_before
+    assert found.edges > 2 * LEAST_EDGES
+
+
+def test_where_nothing_matches_better_the_files_position_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of images on one grid, already aligned, a search can but blur one; they are no mistake and are not moved."""
+    import SimpleITK as sitk
+
+    away = sitk.TranslationTransform(3, (0.7, 0.4, 0.0))
+    monkeypatch.setattr(registration, "align", lambda *_, **__: (away, -1.0))
+    found = register(head()[0], head(Contrast.T2, seed=1)[0])
+    assert found.stays and found.inverse().stays and found.degrees == 0
+    assert found.nmi_after == found.nmi_before > 1.3
     assert found.edges > 2 * LEAST_EDGES
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.scan.contrasts import Contrast, Pair, guess_contrast, names_anything
+from napari_mrtrans.scan.contrasts import Contrast, Pair, guess_contrast, names_anything, names_mask
 
 NAMES: dict[Contrast | None, list[str]] = {
     Contrast.T1: [
@@ -65,6 +65,14 @@ NAMES: dict[Contrast | None, list[str]] = {
         "T1w_acpc_dc_restore",
         "sub-DTI_T1w",
         "sub-01_acq-stir_T1w",
+        # nor is a study, called before a suffix of BIDS
+        "FLAIR_called_T1w.nii.gz",
+        "flair-study_001_T1w.nii.gz",
+        "MS_FLAIR_001_T1w",
+        "sub-01_FLAIR_T1w",
+        "3DFLAIR_T1w.nii",
+        "FLAIR_01_T1w [1]",
+        "DTI_01_T1w [2]",
     ],
     Contrast.T2: [
         "sub-01_T2w.nii.gz",
@@ -94,10 +102,13 @@ NAMES: dict[Contrast | None, list[str]] = {
         "AX PD",
         "pd_tse_tra",
         "proton-density",
+        "FLAIR_01_PDw.nii.gz",
+        "T1_FLAIR_01_PDw",
     ],
     Contrast.FLAIR: [
         "sub-01_FLAIR.nii.gz",
         "sub-T1w_FLAIR",
+        "FLAIR_to_T1w.nii.gz",
         "Brats18_2013_10_1_flair.nii.gz",
         "BraTS-GLI-00000-000-t2f.nii.gz",
         "3DFLAIR.nii.gz",
@@ -172,6 +183,9 @@ NAMES: dict[Contrast | None, list[str]] = {
         "T2_STIR",
         "T1_TOF",
         "5_dti_T2",
+        "FLAIR_cohort_sub01_T2w.nii.gz",
+        "sub-01_T1_FLAIR_T2w",
+        "FLAIR_post_T1w",
         "updated",
         "best2",
         "volume",
@@ -264,3 +278,22 @@ def test_what_it_was_brought_onto_and_the_name_of_a_study_are_not_what_it_shows(
 def test_a_name_may_tell_what_an_image_shows_without_being_one_of_the_four() -> None:
     assert all(map(names_anything, ("case_T2_STIR", "a_PD_T2", "T2W_FFE", "b_TOF_T1", "BRAVO+C", "sub_dwi", "x_FLAIR")))
     assert not any(map(names_anything, ("scan", "patient-12", "sub-01_acq-high")))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sub-07_T2w_lesions.nii.gz", "sub-07_T2w_brainmask", "sub-07_T2w_seg", "sub-01_space-T2w_label-lesion_mask.nii",
+     "sub-01_T2w_dseg", "sub-01_label-GM_probseg.nii.gz", "T1_brain_pve_0", "T2_ROI copy", "T1_brain_mask [1]",
+     "1-LesionSeg-Flair.nii", "training01_01_mask1.nii", "ManualSegmentation_1", "a/T1/T2_label.nii"],
+)  # fmt: skip
+def test_masks_are_known_by_their_names(name: str) -> None:
+    assert names_mask(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sub-01_T1w.nii.gz", "sub-mask_acq-roi_T1w", "sub-01_desc-brainmasked_T2w", "T1_masked", "MSSEG_01_T1",
+     "T2_label/T1", "Lesion_001_T1.nii", "roi study mprage"],
+)  # fmt: skip
+def test_what_masks_and_lesions_gave_a_study_or_a_person_is_no_mask(name: str) -> None:
+    assert not names_mask(name)

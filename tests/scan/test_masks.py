@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from helpers import head, save_nifti
 from napari_mrtrans.errors import VolumeError
-from napari_mrtrans.scan.masks import border, inside, load_mask, read_mask
+from napari_mrtrans.scan.masks import border, checked_mask, inside, load_mask, read_mask
 from napari_mrtrans.scan.volume import Volume
 
 SHAPE = (20, 22, 12)
@@ -201,3 +201,12 @@ def test_soft_lesions_of_real_numbers_have_one_border_on_every_scale(top: int) -
     soft = ndimage.gaussian_filter(lesions, 1)
     np.testing.assert_array_equal(inside((top * soft).astype(np.float32)), inside(soft))
     assert inside(np.arange(30, dtype=np.float32) * np.float32(1.000015)).sum() == 29  # labels through a scale factor
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
+def test_what_is_masked_of_a_mask_is_outside(dtype: type, block: NDArray, volume: Volume) -> None:
+    for hidden in (np.ma.MaskedArray(np.ones(SHAPE, dtype), mask=~block), np.ma.MaskedArray(block.astype(dtype))):
+        np.testing.assert_array_equal(inside(hidden), block)
+        np.testing.assert_array_equal(checked_mask(hidden, volume), block)
+    with pytest.raises(VolumeError, match="The mask is empty"):
+        checked_mask(np.ma.masked_all(SHAPE, dtype), volume)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from napari_mrtrans.scan.neighbours import planes, seen
+from napari_mrtrans.scan.neighbours import between_others, planes, seen
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,10 @@ def test_they_are_about_3_mm_away_or_the_slice_itself(index: int, spacing: float
 def test_without_a_distance_a_network_sees_one_slice() -> None:
     assert (planes(0.0), planes(3.0)) == (1, 3)
     assert seen(5, 10, 1.0, 0.0) == [5]
+
+
+def test_slices_at_an_end_or_beside_a_black_one_are_not_between_others() -> None:
+    there = np.array([True] * 9 + [False] + [True] * 3)
+    assert np.flatnonzero(between_others(there, 2)).tolist() == [2, 3, 4, 5, 6]
+    assert np.flatnonzero(between_others(there, 1)).tolist() == [1, 2, 3, 4, 5, 6, 7, 11]
+    assert not between_others(there, 40).any()

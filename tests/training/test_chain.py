@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -191,3 +194,31 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         links("shipped", tmp_path, "nothing")
     with pytest.raises(RecipeError, match="No chain of recipes 'other'"):
         links("other", tmp_path)
+
+
+_PYTHON = """#!/bin/bash
+# In place of an interpreter: notes what is to be trained, and writes it unless it is direct.
+while [[ $# -gt 0 ]]; do case $1 in --only) name=$2 ;; -o) out=$2 ;; esac; shift; done
+echo "$name" >>"$out/asked"
+[[ $name == *-direct ]] && exit "$FAILURE"
+mkdir -p "$out/checkpoints" && touch "$out/checkpoints/$name.safetensors"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the script is for bash")
+@pytest.mark.parametrize(("only", "failure"), [("", "1"), ("t1-t2-flair-cgan t1-t2-flair-ddpm", "0")])
+def test_on_a_gpu_nothing_is_trained_around_a_mean_that_is_not_there(only: str, failure: str, tmp_path: Path) -> None:
+    """By two at once, each in the folder of the mean."""
+    python = tmp_path / "python"
+    python.write_text(_PYTHON)
+    python.chmod(0o755)
+    script = Path(__file__).parents[2] / "scripts" / "train_on_gpu.sh"
+    variables = {"PYTHON": str(python), "ACCELERATOR": "cpu", "ONLY": only, "FAILURE": failure}
+    subprocess.run(
+        ["bash", str(script), "train", "x.mrpack", str(tmp_path / "runs")], env=os.environ | variables, check=True
+    )
+    asked = (tmp_path / "runs" / "asked").read_text().split()
+    expected = {"t1-t2-flair-ddpm"} if only else {f"t1-t2-flair-{one}" for one in ("ddpm", "ncsn", "resvit")}
+    assert {*asked} == {"t1-t2-flair-direct"} | expected and len(asked) == len({*asked})
+    said = (tmp_path / "runs" / "lane-1.log").read_text()
+    assert said.endswith("t1-t2-flair-direct is not finished; flow and cgan wait for it\n")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helpers import OPTIONS, TINY, bids_folder, tiny_checkpoint
+from napari_mrtrans.checkpoints.card import Adapted
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.errors import RecipeError
@@ -128,6 +129,20 @@ def test_bad_means_are_refused(source: dict[str, Source], means: dict[str, Check
     tiny_checkpoint(Path(means["first"].path).parent / "other.safetensors", "flow")
     with pytest.raises(RecipeError, match="'other' is no Direct model of the mean_checkpoint's kind"):
         prepare_start(recipe(cross_means=["other"]), source["train"], print)
+
+
+def test_what_a_mean_started_from_has_seen_them_too(source: dict[str, Source], means: dict[str, Checkpoint]) -> None:
+    model = means["whole"].build()
+    assert isinstance(model, Direct)
+    folder, pairs = Path(means["first"].path).parent, means["whole"].pairs
+    people: dict[str, object] = {"splits": {"train": ["sub-02"]}, "pairs": pairs}
+    before = tiny_checkpoint(folder / "tuned.safetensors", "direct", seen_before=["sub-03/ses-1"], **people)
+    with pytest.raises(RecipeError, match="every checkpoint was trained on 'sub-03'"):
+        CrossMeans([before], model, ["sub-03"], [True])
+    told = Adapted(parent="x", parent_sha256="", lineage=["x"], site="Lab", people=2, sessions=2, minutes=1.0)
+    adapted = tiny_checkpoint(folder / "lab.safetensors", "direct", adapted=told, **people)
+    with pytest.raises(RecipeError, match=r"'lab' was adapted to 2 people of 'Lab', whom its card does not name"):
+        CrossMeans([means["first"], adapted], model, ["sub-03"], [True])
 
 
 def test_a_person_s_other_visit_has_been_seen(source: dict[str, Source], means: dict[str, Checkpoint]) -> None:

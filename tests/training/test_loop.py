@@ -292,6 +292,31 @@ def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(splits: dict[str,
         train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
 
 
+def test_one_training_at_a_time_in_a_folder(splits: dict[str, Source], tmp_path: Path) -> None:
+    def again(progress: Progress) -> None:
+        with pytest.raises(RecipeError, match=r"Another training is at work in '.*'; wait until it ends, or choose"):
+            train(recipe(steps=(1, 1)), splits, tmp_path, hardware=Hardware(workers=0))
+        assert train(recipe(steps=(1, 1)), splits, tmp_path / "other", hardware=Hardware(workers=0)).exists()
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        train(recipe(steps=(1, 1)), splits, tmp_path, hardware=Hardware(workers=0), progress=again)
+    assert train(recipe(steps=(1, 1)), splits, tmp_path, hardware=Hardware(workers=0)).exists()
+
+
+def test_a_last_crop_that_is_no_frame_in_use_is_told(splits: dict[str, Source]) -> None:
+    framing = {"framing": {"rows": 32, "columns": 32}}
+    for last, data, lines in (
+        ({"crop": [32, 32]}, framing, []),
+        ({"crop": [32, 32]}, {}, ["The last stage's crops are 32 x 32, and frames in use are 128 x 128,"]),
+        ({"crop": [32, 32], "downsample": 2}, framing, ["The last stage's crops are 32 x 32 averaged by 2, and"]),
+    ):
+        said: list[str] = []
+        prepare_start(recipe(stages=[{"steps": 1}, {"steps": 1, **last}], data=data), splits["train"], said.append)
+        told = [line for line in said if line.startswith("The last stage's")]
+        assert len(told) == len(lines) and all(a.startswith(b) for a, b in zip(told, lines, strict=True))
+
+
 def test_a_date_as_seed(splits: dict[str, Source], tmp_path: Path) -> None:
     """Seed and step share the 64 bits that torch takes."""
     train(recipe(steps=(1, 1), seed=20261128), splits, tmp_path, hardware=Hardware(workers=0))

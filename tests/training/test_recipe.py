@@ -4,6 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -130,6 +131,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown model": ({"model": "gan"}, "model: Value error, 'gan' is none of flow, ddpm, ncsn, cgan, resvit, direct"),
     "unknown format": ({"data": {"format": "dicom"}}, "data.format: "),
     "out of range": ({"ema": 1.5}, "ema: "),
+    "pixels of no size": ({"data": {"spacing_mm": 1e-30}}, "data.spacing_mm: Input should be greater than or"),
+    "pixels without end": ({"data": {"spacing_mm": float("inf")}}, "data.spacing_mm: Input should be less than or"),
+    "frames of a mile": ({"data": {"framing": {"rows": 10**9}}}, "data.framing.rows: Input should be less than or"),
+    "crop of a mile": ({"stages": [{"steps": 1, "crop": [10**9, 16]}]}, "stages.0.crop.0: Input should be less than"),
+    "downsampled to nothing": ({"stages": [{"steps": 1, "downsample": 10**9}]}, "stages.0.downsample: Input should be"),
+    "blur without end": ({"augmentation": {"source_blur": float("inf")}}, "augmentation.source_blur: Input should be"),
+    "blur of a mile": ({"augmentation": {"source_blur": 1e9}}, "augmentation.source_blur: Input should be less than"),
+    "noise without end": ({"augmentation": {"source_noise": float("inf")}}, "source_noise: Input should be a finite"),
+    "slab of a mile": ({"augmentation": {"source_slab_mm": 1e9}}, "augmentation.source_slab_mm: Input should be less"),
     "negative": ({"optimiser": {"lr": -1}}, "optimiser.lr: "),
     "no stages": ({"stages": []}, "stages: "),
     "no steps": ({"stages": [{}]}, "stages.0.steps: Field required"),
@@ -238,6 +248,13 @@ def test_override(override: str, read, write) -> None:
 )
 def test_bad_override(override: str, expected: str, write) -> None:
     assert expected in refusal(write(), override)
+
+
+def test_minus_nothing_is_nothing(write) -> None:
+    """Random numbers refuse a width of -0."""
+    names = ("scale", "source_gamma", "source_gain", "source_noise", "source_blur", "target_gain")
+    changes = load_recipe(write(), [f"augmentation.{name}=-0.0" for name in names]).augmentation
+    assert all(np.copysign(1, getattr(changes, name)) == 1 for name in names)
 
 
 def test_overrides_apply_in_order(write) -> None:

@@ -8,6 +8,7 @@ import torch
 
 import helpers
 from napari_mrtrans import Contrast, Pair, Volume, devices, stream
+from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.framing import Framing
 from napari_mrtrans.scan.grid import SliceGrid
 from napari_mrtrans.scan.intensity import normalise
@@ -65,3 +66,29 @@ def test_the_rim_of_the_brain_is_as_bright_as_the_network_says(voxel: float, tmp
     back = engine._to_source(2, target[engine._slice(2)[1]][None])[0]
     assert not back[~inside].any()
     assert abs(back[inside] - 0.6).max() < (1e-6 if voxel == 1 else 0.06)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), RuntimeError("out of memory"), MemoryError(), KeyError()])
+@pytest.mark.parametrize("hook", ["cancel", "on_step"])
+def test_an_error_of_the_callers_own_hook_is_not_the_devices(hook: str, error: Exception, tmp_path: Path) -> None:
+    checkpoint = helpers.tiny_checkpoint(tmp_path / "tiny.safetensors")
+
+    def raises(*_: object) -> bool:
+        raise error
+
+    volume = Volume(helpers.head((20, 24, 8)), helpers.RAS, Contrast.T1)
+    with pytest.raises(type(error)) as caught:
+        list(stream(volume, checkpoint, target="T2", n=1, slices=(4, 5), **{hook: raises}))  # type: ignore[arg-type]
+    assert caught.value is error
+
+
+def test_an_error_of_the_device_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = helpers.tiny_checkpoint(tmp_path / "tiny.safetensors")
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no kernel\nfor this")
+
+    monkeypatch.setattr(Engine, "_draw", fails)
+    volume = Volume(helpers.head((20, 24, 8)), helpers.RAS, Contrast.T1)
+    with pytest.raises(MrtransError, match=r"^The cpu device failed: no kernel$"):
+        list(stream(volume, checkpoint, target="T2", n=1, slices=(4, 5)))

@@ -230,7 +230,8 @@ def test_nothing_is_left_of_a_save_that_fails(
     assert list(tmp_path.iterdir()) == []
     if wanted is MrtransError:
         assert str(caught.value) == (
-            f"Cannot write to '{tmp_path}' (No space left on device). Choose another folder with -o."
+            f"Cannot write to '{tmp_path}' (No space left on device). Free some space and run it again; "
+            "what was finished is kept."
         )
 
 

@@ -54,6 +54,17 @@ def test_slices_come_nearest_to_the_start_first_and_each_once(brain: Volume, flo
     assert {update.total for update in updates} == {len(filled)}
 
 
+def test_a_checkpoint_may_be_named(brain: Volume, direct: Checkpoint) -> None:
+    asked: dict[str, Any] = {"target": "T2", "slices": (5, 7)}
+    made = transform(brain, direct.path, **asked)
+    assert made.info["checkpoint"] == direct.name
+    assert len(list(stream(brain, str(direct.path), **asked))) == made.info["slices_done"]
+    with pytest.raises(MrtransError, match="No checkpoint 'nothing'"):
+        transform(brain, "nothing", **asked)
+    with pytest.raises(MrtransError, match="No checkpoint 'nothing'"):
+        next(stream(brain, "nothing", **asked))
+
+
 def test_slices_of_a_region_are_those_that_it_touches(brain: Volume, flow: Checkpoint) -> None:
     roi = np.zeros(brain.data.shape, bool)
     roi[20, 24, [6, 9, 10]] = roi[0, 0, 0] = True  # slice 0 holds no head

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import PAIRS, RAS, SMALL_FRAME, TINY, head, tiny_checkpoint, tiny_model
+from helpers import PAIRS, SMALL_FRAME, TINY, head, tiny_checkpoint, tiny_model
 from napari_mrtrans import Contrast, MrtransError, Volume, list_checkpoints, load_checkpoint, stream, transform
 from napari_mrtrans.checkpoints import library, planes
 from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaults
@@ -18,14 +18,17 @@ from napari_mrtrans.checkpoints.planes import beside_digest, has_planes, planes_
 from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.scan.intensity import HEADROOM
 from napari_mrtrans.scan.planes import seen_from
+from napari_mrtrans.transformation import job
 from napari_mrtrans.transformation.commands import command_line, python_call
 from napari_mrtrans.transformation.request import Request
 from napari_mrtrans.transformation.streaming import SliceRunner
 from napari_mrtrans.transformation.unfinished import Unfinished, work_key
 from napari_mrtrans.transformation.whole_volume import transform_request
 
-#: Array axes run to the left, down and back.
-TURNED = np.array([[0.0, 0, -1, 30], [-1, 0, 0, 40], [0, -1, 0, 50], [0, 0, 0, 1]])
+#: Slices 2 mm apart, so that few of them are a head.
+TALL = np.diag([1.0, 1, 2, 1])
+#: The same; array axes run to the left, down and back.
+TURNED = np.array([[0.0, 0, -1, 30], [-1, 0, 0, 40], [0, -2, 0, 50], [0, 0, 0, 1]])
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def around(mean: Checkpoint, path: Path) -> Checkpoint:
     return read_checkpoint(write_checkpoint(path, model, card))
 
 
-def brain(affine: Any = RAS) -> Volume:
+def brain(affine: Any = TALL) -> Volume:
     return Volume(head((40, 48, 36)), affine, Contrast.T1, "brain_T1w")
 
 
@@ -171,6 +174,23 @@ def test_what_cannot_be_seen_from_the_side_is_refused_before_anything_is_compute
         transform(brain(), flow, target="T2", three_planes=True)
     with pytest.raises(MrtransError, match="three_planes='yes' is neither True nor False"):
         transform(brain(), direct, target="T2", three_planes="yes")  # type: ignore[typeddict-item]
+
+
+def test_of_a_slab_and_of_a_mask_of_few_slices_there_is_too_little(
+    direct: Checkpoint, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slab = Volume(head((40, 48, 36))[:, :, 8:28], TALL, Contrast.T1, "slab_T1w")
+    mask = np.zeros(brain().data.shape, bool)
+    mask[10:30, 10:38, 12:18] = True
+    for one in (direct, flow):
+        with pytest.raises(MrtransError, match=r"50 mm of head .*; 'slab_T1w' has 40 mm. Leave three planes out"):
+            transform(slab, one, target="T2", three_planes=True)
+        with pytest.raises(MrtransError, match="'brain_T1w' has 12 mm"):
+            transform(brain(), one, target="T2", three_planes=True, mask=mask)
+    assert transform(slab, direct, target="T2").info["complete"]
+    monkeypatch.setattr(job, "fit_for_models", None)  # minutes for a whole head
+    with pytest.raises(MrtransError, match="'slab_T1w' has 40 mm"):
+        transform(slab, direct, target="T2", three_planes=True)
 
 
 def test_another_network_of_the_views_is_another_result(tmp_path: Path) -> None:

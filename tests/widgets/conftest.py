@@ -45,7 +45,7 @@ def write_card(folder: Path, name: str, model: str, pairs: list[str], **more: ob
         "options": {},
         "pairs": pairs,
         "grid": {},
-        "intensity": {"headroom": {"T1": 2.0, "T2": 4.0, "PD": 2.0, "FLAIR": 3.0}},
+        "intensity": {"headroom": {"T1": 2.0, "T2": 3.5, "PD": 2.0, "FLAIR": 3.0}},
         "sampler": {"steps": 7},
         "data": [{"name": "Phantoms", "licence": "CC0", "citation": "none"}],
         **more,

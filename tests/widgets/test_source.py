@@ -145,6 +145,7 @@ def test_lazy_arrays_are_read() -> None:
         ({"name": "sub-01_T2w"}, Contrast.T2),
         ({"name": "IXI002-Guys-0828-PD"}, Contrast.PD),
         ({"name": "brain"}, None),
+        ({"name": "sub-01_T2w_seg"}, None),
         ({"name": "x", "metadata": {"mrtrans": {"kind": "mean", "target": "FLAIR"}}}, Contrast.FLAIR),
     ],
 )

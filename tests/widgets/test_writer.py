@@ -13,10 +13,11 @@ from napari.layers._source import Source
 from napari_nifti import napari_get_reader
 
 from napari_mrtrans.errors import MrtransError, VolumeError
+from napari_mrtrans.widgets.assumed import AXIAL_KEY
 from napari_mrtrans.widgets.frame_row import frame_axis, frame_of
 from napari_mrtrans.widgets.placement import inherited, unmarked, with_sample_axis
 from napari_mrtrans.widgets.reopened import is_still, made_of
-from napari_mrtrans.widgets.source import RESULT_KEY, is_candidate, layer_affine, result_record
+from napari_mrtrans.widgets.source import RESULT_KEY, is_candidate, layer_affine, nifti_affine, result_record
 from napari_mrtrans.widgets.writer import write_nifti
 
 from .test_source import AFFINES
@@ -227,6 +228,39 @@ def test_a_place_that_nothing_says_is_a_warning(make_napari_viewer, tmp_path, ca
     labels = viewer.add_labels(np.eye(4, dtype=np.uint8)[None].repeat(3, axis=0), name="roi")
     written(tmp_path, labels)
     assert "No open image says where 'roi' lies in the scanner" in capsys.readouterr().out
+
+
+def test_what_lies_on_a_plain_array_is_saved_as_it_is(make_napari_viewer, tmp_path):
+    """Its result as well, whatever file else is open there."""
+    viewer = make_napari_viewer()
+    plain = viewer.add_image(RNG.random((5, 6, 7)), name="a_T1w", scale=(2, 2, 2), metadata={AXIAL_KEY: 2})
+    made = {**inherited(plain), "metadata": {AXIAL_KEY: 2, RESULT_KEY: {"kind": "mean", "target": "T2"}}}
+    viewer.add_image(plain.data, name="a_T2w", scale=(2, 2, 2))
+    viewer.add_labels(np.ones((5, 6, 7), int), name="roi", scale=(2, 2, 2))
+    viewer.add_image(plain.data, name="a_T1w_T2_mean", **made)
+    _, file = opened(tmp_path, AFFINES["LPS"], (20, 20, 20))
+    for beside in (None, file):
+        if beside is not None:
+            beside.translate = (0, 0, 0)
+            beside.scale = (1, 1, 1)
+            viewer.add_layer(beside)
+        for layer in list(viewer.layers)[:4] if beside is None else list(viewer.layers)[1:4]:
+            np.testing.assert_array_equal(written(tmp_path, layer).affine, layer_affine(plain), layer.name)
+
+
+@pytest.mark.parametrize("name", ["RAS", "LPS", "PSR", "oblique"])
+def test_a_part_cut_out_of_a_file_does_not_lie_where_the_whole_does(make_napari_viewer, tmp_path, name, capsys):
+    viewer = make_napari_viewer()
+    _, whole = opened(tmp_path, AFFINES[name], (5, 6, 8))
+    part = Image(whole.data[2:], name="part", **inherited(whole))
+    assert nifti_affine(whole) is not None and nifti_affine(part) is None
+    part.translate = whole.data_to_world((2, 0, 0))
+    viewer.add_layer(part)
+    written(tmp_path, part)
+    assert "No open image says where 'part' lies" in capsys.readouterr().out
+    viewer.add_layer(whole)
+    expected = layer_affine(whole) @ nib.affines.from_matvec(np.eye(3), (2, 0, 0))
+    np.testing.assert_allclose(written(tmp_path, part).affine, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", AFFINES)

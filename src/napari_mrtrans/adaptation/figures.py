@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..metrics.coverage import coverage, pit
 from ..models import Model
 from ..scan.contrasts import Pair
 from ..training.validation import FixedSlice, draw
-from .held_error import autocast
+from .held_error import autocast, head_of
 
 #: Samples of a slice, at most: twice as many cost twice the time and give a tenth of a dB to all models alike.
 SAMPLES = 10
@@ -39,7 +40,8 @@ class Judged:
         square: Mean squared error there.
         ssim: In plane, there.
         mean_std: Standard deviation of the samples there; None for models with one answer.
-        covered: Share of voxels within the samples' central 90 % interval; None likewise.
+        covered: Share of voxels within the samples' central 90 % interval; None likewise, and of a single independent
+            sample, whose rank is uniform whatever the model.
         kept: :class:`~napari_mrtrans.checkpoints.correction.Voxels`, some of them; empty for models with one answer.
     """
 
@@ -98,12 +100,12 @@ class Judge:
         """All figures of one slice."""
         samples = self.answer(model, one)
         mean, std = samples.mean(axis=0), samples.std(axis=0)
-        inside = (one.source[0] > 0) & (one.target > 0)
+        inside = head_of(one.source[0]) & head_of(one.target)
         error = one.target - mean
         rng = np.random.default_rng([self.seed, person])
         single = len(samples) == 1
-        # Of samples in pairs of opposite noise one each is independent.
-        ranks = None if single else pit(samples[::2][:, inside], one.target[inside], rng)
+        apart = samples[::2]  # of pairs of opposite noise one each
+        ranks = pit(apart[:, inside], one.target[inside], rng) if len(apart) > 1 else None
         judged = Judged(
             pair=one.pair.key,
             person=person,
@@ -117,8 +119,8 @@ class Judge:
         return judged, Answer(mean, None if single else std)
 
     def _voxels(self, one: FixedSlice, mean: NDArray[np.float32], std: NDArray[np.float32]) -> Voxels:
-        head = one.source[0] > 0
-        heads, spacing = (head, head & (one.target > 0)), (self.spacing_mm, self.spacing_mm)
+        head = head_of(one.source[0])
+        heads, spacing = (head, head & head_of(one.target)), (self.spacing_mm, self.spacing_mm)
         return Voxels.of_slice(std, mean, one.source[0], one.target, heads, spacing)
 
 
@@ -164,16 +166,15 @@ def lines(before: Sequence[Judged], after: Sequence[Judged]) -> list[Line]:
     for pair in dict.fromkeys(row.pair for row in before):
         both = [[row for row in rows if row.pair == pair] for rows in (before, after)]
         people = sorted({row.person for row in both[0]})
-        samples = both[0][0].mean_std is not None
         out.append(
             Line(
                 pair=pair,
                 people=len(people),
                 slices=len(both[0]),
-                psnr=_two(both, people, lambda rows: -10 * np.log10(_square(rows) + 1e-12)),
+                psnr=_two(both, people, lambda rows: -10 * np.log10(_mean(rows, "square") + 1e-12)),
                 ssim=_two(both, people, lambda rows: np.nanmean([row.ssim for row in rows])),
-                std_over_rmse=_two(both, people, _std_over_rmse) if samples else None,
-                covered=_two(both, people, lambda rows: np.mean([row.covered for row in rows])) if samples else None,
+                std_over_rmse=_two(both, people, _std_over_rmse) if _known(both, "mean_std") else None,
+                covered=_two(both, people, partial(_mean, of="covered")) if _known(both, "covered") else None,
             )
         )
     return out
@@ -187,13 +188,17 @@ def _two(both: list[list[Judged]], people: Sequence[int], figure: Callable[[list
     return first, second
 
 
-def _square(rows: Sequence[Judged]) -> float:
-    """Mean squared error over all voxels."""
-    return float(np.average([row.square for row in rows], weights=[row.voxels for row in rows]))
+def _known(both: list[list[Judged]], of: str) -> bool:
+    return all(getattr(row, of) is not None for rows in both for row in rows)
+
+
+def _mean(rows: Sequence[Judged], of: str) -> float:
+    """Of a figure over all voxels."""
+    return float(np.average([getattr(row, of) for row in rows], weights=[row.voxels for row in rows]))
 
 
 def _std_over_rmse(rows: Sequence[Judged]) -> float:
-    return float(np.mean([row.mean_std for row in rows if row.mean_std is not None])) / max(_square(rows) ** 0.5, 1e-9)
+    return _mean(rows, "mean_std") / max(_mean(rows, "square") ** 0.5, 1e-9)
 
 
 def within(rows: Sequence[Judged], correction: SpreadCorrection) -> float:

@@ -72,12 +72,12 @@ class HeldOut:
 
     def _square(self, model: Model, one: FixedSlice) -> float:
         answer = draw(model, one, range(1), self.device, self.sampler)[0, 0]
-        target, inside = (torch.from_numpy(image).to(self.device) for image in (one.target, one.source[0] > 0))
+        target, inside = (torch.from_numpy(image).to(self.device) for image in (one.target, head_of(one.source[0])))
         return float((answer - target)[inside].float().square().mean())
 
     def _crps(self, model: Model, one: FixedSlice) -> float:
         samples = draw(model, one, SAMPLES, self.device, self.sampler)[:, 0].float().cpu().numpy()
-        return crps(samples, one.target, one.source[0] > 0)
+        return crps(samples, one.target, head_of(one.source[0]))
 
     @torch.no_grad()
     def answer(self, model: Model) -> NDArray[np.float32]:
@@ -97,6 +97,13 @@ class HeldOut:
     @property
     def _middle(self) -> FixedSlice:
         return self.slices[len(self.slices) // 2]
+
+
+def head_of(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a slice (row, column) shows the head: what the air cannot reach, for dark fluid may be 0."""
+    from scipy.ndimage import binary_fill_holes
+
+    return np.asarray(binary_fill_holes(image > 0))
 
 
 def as_batch(one: FixedSlice, count: int, device: torch.device) -> Batch:

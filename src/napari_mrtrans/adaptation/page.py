@@ -56,16 +56,17 @@ class Report:
 def text_table(table: Sequence[Line]) -> list[str]:
     """For a terminal: a line for each pair, and their mean."""
     head = ["pair", "PSNR before", "after", "gain", "SSIM before", "after"]
-    samples = any(line.covered for line in table)
+    samples = any(line.std_over_rmse for line in table)
+    corrected = all(line.corrected for line in table)
     if samples:
-        head += ["std/RMSE", "after", "in 90 %", "after"]
+        head += ["std/RMSE", "after", "in 90 % corrected" if corrected else "in 90 %", "after"]
     rows = [head]
     for line in table:
         row = [str(pair_of(line)), *(f"{value:.2f}" for value in line.psnr), f"{line.gain:+.2f}"]
         row += [f"{value:.3f}" for value in line.ssim]
         if samples:
-            row += [f"{v:.2f}" for v in line.std_over_rmse or (np.nan, np.nan)]
-            row += [f"{v:.2f}" for v in line.corrected or line.covered or (np.nan, np.nan)]
+            for values in (line.std_over_rmse, line.corrected if corrected else line.covered):
+                row += [NONE, NONE] if values is None else [f"{value:.2f}" for value in values]
         rows.append(row)
     if len(table) > 1:
         before, after = (np.mean([line.psnr[i] for line in table]) for i in (0, 1))

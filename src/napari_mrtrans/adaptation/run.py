@@ -77,7 +77,7 @@ def adapt(
     Raises:
         MrtransError: the scans or what is asked are of no use.
     """
-    settings = Settings(**asked)
+    settings = Settings(**asked)  # type: ignore[arg-type]
     hooks = Hooks(progress or Hooks.progress, say or Hooks.say, cancel or Hooks.cancel, previews=progress is not None)
     parent = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     given: Sequence[Usable]

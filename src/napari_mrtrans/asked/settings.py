@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TypedDict
 
 import numpy as np
@@ -26,7 +27,7 @@ class Asked(TypedDict, total=False):
 
     minutes: float
     name: str
-    pairs: tuple[Pair, ...] | None
+    pairs: Sequence[Pair | str] | None
     seed: int
     device: str
     prepare: bool
@@ -41,7 +42,7 @@ class Settings:
     Attributes:
         minutes: Of wall clock for training and for the figures; reading and preparing scans come before.
         name: Of the site; the checkpoint is called ``NAME-FAMILY``, and its card says it.
-        pairs: Transformations; None = those of the checkpoint that the sessions have.
+        pairs: Transformations, also as texts such as ``T1->T2``; None = those of the checkpoint that the sessions have.
         seed: Of draws of slices, augmentation and noise.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         prepare: Whole heads, and contrasts on different grids, are registered and stripped first; False: refused.
@@ -62,16 +63,26 @@ class Settings:
     keep: bool = False
 
     def __post_init__(self) -> None:
+        for name, value, kind in (("Minutes", self.minutes, Real), ("The seed", self.seed, Integral)):
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise MrtransError(f"{name} must be a{' whole' if kind is Integral else ''} number; got {value!r}.")
         if not 0 < self.minutes < 1e5:
             raise MrtransError(f"Minutes must be more than 0; got {self.minutes:g}.")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,59}", self.name):
+        if not 0 <= self.seed < 2**32:
+            raise MrtransError(f"The seed must be at least 0 and less than 2^32; got {self.seed}.")
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,59}", self.name):
             raise MrtransError(
-                f"'{self.name[:60]}' cannot name a site; take letters, digits, '.', '+' and '-', at most 60 of them."
+                f"'{str(self.name)[:60]}' cannot name a site; take letters, digits, '.', '+' and '-', at most 60 of "
+                "them."
             )
         if self.device not in ("auto", "cpu", "cuda", "mps"):
             raise MrtransError(f"Unknown device '{self.device}'; choose auto, cpu, cuda or mps.")
-        if self.pairs is not None and not self.pairs:
-            raise MrtransError("Name at least one pair of contrasts, such as T1->T2.")
+        if self.pairs is not None:
+            given = () if isinstance(self.pairs, str) or not isinstance(self.pairs, Iterable) else self.pairs
+            pairs = tuple(pair if isinstance(pair, Pair) else Pair.parse(pair) for pair in given)
+            if not pairs:
+                raise MrtransError("Name at least one pair of contrasts, in a list such as ['T1->T2'].")
+            object.__setattr__(self, "pairs", pairs)
 
     def checkpoint_name(self, parent: Checkpoint) -> str:
         """What the result is called."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..models.families import POOL, family_of
 from ..scan.contrasts import Contrast, Pair
 from ..scan.framing import Framing
+from ..scan.intensity import HEADROOM
 
 CARD_VERSION = 1
 
@@ -223,6 +224,18 @@ class Card(_Strict):
         """Whom it was adapted to, and whom what it was made of was."""
         own = [Unnamed(people=self.adapted.people, site=self.adapted.site)] if self.adapted else []
         return [*own, *(one for one in self.unnamed_before if one not in own)]
+
+    @property
+    def other_scale(self) -> str:
+        """What keeps it from being used, where it sees a contrast on another scale than volumes are brought to."""
+        for contrast in (contrast for pair in self.pairs for contrast in pair):
+            given = HEADROOM[contrast]
+            if (wanted := self.intensity.headroom.get(contrast, given)) != given:
+                return (
+                    f"takes {contrast} with a headroom of {wanted:g}, and this version gives {given:g}. Train it "
+                    "again, or use the version that it was made with."
+                )
+        return ""
 
     @property
     def deterministic(self) -> bool:

@@ -10,7 +10,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from ..scan.contrasts import Pair
 from .calibration import Calibration
 from .card import CARD_VERSION, Card, first_problem
 from .correction import SpreadCorrection
-from .header import digest, header_size, read_header
+from .header import difference, digest, header_size, read_header, stamp
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,10 @@ class Checkpoint:
 
     path: Path
     card: Card
+    _stamp: tuple[int, int] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_stamp", stamp(self.path))
 
     @property
     def name(self) -> str:
@@ -138,11 +142,24 @@ class Checkpoint:
             total += count
         return total
 
+    def hold(self) -> None:
+        """From now on, tell of this file, whatever takes its place.
+
+        Raises:
+            CheckpointError: it is another one than the card was read from, or gone.
+        """
+        with suppress(OSError, KeyError, CheckpointError):
+            told = self.sha256, self.card_digest
+            if all(told) and stamp(self.path) == self._stamp:
+                return
+        raise CheckpointError(f"'{self.path.name}' has changed, or is gone, since it was chosen; choose it again.")
+
     def build(self, device: torch.device | str = "cpu") -> Model:
         """The model with its weights, in evaluation mode, float32.
 
         Raises:
-            CheckpointError: tensors are missing, superfluous or of the wrong shape, or the file is damaged.
+            CheckpointError: tensors are missing, superfluous or of the wrong shape, or the file is damaged, or another
+                one than the card was read from.
         """
         import torch
         from safetensors import SafetensorError
@@ -166,8 +183,9 @@ class Checkpoint:
             ) from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"'{self.path.name}' is truncated or damaged ({error}); install it again.") from None
+        self.hold()
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-        problem = _difference(expected, {name: tuple(value.shape) for name, value in tensors.items()})
+        problem = difference(expected, {name: tuple(value.shape) for name, value in tensors.items()})
         if problem:
             raise CheckpointError(f"'{self.path.name}' does not fit its card: {problem}. Install it again.")
         model.load_state_dict(
@@ -177,22 +195,12 @@ class Checkpoint:
         return model.to(device).eval().requires_grad_(False)
 
 
-def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
-    if missing := sorted(expected.keys() - found.keys()):
-        return f"{len(missing)} tensors are missing ({missing[0]}, …)"
-    if extra := sorted(found.keys() - expected.keys()):
-        return f"{len(extra)} tensors are superfluous ({extra[0]}, …)"
-    for name, shape in expected.items():
-        if found[name] != shape:
-            return f"tensor {name} has shape {found[name]}, expected {shape}"
-    return ""
-
-
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read and check a checkpoint's header and card.
 
     Raises:
-        CheckpointError: missing, not safetensors, truncated, without a card, or with a card of a newer version.
+        CheckpointError: missing, not safetensors, truncated, without a card, or with one of a newer version or for
+            another scale of intensities.
     """
     path = Path(path)
     if not path.is_file():
@@ -215,6 +223,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         card = Card.model_validate(raw)
     except (ValidationError, KeyError, TypeError, MrtransError) as error:
         raise CheckpointError(f"'{path.name}' has an invalid card ({first_problem(error)}).") from None
+    if card.other_scale:
+        raise CheckpointError(f"'{path.name}' {card.other_scale}")
     end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     if not tensors or path.stat().st_size < header_size(path) + end:
         raise CheckpointError(f"'{path.name}' is truncated; install it again.")

@@ -54,3 +54,24 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
             f"'{path.name}' is truncated or not a safetensors checkpoint; install it again."
         ) from None
     return header, metadata
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Size in bytes and time of the last change; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
+    """What tensors of these shapes have other than is expected, in words; empty: nothing."""
+    if missing := sorted(expected.keys() - found.keys()):
+        return f"{len(missing)} tensors are missing ({missing[0]}, …)"
+    if extra := sorted(found.keys() - expected.keys()):
+        return f"{len(extra)} tensors are superfluous ({extra[0]}, …)"
+    for name, shape in expected.items():
+        if found[name] != shape:
+            return f"tensor {name} has shape {found[name]}, expected {shape}"
+    return ""

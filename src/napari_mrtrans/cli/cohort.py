@@ -94,11 +94,11 @@ def cohort(
     with bar as (_, say):
         written = Output(output, save_samples, thumbnails, bids)
         done = run(folder, written, checkpoint, request, workers=Workers(workers, scheduler), progress=show, say=say)
-    notices = [f"{row.scan}: {row.reason}" for row in done.rows if row.status == "done" and row.reason]
+    notices = [f"{row.scan}: {row.reason}" for row in done.rows if row.status != "failed" and row.reason]
     close(
         f"{done.computed} scans computed. {len(done.rows)} in all, in '{output}'.", done.files, notices, _judged(done)
     )
-    if failed := sum(row.status == "failed" for row in done.rows):
+    if failed := sum(row.status != "done" for row in done.rows):
         raise MrtransError(f"{failed} of {len(done.rows)} scans failed; {done.files[0].name} says why.")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..errors import MrtransError
 from .files import check_shows, check_writable_as, made_as
 
 
@@ -20,7 +20,9 @@ def lesion(
         Path | None,
         typer.Option(metavar="T2.nii.gz", help="The acquired image; any grid, by its affine. Without: no r."),
     ] = None,
-    std: Annotated[Path | None, typer.Option(help="_std.nii.gz: how unsure the model is in the lesion.")] = None,
+    std: Annotated[
+        Path | None, typer.Option(help="_std-calibrated.nii.gz or _std.nii.gz: how unsure the model is there.")
+    ] = None,
     samples: Annotated[Path | None, typer.Option(help="_samples.nii.gz: r of every single sample.")] = None,
     source: Annotated[Path | None, typer.Option(help="The image that was transformed, for its contrast.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -34,8 +36,10 @@ def lesion(
     """
     from ..lesion.files import measure_files
     from ..lesion.interval import written
-    from ..paths import write_together
+    from ..paths import json_text, write_together
 
+    if samples is not None and target is None:
+        raise MrtransError("r of --samples is that with the acquired image; give it with --target, or leave them out.")
     if csv is not None:
         check_writable_as(csv, (".csv", ".tsv", ".txt"), "--csv", (prediction, target, roi, std, samples, source))
     if target is not None and (shown := made_as(prediction)) is not None:
@@ -48,7 +52,7 @@ def lesion(
         write_together(csv.parent, {csv.name: report.csv()}, "Choose another --csv.")
     if as_json:
         files = {"prediction": str(prediction), "target": target and str(target), "roi": str(roi)}
-        typer.echo(json.dumps({**files, **report.to_dict(), "notices": notices}, indent=2))
+        typer.echo(json_text({**files, **report.to_dict(), "notices": notices}, indent=2))
         return
     for line in report.lines():
         typer.echo(line)

@@ -43,10 +43,10 @@ def report(
     notices: list[str] = []
     lesions = None
     if roi is not None:
-        mean, std = (image_beside(result, kind) for kind in ("mean", "std"))
+        mean, raw, corrected = (image_beside(result, kind) for kind in ("mean", "std", "std-calibrated"))
         assert mean is not None
         source = ensemble.volume.path if found else None
-        lesions = measure_files(mean, target, roi, std=std, source=source, say=notices.append)
+        lesions = measure_files(mean, target, roi, std=corrected or raw, source=source, say=notices.append)
     beside = Beside(
         source=found,
         acquired=None if target is None else _acquired(ensemble, target, notices, partial=not found),

@@ -76,11 +76,12 @@ def transform(
     Stopped or killed, it goes on where it was when called again.
     """
     notices: list[str] = []
+    of_masks: list[str] = []
     if again is not None:
         _check_alone(context)
         from ..transformation.again import repeated
 
-        asked = repeated(again, image, notices.append)
+        asked = repeated(again, image, notices.append, of_masks.append)
     else:
         if image is None or to is None:
             raise MrtransError("Give a volume and its target: napari-mrtrans transform IN.nii.gz --to T2 -o OUT.")
@@ -97,19 +98,19 @@ def transform(
             raise MrtransError(unknown_contrast_line(volume))
         marked = None
         if roi is not None:
-            marked = roi_from_file(roi, volume.affine, volume.data.shape, name=volume.name, say=notices.append)
+            marked = roi_from_file(roi, volume.affine, volume.data.shape, name=volume.name, say=of_masks.append)
         target = Contrast.parse(to)
         if volume.contrast == target:
             raise MrtransError(f"'{volume.name}' is {target} already; choose another target with --to.")
         checkpoint = choose_checkpoint(model, volume.contrast, target)
         request = Request(
             target, volume.contrast, n=n, seed=seed, steps=steps, sampler=sampler, antithetic=antithetic,
-            slices=slice_range(slices), mask=None if mask is None else read_mask(mask, volume, notices.append),
+            slices=slice_range(slices), mask=None if mask is None else read_mask(mask, volume, of_masks.append),
             mask_file=mask and mask.absolute(), roi=marked, roi_file=roi and roi.absolute(), roi_only=roi_only,
             three_planes=three_planes, repair=repair, prepare=prepare, device=device, batch=batch,
         )  # fmt: skip
         asked = volume, checkpoint, request, save_samples
-    _transform(asked, output, notices, Naming(bids, overwrite), again)
+    _transform(asked, output, notices, Naming(bids, overwrite), again, of_masks)
 
 
 class Naming(NamedTuple):
@@ -124,7 +125,8 @@ def _transform(
     output: Path,
     notices: list[str],
     naming: Naming,
-    again: Path | None = None,
+    again: Path | None,
+    of_masks: list[str],
 ) -> None:
     from ..paths import check_folder
     from ..transformation.again import other_head
@@ -134,6 +136,7 @@ def _transform(
     from ..transformation.whole_volume import transform_request
 
     volume, checkpoint, request, keep_samples = asked
+    notices = [*notices, *of_masks]
     check_folder(output)
     key = work_key(volume, checkpoint, request)
     record = output / file_name(volume.name, request.target.value, "json", bids=naming.bids)
@@ -141,7 +144,7 @@ def _transform(
     if not naming.overwrite:
         if (done := finished(record, key, volume, samples=keep_samples, bids=naming.bids)) is not None:
             info = json.loads(record.read_text(encoding="utf-8"))
-            notices += info["notices"]
+            notices += (line for line in info["notices"] if line not in of_masks)
             store.remove()  # a kill may have come between the result and this
             close(f"{_what(info)}: done before, nothing to do", done, notices, judged(info), verb="is there:")
             return
@@ -156,6 +159,7 @@ def _transform(
             assert isinstance(error.result, Ensemble)
             ensemble, failure = error.result, error
     ensemble.info["key"] = kept_key(key, store.head)
+    ensemble.info["notices"][:0] = of_masks
     if again is not None and (line := other_head(again, store.head)):
         notices.append(line)
         ensemble.info["notices"].append(line)

@@ -6,9 +6,9 @@ import logging
 import signal
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from multiprocessing import resource_tracker
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MrtransError, fault_line
@@ -27,6 +27,8 @@ WORKER_MEMORY = 2 << 30
 #: Files that this process has open for each worker, connections included, and for everything else.
 WORKER_FILES, OTHER_FILES = 12, 100
 TOPIC = "napari-mrtrans-cohort"
+#: Seconds in which what a worker elsewhere has written must be seen here: network disks remember what was not there.
+UNSEEN = 90
 #: Seconds between looks at new workers and at how far each scan is.
 TICK = 1.0
 
@@ -207,6 +209,29 @@ def compute(
         client.cancel(list(out), force=True)
 
 
+def seen(outcomes: Generator[Outcome | None], order: Order) -> Generator[Outcome | None]:
+    """Outcomes of workers elsewhere; an end at the first whose result is not seen here.
+
+    Raises:
+        MrtransError: a worker's output folder is another one of the same name.
+    """
+    with closing(outcomes):
+        for outcome in outcomes:
+            if outcome is not None and outcome.reason is None:
+                record, last = order.record(outcome.scan), monotonic() + UNSEEN
+                while not record.is_file() and monotonic() < last:
+                    sleep(TICK)
+                    for folder in reversed(record.relative_to(order.out).parents):
+                        with suppress(OSError):
+                            list((order.out / folder).iterdir())  # a network disk then asks anew
+                if not record.is_file():
+                    raise MrtransError(
+                        f"Workers wrote '{record.name}' where this machine cannot see it; choose a folder that all of "
+                        "them share with -o."
+                    )
+            yield outcome
+
+
 def _task_key(order: Order, scan: Scan) -> str:
     """The same for the same work, so that a scheduler that is still at it is not asked twice."""
     import dask.tokenize
@@ -218,7 +243,7 @@ def _on_worker(scan: Scan, order: Order, key: str) -> Outcome:
     from distributed import get_worker
 
     worker = get_worker()
-    return work(scan, order, lambda share: worker.log_event(TOPIC, (key, share)))
+    return work(scan, order, lambda share: worker.log_event(TOPIC, (key, share)), lambda: not order.is_asked())
 
 
 def _outcome(future: Future, scan: Scan) -> Outcome | None:

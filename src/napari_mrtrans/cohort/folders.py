@@ -9,7 +9,7 @@ from pathlib import Path
 from ..datasets.sessions import anat_folders
 from ..datasets.walk import nifti_files
 from ..errors import MrtransError
-from ..scan.contrasts import Contrast, guess_contrast, names_anything
+from ..scan.contrasts import Contrast, guess_contrast, names_anything, names_mask
 from ..scan.nifti import stem
 from ..transformation.names import is_result
 from .plan import Scan, find_scans
@@ -27,7 +27,7 @@ def find_any(folder: Path, source: Contrast, say: Callable[[str], None]) -> tupl
     """All scans of one contrast in a folder, sorted, and whether it is BIDS.
 
     In other folders the names tell the contrast; where none of them tells any, all files are taken. Results of this
-    package, what is below ``derivatives``, and hidden files are no scans.
+    package, masks by their names, what is below ``derivatives``, and hidden files are no scans.
 
     Args:
         folder: The data set.
@@ -85,7 +85,7 @@ def scans_of(files: Iterable[tuple[str, Path]]) -> list[Scan]:
 
 
 def _may_be_scan(path: Path) -> bool:
-    return "derivatives" not in path.parts and not stem(path).lower().endswith(("mask", "_seg", "_dseg"))
+    return "derivatives" not in path.parts and not names_mask(path.name)
 
 
 def _distinct(found: Iterable[tuple[Path, Path, str]], say: Callable[[str], None]) -> list[Scan]:

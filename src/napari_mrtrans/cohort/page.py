@@ -53,7 +53,7 @@ def page(title: str, about: str, rows: Sequence[Row], pictures: Path | None) -> 
             "<table><tr><th>scan</th><th>P(OOD)</th><th>verdict</th><th>σ̂</th><th></th></tr>\n"
             f"{''.join(_done(row, pictures) for row in done)}</table>"
         )
-    if missing := [row.scan for row in rows if row.status == MISSING]:
+    if missing := [f"{row.scan} ({row.reason})" if row.reason else row.scan for row in rows if row.status == MISSING]:
         parts.append(f"<h2>Not done</h2>\n<p>{escape(', '.join(missing))}. Run their command again to go on.</p>")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -14,11 +14,15 @@ from ..checkpoints.planes import beside_digest
 from ..datasets.derivatives import check_own, finished_files
 from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError, VolumeError
+from ..paths import write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.nifti import missing_line, stem
 from ..scan.volume import Volume
 from ..transformation.names import file_name
 from ..transformation.request import Request
+
+#: In the output folder: digest of the order that is carried out there.
+_ASKED = ".napari-mrtrans-cohort.asked"
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,31 @@ class Order:
             raise MrtransError(line) from None
         parts = (content, self.sha256, self.calibration, self.request.result_key(), self.version)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @property
+    def _digest(self) -> str:
+        """Of what all results depend on, but for their scans."""
+        parts = (
+            self.sha256, self.calibration, self.request.result_key(), self.keep_samples, self.bids, self.thumbnails,
+            self.version,
+        )  # fmt: skip
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def claim(self) -> None:
+        """Say in the output folder that this is what is made there from now on.
+
+        Raises:
+            MrtransError: it cannot be written.
+        """
+        write_together(self.out, {_ASKED: f"{self._digest}\n"})
+
+    def is_asked(self) -> bool:
+        """Whether this, or nothing that is known, is what is made in the output folder now. A worker elsewhere may
+        still be at the order of a run that was stopped."""
+        try:
+            return (self.out / _ASKED).read_text(encoding="utf-8").strip() in ("", self._digest)
+        except (OSError, ValueError):
+            return True
 
     def is_done(self, scan: Scan) -> bool:
         """Whether all that is wanted of the scan is there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -18,12 +17,12 @@ from ..paths import check_folder, write_together
 from ..transformation.job import sampler_notice
 from ..transformation.request import Request
 from ..transformation.whole_volume import check_kept
-from .cluster import check_dask, compute, connect
+from .cluster import check_dask, compute, connect, seen
 from .page import page
 from .plan import Order, Scan, check_output, find_scans
 from .summary import Ledger, Row, others, table
 from .thumbnail import redraw
-from .work import UNFINISHED, Outcome, never, one_by_one
+from .work import Outcome, never, one_by_one, remove_unfinished
 
 LOCK = ".napari-mrtrans-cohort.lock"
 
@@ -194,7 +193,8 @@ def run_scans(
     write_together(order.out, about)
     try:
         with FileLock(order.out / LOCK, timeout=0):
-            shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)  # of a run that was killed
+            order.claim()
+            remove_unfinished(scans, order)  # of a run that was killed
             ledger = Ledger.read(order, scans)
             order.check_free(ledger.todo)
             before = ledger.count
@@ -207,7 +207,7 @@ def run_scans(
                     todo = set(ledger.todo)
                     redraw(order, (scan for scan in scans if scan not in todo and not watch.cancelled()))
             finally:
-                shutil.rmtree(order.out / UNFINISHED, ignore_errors=True)
+                remove_unfinished(scans, order)
                 found = ledger.rows()
                 files = _write(ledger, found, checkpoint, watch.say)
             return Cohort(found, ledger.count - before, files)
@@ -230,7 +230,8 @@ def _compute_all(ledger: Ledger, workers: Workers, watch: Watch) -> None:
     with connect(workers.scheduler, workers.count, len(todo)) as client:
         if not client.nthreads():
             watch.say("The scheduler has no workers yet; waiting for them.")
-        _note(compute(client, todo, ledger.order, shares), ledger, shares, watch)
+        outcomes = compute(client, todo, ledger.order, shares)
+        _note(outcomes if workers.scheduler is None else seen(outcomes, ledger.order), ledger, shares, watch)
 
 
 def _note(outcomes: Generator[Outcome | None], ledger: Ledger, shares: dict[Scan, float], watch: Watch) -> None:

@@ -114,10 +114,14 @@ class Ledger:
             return Row(*who, MISSING)
         result, picture = self.order.places(scan)
         try:
-            return _of_result(self.order.out, who, result, picture, _read(self.order.out / result))
+            info = _read(self.order.out / result)
+            if _made_alike(self.order, info):
+                return _of_result(self.order.out, who, result, picture, info)
+            gone = "Its result was replaced by that of another run."
         except (OSError, ValueError, LookupError, TypeError):  # moved away or cut short while others were computed
-            self.done[scan] = False
-            return Row(*who, MISSING, reason="Its result is not there any more.")
+            gone = "Its result is not there any more."
+        self.done[scan] = False
+        return Row(*who, MISSING, reason=gone)
 
 
 def _who(scan: Scan) -> tuple[str, str, str]:

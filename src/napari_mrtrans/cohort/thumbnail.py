@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from ..paths import in_memory
+from ..paths import holds_something, in_memory
 from ..scan.grid import Orientation
 from ..scan.intensity import clean, find_head, normalise
 from ..transformation.ensemble import Ensemble
@@ -62,7 +62,7 @@ def redraw(order: Order, scans: Iterable[Scan]) -> None:
     """Draw the pictures that finished scans lack, of what is saved; none where that or the scan cannot be read."""
     for scan in scans:
         path, record = order.thumbnail(scan), order.record(scan)
-        if path.is_file() or not record.is_file():
+        if holds_something(path) or not record.is_file():
             continue
         with suppress(MrtransError, OSError, ValueError):
             result, found = saved_result(record)

@@ -16,7 +16,7 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.planes import beside_digest
 from ..errors import CheckpointError, MrtransError, SliceError, fault_line
-from ..paths import reason, write_together
+from ..paths import WriteError, cannot_write, write_together
 from ..scan.volume import Volume
 from ..transformation.ensemble import Ensemble
 from ..transformation.names import KINDS
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from ..models import Model
 
-#: Below the output folder; what is written here goes to its place when complete.
-UNFINISHED = ".unfinished"
+#: Starts the names of folders beside results and pictures: what is written there goes to its place when complete.
+_UNFINISHED = ".unfinished-cohort-"
 
 _reading = threading.Lock()
 
@@ -93,6 +93,8 @@ def work(
         return Outcome(scan)
     except _Changed as error:
         return Outcome(scan, str(error), stop=True)
+    except WriteError as error:
+        return Outcome(scan, str(error), stop=error.everywhere)
     except MrtransError as error:
         return Outcome(scan, " ".join(str(error).split()))
     except Exception as error:  # one bad scan, or a fault of ours, must not cost the night's other scans
@@ -156,27 +158,37 @@ def _checkpoint(order: Order) -> KeptCheckpoint:
 def _save(ensemble: Ensemble, scan: Scan, order: Order, key: str) -> None:
     """All files under their final names, the record last: without it, a result does not count as one."""
     record, thumbnail = order.record(scan), order.thumbnail(scan)
-    # A folder of its own, since a worker that is given up for dead may live on and write the same files.
-    aside = order.out / UNFINISHED / uuid4().hex
+    # Folders of its own, since a worker that is given up for dead may live on and write the same files; and on the
+    # disk of what they are for, since a subject's folder may be a link to another.
+    aside, picture = (path.parent / f"{_UNFINISHED}{uuid4().hex}" for path in (record, thumbnail))
     try:
         ensemble.info |= {"key": key, "files": [order.file_name(scan, kind) for kind in ensemble.images()]}
         written = ensemble.save(aside, bids=order.bids)
         if order.thumbnails:
-            write_together(aside, {thumbnail.name: lambda path: save_thumbnail(path, ensemble)})
-            thumbnail.parent.mkdir(parents=True, exist_ok=True)
-        record.parent.mkdir(parents=True, exist_ok=True)
+            write_together(picture, {thumbnail.name: lambda path: save_thumbnail(path, ensemble)})
+        if not order.is_asked():
+            raise MrtransError(f"Another run computes into '{order.out}' now.")
         for path in (record, thumbnail):
             path.unlink(missing_ok=True)
         for kind in KINDS:
             record.with_name(order.file_name(scan, kind)).unlink(missing_ok=True)
         if order.thumbnails:
-            (aside / thumbnail.name).replace(thumbnail)
+            (picture / thumbnail.name).replace(thumbnail)
         for path in written.values():
             path.replace(record.with_name(path.name))
     except OSError as error:
-        raise MrtransError(f"Cannot write to '{record.parent}' ({reason(error)}).") from None
+        raise cannot_write(record.parent, error) from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for folder in (aside, picture):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_unfinished(scans: Iterable[Scan], order: Order) -> None:
+    """Remove what runs that were killed have left beside the results of these scans."""
+    places = {path.parent for scan in scans for path in (order.record(scan), order.thumbnail(scan))}
+    for place in places:
+        for left in place.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _changed_line(path: Path) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecipeError
-from ..scan.contrasts import Contrast
+from ..scan.contrasts import Contrast, names_mask
 from ..scan.grid import same_grid
 from ..scan.intensity import clean, find_head
 from ..scan.masks import read_mask
@@ -173,7 +173,7 @@ def place(path: str) -> Place | None:
     name = _NAME.match(path)
     if not name or (name["masks"] and name["suffix"] != "mask"):
         return None
-    unused = name["suffix"] == "mask" or OTHER_IMAGE.search(name["stem"]) or is_made(name["stem"])
+    unused = names_mask(path) or OTHER_IMAGE.search(name["stem"]) or is_made(name["stem"])
     contrast = None if unused else Contrast.parse(name["suffix"])
     rank = int(PREPARED in path) if contrast else int(not _LESION.search(name["stem"]))
     mask = bool(name["masks"]) and not _BRAIN.search(name["stem"])

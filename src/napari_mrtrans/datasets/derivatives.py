@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import MrtransError
+from ..paths import holds_something
 
 PROGRAM = "napari-mrtrans"
 DESCRIPTION = "dataset_description.json"
@@ -87,4 +88,4 @@ def finished_files(record: Path, key: str) -> list[Path] | None:
         files = [*(record.with_name(name) for name in info.get("files", [])), record]
     except (OSError, ValueError, TypeError):
         return None
-    return files if info.get("key") == key and all(path.is_file() for path in files) else None
+    return files if info.get("key") == key and all(map(holds_something, files)) else None

@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..errors import RecipeError
 from ..scan.contrasts import Contrast
 from ..scan.framing import extent
+from .bids import PLANE_MARK
 from .store import Decoded, Source, covered
 
 SUFFIX = ".mrpack"
@@ -72,8 +73,14 @@ def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Ca
         splits: Sessions by the part they are in; those of test stay at home, and only their names are kept.
         out: The file, ending in :data:`SUFFIX`.
         every_mm: Distance of the slices that are kept.
-        say: Told each session.
+        say: Told each session, and what is left out: slices of other planes than the axial one.
+
+    Raises:
+        RecipeError: there are no axial slices.
     """
+    splits, sideways = _axial(splits)
+    if sideways:
+        say(f"left out {sideways} sessions seen from the side: a packed file holds axial slices only")
     table: list[dict[str, Any]] = []
     part_file = out.with_name(out.name + ".part")
     part_file.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +102,18 @@ def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Ca
         archive.writestr(TABLE, json.dumps({"format": FORMAT, "sessions": table}))
     part_file.replace(out)
     return out
+
+
+def _axial(splits: dict[str, Source]) -> tuple[dict[str, Source], int]:
+    """The sessions that are not seen from the side, and how many others there are."""
+    axial = {
+        part: replace(source, sessions=tuple(s for s in source.sessions if PLANE_MARK not in s.name))
+        for part, source in splits.items()
+    }
+    counted = [sum(len(source.sessions) for source in some.values()) for some in (splits, axial)]
+    if not any(source.sessions for part, source in axial.items() if part != "test"):
+        raise RecipeError("data.planes: a packed file holds axial slices only; add axial.")
+    return axial, counted[0] - counted[1]
 
 
 def _packed(decoded: Decoded, every_mm: float) -> tuple[dict[str, Any], NDArray[np.uint8]]:

@@ -87,7 +87,7 @@ def read_splits(path: Path) -> dict[str, str]:
         RecipeError: unreadable, not such a table, or one subject in two parts.
     """
     try:
-        with typed(path).open(encoding="utf-8", newline="") as file:
+        with typed(path).open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RecipeError(f"data.splits: '{path}' cannot be read ({error}).") from None

@@ -28,7 +28,7 @@ from .calibrate_report import coverage_lines, spread_summary, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood, sigma_ranges
 from .fit_spread import coverage, fit_spread
 from .held_out import describe_machine, known_sessions
-from .ood_study import Measurement, Settings, measure, planned
+from .ood_study import Measurement, Settings, doubts, measure, planned, roles
 from .report.ood_rows import OodRow, to_json
 from .scans import NORMAL, FeatureStore, Scan, drawn, person
 
@@ -67,14 +67,16 @@ def calibrate(
     """
     check_folder(out)
     sessions = known_sessions(root, [checkpoint])
-    splits = checkpoint.card.splits
-    people = [name for part in ("train", "validation") for name in splits.get(part, []) if name in sessions]
+    part_of = roles(checkpoint, sessions)
+    people = [name for name, role in part_of.items() if role != "test"]
     if len({person(name) for name in people}) < FOLDS:
         raise MrtransError(
             f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained or validated on; "
             f"'{root}' holds {len(set(map(person, people)))}. Give the folder it was trained on."
         )
     settings = settings or Settings(checkpoint.card.sampler.n)
+    for line in doubts(checkpoint, sessions):
+        say(line)
     if settings.sampling and not checkpoint.deterministic and not _has_validation(checkpoint, sessions, settings.seed):
         say(f"{_no_validation(root, checkpoint)} Its spread will not be corrected.")
     store = FeatureStore(out / FEATURES, settings.seed)
@@ -95,7 +97,7 @@ def calibrate(
     how = _how(settings)
     about = {
         **how,
-        "subjects": {part: [name for name in splits.get(part, []) if name in sessions] for part in splits},
+        "subjects": {part: [name for name, role in part_of.items() if role == part] for part in checkpoint.card.splits},
         "cross_validated": cross_validated,
     }
     test = [(job, row) for job, row in measured if row.role == "test"]
@@ -142,6 +144,8 @@ def calibrate_spread(
     check_folder(out)
     sessions = known_sessions(root, [checkpoint])
     settings = settings or Settings(checkpoint.card.sampler.n)
+    for line in doubts(checkpoint, sessions):
+        say(line)
     measured = measure(checkpoint, sessions, out / checkpoint.name, settings, errors_only=True, say=say)
     rows = [row for _, row in measured]
     spread = fit_spread(rows)

@@ -41,7 +41,7 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
         lines.append(f"| {kind} | {len(mine)} | {' | '.join(cells)} | {_mean_p(mine)} |")
     lines += _called(normal, groups[ALL])
     scored = [row for row in rows if np.isfinite(row.scores[best])]
-    lines += _probabilities(
+    lines += probability_lines(
         [row for row in scored if row.kind == NORMAL], [row for row in scored if row.kind in KINDS], best
     )
     if without := len(rows) - len(scored):
@@ -70,25 +70,33 @@ def spread_summary(name: str, calibration: Calibration) -> str:
 
 def coverage_lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """A table of what the 90 % intervals of each pair hold, and of how well the standard deviation tells where the
-    errors are, before and after the correction; ± the standard error of the mean of so few people."""
+    errors are, before and after the correction; means over people, ± the standard error of so few of them. Ranks that
+    are unknown are left out."""
     ranked = {
         "rank_before": "std ~ error",
         "rank_after": "corrected std ~ error",
         "rank_intensity": "intensity ~ error",
     }
     held = {"before": "voxels within the central 90 % interval", "after": "after the correction, ± standard error"}
-    heads = held | {name: head for name, head in ranked.items() if all(item.get(name) is not None for item in found)}
+    heads = held | {name: head for name, head in ranked.items() if any(item.get(name) is not None for item in found)}
     lines = [f"| pair | {' | '.join(heads.values())} | scans, people |", "|---" * (len(heads) + 2) + "|"]
     for pair in [*dict.fromkeys(item["pair"] for item in found), "all"]:
         own = [item for item in found if pair in (item["pair"], "all")]
-        cells = {name: f"{np.mean([item[name] for item in own]):.3f}" for name in heads}
-        people: dict[str, list[float]] = {}
-        for item in own:
-            people.setdefault(person(item["subject"]), []).append(item["after"])
-        if len(people) > 1:
-            cells["after"] += f" ± {sem([float(np.mean(mine)) for mine in people.values()]):.3f}"
-        lines.append(f"| {pair} | {' | '.join(cells.values())} | {len(own)}, {len(people)} |")
+        means = {name: _of_people(own, name) for name in heads}
+        cells = {name: f"{np.mean(people):.3f}" if people else "–" for name, people in means.items()}
+        if len(means["after"]) > 1:
+            cells["after"] += f" ± {sem(means['after']):.3f}"
+        lines.append(f"| {pair} | {' | '.join(cells.values())} | {len(own)}, {len(means['after'])} |")
     return lines
+
+
+def _of_people(found: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """Each person's mean of a figure over the scans that have it."""
+    people: dict[str, list[float]] = {}
+    for item in found:
+        if item.get(name) is not None:
+            people.setdefault(person(item["subject"]), []).append(item[name])
+    return [float(np.mean(mine)) for mine in people.values()]
 
 
 def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float | None:
@@ -105,7 +113,7 @@ def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: s
     return float(np.average(aucs, weights=counts)) if aucs else None
 
 
-def _probabilities(normal: Sequence[OodRow], unusual: Sequence[OodRow], best: str) -> list[str]:
+def probability_lines(normal: Sequence[OodRow], unusual: Sequence[OodRow], best: str) -> list[str]:
     """Calibration over all scans together; a source image that several pairs share counts once where it decides."""
     if best in IMAGE_SCORES:
         normal = list({(row.subject, row.pair.partition("->")[0]): row for row in normal}.values())
@@ -124,7 +132,7 @@ def _probabilities(normal: Sequence[OodRow], unusual: Sequence[OodRow], best: st
         every = {"ece": detection.ece(labels, p), "brier": detection.brier(labels, p), "nll": detection.nll(labels, p)}
         for drawn, figures in (("balanced draws", balanced_figures(labels, p)), ("all", every)):
             cells = " | ".join(f"{figures[name]:.3f}" for name in ("ece", "brier", "nll"))
-            lines.append(f"| {title}, {drawn} | {detection.auc(labels, values):.3f} | {cells} |")
+            lines.append(f"| {title}, {drawn} | {detection.auc(labels, p):.3f} | {cells} |")
     return lines
 
 

@@ -17,6 +17,7 @@ from ..checkpoints.pool import drawn_by
 from ..datasets.bids import Session
 from ..errors import MrtransError, VolumeError
 from ..scan.contrasts import Pair
+from ..scan.grid import Orientation
 from ..scan.masks import read_mask
 from ..transformation.streaming import SliceUpdate
 from ..transformation.whole_volume import transform
@@ -33,7 +34,8 @@ SSIM_WINDOW = 11
 #: Voxels around the head's bounding box: beyond, windows of SSIM on images or their edges see black only.
 MARGIN = 6
 
-#: (prediction, target) of whole slices and the axis across them to LPIPS, or None where it is not to be had.
+#: (prediction, target) of whole slices, in canonical order whichever way their file lies, and the axis across them to
+#: LPIPS, or None where it is not to be had.
 Perceptual = Callable[[NDArray, NDArray, int], float | None]
 
 
@@ -109,6 +111,11 @@ class View:
         return self.opened.volume.axial_axis
 
     @cached_property
+    def orientation(self) -> Orientation:
+        """How the arrays' axes map onto canonical slices."""
+        return Orientation.from_affine(self.opened.volume.affine)
+
+    @cached_property
     def window(self) -> tuple[slice, ...]:
         """The box: along :attr:`axis` the evaluated slices."""
         box = []
@@ -120,7 +127,8 @@ class View:
             if axis != self.axis:
                 low, high = max(0, low - MARGIN), high + MARGIN
             elif self._slab is not None and self._slab < high - low:
-                low = (low + high - self._slab) // 2
+                upside_down = self.orientation.flips[0]  # the same slices of such a file
+                low = (low + high - self._slab + upside_down) // 2
                 high = low + self._slab
             box.append(slice(low, min(high, self.opened.both.shape[axis])))
         if (depth := box[self.axis].stop - box[self.axis].start) < SSIM_WINDOW:
@@ -161,7 +169,8 @@ class View:
         if two_sample is not None:
             one = ensemble.mean[self.window] if samples is None else one_of_each(samples, self.axis, asked.antithetic)
             images = (opened.source[self.window], one, opened.target[self.window], opened.both[self.window])
-            row = replace(row, two_sample=two_sample(*images, self.axis))
+            source, answer, target, head = map(self.orientation.to_canonical, images)
+            row = replace(row, two_sample=two_sample(source, answer, target, head, 0))
         if drawn != NOTHING:
             images_of = {"source": opened.source, "target": opened.target, "mean": ensemble.mean}
             images_of["error"] = np.where(opened.both, np.abs(ensemble.mean - opened.target), 0)
@@ -232,7 +241,7 @@ class View:
             bssim_volume=self._with_background(metrics.bssim(prediction, truth, axis=self.axis)),
             scssim=self._with_background(metrics.scssim(prediction, truth, axis=self.axis)),
             scssim_difference=self._with_background(metrics.scssim_difference(prediction, truth, axis=self.axis)),
-            lpips=self._perceptual(self._whole(prediction), self._whole(truth), self.axis),
+            lpips=self._perceptual(self._whole(prediction), self._whole(truth), 0),
             sample_psnr=None if apart is None else float(np.mean([metrics.psnr(x, truth, inside) for x in apart])),
             mean_std=mean_std,
             rmse=rmse,
@@ -268,10 +277,10 @@ class View:
         return metrics.psnr(prediction, truth) - float(10 * np.log10(truth.size / np.prod(self._shape)))
 
     def _whole(self, box: NDArray) -> NDArray:
-        """The box in its whole slices."""
+        """The box in its whole slices, in canonical order."""
         out = np.zeros(self._shape, dtype=box.dtype)
         out[tuple(slice(None) if a == self.axis else side for a, side in enumerate(self.window))] = box
-        return out
+        return self.orientation.to_canonical(out)
 
 
 def _fine(image: NDArray, axis: int) -> float:

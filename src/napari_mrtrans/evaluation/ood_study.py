@@ -8,18 +8,19 @@ calibration is fitted to, and every kind on the test subjects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from .. import __version__
+from ..checkpoints.card_text import adapted_to
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.correction import BLUR_MM, Voxels
 from ..checkpoints.pool import whole_round
-from ..datasets.bids import Session
+from ..datasets.bids import Session, known_by, subject_of
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
 from ..scan.prepared import PreparedVolume
@@ -37,6 +38,7 @@ FEW = 6
 VOXELS = 2000
 
 Role = Literal["train", "validation", "test"]
+ROLES: tuple[Role, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Measurement:
     Attributes:
         pair: ``T1->T2``.
         subject: Whose scan.
-        role: Which part of the checkpoint's split the subject is in.
+        role: Which part of the checkpoint's split the subject is in (:func:`roles`).
         kind: ``normal``, or what is unusual about it.
         sigma_hat: Over the head voxels of all slices, as ``n`` samples have it; None for deterministic models.
         per_slice: σ̂ of each slice.
@@ -134,6 +136,7 @@ def measure(
         }
         key["files"] = job.scan.stamp()
         row = finished.row(key, lambda job=job: job.run(checkpoint, settings))  # type: ignore[misc]
+        row = replace(row, role=job.role)  # as it is now, whenever it was measured
         rows.append((job, row))
         sigma = "" if row.sigma_hat is None else f"  sigma-hat {row.sigma_hat:.4f}"
         say(f"{row.role:10} {job.pair}  {row.subject:24} {row.kind:14}{sigma}")
@@ -143,18 +146,42 @@ def measure(
 def planned(checkpoint: Checkpoint, sessions: Mapping[str, Session], seed: int) -> Iterator[Input]:
     """What is measured of the subjects of the card: every pair of usual scans, unusual ones for one pair a source."""
     first = {pair.source: pair for pair in reversed(checkpoint.pairs)}
-    for role in ("train", "validation", "test"):
-        for name in checkpoint.card.splits.get(role, []):
-            if name not in sessions:
-                continue
-            session = sessions[name]
-            for pair in checkpoint.pairs:
-                if pair.source in session.files:
-                    yield Input(pair, name, role, Scan(session, pair.source))
-            for source, pair in first.items():
-                kinds = (*KINDS, LESION) if role == "test" else drawn(name, source, seed, 1)
-                scans = (Scan(session, source, kind) for kind in kinds)
-                yield from (Input(pair, name, role, scan) for scan in scans if scan.possible)
+    for name, role in roles(checkpoint, sessions).items():
+        session = sessions[name]
+        for pair in checkpoint.pairs:
+            if pair.source in session.files:
+                yield Input(pair, name, role, Scan(session, pair.source))
+        for source, pair in first.items():
+            kinds = (*KINDS, LESION) if role == "test" else drawn(name, source, seed, 1)
+            scans = (Scan(session, source, kind) for kind in kinds)
+            yield from (Input(pair, name, role, scan) for scan in scans if scan.possible)
+
+
+def roles(checkpoint: Checkpoint, sessions: Collection[str]) -> dict[str, Role]:
+    """The part of each of these sessions that is in the card's splits, training ones first.
+
+    People whom what its training started from has learned from are training subjects, wherever they are kept out now.
+    """
+    known = {subject_of(name) for name in checkpoint.card.seen_before}
+    found: dict[str, Role] = {}
+    for part in ROLES:
+        for name in checkpoint.card.splits.get(part, []):
+            if name in sessions:
+                found.setdefault(name, "train" if known_by(name, known) else part)
+    return dict(sorted(found.items(), key=lambda item: ROLES.index(item[1])))
+
+
+def doubts(checkpoint: Checkpoint, sessions: Collection[str]) -> list[str]:
+    """Lines on those whom the card keeps out and who may have been learned from."""
+    splits, found = checkpoint.card.splits, roles(checkpoint, sessions)
+    moved = [name for name, role in found.items() if role == "train" and name not in splits.get("train", [])]
+    lines = [f"{name}: kept out, but what '{checkpoint.name}' started from was trained on it." for name in moved]
+    if checkpoint.card.unnamed:
+        lines.append(
+            f"'{checkpoint.name}' {adapted_to(checkpoint.card)}, whom its card does not name: if any of them are kept "
+            "out here, the calibration takes it for better than it is."
+        )
+    return lines
 
 
 def few_of(checkpoint: Checkpoint) -> int:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 #: How many samples are averaged to see what more of them bring.
 COUNTS = (1, 2, 5, 10, 20)
-#: Raise when a row gets new figures: rows of earlier evaluations lack them.
-FORMAT = 6
+#: Raise when a row gets new figures, or others: rows of earlier evaluations lack them.
+FORMAT = 7
 
 
 @dataclass(frozen=True)

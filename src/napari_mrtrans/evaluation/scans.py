@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.judge_file import load_judge
+from ..checkpoints.pool import members_of
 from ..datasets.bids import Session
 from ..errors import VolumeError
 from ..ood.score import FEWEST
 from ..ood.slice_quality import NAMES
 from ..scan.contrasts import Contrast
+from ..scan.framing import STEP
 from ..scan.masks import load_mask, read_mask
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from ..training.finished import Finished
-from ..transformation.job import SPREAD_OUT, Job, evenly_spread, make_job
+from ..transformation.job import SPREAD_OUT, Job, common_step, evenly_spread, in_steps, make_job
 from ..transformation.request import ANSWERS, Request
 from ..transformation.slice_signs import slice_features
 from .ood_inputs import ARTEFACTS, corrupted
@@ -126,6 +128,7 @@ class FeatureStore:
     def __init__(self, path: Path, seed: int) -> None:
         self._finished: Finished[_Features] = Finished(path, _Features)
         self.seed = seed
+        self._steps: dict[Path, int] = {}
 
     def of(self, scan: Scan, checkpoint: Checkpoint, volume: Volume | None = None) -> NDArray[np.float64]:
         """(slices, features) of runs of neighbouring slices on the checkpoint's grid; a lesion's lie about it.
@@ -138,6 +141,9 @@ class FeatureStore:
             volume: The scan itself where it is at hand.
         """
         pair = next(pair for pair in checkpoint.pairs if pair.source == scan.source)
+        framing = checkpoint.card.framing
+        if (step := self._steps.get(checkpoint.path)) is None:
+            step = self._steps[checkpoint.path] = _step_of(checkpoint)
         key = {
             "stamp": scan.stamp(),
             "session": scan.session.name,
@@ -145,7 +151,8 @@ class FeatureStore:
             "kind": scan.kind,
             "seed": self.seed,
             "spacing": checkpoint.card.grid.spacing_mm,
-            "frame": checkpoint.card.framing.least,
+            "frame": framing.least,
+            **({} if step == STEP else {"step": step}),
             "features": [len(NAMES), PLACES, RUN],
             "spread_out": SPREAD_OUT,
             "answers": ANSWERS,
@@ -155,10 +162,17 @@ class FeatureStore:
         def measured() -> _Features:
             given = scan.volume(self.seed) if volume is None else volume
             job = make_job(PreparedVolume.of(given), checkpoint, Request(pair.target, pair.source))
+            job = in_steps(job, framing, step)
             where = scan.slices(job.prepared, 1 if scan.kind == LESION else PLACES)
             return _Features(np.round(_features(job, where, person(scan.session.name)), 6).tolist())
 
         return np.asarray(self._finished.row(key, measured).slices, dtype=np.float64)
+
+
+def _step_of(checkpoint: Checkpoint) -> int:
+    """That of the grid on which the engine shows its networks a slice."""
+    members = {member.name: member for member in members_of(checkpoint)}
+    return common_step(member.build() for member in members.values())
 
 
 def _features(job: Job, places: range, whose: str) -> NDArray[np.float64]:

@@ -164,7 +164,8 @@ class TwoSampleTest:
                 opened = PairedVolumes.open(session, self.pair)
             except (VolumeError, NotMeasured):
                 continue
-            slices = evenly_spread(PreparedVolume.of(opened.volume), SLICES)
+            turn = (prepared := PreparedVolume.of(opened.volume)).orientation
+            slices = evenly_spread(prepared, SLICES)
             ensemble = transform(
                 opened.volume, self.checkpoint, target=self.pair.target, source=self.pair.source, n=count,
                 steps=asked.steps, seed=asked.seed + 1, device=asked.device, slices=slices, prepare=False,
@@ -173,8 +174,9 @@ class TwoSampleTest:
             answer, samples = ensemble.mean, ensemble.samples
             if count > 1 and samples is not None:
                 answer = one_of_each(samples, opened.volume.axial_axis, True)
-            images = (opened.source, answer, opened.target, opened.both)
-            found.append(patches(images, opened.volume.axial_axis, rng, slices))
+            source, made, target, head = map(turn.to_canonical, (opened.source, answer, opened.target, opened.both))
+            canonical = [turn.slice_index(index, opened.volume.n_slices) for index in slices]
+            found.append(patches((source, made, target, head), 0, rng, canonical))
         if not found:
             return Patches(np.zeros((0, 2, SIDE, SIDE), np.float32), np.zeros(0, bool))
         return Patches(np.concatenate([p.images for p in found]), np.concatenate([p.answers for p in found]))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.pool import members_of
 from ..scan.volume import Volume
 from ..transformation.engine import Cancelled
 from ..transformation.job import Job, open_job
@@ -105,7 +106,7 @@ def _runners(job: Job, checkpoint: Checkpoint, hooks: Hooks) -> dict[bool, Slice
 
 
 def _knows_noise_alone(checkpoint: Checkpoint) -> bool:
-    """Whether the network tells the noise in an image: one step from the largest σ would show its error a hundred times
+    """Whether a network tells the noise in an image: one step from the largest σ would show its error a hundred times
     magnified."""
-    card = checkpoint.card
-    return card.model in ("ddpm", "ncsn") and card.options.get("prediction", "noise") == "noise"
+    cards = [member.card for member in members_of(checkpoint)]
+    return any(c.model in ("ddpm", "ncsn") and c.options.get("prediction", "noise") == "noise" for c in cards)

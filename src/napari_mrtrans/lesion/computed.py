@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MrtransError
+from .report import left_out
+
+NOT_COMPUTED = "Nothing was computed where the ROI is. Transform those slices first."
+
 
 def computed_only(prediction: NDArray, axis: int, *, region_only: bool = False, std: NDArray | None = None) -> NDArray:
     """A prediction (3-D, axial slices along ``axis``) with NaN in slices that are 0 throughout.
@@ -25,3 +30,15 @@ def computed_only(prediction: NDArray, axis: int, *, region_only: bool = False, 
         return prediction
     out: NDArray = np.where(unknown, np.float32(np.nan), prediction)
     return out
+
+
+def not_computed(prediction: NDArray, roi: NDArray[np.bool_]) -> str:
+    """What is said of a region of which a prediction, NaN where it is none, lacks some; empty where it lacks nothing.
+
+    Raises:
+        MrtransError: it lacks all of it.
+    """
+    missing, count = int(np.isnan(prediction[roi]).sum()), int(roi.sum())
+    if missing and missing == count:
+        raise MrtransError(NOT_COMPUTED)
+    return f"{left_out(missing, count, 'were not computed')}." if missing else ""

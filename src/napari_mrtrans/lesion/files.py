@@ -15,8 +15,9 @@ from ..scan.masks import load_mask
 from ..scan.nifti import open_nifti, read_voxels, stem
 from ..scan.resample import resample
 from ..scan.volume import Volume, read_samples
-from .computed import computed_only
-from .measure import NOT_COMPUTED, LesionReport, box_around, lesion_report
+from .computed import computed_only, not_computed
+from .measure import box_around, lesion_report
+from .report import LesionReport
 
 
 def measure_files(
@@ -58,8 +59,8 @@ def measure_files(
         std = None
     spread = onto(std)
     predicted = computed_only(like.data, like.axial_axis, region_only=_of_region_only(prediction), std=spread)
-    if mask.any() and np.isnan(predicted[mask]).all():
-        raise MrtransError(NOT_COMPUTED)
+    if line := not_computed(predicted, mask):
+        say(line)
     return lesion_report(
         predicted,
         onto(target),
@@ -68,7 +69,14 @@ def measure_files(
         source=onto(source),
         samples=None if samples is None else read_samples(samples, like),
         ring=ring,
+        std_corrected=std is not None and _is_corrected(std),
     )
+
+
+def _is_corrected(std: Path) -> bool:
+    """Whether a file that this package wrote holds the corrected standard deviation, by its name or its header."""
+    told = stem(std) + str(open_nifti(std).header.get("descrip", ""))
+    return "std-calibrated" in told or "StdCalibrated" in told
 
 
 def _of_region_only(mean: Path) -> bool:

@@ -7,18 +7,16 @@ correlation is blind to how far a lesion stands out.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
+from ..scan.masked import unmasked
 from ..scan.masks import inside as inside_of
-from .interval import correlation_interval, written
+from .interval import correlation_interval
+from .report import Lesion, LesionReport
 
 #: Fewer voxels always correlate by ±1.
 MIN_VOXELS = 3
@@ -26,130 +24,7 @@ MIN_VOXELS = 3
 CONSTANT = 1e-6
 
 TOO_SMALL = f"ROI needs at least {MIN_VOXELS} voxels."
-NOT_COMPUTED = "Nothing was computed where the ROI is. Transform those slices first."
 NO_CONTRAST = "Intensity is constant in this ROI; correlation undefined."
-
-
-@dataclass(frozen=True)
-class Lesion:
-    """One connected component (26 neighbours) of a region of interest.
-
-    Attributes:
-        n_voxels: Its size.
-        centre: Mean voxel index.
-        r: Pearson correlation, or None below 3 voxels or where an image is constant.
-        p: Two-sided, as if voxels were independent; they are not, so it is too small.
-        interval: 95 % interval of r, from blocks of its voxels (:func:`~.interval.correlation_interval`).
-    """
-
-    n_voxels: int
-    centre: tuple[float, ...]
-    r: float | None
-    p: float | None
-    interval: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class LesionReport:
-    """Agreement of a prediction with its target inside a region of interest; r and p are None without a target.
-
-    Attributes:
-        r: Pearson correlation over all voxels of the region.
-        p: Two-sided, as if voxels were independent; they are not, so it is too small.
-        n_voxels: Voxels of the region that are finite in every image.
-        n_blank: Those of them where the prediction is exactly 0: outside the head.
-        components: The connected components, largest first.
-        contrast: Contrast-to-noise ratio (mean inside - mean of the ring) / standard deviation of the ring of "source",
-            "prediction" and "target"; positive = brighter than its surround. None without a ring that varies.
-        std_inside: Mean of the ensemble's standard deviation inside.
-        std_ring: The same in the ring.
-        sample_r: The correlation of each single sample; their spread tells how sure ``r`` is.
-        voxels: (n_voxels, 3) voxel indices.
-        values: (n_voxels, 2) prediction and target there; NaN without a target.
-        lesion: (n_voxels,) index into ``components``.
-        interval: 95 % interval of r, from drawing lesions anew (:func:`~.interval.correlation_interval`).
-    """
-
-    r: float | None
-    p: float | None
-    n_voxels: int
-    n_blank: int
-    components: tuple[Lesion, ...]
-    contrast: dict[str, float | None]
-    std_inside: float | None
-    std_ring: float | None
-    sample_r: tuple[float | None, ...]
-    voxels: NDArray[np.intp] = field(repr=False, compare=False)
-    values: NDArray[np.float64] = field(repr=False, compare=False)
-    lesion: NDArray[np.intp] = field(repr=False, compare=False)
-    interval: tuple[float, float] | None = None
-
-    @property
-    def r_range(self) -> tuple[float, float] | None:
-        """Mean and standard deviation (divisor n) of ``sample_r``, or None without samples."""
-        known = [r for r in self.sample_r if r is not None]
-        return (float(np.mean(known)), float(np.std(known))) if known else None
-
-    def lines(self) -> list[str]:
-        """The pooled figures in words."""
-        lesions = "1 lesion" if len(self.components) == 1 else f"{len(self.components)} lesions"
-        where = f"{self.n_voxels} voxels of {lesions}"
-        lines = [f"{where}, no reference" if self.r is None else f"r = {written(self.r, self.interval)} over {where}"]
-        if self.interval:
-            lines.append("In brackets: 95 % interval (bootstrap over lesions, or over blocks of few)")
-        if self.r_range:
-            mean, spread = self.r_range
-            lines.append(f"Samples: r = {mean:.3f} ± {spread:.3f} over {len(self.sample_r)}")
-        told = [f"{name} {_signed(value)}" for name, value in self.contrast.items()]
-        lines.append(f"Contrast to noise: {', '.join(told)}")
-        if self.std_inside is not None:
-            ring = "" if self.std_ring is None else f", {self.std_ring:.4f} around it"
-            lines.append(f"Mean std: {self.std_inside:.4f} inside{ring}")
-        if self.n_blank:
-            lines.append(f"{self.n_blank} of these voxels are 0 in the prediction: outside the head")
-        return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """All figures, as JSON knows them."""
-        return {
-            "r": self.r,
-            "p": self.p,
-            "interval": self.interval,
-            "n_voxels": self.n_voxels,
-            "n_blank": self.n_blank,
-            "components": [vars(lesion) for lesion in self.components],
-            "contrast": self.contrast,
-            "std_inside": self.std_inside,
-            "std_ring": self.std_ring,
-            "sample_r": list(self.sample_r),
-        }
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A table: the pooled figures, then one row for each component; what a row lacks is None."""
-        mean, spread = self.r_range or (None, None)
-        centre = tuple(self.voxels.mean(axis=0).tolist())
-        pooled = {
-            **_row("all", self, centre),
-            **{f"contrast_{name}": self.contrast.get(name) for name in ("source", "prediction", "target")},
-            "std_inside": self.std_inside,
-            "std_ring": self.std_ring,
-            "sample_r_mean": mean,
-            "sample_r_std": spread,
-        }
-        nothing = dict.fromkeys(pooled)
-        single = (
-            nothing | _row(number, lesion, lesion.centre) for number, lesion in enumerate(self.components, start=1)
-        )
-        return [pooled, *single]
-
-    def csv(self) -> str:
-        """:meth:`rows` as comma-separated values with a line of headings."""
-        rows = self.rows()
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
 
 
 def lesion_report(
@@ -161,14 +36,15 @@ def lesion_report(
     samples: Iterable[NDArray] | None = None,
     source: NDArray | None = None,
     ring: float = 3.0,
+    std_corrected: bool = False,
 ) -> LesionReport:
     """Compare a prediction with its target inside a region of interest; all arrays on one grid.
 
     Without a target, contrast and spread tell whether the lesion is still there, and no correlation is had.
 
-    Voxels that are not finite in one of prediction, target, std and source are left out. The ring is all voxels within
-    ``ring`` of the region (Euclidean, in voxels) that belong to no part of it and are finite and not blank (exactly 0,
-    as around a skull-stripped head) in every image.
+    Voxels that are masked or not finite in one of prediction, target, std and source are left out, and counted. The
+    ring is all voxels within ``ring`` of the region (Euclidean, in voxels) that belong to no part of it and are finite
+    and not blank (exactly 0, as around a skull-stripped head) in every image.
 
     Args:
         prediction: Any shape and unit: the ensemble's mean; of some slices or a region, ``ensemble.computed()``.
@@ -178,15 +54,16 @@ def lesion_report(
         samples: Single samples, each shaped as ``prediction``; looked at one by one.
         source: The image that was transformed.
         ring: Width of the surround.
+        std_corrected: ``std`` is the corrected one (``ensemble.calibrated_std``).
 
     Raises:
         MrtransError: shapes differ, fewer than 3 voxels, or one of the images is constant in the region.
     """
     from scipy.ndimage import distance_transform_edt, label
 
-    drawn = inside_of(np.asarray(roi))
+    drawn = inside_of(roi)
     images = {"source": source, "prediction": prediction, "target": target, "std": std}
-    given = {name: np.asarray(image) for name, image in images.items() if image is not None}
+    given = {name: unmasked(image) for name, image in images.items() if image is not None}
     for name, image in given.items():
         if image.shape != drawn.shape:
             raise MrtransError(f"The {name} has shape {image.shape}, the ROI {drawn.shape}; they must share one grid.")
@@ -237,6 +114,8 @@ def lesion_report(
         values=values,
         lesion=np.argsort(order)[owner],
         interval=interval,
+        n_missing=int(drawn.sum() - inside.sum()),
+        std_corrected=std_corrected and std is not None,
     )
 
 
@@ -249,16 +128,6 @@ def box_around(roi: NDArray[np.bool_], margin: int) -> tuple[slice, ...] | None:
             return None
         box.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, size)))
     return tuple(box)
-
-
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2f}"
-
-
-def _row(name: int | str, of: Lesion | LesionReport, centre: tuple[float, ...]) -> dict[str, Any]:
-    low, high = of.interval or (None, None)
-    where = " ".join(f"{x:.1f}" for x in centre)
-    return {"lesion": name, "n_voxels": of.n_voxels, "r": of.r, "r_low": low, "r_high": high, "centre": where}
 
 
 def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
@@ -286,7 +155,7 @@ def _component(values: NDArray[np.float64], voxels: NDArray[np.intp]) -> Lesion:
 def _sample_r(
     sample: NDArray, box: tuple[slice, ...], inside: NDArray[np.bool_], target: NDArray[np.float64]
 ) -> float | None:
-    values = np.asarray(sample[box], dtype=np.float64)[inside]
+    values = np.asarray(unmasked(sample[box]), dtype=np.float64)[inside]
     try:
         return _pearson(values, target)[0]
     except MrtransError:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..lesion.measure import box_around
+from ..scan.masked import is_masked, unmarked, unmasked
 from .similarity import psnr, ssim_map
 
 #: The width of SSIM's window.
@@ -86,13 +87,14 @@ def agreement(
 
     Args:
         prediction: 3-D, [0, 1].
-        reference: The same shape and range; NaN where it has no voxels, which do not count.
+        reference: The same shape and range; NaN (or masked) where it has no voxels, which do not count.
         head: Where to measure.
         axis: Across the slices.
         slices: Indices along ``axis`` that the prediction has.
     """
-    inside = np.moveaxis(head & np.isfinite(reference), axis, 0)
-    p, t = (np.where(inside, np.moveaxis(image, axis, 0), 0) for image in (prediction, reference))
+    known = unmarked(head) & np.isfinite(unmasked(reference)) & ~is_masked(prediction)
+    inside = np.moveaxis(known, axis, 0)
+    p, t = (np.where(inside, np.moveaxis(unmasked(image), axis, 0), 0) for image in (prediction, reference))
     chosen = np.unique(np.asarray(slices, dtype=int))
     chosen = chosen[inside[chosen].any(axis=(1, 2))]
     if not chosen.size:

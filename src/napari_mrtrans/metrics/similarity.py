@@ -1,4 +1,8 @@
-"""Similarity of volumes in [0, 1] (paper, "Image to image similarity metrics"; all with data range 1)."""
+"""Similarity of volumes in [0, 1] (paper, "Image to image similarity metrics"; all with data range 1).
+
+What lies outside a mask may be NaN or infinite in one of them, as where nothing was computed: it is 0 in both then. So
+is what is masked of a masked array, which is outside.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
+from ..scan.masked import is_masked, unmarked, unmasked
 
 
 def psnr(
@@ -65,7 +70,7 @@ def ssim_map(prediction: NDArray, target: NDArray, *, data_range: float = 1.0) -
     return np.asarray(similarity)
 
 
-def bssim(prediction: NDArray, target: NDArray, mask: NDArray[np.bool_] | None = None, *, axis: int) -> float:
+def bssim(prediction: NDArray, target: NDArray, mask: NDArray[np.bool_] | None = None, *, axis: int = 2) -> float:
     """Boundary SSIM: :func:`ssim` of the in-plane edges, the Sobel gradient magnitudes of each 2-D slice, in [-1, 1].
 
     Both edge volumes are divided by the target's largest edge, as the paper gives no range for them.
@@ -74,7 +79,7 @@ def bssim(prediction: NDArray, target: NDArray, mask: NDArray[np.bool_] | None =
         prediction: 3-D, [0, 1].
         target: Same shape.
         mask: Same shape; where the similarity map is averaged; None = everywhere.
-        axis: Array axis that runs across the slices, 0 to 2.
+        axis: Array axis that runs across the slices; the third, as in files without orientation.
 
     Raises:
         MrtransError: as :func:`ssim`, or the volumes are not 3-D, or the target has no edges.
@@ -89,7 +94,7 @@ def bssim(prediction: NDArray, target: NDArray, mask: NDArray[np.bool_] | None =
     return ssim(edges / largest, true_edges / largest, inside)
 
 
-def scssim(prediction: NDArray, target: NDArray, *, axis: int) -> float:
+def scssim(prediction: NDArray, target: NDArray, *, axis: int = 2) -> float:
     """Slice-consistency SSIM: 1 - mean |SSIM(P_i, P_i+1) - SSIM(T_i, T_i+1)| (paper, Eq. 12), in [-1, 1].
 
     SSIM is that of 2-D slices (:func:`ssim`), i runs over neighbouring slices. Slices that are zero in both volumes are
@@ -98,7 +103,7 @@ def scssim(prediction: NDArray, target: NDArray, *, axis: int) -> float:
     Args:
         prediction: 3-D, [0, 1].
         target: Same shape.
-        axis: Array axis that runs across the slices, 0 to 2.
+        axis: Array axis that runs across the slices; the third, as in files without orientation.
 
     Raises:
         MrtransError: as :func:`ssim`, or the volumes are not 3-D, or no neighbouring slices are left.
@@ -107,7 +112,7 @@ def scssim(prediction: NDArray, target: NDArray, *, axis: int) -> float:
     return 1 - float(np.mean(steps))
 
 
-def scssim_difference(prediction: NDArray, target: NDArray, *, axis: int) -> float:
+def scssim_difference(prediction: NDArray, target: NDArray, *, axis: int = 2) -> float:
     """The other reading of Eq. 12: mean SSIM(P_i+1 - P_i, T_i+1 - T_i), the data range still 1; as :func:`scssim`.
 
     Unlike that, it notices slices whose brightness jumps.
@@ -125,7 +130,7 @@ def slices_along(
         MrtransError: shapes differ or are not 3-D, there is no such axis, or the mask is empty.
     """
     prediction, target, inside = _checked(prediction, target, mask)
-    if target.ndim != 3 or axis not in range(3):
+    if target.ndim != 3 or axis not in range(-3, 3):
         raise MrtransError(f"Slices lie along axis 0, 1 or 2 of a 3-D volume; got axis {axis} of shape {target.shape}.")
     return np.moveaxis(prediction, axis, 0), np.moveaxis(target, axis, 0), np.moveaxis(inside, axis, 0)
 
@@ -143,10 +148,14 @@ def _neighbours(axis: int, prediction: NDArray, target: NDArray) -> list[tuple[N
 def _checked(
     prediction: NDArray, target: NDArray, mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    a, b = np.asarray(prediction, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    a, b = (np.asarray(unmasked(image), dtype=np.float64) for image in (prediction, target))
     if a.shape != b.shape:
         raise MrtransError(f"Prediction {a.shape} and target {b.shape} have different shapes.")
-    inside = np.ones(a.shape, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+    inside = np.ones(a.shape, dtype=bool) if mask is None else unmarked(mask).astype(bool)
+    if inside.shape == a.shape:
+        inside = inside & ~is_masked(prediction) & ~is_masked(target)
     if inside.shape != a.shape or not inside.any():
         raise MrtransError("The mask is empty or of another shape than the volumes.")
+    if (unknown := ~inside & ~(np.isfinite(a) & np.isfinite(b))).any():
+        a, b = (np.where(unknown, 0, image) for image in (a, b))
     return a, b, inside

@@ -1,6 +1,6 @@
 """Whether the spread of samples tells where the answer errs, and what the samples are worth as a whole.
 
-Maps are of any shape and one unit; all are looked at inside a mask.
+Maps are of any shape and one unit; all are looked at inside a mask, but for what is masked of a masked array.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
+from ..scan.masked import is_masked, unmarked, unmasked
 
 
 def rank_correlation(score: NDArray, error: NDArray, mask: NDArray[np.bool_] | None = None) -> float:
@@ -89,10 +90,11 @@ def crps(samples: NDArray, truth: NDArray, mask: NDArray[np.bool_], strata: Sequ
     if (fewest := min(counts.values(), default=0)) < 2:
         raise MrtransError(f"The CRPS needs at least 2 independent samples of each that draws some; got {fewest}.")
     total = 0.0
+    mask = unmarked(mask) & ~is_masked(truth) & ~np.atleast_1d(is_masked(samples)).any(axis=0)
     for drawn in samples:
         a, b = _inside(drawn, truth, mask)
         total += float(np.abs(a - b).mean()) / n
-    inside = samples[:, mask]
+    inside = unmasked(samples)[:, mask]
     alike = {who: _apart(inside[[other == who for other in strata]]) for who in counts}
     across = _apart(inside) - sum(alike.values()) if len(counts) > 1 else 0.0
     apart = across + sum(alike[who] * count / (count - 1) for who, count in counts.items())
@@ -123,7 +125,8 @@ def _inside(a: NDArray, b: NDArray, mask: NDArray[np.bool_]) -> tuple[NDArray[np
     """The voxels of both."""
     if not a.shape == b.shape == mask.shape:
         raise MrtransError(f"Maps {a.shape} and {b.shape} and their mask {mask.shape} have different shapes.")
-    first, second = a[mask].astype(np.float64), b[mask].astype(np.float64)
+    chosen = unmarked(mask) & ~is_masked(a) & ~is_masked(b)
+    first, second = (unmasked(image)[chosen].astype(np.float64) for image in (a, b))
     if len(first) < 2:
         raise MrtransError(f"The mask holds {len(first)} voxels; at least 2 are needed.")
     if not (np.isfinite(first).all() and np.isfinite(second).all()):

@@ -255,7 +255,8 @@ def verdict(probability: float | None, scores: Mapping[str, float] | None = None
     """P(OOD) in words; with the ``scores``, why it is unknown."""
     if probability is None:
         few = scores is not None and scores.get("slices", FEWEST) < FEWEST
-        return f"not judged: fewer than {FEWEST} slices" if few else "not calibrated"
+        too_few = f"not judged: fewer than {FEWEST} slices large enough, with head on either side"
+        return too_few if few else "not calibrated"
     return [words for limit, words in VERDICTS if probability >= limit][-1]
 
 

@@ -56,7 +56,7 @@ class Options:
         overwrite: Also replace what other scans of the same name gave, and remove contrasts that are not given now.
 
     Raises:
-        MrtransError: no such normalisation.
+        MrtransError: no such normalisation, or a tool for brains that are not to be stripped.
     """
 
     register: bool = True
@@ -70,6 +70,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS:
             raise MrtransError(f"Unknown normalisation '{self.normalise}'. Choose one of {', '.join(NORMALISATIONS)}.")
+        if not self.strip and self.tool != "auto":
+            raise MrtransError("--brain finds the brain to keep; leave out --no-strip, or --brain.")
 
 
 def prepare_session(
@@ -84,16 +86,21 @@ def prepare_session(
         session: Its files.
         output: A BIDS derivatives folder; made if need be.
         options: What to do.
-        mask: Brain mask on the reference's grid; None = found.
+        mask: Brain mask on the reference's grid, where images are stripped; None = found.
         say: Told what is going on, one line each.
 
     Returns:
         The files of this session: one image for each contrast, brain mask, picture, JSON.
 
     Raises:
+        MrtransError: a mask goes with no such options.
         MrtransError: a scan cannot be used, does not match the reference, or the folder cannot be written.
     """
     options = options or Options()
+    if mask is not None and options.tool != "auto":
+        raise MrtransError("With --mask no brain is looked for; leave out --brain, or the mask.")
+    if mask is not None and not options.strip:
+        raise MrtransError("--mask is the brain to keep; leave out --no-strip, or the mask.")
     began = time.perf_counter()
     folder, stem = output / session.folder, session.stem
     key = _key(session, options, mask)
@@ -120,7 +127,8 @@ def prepare_session(
             still = contrast is not Contrast.T1
             found = register(reference, volume) if still else register(volume, reference).inverse()
             motions[contrast] = found
-            say(f"{stem}: {contrast} registered, NMI {found.nmi_before:.3f} to {found.nmi_after:.3f}")
+            what = "lies best where its file has it" if found.stays else "registered"
+            say(f"{stem}: {contrast} {what}, NMI {found.nmi_before:.3f} to {found.nmi_after:.3f}")
         onto[contrast] = resample(volume, reference, motions[contrast].matrix if options.register else np.eye(4))
         if not onto[contrast].any():
             raise MrtransError(

@@ -29,8 +29,11 @@ def normalised_on(
     prepare: bool | None = None,
     say: Callable[[str], None] = lambda line: None,
     partial: bool = False,
-) -> NDArray[np.float32]:
-    """An acquired image in normalised units [0, 1], 0 outside its own head, NaN where it has no voxels.
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """An acquired image in normalised units [0, 1], 0 outside its own head, NaN where it has no voxels; and that head.
+
+    On another grid, its own head is where more of a voxel lies inside than outside, and what lies inside alone counts
+    there: the black around it darkens no rim.
 
     Args:
         reference: The acquired image; a whole head is prepared as the models' inputs are.
@@ -45,17 +48,22 @@ def normalised_on(
     Raises:
         MrtransError: the two do not overlap, or their heads are not those of one person.
     """
-    own = fit_for_models(reference, None, prepare, say).normalised(contrast)
-    there = resample(own, to_reference, head.shape)
+    own = fit_for_models(reference, None, prepare, say)
+    image, inside = own.normalised(contrast), own.head
+    there = resample(image, to_reference, head.shape)
     known = np.isfinite(there)
+    if resampled := there is not image:
+        share = resample(inside.astype(np.float32), to_reference, head.shape)
+        inside = share >= 0.5
+        there = np.where(inside, there / np.maximum(share, 0.5), 0 * there)
     if not (known & head).any():
         raise MrtransError(f"'{reference.name}' does not overlap '{name}'. Choose an image of the same head.")
     coarse = (slice(None, None, COARSE),) * 3
-    own_head, other = (head & known)[coarse], (np.nan_to_num(there) > 0)[coarse]
+    own_head, other = (head & known)[coarse], inside[coarse]
     check_same_head(own_head, other & own_head if partial else other, reference.name, name)
-    if there is not own:
+    if resampled:
         say(f"'{reference.name}' lies on another grid than '{name}'; it was resampled.")
-    return np.asarray(there, dtype=np.float32)
+    return np.asarray(there, dtype=np.float32), inside
 
 
 def check_same_head(head: NDArray[np.bool_], other: NDArray[np.bool_], reference: str, name: str) -> None:

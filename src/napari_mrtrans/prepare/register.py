@@ -65,6 +65,11 @@ class Registration:
         """Angle of the rotation."""
         return float(np.degrees(np.arccos(np.clip((np.trace(self.matrix[:3, :3]) - 1.0) / 2.0, -1.0, 1.0))))
 
+    @property
+    def stays(self) -> bool:
+        """Whether there is no motion."""
+        return bool(np.array_equal(self.matrix, np.eye(4)))
+
     def inverse(self) -> Registration:
         """The motion that brings what was fixed onto what was moving."""
         return replace(self, matrix=np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
@@ -72,6 +77,8 @@ class Registration:
 
 def register(fixed: Volume, moving: Volume) -> Registration:
     """The rigid motion that brings ``moving`` onto ``fixed``; both show one head, in any contrast and orientation.
+
+    None where nothing that was found matches better than the files' own position, as of images registered already.
 
     Raises:
         VolumeError: a volume is too thin to see a head in it.
@@ -87,8 +94,10 @@ def register(fixed: Volume, moving: Volume) -> Registration:
         for share, step in ((0.2, 0.5), (0.6, 0.2)):  # few samples make the metric bumpy: the last steps take most
             best, _ = align(*fine, best, share=share, step=step)
         heads = head_mask(to_array(fine[0])), head_mask(to_array(fine[1]))
-        before, _ = _match(*fine, sitk.Transform(), heads)
+        before, there = _match(*fine, sitk.Transform(), heads)
         after, overlap = _match(*fine, best, heads)
+        if after <= before:
+            best, after, overlap = sitk.Transform(), before, there
         edges = edges_agree(*fine, best, heads[0])
     result = Registration(_matrix(best), before, after, edges)
     if overlap < LEAST_OVERLAP or edges < LEAST_EDGES:
@@ -96,11 +105,6 @@ def register(fixed: Volume, moving: Volume) -> Registration:
             f"'{moving.name}' does not match '{fixed.name}' (overlap {overlap:.0%}, NMI {after:.3f}, edges agree "
             f"{edges:.2f} times as well as by chance); are they the same head? Leave it out, or choose another "
             "--reference."
-        )
-    if after < before - 0.002:
-        raise RegistrationError(
-            f"Registering '{moving.name}' to '{fixed.name}' made the match worse (NMI {before:.3f} to {after:.3f}). If "
-            f"they are registered already, use --no-register."
         )
     if result.degrees > MOST_DEGREES:
         raise RegistrationError(

@@ -100,11 +100,15 @@ _DUAL_ECHO = _whole(
 _T2_STAR = _whole(r"b?ffe|m?gre|medic|merge|fl3d|flash|heme|t2w?[ _-]epi|epi[ _-]t2w?")
 #: What is none of the four, whatever else is named; of words that are no subject's, no visit's and no processing's.
 _OTHER = _whole(r"adc|dwi|dti|diff|diffusion|ep2d(_?\w+)?|stir|tof|mra|mrv|bold|fmri|p?c?asl|ciss|fiesta|trufi")
-#: Before a suffix of BIDS they are the name of a study or a group.
-_BIDS_END = re.compile(r"_(T1w|T2w|PDw)$")
+#: Before a suffix of BIDS they, and FLAIR, are the name of a study or a group; a second layer of that name is ``[1]``.
+_BIDS_END = re.compile(r"_(T1w|T2w|PDw)( \[\d+\])?$")
 #: As BIDS has it: phase, parts of complex images, and the second inversion of MP2RAGE, which is PD-weighted.
 _OTHER_PART = re.compile(r"(?<![a-z0-9])(part-(phase|real|imag)|inv-2)(?![a-z0-9])", re.IGNORECASE)
 _T2_STAR_OR_MAP = _whole(r"t2[ _-]?star|fl2d|hemo|swi|swan|t[12][ _-]?map(ping|s)?")
+#: In names of masks, segmentations and maps of tissue, whatever contrast they were drawn on.
+_MASK = _whole(r"[a-z]*masks?\d*|(a|d|prob|pve|brain|lesion|tumou?r)?segs?\d*|[a-z]*segmentations?|pve\d*")
+#: The same, but for a name that goes on with a contrast: there they are of a study or a person.
+_MARKED = _whole(r"[a-z]*lesions?\d*|rois?\d*|labels?\d*")
 # What an image was brought onto is not what it shows.
 _SHOWN = r"(t1w?|t2w?|pdw?|flair|dwi|dti|diff(?:usion)?|bold|fmri|asl|adc)(?:[ _-]space)?(?![a-z0-9])"
 _REFERENCE = re.compile(rf"[ _-](to|in|on|space)[ _-]{_SHOWN}", re.IGNORECASE)
@@ -119,29 +123,29 @@ def guess_contrast(name: str) -> Contrast | None:
     """Guess the contrast from a file or layer name; ``None`` when nothing is named, only a contrast-enhanced T1, both
     echoes of a double echo, T2*, or what is none of the four.
 
-    A FLAIR is a FLAIR wherever the name says so (``T2-FLAIR``), but for the T1-weighted ``T1 FLAIR``; otherwise the
+    A FLAIR is a FLAIR wherever the name says so (``T2-FLAIR``), but for the T1-weighted ``T1 FLAIR`` and before BIDS'
+    suffixes: ``FLAIR_01_T1w`` is T1, and of ``FLAIR_01_T2w`` nothing is guessed, as FLAIR is T2-weighted. Otherwise the
     contrast named last counts, because subjects and visits, which may be called T1 or PD too, come first. In BIDS
     names, ``key-value`` parts are ignored.
     """
-    stem = re.sub(r"\.(nii|nii\.gz|nii\.bz2|gz|img|hdr)$", "", re.split(r"[\\/]", str(name))[-1], flags=re.IGNORECASE)
+    stem = _stem(name)
     agent = bool(_AGENT.search(stem) or _PLUS_AGENT.search(stem))
     if _OTHER_PART.search(stem):
         return None
-    if stem.lower().startswith("sub-"):
-        stem = "_".join(part for part in stem.split("_") if not re.fullmatch(r"[a-zA-Z]+-[a-zA-Z0-9+]+", part))
-    stem = _REFERENCE.sub("", stem)
+    stem = _REFERENCE.sub("", _without_entities(stem))
     alone = _REGISTERED.sub("", stem)
     if _FLAIR.search(alone) or any(pattern.search(alone) for _, pattern in _NAMED):
         stem = alone
     if _POST_CONTRAST.search(stem):
         return None
-    if (found := _T1_FLAIR.search(stem)) and not found["subject"]:
+    end = _BIDS_END.search(stem)
+    if not end and (found := _T1_FLAIR.search(stem)) and not found["subject"]:
         return None if agent else Contrast.T1
-    if _FLAIR.search(stem):
+    if not end and _FLAIR.search(stem):
         return Contrast.FLAIR
-    if _T2_STAR_OR_MAP.search(stem) or (
-        not _BIDS_END.search(stem) and (_OTHER.search(stem) or _DUAL_ECHO.search(stem))
-    ):
+    if end and end[1] == "T2w" and _FLAIR.search(stem):
+        return None
+    if _T2_STAR_OR_MAP.search(stem) or (not end and (_OTHER.search(stem) or _DUAL_ECHO.search(stem))):
         return None
     named = [(match.start(), contrast) for contrast, pattern in _NAMED for match in pattern.finditer(stem)]
     guess = max(named)[1] if named else Contrast.T1 if _T1_SEQUENCE.search(stem) else None
@@ -156,6 +160,13 @@ def names_anything(name: str) -> bool:
     return any(pattern.search(name) for pattern in (*known, *(pattern for _, pattern in _NAMED)))
 
 
+def names_mask(name: str) -> bool:
+    """Whether a file or layer is called as masks, segmentations and maps of tissue are, be it after a contrast."""
+    stem = _without_entities(_stem(name))
+    marked = _MARKED.search(stem)
+    return bool(_MASK.search(stem)) or (marked is not None and not names_anything(stem[marked.end() :]))
+
+
 def names_agent(name: str) -> bool:
     """Whether a name tells of a contrast agent."""
     return any(pattern.search(name) for pattern in (_POST_CONTRAST, _AGENT, _PLUS_AGENT))
@@ -164,3 +175,15 @@ def names_agent(name: str) -> bool:
 def names_map(name: str) -> bool:
     """Whether a name tells of a T2*-weighted image, or of a map of T1 or T2."""
     return bool(_T2_STAR_OR_MAP.search(name))
+
+
+def _stem(name: str) -> str:
+    """The last part of a path without its ending."""
+    return re.sub(r"\.(nii|nii\.gz|nii\.bz2|gz|img|hdr)$", "", re.split(r"[\\/]", str(name))[-1], flags=re.IGNORECASE)
+
+
+def _without_entities(stem: str) -> str:
+    """A name as BIDS has it without its ``key-value`` parts; others as they are."""
+    if not stem.lower().startswith("sub-"):
+        return stem
+    return "_".join(part for part in stem.split("_") if not re.fullmatch(r"[a-zA-Z]+-[a-zA-Z0-9+]+", part))

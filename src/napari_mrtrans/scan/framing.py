@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 #: Frames, and the model's grid, grow in steps of this many pixels (or the network's own multiple).
 STEP = 16
+#: More of them than any slice needs, and few enough to be held.
+MOST = 4096
 #: Rows and columns of a part of an image.
 Box = tuple[slice, slice]
 
@@ -22,9 +24,9 @@ class Framing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rows: int = Field(128, ge=STEP, description="fewest rows; the smallest slices fill a fraction of it")
-    columns: int = Field(128, ge=STEP)
-    margin: int = Field(4, ge=0, description="pixels around the head, both sides together")
+    rows: int = Field(128, ge=STEP, le=MOST, description="fewest rows; the smallest slices fill a fraction of it")
+    columns: int = Field(128, ge=STEP, le=MOST)
+    margin: int = Field(4, ge=0, le=MOST, description="pixels around the head, both sides together")
 
     @property
     def least(self) -> tuple[int, int]:

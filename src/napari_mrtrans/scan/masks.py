@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import VolumeError
 from .field_of_view import millimetres, stated_unit
 from .grid import corners_apart, same_grid, turned_towards
+from .masked import unmarked
 from .nifti import as_one_volume, open_nifti, read_voxels, unoriented_line, without_trailing_ones
 from .volume import Volume, check_affine
 
@@ -26,7 +27,8 @@ _LABELS, _PLATEAU = 20, 0.25
 def inside(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Where a mask is inside: above 0, or, where it has fractional values or a scale, above half of its maximum.
 
-    A mask that was resampled has ripples and a soft rim, of which half is the border. NaN is outside.
+    A mask that was resampled has ripples and a soft rim, of which half is the border. NaN is outside, and so is what is
+    masked of a masked array.
     """
     return np.asarray(_finite(values) > border(values), dtype=np.bool_)
 
@@ -37,7 +39,7 @@ def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]
     Raises:
         VolumeError: it is not on the grid of ``volume``, or empty.
     """
-    array = np.asarray(mask)
+    array = unmarked(mask)
     if array.shape != volume.data.shape:
         raise VolumeError(
             f"The mask has shape {array.shape}, '{volume.name}' has {volume.data.shape}; they must lie on one grid."
@@ -147,7 +149,7 @@ def load_mask(
 
 
 def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = unmarked(values)
     if array.dtype.kind != "f":
         return array
     known = np.where(np.isfinite(array), array, 0)

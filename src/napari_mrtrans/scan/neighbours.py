@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 #: Neighbours farther away than this many times the wanted distance tell of another place; the slice itself stands in.
 FARTHEST = 1.5
 
@@ -14,6 +17,12 @@ def reach(spacing: float, distance: float) -> int:
 def beside(index: int, count: int, step: int) -> tuple[int, int]:
     """The slices ``step`` below and above a slice; beyond the ends of ``count`` slices, the last one."""
     return max(index - step, 0), min(index + step, count - 1)
+
+
+def between_others(there: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
+    """Of each slice, whether the ``step`` ones below it and above it are all ``there``; beyond the ends, none is."""
+    padded = np.pad(there, step)
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * step + 1).all(axis=1))
 
 
 def seen(index: int, count: int, spacing: float, distance: float) -> list[int]:

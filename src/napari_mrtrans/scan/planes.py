@@ -21,6 +21,8 @@ VIEWS: dict[Plane, tuple[int, int, int]] = {"axial": (0, 1, 2), "coronal": (1, 0
 AXIAL = 0.5
 #: Voxels longer than this, in mm, show too little of the anatomy from the side.
 LONGEST_MM = 2.0
+#: From the side, heads of less than this, in mm across the slices, are strips, of which a network makes worse slices.
+SHORTEST_MM = 50.0
 
 
 def check_voxels(volume: Volume) -> None:
@@ -32,6 +34,23 @@ def check_voxels(volume: Volume) -> None:
     if (longest := float(volume.voxel_sizes.max())) > LONGEST_MM:
         raise VolumeError(
             f"Three planes take voxels of {LONGEST_MM:g} mm at most; those of '{volume.name}' are {longest:.1f} mm. "
+            "Leave three planes out."
+        )
+
+
+def check_height(height: float, name: str) -> None:
+    """See that there is enough of a head to look at it from the side.
+
+    Args:
+        height: Of the head across its axial slices, in mm.
+        name: Of the volume.
+
+    Raises:
+        VolumeError: there is too little.
+    """
+    if height < SHORTEST_MM:
+        raise VolumeError(
+            f"Three planes take {SHORTEST_MM:g} mm of head across the slices at least; '{name}' has {height:.0f} mm. "
             "Leave three planes out."
         )
 

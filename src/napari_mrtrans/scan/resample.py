@@ -31,6 +31,8 @@ def resample(
 
     if data.shape == shape and np.allclose(to_data, np.eye(4), atol=1e-6):
         return data
+    if data.dtype == np.float16:  # scipy knows none
+        data = data.astype(np.float32)
     box = box or tuple(slice(0, size) for size in shape)
     linear = to_data[:3, :3]
     offset = to_data[:3, 3] + linear @ [part.start for part in box]

@@ -16,6 +16,7 @@ from .contrasts import Contrast, guess_contrast
 from .field_of_view import UNITS, check_field_of_view, millimetres, stated_unit
 from .grid import same_grid
 from .intensity import background
+from .masked import unmasked
 from .nifti import as_one_volume, open_nifti, raw_zooms, read_voxels, stem, unoriented_line, without_trailing_ones
 
 
@@ -47,7 +48,7 @@ class Volume:
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.data = _check_data(_unmasked(self.data), self.name)
+        self.data = _check_data(unmasked(self.data), self.name)
         self.affine = check_affine(self.affine, self.name)
         check_field_of_view(self.affine, self.data.shape, self.name, stated_unit(self.header))
         if self.contrast is not None:
@@ -90,7 +91,7 @@ class Volume:
         Raises:
             VolumeError: see the class.
         """
-        data, grid, unit = without_trailing_ones(_unmasked(data)), check_affine(affine, name), stated_unit(header)
+        data, grid, unit = without_trailing_ones(unmasked(data)), check_affine(affine, name), stated_unit(header)
         factor = millimetres(grid, data.shape, unit) if data.ndim == 3 else 1.0
         grid[:3] *= factor
         unoriented = unoriented_line(header, name)
@@ -186,15 +187,6 @@ def _check_data(data: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     if finite.max() <= 0 and not (background(out) or 0.0) < finite.max():
         raise VolumeError(f"'{name}' has no positive voxel; MR magnitudes are positive.")
     return out
-
-
-def _unmasked(data: NDArray[Any]) -> NDArray[Any]:
-    """What is masked is not known."""
-    if not isinstance(data, np.ma.MaskedArray):
-        return np.asarray(data)
-    if data.dtype.kind not in "buif":
-        return np.asarray(data.filled())
-    return np.where(np.ma.getmaskarray(data), np.float32(np.nan), np.asarray(data.data, dtype=np.float32))
 
 
 def check_affine(affine: NDArray[np.generic], name: str) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checkpoints.card_text import adapted_to
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import known_by, subject_of
 from ..errors import RecipeError
@@ -25,13 +26,13 @@ class CrossMeans:
     """The mean of each slice of a batch, by a network that has not seen the person.
 
     Args:
-        parts: ``direct`` checkpoints, each trained without some of the people.
+        parts: ``direct`` checkpoints, each trained without some of the people, as was what it started from.
         whole: The network that was trained on all, for sessions that all of them have seen: phantoms.
         sessions: Names of the run's training sessions, in their order.
         scans: Whether each of them is a scan.
 
     Raises:
-        RecipeError: a checkpoint is of another kind, or all of them have seen a scan.
+        RecipeError: a checkpoint is of another kind or may have seen anybody, or all of them have seen a scan.
     """
 
     def __init__(
@@ -43,9 +44,14 @@ class CrossMeans:
             kind = getattr(model, "conditional", None), getattr(model, "neighbours_mm", None)
             if not isinstance(model, Direct) or kind != (whole.conditional, whole.neighbours_mm):
                 raise RecipeError(f"cross_means: '{checkpoint.name}' is no Direct model of the mean_checkpoint's kind.")
+            if checkpoint.card.unnamed:
+                raise RecipeError(
+                    f"cross_means: '{checkpoint.name}' {adapted_to(checkpoint.card)}, whom its card does not name and "
+                    "who may be trained on here; take one that was trained by a recipe."
+                )
             nets.append(model.net)
         self.nets = [net.eval().requires_grad_(False) for net in (*nets, whole.net)]
-        seen = [set(map(subject_of, checkpoint.card.splits.get("train", []))) for checkpoint in parts]
+        seen = [set(map(subject_of, checkpoint.card.seen)) for checkpoint in parts]
         which = []
         for session, scan in zip(sessions, scans, strict=True):
             unseen = [i for i, known in enumerate(seen) if not known_by(session, known)]

@@ -20,9 +20,10 @@ from ..datasets.bids import known_by, subject_of
 from ..datasets.store import Source
 from ..errors import RecipeError
 from ..models import Batch, Direct, Model, ResidualModel, build
-from ..models.base import contrast_index, to_signed, to_unit
+from ..models.base import to_signed, to_unit
 from ..scan.contrasts import Contrast
 from .cross_fit import CrossMeans
+from .one_contrast import check_mean, check_parent, keep_all_but
 from .recipe import Recipe
 from .restyle import Restyle
 from .slices import TrainingSlices, batches
@@ -76,6 +77,8 @@ def prepare_start(
     _check_pairs(recipe, source)
     parent = None if recipe.start_from is None else load_checkpoint(recipe.start_from)
     mean = None if recipe.mean_checkpoint is None else load_checkpoint(recipe.mean_checkpoint)
+    if recipe.only_contrast is not None and parent is not None:
+        check_parent(recipe, parent)
     # One pair of a network that knows several: it is told the pair as before.
     told = any(start is not None and start.card.options.get("conditional", True) for start in (parent, mean))
     options = {**recipe.options, "conditional": recipe.conditional or told}
@@ -95,6 +98,7 @@ def prepare_start(
         restyle = _restyle(recipe, direct, mean, source) if recipe.restyle else None
         cross = _cross_means(recipe, direct, source)
         if recipe.only_contrast is not None and parent is not None:
+            check_mean(recipe.only_contrast, mean, parent)
             residual_std = parent.card.options.get("residual_std")  # the answers of other pairs hang on it
         if residual_std is None:
             residual_std = _residual_std(recipe, cross or partial(_answer, direct), source, restyle)
@@ -122,9 +126,9 @@ def prepare_start(
             ) from None
     if recipe.only_contrast is not None and parent is not None:
         same = parent.card.splits.get("train") == source.names
-        _keep_all_but(model, recipe.only_contrast, parent.build() if same else None)
+        keep_all_but(model, recipe.only_contrast, parent.build() if same else None)
     notes = (*_known_before(recipe, kept_out), *_whole_heads(source), *_other_frames(recipe))
-    for line in (notice, *notes):
+    for line in (notice, _other_crop(recipe), *notes):
         if line:
             say(line)
     # A path on this machine is nothing to publish in a card.
@@ -133,39 +137,8 @@ def prepare_start(
     return Start(model, public, restyle, seen, notes, parents)
 
 
-def _keep_all_but(model: Model, contrast: Contrast, before: Model | None) -> None:
-    """Let training change what serves this contrast alone; ``before``: what it starts from, if of the same sessions."""
-    if (
-        isinstance(model, Direct)
-        and isinstance(before, Direct)
-        and model.effects is not None
-        and before.effects is not None
-    ):
-        model.effects.data.copy_(before.effects)
-    parts = model.of_contrast(contrast_index(contrast))
-    if not parts:
-        raise RecipeError("only_contrast: this network has no weights for one contrast alone; leave the key out.")
-    model.requires_grad_(False)
-    for parameter, where in parts:
-        mask = torch.zeros_like(parameter)
-        mask[where] = 1
-        parameter.requires_grad_(True)
-        parameter.register_hook(partial(_masked, mask))
-
-
-def normalise_as_in_use(model: Model) -> None:
-    """By the statistics that a network has, not by a batch's: what is frozen answers as it will."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
-
-
-def _masked(mask: Tensor, gradient: Tensor) -> Tensor:
-    return gradient * mask.to(gradient.device)
-
-
 def _check_pairs(recipe: Recipe, source: Source) -> None:
-    """See that every pair that the card will offer is learned."""
+    """See that every pair that slices are drawn for is learned."""
     for pair in recipe.trained_pairs:
         if not any({*pair} <= {*session.contrasts} for session in source.sessions):
             raise RecipeError(
@@ -233,6 +206,18 @@ def _other_frames(recipe: Recipe) -> Iterator[str]:
                 f"{framing.rows} x {framing.columns}; set data.framing to its value."
             )
             return
+
+
+def _other_crop(recipe: Recipe) -> str | None:
+    """A line where training does not end in frames as they are in use."""
+    last, framing = recipe.stages[-1], recipe.data.framing
+    if last.crop == framing.least and last.downsample == 1:
+        return None
+    averaged = f" averaged by {last.downsample}" if last.downsample > 1 else ""
+    return (
+        f"The last stage's crops are {last.crop[0]} x {last.crop[1]}{averaged}, and frames in use are {framing.rows} x "
+        f"{framing.columns}, in which the network answers worse; make data.framing and the crops of one size."
+    )
 
 
 def _cross_means(recipe: Recipe, direct: Direct, source: Source) -> CrossMeans | None:

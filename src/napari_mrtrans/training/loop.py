@@ -30,12 +30,13 @@ from .card import make_card
 from .ema import averaged, ema_rule
 from .finished import digest
 from .hardware import HERE, Hardware, arrange, check_shared, finite_gradients, precision, what_it_took
-from .initial import normalise_as_in_use, parents_of, prepare_start
+from .initial import parents_of, prepare_start
 from .muon import make_optimiser
+from .one_contrast import normalise_as_in_use
 from .opponent import Opponent
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
-from .state import STATE, Parts, drop_state, is_trained, kept_residual_std, load_state, save_state
+from .state import STATE, Parts, alone, drop_state, is_trained, kept_residual_std, load_state, save_state
 from .validation import fixed_slices, validate
 
 #: TensorBoard's logs, in a run's folder.
@@ -77,8 +78,8 @@ def train(
         say: Told one-line notices.
 
     Raises:
-        RecipeError: the state belongs to another recipe, there is none to resume, or a run has ended in ``out``; or a
-            ``splits.tsv`` that no run has written would be replaced.
+        RecipeError: the state belongs to another recipe, there is none to resume, or a run has ended in ``out`` or is
+            at work there; or a ``splits.tsv`` that no run has written would be replaced.
         TrainingError: the loss stopped being finite.
     """
     path = out / f"{recipe.checkpoint_name}.safetensors"
@@ -93,6 +94,22 @@ def train(
             f"'{out / FILE}' is there, and no training has written it; choose another folder with -o, or move the file."
         )
     out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        return _train(recipe, splits, out, hardware, resume, max_minutes, progress, say)
+
+
+def _train(
+    recipe: Recipe,
+    splits: dict[str, Source],
+    out: Path,
+    hardware: Hardware,
+    resume: bool,
+    max_minutes: float | None,
+    progress: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
+) -> Path:
+    """:func:`train` in a folder that it has to itself."""
+    path, table_is_given = out / f"{recipe.checkpoint_name}.safetensors", _is_given(out / FILE, recipe)
     number_format = precision(recipe.precision, hardware.accelerator)
     fabric = Fabric(
         accelerator=hardware.accelerator,

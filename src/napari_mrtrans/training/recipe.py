@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..checkpoints.card import DataSource, SamplerDefaults
 from ..datasets.phantom_options import PhantomOptions
@@ -14,7 +14,7 @@ from ..datasets.readers import AUTO, READERS, plain_folders
 from ..errors import MrtransError
 from ..models.families import FAMILIES, family_of
 from ..scan.contrasts import Contrast, Pair
-from ..scan.framing import Framing
+from ..scan.framing import MOST, Framing
 from ..scan.planes import Plane
 from .recipe_digest import digest_of
 
@@ -37,7 +37,7 @@ class DataOptions(_Strict):
 
     format: str = Field("auto", description="naming of the files (see datasets/*.py); auto: told by the names")
     folders: tuple[str, ...] = Field((".",), description="data sets below --data, one each")
-    spacing_mm: float = Field(1.0, gt=0, description="in-plane pixel size of the model grid")
+    spacing_mm: float = Field(1.0, ge=0.1, le=50, description="in-plane pixel size of the model grid")
     framing: Framing = Field(Framing(), description="what the network sees of a slice in use; as the last stage's crop")
     test: tuple[str, ...] = Field((), description="subjects never trained or tuned on, as folder/sub-XX or sub-XX")
     validation: tuple[str, ...] = Field((), description="subjects for monitoring only")
@@ -83,13 +83,22 @@ class DataOptions(_Strict):
         return self
 
 
+_Side = Annotated[int, Field(le=MOST)]
+
+
 class Stage(_Strict):
     """A stretch of training at one crop size."""
 
     steps: int = Field(ge=1)
     batch: int = Field(8, ge=1)
-    crop: tuple[int, int] = Field((128, 128), description="rows, columns in pixels after downsampling")
-    downsample: int = Field(1, ge=1, description="area-average by this factor: cheap early training on whole slices")
+    crop: tuple[_Side, _Side] = Field((128, 128), description="rows, columns in pixels after downsampling")
+    downsample: int = Field(
+        1, ge=1, le=64, description="area-average by this factor: cheap early training on whole slices"
+    )
+
+
+#: At least 0, and never -0, which random numbers cannot be as wide as.
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]
 
 
 class Augmentation(_Strict):
@@ -97,19 +106,19 @@ class Augmentation(_Strict):
 
     flip: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip")
     warp: float = Field(0.5, ge=0, le=1, description="probability of rotation and zoom, which interpolate and so blur")
-    rotate_deg: float = Field(12.0, ge=0)
-    scale: float = Field(0.1, ge=0, description="standard deviation of the log of the zoom, each axis")
-    source_gamma: float = Field(0.2, ge=0, description="standard deviation of log gamma")
-    source_gain: float = Field(0.08, ge=0)
-    source_bias: float = Field(0.15, ge=0, description="standard deviation of the log bias field")
-    source_noise: float = Field(0.02, ge=0, description="largest noise standard deviation, in [0, 1] units")
-    source_blur: float = Field(0.8, ge=0, description="largest Gaussian blur in pixels, one random axis or both")
-    source_curve: float = Field(0.0, ge=0, description="size of random curves of the intensity, not always rising")
-    source_slab_mm: float = Field(
-        0.0, ge=0, description="thickest slices that the source is averaged to, 3 times in 10"
+    rotate_deg: _Amount = 12.0
+    scale: _Amount = Field(0.1, description="standard deviation of the log of the zoom, each axis")
+    source_gamma: _Amount = Field(0.2, description="standard deviation of log gamma")
+    source_gain: _Amount = 0.08
+    source_bias: _Amount = Field(0.15, description="standard deviation of the log bias field")
+    source_noise: _Amount = Field(0.02, description="largest noise standard deviation, in [0, 1] units")
+    source_blur: _Amount = Field(0.8, le=100, description="largest Gaussian blur in pixels, one random axis or both")
+    source_curve: _Amount = Field(0.0, description="size of random curves of the intensity, not always rising")
+    source_slab_mm: _Amount = Field(
+        0.0, le=100, description="thickest slices that the source is averaged to, 3 times in 10"
     )
-    target_gamma: float = Field(0.1, ge=0)
-    target_gain: float = Field(0.05, ge=0)
+    target_gamma: _Amount = 0.1
+    target_gain: _Amount = 0.05
 
 
 _Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -150,7 +159,7 @@ class Recipe(_Strict):
     only_contrast: Contrast | None = Field(
         None,
         description="with start_from: train the weights that serve this contrast alone, on its pairs; what all other "
-        "pairs answer stays as it is, bit for bit",
+        "pairs answer stays as it is, bit for bit (options, sampler, pixels and frames must be that one's)",
     )
     mean_checkpoint: str | None = Field(
         None, description="flow, ncsn, ddpm, cgan: the Direct checkpoint (name or file) whose residual is sampled"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from ..checkpoints.library import load_checkpoint
-from ..datasets.bids import Session, data_set, subject_of
+from ..datasets.bids import PLANE_MARK, Session, data_set, known_by, subject_of
 from ..datasets.layout import Shares
 from ..datasets.packed import SUFFIX, PackedSession, packed_splits, read_packed
 from ..datasets.phantom import Phantom
@@ -25,7 +26,7 @@ from .recipe import Recipe
 PHANTOM = "phantom"
 #: Of the draw of the people held out.
 DIVISION = 0
-#: So many people must be new to the checkpoints that a recipe builds on for some of them to be held out.
+#: So many people must be new to the checkpoints that a recipe builds on for some of them to join those held out.
 FEW_NEW = 5
 
 
@@ -102,12 +103,14 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
 def _unpacked(recipe: Recipe, file: Path, cache: Path) -> tuple[dict[str, Source], list[str]]:
     """What a packed file holds of the recipe's folders, kept apart as the recipe says, and a line for what is left out.
 
-    Whom the recipe does not mention is in the part that he was packed in; those of test are there by name only.
+    Whom the recipe does not mention is in the part that he was packed in, or, where it has a holdout_fraction, in that
+    for which what it builds on held him out; those of test are there by name only.
     """
     data = recipe.data
     if data.planes != ("axial",):
         raise RecipeError(f"data.planes: '{file.name}' holds axial slices only; give the folder of the scans.")
-    sessions = read_packed(file)
+    packed = read_packed(file)
+    sessions = [session for session in packed if PLANE_MARK not in session.name]
     if other := {session.pixel_mm for session in sessions} - {data.spacing_mm}:
         raise RecipeError(f"data.spacing_mm: '{file.name}' has pixels of {min(other):g} mm; pack the scans anew.")
     folders, there = {*data.folders}, {data_set(session.name) for session in sessions}
@@ -121,6 +124,8 @@ def _unpacked(recipe: Recipe, file: Path, cache: Path) -> tuple[dict[str, Source
         if not session.simulated and data_set(session.name) in folders
     }
     skipped = [] if phantoms or not data.phantom else [f"phantoms: '{file.name}' holds none"]
+    if len(sessions) < len(packed):
+        skipped.append(f"coronal and sagittal slices: '{file.name}' holds some, which a packed file is not read for")
     parts = dict.fromkeys(data.test, "test") | dict.fromkeys(data.validation, "validation")
     if data.splits:
         parts = read_splits(data.splits)
@@ -129,6 +134,9 @@ def _unpacked(recipe: Recipe, file: Path, cache: Path) -> tuple[dict[str, Source
         scans = {session: whose for session, whose in scans.items() if whose in parts}
     elif unknown := parts.keys() - {*scans.values()}:
         raise RecipeError(f"Held-out subject '{min(unknown)}' is not in '{file.name}'.")
+    if data.holdout_fraction is not None:
+        known = _known_before(recipe, scans.values())
+        parts = {whose: part for whose, part in known.items() if part != "train"} | parts
     at_home = [f"{s.name}: '{file.name}' keeps its name only" for s, w in scans.items() if _at_home(s, parts.get(w))]
     kept = [
         *phantoms,
@@ -174,10 +182,7 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
         others = [session for session in complete if session.subject not in (*data.test, *data.validation)]
         if shares and others and not data.splits:
             drawn = _drawn(recipe, others, shares)
-            held_out = HeldOut(
-                held_out.test + (() if data.test else drawn.test),
-                held_out.validation + (() if data.validation else drawn.validation),
-            )
+            held_out = HeldOut(held_out.test + drawn.test, held_out.validation + drawn.validation)
         usable += complete
     if not data.splits:
         return usable, held_out, skipped
@@ -193,20 +198,39 @@ def _drawn(recipe: Recipe, sessions: list[Session], shares: Shares) -> HeldOut:
     """Who is held out of those whom the recipe does not name: whom the checkpoints that it builds on held out, and a
     share of the people whom these do not know. The recipe's seed has no part in it: two networks of the same people
     have both seen the same.
+
+    A part for which that leaves nobody is drawn from the few who are new, or else from all others, which will be noted.
     """
-    known: dict[str, str] = {}
-    parents = [load_checkpoint(name).card.splits for name in sorted(recipe.parents - {*recipe.cross_means})]
-    for part in reversed(PARTS):  # who is in several was trained on
-        known |= {subject_of(name): part for splits in parents for name in splits.get(part, [])}
     there = dict.fromkeys(session.subject for session in sessions)
+    known = _known_before(recipe, there)
     kept = HeldOut(*(tuple(who for who in there if known.get(who) == part) for part in HeldOut._fields))
     new = [session for session in sessions if session.subject not in known]
     if new and (len(new) == len(sessions) or len({session.subject for session in new}) >= FEW_NEW):
         drawn = draw_held_out(new, shares, DIVISION)
         kept = HeldOut(kept.test + drawn.test, kept.validation + drawn.validation)
-    if (shares.test and not kept.test) or (shares.validation and not kept.validation):
-        return draw_held_out(sessions, shares, DIVISION)  # all were trained on, or are called so; that will be noted
-    return kept
+    empty = Shares(test=0 if kept.test else shares.test, validation=0 if kept.validation else shares.validation)
+    left = [session for session in sessions if session.subject not in (*kept.test, *kept.validation)]
+    unseen = [session for session in left if session.subject not in known]
+    enough = len({session.subject for session in unseen}) >= bool(empty.test) + bool(empty.validation)
+    drawn = draw_held_out(unseen if enough else left, empty, DIVISION)
+    return HeldOut(kept.test + drawn.test, kept.validation + drawn.validation)
+
+
+def _known_before(recipe: Recipe, people: Iterable[str]) -> dict[str, str]:
+    """The part of those of ``people`` (subjects) whom the checkpoints that a recipe builds on know.
+
+    Who is in several parts was trained on. By a name without the data set's folder, or with another one above it, a
+    person may be several of theirs, and is kept out if one of these is.
+    """
+    cards = [load_checkpoint(name).card for name in sorted(recipe.parents - {*recipe.cross_means})]
+    theirs = {part: {subject_of(name) for card in cards for name in card.splits.get(part, [])} for part in PARTS}
+    theirs["train"] |= {subject_of(name) for card in cards for name in card.seen}
+    known: dict[str, str] = {}
+    for who in people:
+        same = [part for part in PARTS if who in theirs[part]]
+        if parts := same or [part for part in reversed(PARTS) if known_by(who, theirs[part])]:
+            known[who] = parts[0]
+    return known
 
 
 def _pairs(recipe: Recipe, session: Session | PackedSession) -> list[Pair]:

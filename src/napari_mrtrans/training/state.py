@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,32 @@ from .opponent import Opponent
 from .recipe import STATE_NAME, Recipe
 
 STATE = f"{STATE_NAME}.safetensors"
+_LOCK = ".train.lock"
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder meanwhile; a lock that a killed process left does not count.
+
+    Of the processes that share a run the first one asks, the others come with it.
+
+    Raises:
+        RecipeError: there is another one.
+    """
+    from filelock import FileLock, Timeout
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+    with ExitStack() as held:
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            try:
+                held.enter_context(FileLock(str(out / _LOCK), timeout=0))
+            except Timeout:
+                raise RecipeError(
+                    f"Another training is at work in '{out}'; wait until it ends, or choose another folder with -o."
+                ) from None
+            except NotImplementedError:  # the file system knows no locks
+                pass
+        yield
 
 
 @dataclass

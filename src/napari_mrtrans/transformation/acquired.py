@@ -13,6 +13,7 @@ from ..errors import MrtransError
 from ..metrics.comparison import Agreement, agreement
 from ..prepare.reference import normalised_on
 from ..prepare.whole_head import fit_for_models
+from ..scan.intensity import fill_holes
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
 from .ensemble import Ensemble
@@ -26,7 +27,7 @@ class Acquired:
     Attributes:
         name: Of the acquired image.
         image: Normalised, [0, 1], NaN where it has no voxels.
-        head: Where both are known.
+        head: Of both; dark fluid in them may be 0.
         notices: What was assumed.
     """
 
@@ -74,7 +75,7 @@ def acquired_on(
         MrtransError: the two do not overlap, or are not of one head.
     """
     prepared = fit_for_models(source, request.mask, request.prepare, say)
-    image = normalised_on(
+    image, there = normalised_on(
         reference,
         request.target,
         prepared.head,
@@ -84,7 +85,7 @@ def acquired_on(
         say=say,
         partial=partial or request.mask is not None,
     )
-    return Acquired(reference.name, image, prepared.head & (np.nan_to_num(image) > 0))
+    return Acquired(reference.name, image, prepared.head & there)
 
 
 def asked_mask(ensemble: Ensemble, say: Callable[[str], None]) -> NDArray[np.bool_] | None:
@@ -102,4 +103,4 @@ def asked_mask(ensemble: Ensemble, say: Callable[[str], None]) -> NDArray[np.boo
     if mask is not None and mask_digest(mask) == asked["mask"]:
         return mask
     say("The brain mask of this result is not at hand any more: where it has an answer was taken for it.")
-    return np.nan_to_num(ensemble.mean) > 0
+    return fill_holes(np.nan_to_num(ensemble.mean) > 0)

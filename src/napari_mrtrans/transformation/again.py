@@ -37,7 +37,10 @@ _NEEDED = {
 
 
 def repeated(
-    report: Path, image: Path | None = None, say: Callable[[str], None] = print
+    report: Path,
+    image: Path | None = None,
+    say: Callable[[str], None] = print,
+    of_masks: Callable[[str], None] = print,
 ) -> tuple[Volume, Checkpoint, Request, bool]:
     """Volume, checkpoint, request, and whether samples were kept, of a result's JSON.
 
@@ -45,6 +48,7 @@ def repeated(
         report: What ``transform`` wrote.
         image: The input, where it has moved.
         say: Told when another version of this package made it, or only a part of it.
+        of_masks: Told what was assumed of the mask and the region, as when it was made.
 
     Raises:
         MrtransError: the report, the input, the mask or the checkpoint is missing or not what it was; the text names
@@ -63,8 +67,8 @@ def repeated(
     volume = read_scan(file, request.source)
     if volume.digest() != info["input_digest"]:
         raise MrtransError(f"The input '{file}' has changed: its voxels or its grid are not those of '{report}'.")
-    mask = None if asked.get("mask") is None else _mask(request, volume)
-    roi = None if asked.get("roi") is None else _roi(request, volume)
+    roi = None if asked.get("roi") is None else _roi(request, volume, of_masks)
+    mask = None if asked.get("mask") is None else _mask(request, volume, of_masks)
     request = Request.from_json(asked, mask, roi)
     return volume, _checkpoint(info), request, info["samples_kept"]
 
@@ -98,16 +102,16 @@ def _read(report: Path) -> dict[str, Any]:
     return dict(info)
 
 
-def _mask(request: Request, volume: Volume) -> NDArray[np.bool_]:
+def _mask(request: Request, volume: Volume, say: Callable[[str], None]) -> NDArray[np.bool_]:
     if request.mask_file is None:
         raise MrtransError("The mask of this result came from no file; it cannot be repeated.")
-    return read_mask(request.mask_file, volume)
+    return read_mask(request.mask_file, volume, say)
 
 
-def _roi(request: Request, volume: Volume) -> NDArray[np.bool_]:
+def _roi(request: Request, volume: Volume, say: Callable[[str], None]) -> NDArray[np.bool_]:
     if request.roi_file is None:
         raise MrtransError("The ROI of this result came from no file; it cannot be repeated.")
-    return roi_from_file(request.roi_file, volume.affine, volume.data.shape, name=volume.name)
+    return roi_from_file(request.roi_file, volume.affine, volume.data.shape, name=volume.name, say=say)
 
 
 def _checkpoint(info: dict[str, Any]) -> Checkpoint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -16,10 +15,9 @@ from ..checkpoints.card import SamplerDefaults
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.pool import members_of, shares
 from ..errors import MrtransError
-from ..scan.framing import STEP, Box
-from ..scan.grid import AxisMap, SliceGrid
+from ..scan.framing import Box
 from ..scan.neighbours import seen
-from .job import Job
+from .job import Job, common_step, in_steps
 
 if TYPE_CHECKING:
     import torch
@@ -95,6 +93,8 @@ class Engine:
         from ..devices import bf16_is_fast, to_channels_last
 
         self.device, self.cancel, self.on_step, self._others = device, cancel, on_step, others
+        self._theirs: Exception | None = None
+        checkpoint.hold()
         members = {member.name: member for member in members_of(checkpoint)}
         self.turns, pooled = checkpoint.card.turns, len(members) > 1
         self.drawers = {
@@ -103,16 +103,10 @@ class Engine:
         }
         self.bf16 = bf16_is_fast(device.type)
         self.name = checkpoint.name
-        multiples = (drawer.model.multiple for drawer in self.drawers.values())
-        self.framing, self.step = checkpoint.card.framing, math.lcm(STEP, *multiples)
-        self.job = self._in_steps(job)
+        self.framing, self.step = checkpoint.card.framing, common_step(d.model for d in self.drawers.values())
+        self.job = in_steps(job, self.framing, self.step)
         self.rows, self.columns = self.job.grid.rows.backward(), self.job.grid.columns.backward()
         self._slice = lru_cache(maxsize=256)(self._read_slice)
-
-    def _in_steps(self, job: Job) -> Job:
-        """The job on a grid that the network can take whole: more black around it, as :meth:`Framing.pad` adds."""
-        rows, columns = self.framing.margins(job.grid.shape, self.step)
-        return replace(job, grid=SliceGrid(_grown(job.grid.rows, rows), _grown(job.grid.columns, columns)))
 
     def _read_slice(self, index: int) -> tuple[NDArray[np.float32], Box]:
         image = self.job.grid.to_model(self.job.images[index])
@@ -136,7 +130,7 @@ class Engine:
         Members of a pool, too, are sampled as that job says.
         """
         twin = copy(self)
-        twin.job = self._in_steps(job)
+        twin.job = in_steps(job, self.framing, self.step)
         twin.drawers = {name: replace(drawer, pooled=False) for name, drawer in self.drawers.items()}
         return twin
 
@@ -182,10 +176,12 @@ class Engine:
 
         try:
             return self._sample(group, numbers), False
-        except (MemoryError, torch.OutOfMemoryError):
-            pass
-        except RuntimeError as error:
-            if "memory" not in str(error).lower():
+        except (MemoryError, RuntimeError) as error:
+            if error is self._theirs:
+                self._theirs = None
+                raise
+            memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error).lower()
+            if not memory:
                 # A generator-based Qt worker would swallow a RuntimeError without a trace.
                 raise MrtransError(f"The {self.device.type} device failed: {str(error).splitlines()[0]}") from None
         if self.device.type == "cuda":
@@ -205,13 +201,16 @@ class Engine:
 
     def _tell(self, calls: list[int], part: int, done: int, total: int) -> None:
         """Part ``part`` is so far; ``calls`` are what the parts take, roughly."""
-        if self.cancel is not None and self.cancel():
-            raise Cancelled
-        if self.on_step is None:
-            return
         if len(calls) > 1:
             done, total = round(sum(calls[:part]) + calls[part] * done / total), sum(calls)
-        self.on_step(done, total)
+        try:
+            if self.cancel is not None and self.cancel():
+                raise Cancelled
+            if self.on_step is not None:
+                self.on_step(done, total)
+        except (MemoryError, RuntimeError) as error:  # the caller's own, not the device's
+            self._theirs = error
+            raise
 
     def _draw(
         self, drawer: _Drawer, group: list[int], numbers: list[int], callback: Callable[[int, int], None]
@@ -270,11 +269,6 @@ class Engine:
         half = self.job.grid.to_model(np.float32(0.5) * inside)[rows, columns]  # sharpened, it may exceed the whole
         spread = there @ samples @ across / np.maximum(2 * (there @ half @ across), LEAST_HEAD)
         return np.where(inside, np.clip(spread, 0, 1), 0).astype(np.float32)
-
-
-def _grown(axis: AxisMap, margin: tuple[int, int]) -> AxisMap:
-    before, after = margin
-    return replace(axis, n=axis.n + before + after, start=axis.start - axis.step * before)
 
 
 def _shape(box: Box) -> tuple[int, int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,16 @@ from ..errors import MrtransError
 from ..models.families import POOL
 from ..ood.image_quality import MIN_AREA
 from ..prepare.whole_head import fit_for_models
-from ..scan.framing import STEP
-from ..scan.grid import Orientation, SliceGrid
+from ..scan.framing import STEP, Framing
+from ..scan.grid import AxisMap, Orientation, SliceGrid
 from ..scan.masks import inside
+from ..scan.planes import check_height
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from .request import Request
+
+if TYPE_CHECKING:
+    from ..models import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,8 @@ def open_job(
 
     resolved = request.resolved(checkpoint, volume)
     sampler_notice(resolved, checkpoint)  # a whole head takes minutes: say now what would be said after it
+    if resolved.three_planes:
+        check_height(volume.n_slices * float(volume.voxel_sizes[volume.axial_axis]), volume.name)
     resolve_device(resolved.device)
     for line in (_unused(resolved, checkpoint), _few(resolved, checkpoint)):
         if line:
@@ -137,11 +144,29 @@ def make_job(prepared: PreparedVolume, checkpoint: Checkpoint, request: Request)
         MrtransError: the request cannot be served.
     """
     request = request.resolved(checkpoint, prepared.volume)
+    if request.three_planes:
+        check_height(np.count_nonzero(prepared.area) * prepared.spacing[0], prepared.volume.name)
     images = prepared.orientation.to_canonical(prepared.normalised(request.pair.source))
     card = checkpoint.card
     grid = SliceGrid.fit(prepared.mask, prepared.spacing[1:], card.grid.spacing_mm, STEP, card.framing.least)
     order = _visiting_order(prepared, request)
     return Job(request, prepared, images, grid, order)
+
+
+def common_step(models: Iterable[Model]) -> int:
+    """Pixels in steps of which grids and frames grow, so that all these models can take them."""
+    return math.lcm(STEP, *(model.multiple for model in models))
+
+
+def in_steps(job: Job, framing: Framing, step: int) -> Job:
+    """The job on a grid that networks can take whole: more black around it, as :meth:`Framing.pad` adds."""
+    rows, columns = framing.margins(job.grid.shape, step)
+    return replace(job, grid=SliceGrid(_grown(job.grid.rows, rows), _grown(job.grid.columns, columns)))
+
+
+def _grown(axis: AxisMap, margin: tuple[int, int]) -> AxisMap:
+    before, after = margin
+    return replace(axis, n=axis.n + before + after, start=axis.start - axis.step * before)
 
 
 def evenly_spread(prepared: PreparedVolume, count: int) -> range:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lesion.measure import LesionReport
+from ..lesion.report import LesionReport
 from ..page.html import NONE, Cell, Picture, Section, Table, page
 from ..page.panels import SCALES, Panel, panels_png
 from ..scan.contrasts import Contrast

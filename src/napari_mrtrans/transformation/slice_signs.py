@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoints.judge_file import load_judge
+from ..ood.artefact_traces import DISTANCES
+from ..ood.image_quality import MIN_AREA
 from ..ood.slice_quality import slice_quality
 from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
-from ..scan.neighbours import beside, reach
+from ..scan.neighbours import beside, between_others, reach
 
 #: Distance in mm to the two neighbours that a slice is judged with; at least one slice away.
 REACH_MM = 3.0
@@ -21,6 +23,18 @@ TOP = 2.0
 MULTIPLE = 16
 
 Read = Callable[[int], NDArray[np.float32]]
+
+
+def can_be_judged(area: NDArray[np.intp], spacing: float) -> NDArray[np.bool_]:
+    """Of each slice, whether it is large enough, with head in all neighbours that it is compared with.
+
+    At the ends of a slab other slices stand in for those, which looks like thick ones.
+
+    Args:
+        area: Head voxels of each slice.
+        spacing: Of the slices, in mm.
+    """
+    return (area >= MIN_AREA * area.max()) & between_others(area > 0, reach(spacing, max(*DISTANCES, REACH_MM)))
 
 
 def neighbours(index: int, count: int, spacing: float) -> list[int]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Unpack
 
 import numpy as np
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.library import load_checkpoint
 from ..errors import MrtransError, OutOfMemory, SliceError
-from ..ood.image_quality import MIN_AREA
 from ..ood.score import std_bias
 from ..ood.signs import UNKNOWN, Signs
 from ..scan.masks import inside as inside_of
@@ -23,7 +24,7 @@ from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import sigma_hat
 from .job import Job, open_job, sampler_notice
 from .request import Asked, Request
-from .slice_signs import slice_features
+from .slice_signs import can_be_judged, slice_features
 from .slice_update import Hooks, SliceStore, SliceUpdate
 from .statistics import repair_outliers
 from .three_planes import OtherPlanes
@@ -40,7 +41,7 @@ CPU_BATCH = 32
 
 def stream(
     volume: Volume,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | str | Path,
     *,
     cancel: Callable[[], bool] | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -57,7 +58,7 @@ def stream(
 
     Args:
         volume: The input.
-        checkpoint: Serves the pair.
+        checkpoint: Serves the pair; also by name or file (:func:`~napari_mrtrans.load_checkpoint`).
         cancel: Polled before every network call; when true, the generator ends.
         on_step: Told (done, total) network calls of the current batch.
         status: Told one-line notices for the user.
@@ -72,6 +73,8 @@ def stream(
         SliceError: after the last slice, that others failed.
     """
     hooks = Hooks(cancel, on_step, status or (lambda line: None))
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = load_checkpoint(checkpoint)
     yield from run(volume, checkpoint, Request(**asked), hooks)  # type: ignore[arg-type]
 
 
@@ -282,8 +285,8 @@ def _signs(engine: Engine, calibration: Calibration | None, index: int) -> Signs
     """What speaks against a source slice."""
     job = engine.job
     ood, prepared, source = calibration.ood if calibration else None, job.prepared, job.request.pair.source
-    area = prepared.area
-    if ood is None or area[index] < MIN_AREA * area.max():
+    spacing = prepared.spacing[0]
+    if ood is None or not can_be_judged(prepared.area, spacing)[index]:
         return UNKNOWN
-    features = slice_features(engine.source_slice, index, len(area), prepared.spacing[0], source)
+    features = slice_features(engine.source_slice, index, len(prepared.area), spacing, source)
     return ood.signs(features, source)[0]

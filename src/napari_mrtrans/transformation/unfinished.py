@@ -18,7 +18,7 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import beside_digest
 from ..ood.signs import Signs
-from ..paths import reason
+from ..paths import holds_something, reason
 from ..scan.volume import Volume
 from .names import file_name
 from .request import Request
@@ -56,7 +56,7 @@ def finished(record: Path, key: str, volume: Volume, *, samples: bool = False, b
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     files = [record.with_name(name) for name in names]
-    return files if all(path.is_file() for path in files) else None
+    return files if all(map(holds_something, files)) else None
 
 
 class Unfinished:

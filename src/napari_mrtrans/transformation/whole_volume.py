@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Unpack
 
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.library import load_checkpoint
 from ..errors import MrtransError, SliceError
 from ..scan.volume import Volume
 from .engine import MAX_HELD
@@ -20,7 +22,7 @@ from .streaming import Hooks, SliceStore, SliceUpdate, run_job
 
 def transform(
     volume: Volume,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | str | Path,
     *,
     keep_samples: bool = False,
     progress: Callable[[SliceUpdate], None] | None = None,
@@ -31,7 +33,7 @@ def transform(
 
     Args:
         volume: The input.
-        checkpoint: Serves the pair.
+        checkpoint: Serves the pair; also by name or file (:func:`~napari_mrtrans.load_checkpoint`).
         keep_samples: Keep all samples (n times the memory of the volume).
         progress: Told every finished slice.
         status: Told one-line notices for the user.
@@ -42,6 +44,8 @@ def transform(
         SliceError: some slices failed; its ``result`` is the Ensemble of the others.
     """
     request = Request(**asked)  # type: ignore[arg-type]
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = load_checkpoint(checkpoint)
     return transform_request(volume, checkpoint, request, keep_samples=keep_samples, progress=progress, status=status)
 
 

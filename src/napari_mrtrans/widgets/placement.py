@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Image, Labels, Layer
 from napari.utils.transforms import Affine
 
-from .source import RESULT_KEY
+from ..errors import VolumeError
+from .assumed import AXIAL_KEY
+from .source import RESULT_KEY, nifti_affine
 
 #: Of a layer, what says where it lies, beside its affine.
 PLACEMENT = ("scale", "translate", "rotate", "shear")
@@ -24,6 +26,26 @@ def lie_alike(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 def place_of(layer: Layer) -> dict[str, Any]:
     """Those attributes of a layer."""
     return {**{key: getattr(layer, key) for key in PLACEMENT}, "affine": layer.affine.affine_matrix}
+
+
+def lying_there(shape: tuple[int, ...], place: Mapping[str, Any], among: Iterable[Layer]) -> list[Image | Labels]:
+    """The images and labels of one shape in one place (as of :func:`place_of`)."""
+    return [
+        layer
+        for layer in among
+        if isinstance(layer, Image | Labels)
+        and getattr(layer.data, "shape", None) == shape
+        and lie_alike(place, place_of(layer))
+    ]
+
+
+def check_axial(layer: Layer) -> None:
+    """Raise a ``VolumeError`` unless an affine, or the user, has said which axis of a 3-D ``layer`` is axial."""
+    if nifti_affine(layer) is None and AXIAL_KEY not in layer.metadata:
+        raise VolumeError(
+            f"'{layer.name}' has no affine that tells which axis is axial; choose it beside 'Axial axis' in "
+            "MR contrast transformation, then start again."
+        )
 
 
 def inherited(layer: Layer) -> dict[str, Any]:

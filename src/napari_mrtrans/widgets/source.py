@@ -20,7 +20,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 
 from ..errors import VolumeError
-from ..scan.contrasts import Contrast, guess_contrast
+from ..scan.contrasts import Contrast, guess_contrast, names_mask
 from .assumed import assumed_affine, assumed_axis, unit_ratios, voxel_steps
 from .parts import add_part
 from .recorded import of_four_axes, recorded_affine
@@ -82,8 +82,8 @@ def check_layer(layer: Layer) -> None:
 
 
 def nifti_affine(layer: Layer) -> NDArray[np.float64] | None:
-    """The affine (array index to RAS mm) recorded in the layer's metadata, or None."""
-    return recorded_affine(layer.metadata)
+    """The affine (array index to RAS mm) recorded in the layer's metadata, or None, as for a part cut out of a file."""
+    return recorded_affine(layer.metadata, layer.data.shape if isinstance(layer, Image | Labels) else None)
 
 
 def layer_affine(layer: Layer) -> NDArray[np.float64]:
@@ -136,12 +136,22 @@ def is_synthetic(layer: Layer) -> bool:
 
 
 def guess_layer_contrast(layer: Layer) -> Contrast | None:
-    """What a layer shows, by our own record of a result, by its name, else by the name of its file."""
+    """What a layer shows, by our own record of a result, by its name, else by that of its file; None for a mask."""
     record = result_record(layer)
     if record.get("kind") == "mean":
         return Contrast.parse(record["target"])
-    path = layer.source.path
-    return guess_contrast(layer.name) or (guess_contrast(Path(path).name) if path else None)
+    if is_mask(layer):
+        return None
+    return next((contrast for name in _names(layer) if (contrast := guess_contrast(name))), None)
+
+
+def is_mask(layer: Layer) -> bool:
+    """Whether the name of a layer, or of its file, is that of a mask or a segmentation."""
+    return any(names_mask(name) for name in _names(layer))
+
+
+def _names(layer: Layer) -> list[str]:
+    return [layer.name, *([Path(layer.source.path).name] if layer.source.path else [])]
 
 
 def layer_stem(layer: Layer) -> str:

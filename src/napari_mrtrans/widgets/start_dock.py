@@ -66,8 +66,8 @@ class StartDock(Dock):
         return self._state.busy
 
     def _catch_up(self) -> None:
-        """Look again if checkpoints came or went while something ran."""
-        if self._missed and not self._state.busy:
+        """Look again if checkpoints came or went while something ran, or one that has changed may be why it failed."""
+        if (self._missed or self._state is DockState.FAILED) and not self._state.busy:
             self._missed = False
             self._reload()
 

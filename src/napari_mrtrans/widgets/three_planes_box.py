@@ -21,7 +21,7 @@ class ThreePlanesBox(QCheckBox):
             "Looks at the whole head from the front and from the side, too, and averages what the three views say: "
             "nearer to the target and smooth from slice to slice. Takes a minute or two more without a GPU. For "
             "direct, for flow and pool, whose samples (of pool those of flow) lie around that average then, and for "
-            "voxels up to 2 mm."
+            "voxels up to 2 mm where there are 50 mm of head from bottom to top."
         )
 
     def show_for(self, checkpoint: Checkpoint | None) -> None:

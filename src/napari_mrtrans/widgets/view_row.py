@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels, Layer
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from .assumed import AXIAL_KEY, assumed_axis
-from .source import nifti_affine, plane_in_view, show_axial
+from .placement import lying_there, place_of
+from .recorded import recorded_affine
+from .source import RESULT_KEY, nifti_affine, plane_in_view, show_axial
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _ORDINALS = ("First", "Second", "Third")
+_PLAIN = "This image has no affine that tells. Models transform axial slices."
+_CUT = (
+    "This image has other voxels than its file, whose affine is not its own. Models transform axial slices. To keep "
+    "its place in the scanner, save it as a file while the whole image is open, and open that."
+)
 
 
 class _Note(QLabel):
@@ -46,7 +53,6 @@ class ViewRow(QObject):
         self._layer: Image | None = None
         self._one_slice = False
         self.axis = QComboBox()
-        self.axis.setToolTip("This image has no affine that tells. Models transform axial slices.")
         self._axis_label = QLabel("Axial axis")
         self.note = _Note()
         self.button = QPushButton("Show axial")
@@ -63,6 +69,7 @@ class ViewRow(QObject):
         self.button.clicked.connect(self._on_button)
         for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
             event.connect(self._refresh)
+        viewer.layers.events.inserted.connect(self._on_inserted)
         self._refresh()
 
     def add_axis_row(self, rows: QFormLayout) -> None:
@@ -76,9 +83,26 @@ class ViewRow(QObject):
 
     def _on_axis(self) -> None:
         if self._layer is not None:
-            self._layer.metadata[AXIAL_KEY] = self.axis.currentIndex()
+            for layer in {self._layer, *self._lying_on(self._layer)}:
+                layer.metadata[AXIAL_KEY] = self.axis.currentIndex()
             self._refresh()
             self.axis_chosen.emit()
+
+    def _on_inserted(self, event: Any) -> None:
+        """What is said of an image holds for all that is drawn on it and lies on it."""
+        layer = event.value
+        if not isalive(self.axis) or not isinstance(layer, Image | Labels):
+            return
+        there = self._lying_on(layer)
+        told = [one.metadata[AXIAL_KEY] for one in there if AXIAL_KEY in one.metadata]
+        if layer in there and told:
+            layer.metadata.setdefault(AXIAL_KEY, told[0])
+            self._refresh()
+
+    def _lying_on(self, layer: Image | Labels) -> list[Layer]:
+        """The layers in a layer's place without an affine, but for results: their axis is that of their making."""
+        there = lying_there(layer.data.shape, place_of(layer), self._viewer.layers)
+        return [one for one in there if nifti_affine(one) is None and RESULT_KEY not in one.metadata]
 
     def _on_button(self) -> None:
         if self._layer is not None:
@@ -92,6 +116,7 @@ class ViewRow(QObject):
         self.axis.setVisible(unknown)
         self._axis_label.setVisible(unknown)
         if layer is not None and unknown:
+            self.axis.setToolTip(_PLAIN if recorded_affine(layer.metadata) is None else _CUT)
             self.axis.clear()
             names = (f"{_ORDINALS[axis]} ({size} slices)" for axis, size in enumerate(layer.data.shape))
             self.axis.addItems(list(names))

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_warning
 from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from ..paths import write_together
 from ..scan.volume import describe
 from ..transformation.names import synthetic
-from .assumed import assumed_affine, assumed_axis, voxel_steps
+from .assumed import AXIAL_KEY, assumed_affine, assumed_axis, voxel_steps
 from .file_grid import FileGrid
 from .lesion.roi import between
-from .placement import PLACEMENT, lie_alike, place_of
+from .placement import PLACEMENT, lying_there
 from .recorded import of_four_axes, recorded_affine
 from .reopened import is_corrected
-from .source import RESULT_KEY
+from .source import RESULT_KEY, nifti_affine
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -58,9 +60,10 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     placed = attributes.get("affine", np.eye(axes + 1)), attributes.get("units", ("pixel",) * axes)
     scale = voxel_steps(attributes["scale"], *placed)
     made = metadata.get(RESULT_KEY, {})
-    affine = recorded_affine(metadata)
+    affine = recorded_affine(metadata, array.shape)
+    lying = _lying_there(attributes, array.shape) if affine is None else []
     if affine is None:
-        found = _neighbour(attributes, array.shape)
+        found: dict[str, Any] = next((dict(one.metadata) for one in lying if nifti_affine(one) is not None), {})
         of_samples = found.pop(RESULT_KEY, {}).get("kind") == "samples"
         if array.ndim == 4 and of_samples and array.dtype.kind in "bui":  # what napari makes beside them
             array = array.max(axis=_outer_axis(found))
@@ -69,10 +72,13 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if array.ndim == 4 and _outer_axis(metadata, made) == 0:
         array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)
     shape = array.shape[:3]
+    # what belongs to an image without an affine is saved as that is
+    if affine is None and not made and not any(isinstance(one, Image) for one in lying):
+        affine = _by_world(array, attributes)
     if affine is None:
-        affine = _by_world(name, array, attributes)
-    if affine is None:
-        affine = assumed_affine(scale[:3], assumed_axis(metadata))
+        show_warning(f"No open image says where '{name}' lies in the scanner; the file says it by its axes alone.")
+        axes_of = next((one.metadata for one in lying if AXIAL_KEY in one.metadata), metadata)
+        affine = assumed_affine(scale[:3], assumed_axis(metadata if AXIAL_KEY in metadata else axes_of))
     grid = FileGrid.of(shape, affine, metadata)
     record = metadata.get(RESULT_KEY, {})
     if record and array.dtype.kind == "f":
@@ -114,25 +120,16 @@ def _storable(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float64)
 
 
-def _by_world(name: str, array: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[np.float64] | None:
+def _by_world(array: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[np.float64] | None:
     """The affine of a layer that knows none, by where it lies among those that do; of what it has before the last three
-    axes, nothing. None, and a warning, where it lies beside all of them."""
-    import napari
-    from napari.layers import Image
-    from napari.utils.notifications import show_warning
-
-    viewer = napari.current_viewer()
-    known = [] if viewer is None else [layer for layer in viewer.layers if recorded_affine(layer.metadata) is not None]
+    axes, nothing. None where it lies beside all of them."""
+    known = [layer for layer in _open_layers() if nifti_affine(layer) is not None]
     own = {key: attributes[key] for key in (*PLACEMENT, "affine")}
     here = Image(np.broadcast_to(np.float32(0), array.shape), contrast_limits=(0, 1), **own)
     shared = [(_shared(here, layer), layer) for layer in known]
     most, other = max(shared, key=lambda found: found[0], default=(0.0, None))
-    if other is None or most <= 0 or array.ndim != 3:
-        show_warning(f"No open image says where '{name}' lies in the scanner; the file says it by its axes alone.")
-        return None
-    affine = recorded_affine(other.metadata)
-    assert affine is not None
-    return affine @ between(here, other)
+    affine = None if other is None or most <= 0 or array.ndim != 3 else nifti_affine(other)
+    return None if affine is None or other is None else affine @ between(here, other)
 
 
 def _shared(here: Layer, there: Layer) -> float:
@@ -141,14 +138,14 @@ def _shared(here: Layer, there: Layer) -> float:
     return float(np.prod(np.clip(np.minimum(first[1], second[1]) - np.maximum(first[0], second[0]), 0, None)))
 
 
-def _neighbour(attributes: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
-    """Metadata of an open layer of the same shape in the same place that knows its affine; empty without one."""
+def _lying_there(attributes: Mapping[str, Any], shape: tuple[int, ...]) -> list[Image | Labels]:
+    """The other open layers of the same shape in the same place; names tell layers of a window apart."""
+    there = lying_there(shape, attributes, _open_layers())
+    return [layer for layer in there if layer.name != attributes.get("name")]
+
+
+def _open_layers() -> list[Layer]:
     import napari
 
     viewer = napari.current_viewer()
-    for layer in viewer.layers if viewer is not None else ():
-        if getattr(layer.data, "shape", None) != shape or recorded_affine(layer.metadata) is None:
-            continue
-        if lie_alike(attributes, place_of(layer)):
-            return dict(layer.metadata)
-    return {}
+    return [] if viewer is None else list(viewer.layers)

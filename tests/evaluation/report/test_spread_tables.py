@@ -82,6 +82,25 @@ def test_lesions_are_pooled_over_people_of_each_data_set_and_of_all() -> None:
     assert spread_tables.lesions(Results([planted_row("a")], ABOUT)) is None
 
 
+def test_lesions_are_of_the_people_that_all_checkpoints_answered() -> None:
+    """``b`` was not measured on the person in whom the lesions are plain."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(3):
+        p = rng.random(40)
+        plain = sums(p, p if i == 2 else p + rng.random(40), np.ones(40, dtype=bool))
+        rows += [planted_row(m, subject=f"sub-{i}", lesion_sums=plain) for m in "ab" if (m, i) != ("b", 2)]
+    table = spread_tables.lesions(Results(rows, ABOUT))
+    assert [cell.text for cell in table.rows[0][1:]] == [cell.text for cell in table.rows[1][1:]]
+    assert cells(table)["people"].text == "2"
+
+
+def test_lesions_of_a_slab_are_said_to_be_no_more() -> None:
+    rows = [planted_row("a", lesion_sums=[100.0, 50, 50, 30, 30, 28])]
+    assert "Of the masks what lies in the 11 slices" in spread_tables.lesions(Results(rows, ABOUT)).note
+    assert spread_tables.lesions(Results(rows, {**ABOUT, "slab": None})).note == ""
+
+
 def test_what_training_took_comes_from_the_cards() -> None:
     about = planted_about(("a", "ddpm", ["x"]), ("b", "direct", ["x"]))
     took = {"slices": 262144, "hours": 2.25, "peak_memory_gib": 11.04, "device": "a GPU"}

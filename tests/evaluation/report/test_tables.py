@@ -89,7 +89,7 @@ def test_who_lacks_the_hardest_subject_is_not_the_better_one_for_it() -> None:
         assert [cells_of[1].text, cells_of[2].leads, cells_of[3].leads] == [subjects, False, True]
     assert [cell.text[:5] for cell in lacking[2:]] == ["50.00", "52.00"]
     averages = cells(tables.averages(found))
-    assert [averages[name].text[:5] for name in "xy"] == ["50.00", "52.00"] and averages["y"].leads
+    assert [averages[name].text[:5] for name in "xy"] == ["43.33", "45.33"] and averages["y"].leads
     orders = [row[2].text for row in beside(found, []).rows if row[0].text == "order by average SSIM"]
     assert orders == ["ncsn > ddpm"]
 
@@ -162,9 +162,60 @@ def test_table_4_averages_pairs_within_subjects() -> None:
     found = tables.averages(both)
     assert cells(found)["a"].text == f"{100 * BASE.mean():.2f} ± {100 * BASE.std(ddof=1):.2f}"
     assert [name for name, cell in cells(found).items() if cell.best] == ["b"]
-    # A subject without one of the pairs does not count.
+    assert (cells(found)["people"].text, cells(found)["people"].small) == ("8", "")
+    # A subject without one of the pairs counts in the mean of the other; what is compared within people lacks it.
     part = Results([*one.rows, *(row for row in two.rows if row.subject != "sub-0")], ABOUT)
-    assert cells(tables.averages(part))["a"].text.startswith(f"{100 * BASE[1:].mean():.2f} ")
+    table = tables.averages(part)
+    assert table is not None
+    mean = (BASE.mean() + BASE[1:].mean()) / 2
+    assert cells(table)["a"].text == f"{100 * mean:.2f} ± {100 * BASE[1:].std(ddof=1):.2f}"
+    assert (cells(table)["people"].text, cells(table)["people"].small) == ("8", "7 with all pairs")
+    assert "±, interval and test are of those people who have all pairs." in table.note
+    assert "those people who have all pairs" not in found.note
+
+
+def test_all_averages_over_pairs_are_one_number() -> None:
+    """Six people have one pair alone, in which ``b`` is behind; of those with both it is ahead in that pair."""
+    about = planted_about(("a", "ddpm", ["."]), ("b", "ncsn", ["."]))
+    level = {
+        ("a", "T1→T2"): (0.90, 0.95),
+        ("b", "T1→T2"): (0.92, 0.90),
+        ("a", "T2→FLAIR"): (0.84,),
+        ("b", "T2→FLAIR"): (0.83,),
+    }
+    rows = [
+        planted_row(name, pair, f"sub-{i}", ssim_volume=values[0 if i < 4 else 1])
+        for (name, pair), values in level.items()
+        for i in range(10 if len(values) > 1 else 4)
+    ]
+    results = Results(rows, about)
+    means = {"a": (0.4 * 0.90 + 0.6 * 0.95 + 0.84) / 2, "b": (0.4 * 0.92 + 0.6 * 0.90 + 0.83) / 2}
+    table = cells(tables.averages(results))
+    text = summary(rows, about)
+    for name, mean in means.items():
+        assert table[name].text.startswith(f"{100 * mean:.2f}")
+        assert f"| {name} | 14 | 0.5000 | {mean:.4f} |" in text
+    assert "A mean over pairs is the mean of their means." in text
+    found = {row[0].text: row[2].text for row in beside(results, []).rows}
+    lead = 100 * (means["a"] / means["b"] - 1)
+    assert found["average SSIM, lead of ddpm over ncsn (%)"] == f"{lead:.2f}"
+
+
+def test_a_data_set_without_some_pair_names_those_that_it_has() -> None:
+    rows = [
+        planted_row("a", pair, who)
+        for who, pairs in (("x/sub-1", ("T1→T2", "T2→T1")), ("y/sub-1", ("T1→T2",)), ("z/sub-1", ("T1→T2",)))
+        for pair in pairs
+    ]
+    table = tables.averages(Results(rows, ABOUT))
+    assert [(row[0].text, row[0].small) for row in table.rows[::4]] == [("x", ""), ("y", "T1→T2"), ("z", "T1→T2")]
+
+
+def test_nobody_may_have_all_pairs() -> None:
+    rows = [planted_row("a", pair, f"sub-{i}") for i, pair in enumerate(("T1→T2", "T2→T1"))]
+    table = tables.averages(Results(rows, ABOUT))
+    assert (cells(table)["people"].small, cells(table)["a"].text) == ("0 with all pairs", "50.00")
+    assert table.note.endswith("Nobody has all of them: neither an interval nor a test is possible.")
 
 
 def test_table_4_and_the_order_are_of_pairs_that_all_have() -> None:

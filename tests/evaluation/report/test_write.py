@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -123,6 +124,19 @@ def test_lists_become_columns(written: Path) -> None:
     assert document["rows"][2]["coverage"] == pytest.approx([0.8 * level for level in LEVELS])
     assert document["ood"][2]["kind"] == "tumour"
     assert "- Left out: x & y: <NaN>" in (written / "summary.md").read_text()
+
+
+def test_the_figures_are_json_that_every_program_reads(tmp_path: Path) -> None:
+    """Of a deterministic checkpoint, which has no sigma-hat, and of an answer that is the target."""
+    ood = [OodRow("direct", "T1→T2", f"s{i}", kind, float("nan"), {"a": 1.0}) for i, kind in enumerate(("normal", "x"))]
+    some = [replace(row, psnr=float("inf")) for row in rows()[:3]]
+    write_report(tmp_path, some, ABOUT, ood)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    document = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+    assert document["ood"][0]["sigma_hat"] is document["rows"][0]["psnr"] is None
 
 
 def test_deterministic_models_without_detection_have_no_such_parts(tmp_path: Path) -> None:

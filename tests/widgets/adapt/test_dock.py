@@ -19,11 +19,13 @@ from napari_mrtrans.asked.begun import Begun, unfinished
 from napari_mrtrans.checkpoints.card import Grid
 from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.widgets.adapt import process
+from napari_mrtrans.widgets.adapt.table import SAMPLED, GainTable
+from napari_mrtrans.widgets.assumed import AXIAL_KEY
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 
 from ..conftest import write_card
-from .conftest import LEARNING, Adapting
+from .conftest import LEARNING, ROW, Adapting
 
 
 def test_it_says_what_is_missing_before_anything_runs(adapting: Adapting) -> None:
@@ -282,6 +284,27 @@ def test_images_that_do_not_belong_together_are_named(adapting: Adapting, brain:
     assert dock.message.text() == "" and dock.button.isEnabled()
 
 
+def test_images_that_do_not_tell_their_axial_axis_are_refused(adapting: Adapting, brain: np.ndarray) -> None:
+    viewer, dock = adapting.viewer, adapting.dock
+    dock.form.scans.setCurrentText("Open images")
+    viewer.add_image(brain, name="sub-01_T1w", **placed(1.0))
+    image = viewer.add_image(brain, name="sub-01_T2w")
+    adapting.press()
+    assert "'sub-01_T2w' has no affine that tells which axis is axial" in dock.message.text()
+    image.metadata[AXIAL_KEY] = 0
+    assert dock.form.begun().pairs == ("T1->T2",)
+
+
+def test_a_mask_is_no_target_unless_its_contrast_is_said(adapting: Adapting, brain: np.ndarray) -> None:
+    viewer, dock = adapting.viewer, adapting.dock
+    dock.form.scans.setCurrentText("Open images")
+    for name in ("sub-01_T1w", "sub-01_T2w_lesions"):
+        viewer.add_image(brain, name=name)
+    assert "Which contrast is 'sub-01_T2w_lesions'?" in dock.message.text()
+    viewer.add_image(brain, name="sub-01_T2w")
+    assert dock.form.pairs.target.image.layer is viewer.layers["sub-01_T2w"] and dock.message.text() == ""
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(adapting: Adapting, errors: list[str]) -> None:
     adapting.choose_folder()
     adapting.home.write_text("a file where the folder should be")
@@ -342,3 +365,13 @@ def test_the_run_ends_while_it_is_asked_whether_to_drop_it(adapting: Adapting, m
     monkeypatch.setattr(adapting.dock, "_sure", ended_meanwhile)
     adapting.press()
     assert not begun and adapting.dock.state is DockState.DONE and adapting.dock.result.isVisible()
+
+
+def test_a_column_of_the_table_is_of_one_coverage(qtbot) -> None:
+    table = GainTable()
+    qtbot.addWidget(table)
+    spread = {"std_over_rmse": [0.9, 1.0], "covered": [0.7, 0.8]}
+    mended, raw = {**ROW, **spread, "corrected": [0.88, 0.9]}, {**ROW, **spread, "corrected": None}
+    for rows, expected in (([mended, raw], "0.70 → 0.80"), ([mended, mended], "0.88 → 0.90")):
+        table.show_rows(rows)
+        assert [table.item(row, SAMPLED[1]).text() for row in (0, 1)] == [expected] * 2

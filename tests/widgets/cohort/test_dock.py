@@ -11,18 +11,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from napari.utils import progress
 from qtpy.QtCore import Qt, QThreadPool
 
 from helpers import bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints import library
+from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.widgets.assumed import AXIAL_KEY
 from napari_mrtrans.widgets.cohort import form as form_module
 from napari_mrtrans.widgets.cohort.dock import CohortWidget
-from napari_mrtrans.widgets.cohort.run import Queue
+from napari_mrtrans.widgets.cohort.run import Queue, _as_stored, _still_holds
 from napari_mrtrans.widgets.cohort.table import NAME, SIGMA, VERDICT
 from napari_mrtrans.widgets.sample_data import layer_of
-from napari_mrtrans.widgets.source import guess_layer_contrast, result_record
+from napari_mrtrans.widgets.source import LayerSource, guess_layer_contrast, result_record
 from napari_mrtrans.widgets.state import DockState
+
+from ..test_source import AFFINES, open_nifti
 
 SHAPE = (20, 24, 8)
 VOXELS = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -193,7 +198,8 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     """One of a file, one in memory, one unticked; their results lie in one folder."""
     from napari_mrtrans.scan.volume import Volume
 
-    file = save_nifti(tmp_path / "in" / "a_T1w.nii.gz", head(SHAPE), VOXELS)
+    stored = VOXELS @ np.diag([-1.0, -1.0, 1.0, 1.0])
+    file = save_nifti(tmp_path / "in" / "a_T1w.nii.gz", head(SHAPE), stored)
     hands.viewer.open(str(file), plugin="napari-nifti")
     memory = Volume(head(SHAPE, seed=1), VOXELS, name="b_T1w")
     for volume in (memory, Volume(head(SHAPE, seed=2), VOXELS, name="c_T2w")):
@@ -226,7 +232,8 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     form.out.line.setText(str(tmp_path / "edited"))
     hands.run()
     copy = tmp_path / "edited" / "sources" / "a_T1w.nii"
-    np.testing.assert_allclose(Volume.load(copy).data, edited, rtol=1e-6)
+    np.testing.assert_allclose(Volume.load(copy).data, edited.T[::-1, ::-1], rtol=1e-6)
+    np.testing.assert_array_equal(Volume.load(copy).affine, stored)  # that of its file
     assert json.loads((tmp_path / "edited" / "a_T1w_T2.json").read_text())["input"] == str(copy)
     form.out.line.setText(str(tmp_path / "out"))
     hands.viewer.layers["b_T1w"].data = head(SHAPE, seed=3).T
@@ -243,16 +250,39 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     )
 
 
-def test_nan_around_a_brain_is_no_edit(tmp_path: Path) -> None:
-    from napari_mrtrans.scan.contrasts import Contrast
-    from napari_mrtrans.widgets.cohort.run import _still_holds
-    from napari_mrtrans.widgets.source import LayerSource
+def test_masks_are_ticked_by_hand_only(hands: Hands) -> None:
+    form = hands.dock.form
+    form.origin.setCurrentText("Images in this window")
+    for name in ("a_T1w", "a_T1w_brain_mask"):
+        hands.viewer.add_image(head(SHAPE).T, name=name)
+    assert [layer.name for layer in form.layers.chosen] == ["a_T1w"]
+    form.layers.item(1).setCheckState(Qt.CheckState.Checked)
+    hands.viewer.layers[1].name = "b_T1w_brain_mask"
+    assert [layer.name for layer in form.layers.chosen] == ["a_T1w", "b_T1w_brain_mask"]
 
+
+def test_an_image_that_does_not_tell_its_axial_axis_is_refused(hands: Hands, tmp_path: Path) -> None:
+    form = hands.dock.form
+    form.origin.setCurrentText("Images in this window")
+    form.out.line.setText(str(tmp_path / "out"))
+    image = hands.viewer.add_image(head(SHAPE), name="a_T1w")
+    hands.press()
+    assert hands.dock.message.text().startswith("'a_T1w' has no affine that tells which axis is axial; choose it")
+    image.metadata[AXIAL_KEY] = 2
+    ((source, _),) = form.asked().images
+    assert source.volume().axial_axis == 2
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_however_a_file_is_stored_its_layer_is_no_edit(name: str, tmp_path: Path) -> None:
+    """Nor is NaN around a brain one."""
     data = np.where(head(SHAPE) > 0, head(SHAPE), np.nan)
-    file = save_nifti(tmp_path / "a_T1w.nii.gz", data, VOXELS)
-    turned = VOXELS[:, [2, 1, 0, 3]]
-    assert _still_holds(file, LayerSource(data.T, turned, "a", Contrast.T1))
-    assert not _still_holds(file, LayerSource(2 * data.T, turned, "a", Contrast.T1))
+    file = save_nifti(tmp_path / "a_T1w.nii.gz", data, AFFINES[name])
+    voxels, options = open_nifti(file)
+    for factor, expected in ((1, True), (2, False)):
+        shown = _as_stored(LayerSource.of(Image(factor * voxels, **options), Contrast.T1))
+        assert _still_holds(file, shown) is expected
+        np.testing.assert_allclose(shown.affine, AFFINES[name], atol=1e-5)
 
 
 def test_files_of_one_name_keep_their_results_and_rows_open_what_is_there(hands: Hands, tmp_path: Path) -> None:
@@ -325,7 +355,7 @@ def test_three_planes(hands: Hands, tmp_path: Path, trained: Path, monkeypatch: 
     tiny_checkpoint(both / "side-direct.safetensors", "direct")
     tiny_checkpoint(both / "side-direct.planes.safetensors", "direct", seed=7)
     monkeypatch.setenv("NAPARI_MRTRANS_CHECKPOINTS", str(both))
-    data = bids_folder(tmp_path / "data", 1, SHAPE)
+    data = bids_folder(tmp_path / "data", 1, (20, 24, 34), np.diag([1.0, 1.0, 2.0, 1.0]))
     save_nifti(data / "sub-09" / "anat" / "sub-09_T1w.nii.gz", head(SHAPE), VOXELS)
     hands.choose(data)
     form = hands.dock.form

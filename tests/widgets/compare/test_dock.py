@@ -22,6 +22,7 @@ from napari_mrtrans.scan.intensity import normalise
 from napari_mrtrans.widgets import pace
 from napari_mrtrans.widgets.compare.dock import CompareWidget
 from napari_mrtrans.widgets.last_used import LastUsed
+from napari_mrtrans.widgets.lesion.roi import between
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform import worker
 from napari_mrtrans.widgets.who import ONE_NAME, OTHERS, UNKNOWN, kinship
@@ -298,6 +299,49 @@ def test_side_by_side_and_back(desk: Desk) -> None:
     assert all(layer.name_overlay.position == "top_left" for layer in desk.viewer.layers)
 
 
+def test_side_by_side_shows_a_reference_of_another_field_of_view_where_the_means_are(desk: Desk) -> None:
+    """The reader mirrors each file about its own middle: four more slices at the top show it two levels off."""
+    scanner = np.eye(4)[[2, 1, 0, 3]]
+    more = np.concatenate([desk.truth.data, np.zeros((4, *SHAPE[1:]), "f4")])
+    desk.source.metadata["affine"] = scanner
+    desk.source.scale, desk.source.translate = (-1, -1, -1), np.array(SHAPE) - 1
+    far = np.array(more.shape) - 1
+    other = desk.viewer.add_image(
+        more, name="b_T2w", scale=(-1, -1, -1), translate=far, metadata={"affine": scanner.copy()}
+    )
+    desk.dock.form.reference.choose(other)
+    desk.run()
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    shown = desk.viewer.layers["a_T1w_T2_reference (b_T2w)"]
+    mean = desk.viewer.layers["a_T1w_T2_mean (flow, n=20)"]
+    assert {layer.name for layer in desk.viewer.layers if layer.visible} == {
+        shown.name, mean.name, "a_T1w_T2_mean (direct)",
+    }  # fmt: skip
+    np.testing.assert_allclose(between(shown, mean), np.eye(4), atol=1e-9)
+    inside = desk.truth.data > 0
+    np.testing.assert_allclose(shown.data[inside], normalised(desk.truth.data)[inside], atol=0.01)
+    assert shown.contrast_limits == mean.contrast_limits == [0, 1] and other.contrast_limits != [0, 1]
+    # It is no scan to be transformed, or compared with.
+    assert shown not in desk.dock.form.reference.layers and shown not in desk.dock.form.image.layers
+    desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+    assert not shown.visible and other.visible
+
+
+def test_a_reference_moved_by_hand_is_told_not_to_count(desk: Desk) -> None:
+    read = {"affine": np.eye(4), "coordinate_system": "RAS+"}
+    for layer in (desk.source, desk.truth):
+        layer.metadata.update(read)
+        layer.scale, layer.translate = (-1, -1, -1), np.array(SHAPE) - 1
+    desk.run()
+    assert desk.dock.message.text() == "Done: 2 of 2 models."
+    figures = desk.dock.comparison.rows[0].psnr
+    desk.truth.translate = np.add(desk.truth.translate, (0, 3, 0))
+    desk.run()
+    line = "'a_T2w' was moved or scaled in the window, which does not count: it lies where its file says."
+    assert desk.dock.message.text() == f"Done: 2 of 2 models.\n{line}"
+    assert desk.dock.comparison.rows[0].psnr == pytest.approx(figures)
+
+
 def test_closing_the_dock_leaves_side_by_side(desk: Desk) -> None:
     desk.run()
     before = {layer.name: layer.visible for layer in desk.viewer.layers}
@@ -368,6 +412,18 @@ def test_a_reference_is_suggested_until_one_is_chosen(desk: Desk, head: np.ndarr
     assert form.reference.layer is desk.viewer.layers["c_T2w"]  # the newest
     desk.qtbot.keyClick(form.reference, Qt.Key.Key_Home)
     desk.viewer.add_image(head, name="d_T2w")
+    assert form.reference.layer is None
+
+
+def test_a_mask_is_no_reference_unless_it_is_chosen(desk: Desk, head: np.ndarray) -> None:
+    form, names = desk.dock.form, ("a_T2w_lesions", "a_T2w_brainmask", "a_T2w_seg")
+    form.target.setCurrentText("FLAIR")
+    for name in names:
+        desk.viewer.add_image(head > 0, name=name)
+    form.target.setCurrentText("T2")
+    assert form.reference.layer is desk.truth
+    assert {desk.viewer.layers[name] for name in names} <= set(form.reference.layers)
+    desk.viewer.layers.remove(desk.truth)
     assert form.reference.layer is None
 
 

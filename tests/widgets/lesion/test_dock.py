@@ -9,18 +9,21 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.layers._layer_actions import _duplicate_layer, _project
 from napari.layers._source import Source
+from napari_nifti import napari_get_reader
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 from skimage.draw import ellipse, polygon2mask
 
+from napari_mrtrans.lesion.files import measure_files
 from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL
 from napari_mrtrans.widgets.lesion import dock
 from napari_mrtrans.widgets.lesion.dock import PAUSE_MS, LesionWidget
 from napari_mrtrans.widgets.lesion.latest import complete, forget, latest
-from napari_mrtrans.widgets.lesion.measure import _source_of
+from napari_mrtrans.widgets.lesion.measure import _source_of, in_file, measured
 from napari_mrtrans.widgets.lesion.roi import between, roi_on
 from napari_mrtrans.widgets.parts import add_part
 from napari_mrtrans.widgets.reopened import remember_source
@@ -75,6 +78,12 @@ def record(kind: str, run: str = "a") -> dict[str, object]:
     return {"mrtrans": {"kind": kind, "run": run, "input": "a_T1w", "source": "T1", "target": "T2"}}
 
 
+def opened(path: Path, kind: type[Layer] = Image) -> Layer:
+    """The layer that napari-nifti makes of a file."""
+    data, keywords, _ = napari_get_reader(str(path))(str(path))[0]
+    return kind(data, name=path.name.removesuffix(".nii.gz"), **keywords)
+
+
 @pytest.fixture
 def check(make_napari_viewer: Callable, qtbot: object, request: pytest.FixtureRequest) -> Iterator[Check]:
     placement = PLACEMENTS[getattr(request, "param", "flipped")]
@@ -105,6 +114,7 @@ def test_voxels_that_were_not_computed_are_left_out(check: Check) -> None:
     check.press()
     mask = (roi.data > 0) & np.isfinite(check.mean.data)
     assert check.dock.report.n_voxels == mask.sum() == 144
+    assert check.dock.report.n_missing == 216
     assert check.dock.report.r == pytest.approx(check.r(mask), abs=1e-6)
     assert check.dock.message.text() == "216 of 360 voxels were not computed; they are left out."
     check.mean.data[:] = np.nan
@@ -459,6 +469,7 @@ def test_of_both_spreads_the_corrected_one_counts(check: Check, corrected_first:
     roi.data[2:7, 3:12, 4:12] = 1
     check.press()
     assert check.dock.report.std_inside == pytest.approx(0.5)
+    assert check.dock.report.std_corrected and "Mean corrected std: 0.5000 inside" in check.dock.details.text()
 
 
 def test_what_was_measured_while_slices_came_is_measured_again_at_the_end(check: Check) -> None:
@@ -604,6 +615,62 @@ def test_csv_is_copied_and_saved(check: Check, tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "a.csv").read_text() == expected
     assert len(errors) == 1
     assert errors[0].endswith("Choose another folder.")
+
+
+@pytest.mark.parametrize("turn", ["RAS", "LPS", "ILA"])
+def test_centres_in_the_csv_are_voxels_of_the_file(tmp_path: Path, turn: str) -> None:
+    """The same as of the command line; the dock's own lead to voxels of the layer, which the reader turns round."""
+    data, mask = np.random.default_rng(0).normal(1, 0.1, SHAPE).astype("f4"), np.zeros(SHAPE, np.uint8)
+    mask[2:4, 5:9, 3:5] = mask[8:11, 12:14, 10:15] = 1
+    to_turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(turn))
+    paths = [tmp_path / "a_T2w.nii.gz", tmp_path / "mask.nii.gz"]
+    for array, path in zip((data, mask), paths, strict=True):
+        nib.save(nib.Nifti1Image(array, np.diag([2.0, 2, 2, 1])).as_reoriented(to_turn), path)
+    image, roi = opened(paths[0]), opened(paths[1], Labels)
+    viewer = ViewerModel()
+    viewer.layers.extend([image, roi])
+    report, _ = measured(viewer, image, None, roi)
+    wanted = measure_files(paths[0], None, paths[1])
+    found = in_file(report, image)
+    assert [row["centre"] for row in found.rows()] == [row["centre"] for row in wanted.rows()]
+    assert found.csv() == wanted.csv() != report.csv()
+    assert {*map(tuple, found.voxels)} == {*map(tuple, wanted.voxels)}
+
+
+@pytest.mark.parametrize("turn", ["RAS", "ILA"])
+def test_what_is_moved_by_hand_is_told_not_to_count(tmp_path: Path, turn: str) -> None:
+    """Where there are affines, the window's placement counts for nothing; of the reader's own, nothing is said."""
+    data, mask = np.random.default_rng(0).normal(1, 0.1, SHAPE).astype("f4"), np.zeros(SHAPE, np.uint8)
+    mask[2:6, 5:9, 3:7] = 1
+    affine = nib.affines.from_matvec(ROTATION @ np.diag([2, 1.5, 1]), [-20, 5, 30])
+    viewer, layers = ViewerModel(), []
+    for name, array in (("a_T1w", data), ("b_T2w", data + 1), ("roi", mask)):
+        image = nib.Nifti1Image(array, affine)
+        axes = nib.orientations.axcodes2ornt(turn)
+        turned = image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(affine), axes))
+        nib.save(turned, tmp_path / f"{name}.nii.gz")
+        layers.append(opened(tmp_path / f"{name}.nii.gz", Labels if name == "roi" else Image))
+    viewer.layers.extend(layers)
+    image, reference, roi = layers
+    before, notes = measured(viewer, image, reference, roi)
+    assert notes == []
+    line = "'{}' was moved or scaled in the window, which does not count: it lies where its file says."
+    for layer, change in (
+        (roi, {"translate": np.add(roi.translate, (0, 0, 9))}),
+        (reference, {"scale": np.multiply(reference.scale, (2, 1, 1))}),
+        (reference, {"rotate": ROTATION}),
+    ):
+        old = {key: getattr(layer, key) for key in change}
+        for key, value in change.items():
+            setattr(layer, key, value)
+        report, notes = measured(viewer, image, reference, roi)
+        assert notes == [line.format(layer.name)] and report == before
+        for key, value in old.items():
+            setattr(layer, key, value)
+    # A region that lies on the image in the window counts there, also where both were moved.
+    image.translate = roi.translate = np.add(image.translate, (0, 0, 9))
+    report, notes = measured(viewer, image, None, roi)
+    assert notes == [] and report.voxels.tolist() == before.voxels.tolist()
 
 
 def test_a_region_goes_by_the_scanner_where_it_tells_on_which_image_it_is() -> None:

@@ -420,6 +420,22 @@ def test_the_user_says_which_axis_of_a_plain_array_is_axial(bench, engine, brain
     assert view.axis.currentIndex() == 2 and layer.metadata["mrtrans_axial_axis"] == 2
 
 
+def test_the_axis_of_a_plain_array_holds_for_what_lies_on_it(bench, engine, brain):
+    first, other = (bench.viewer.add_image(brain, name=name, scale=(2, 2, 2)) for name in ("a_T1w", "a_T2w"))
+    apart = bench.viewer.add_image(brain, name="b_T2w")
+    bench.run()
+    mean = bench.layer("a_T1w_T2_mean")
+    view = bench.dock.form.view
+    bench.dock.form.image.choose(first)
+    view.axis.setCurrentIndex(2)
+    view.axis.activated.emit(2)
+    drawn = bench.viewer.add_labels(np.zeros(brain.shape, int), name="roi", scale=(2, 2, 2))
+    assert [axial_axis(layer_affine(layer)) for layer in (first, other, drawn, apart, mean)] == [2, 2, 2, 0, 0]
+    bench.dock.form.image.choose(mean)
+    view.axis.activated.emit(view.axis.findText("Second", Qt.MatchFlag.MatchStartsWith))
+    assert axial_axis(layer_affine(mean)) == view.axis.currentIndex()
+
+
 def test_one_slice_of_a_coronal_view_is_warned_of(bench, engine, tmp_path):
     """A file whose first axis is not axial opens so."""
     path = tmp_path / "sub-01_T1w.nii.gz"

@@ -8,7 +8,7 @@ from html import unescape
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt, QUrl
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_mrtrans.widgets.lesion.dock import LesionWidget
 from napari_mrtrans.widgets.source import result_record
@@ -129,6 +129,24 @@ def test_a_folder_that_takes_nothing_is_one_line(ran, page, errors):
     assert len(errors) == 1 and errors[0].startswith(f"Cannot write to '{page.parent}'")
     assert errors[0].endswith("Choose another place.") and "\n" not in errors[0]
     assert ran.dock.message.text() == errors[0]
+
+
+def test_a_page_that_gets_its_suffix_replaces_no_file_unasked(ran, tmp_path, monkeypatch):
+    """The dialog asked about the name as it was typed."""
+    notes, asked = tmp_path / "notes.html", []
+    notes.write_text("my notes")
+    answers = iter([QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes])
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: asked.append(args[2]) or next(answers))
+    ran.dock.report.write(tmp_path / "notes")
+    assert notes.read_text() == "my notes" and ran.dock.report.text() == "Report…"
+    ran.dock.report.write(tmp_path / "notes")
+    ran.qtbot.waitUntil(lambda: ran.dock.report.text() == "Report…", timeout=60_000)
+    assert "sub-01_T1w → T2" in text_of(notes)
+    assert len(asked) == 2 and "'notes.html'" in asked[0]
+    # One that was typed with its suffix, the dialog has asked about.
+    ran.dock.report.write(notes)
+    ran.qtbot.waitUntil(lambda: ran.dock.report.text() == "Report…", timeout=60_000)
+    assert len(asked) == 2
 
 
 def test_there_is_nothing_to_report_of_another_image(ran, brain):

@@ -363,6 +363,20 @@ def test_what_is_no_folder_is_told(loaded, out, errors):
     assert loaded.dock.message.text() == errors[0]
 
 
+@pytest.mark.parametrize("name", ["x" * 240 + "_T1w", "ü" * 110 + "_T1w"])
+def test_a_name_too_long_for_files_is_told_before_the_work(loaded, engine, out, errors, name):
+    """After it, nothing could be saved, for a run keeps its name."""
+    layer = loaded.viewer.layers["sub-01_T1w"]
+    layer.name = name
+    loaded.run()
+    assert loaded.dock.state is DockState.FAILED and not engine.requests
+    assert len(errors) == 1 and errors[0].endswith(" are possible; rename the layer.")
+    layer.name = "x" * 190 + "_T1w"
+    loaded.run()
+    save(loaded)
+    assert len(errors) == 1 and len(list(out.iterdir())) == 3
+
+
 def test_full_disk_is_told_and_leaves_nothing(loaded, out, errors, monkeypatch):
     def full(self, *_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")

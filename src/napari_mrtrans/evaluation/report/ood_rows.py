@@ -9,6 +9,7 @@ from math import isfinite, nan
 from pathlib import Path
 
 from ...errors import MrtransError
+from ...paths import json_text
 from ...scan.contrasts import Pair
 
 NORMAL = "normal"
@@ -58,14 +59,12 @@ def grouped(rows: Sequence[OodRow]) -> dict[tuple[str, str], list[OodRow]]:
 
 
 def to_json(rows: Sequence[OodRow]) -> str:
-    """The rows as JSON, unknown numbers as null."""
+    """The rows as JSON, unknown scores left out, other unknown numbers as null."""
     documents = []
     for row in rows:
         scores = {name: value for name, value in row.scores.items() if isfinite(value)}
-        documents.append(
-            asdict(row) | {"scores": scores, "sigma_hat": row.sigma_hat if isfinite(row.sigma_hat) else None}
-        )
-    return json.dumps(documents, indent=1, ensure_ascii=False) + "\n"
+        documents.append(asdict(row) | {"scores": scores})
+    return json_text(documents, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_rows(path: Path) -> list[OodRow]:

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from ...datasets.bids import data_set
 from ...metrics import detection
 from .ood_rows import OodRow, by_model
 from .results import CONSISTENCY, SIMILARITY, Metric, Results
@@ -40,7 +37,8 @@ def beside(results: Results, ood: Sequence[OodRow]) -> Table:
         if pair in results.pairs:
             rows.append((f"SSIM of ddpm, {pair} (%)", f"{value:.2f} ({data})", _of(results, SSIM, "ddpm", pair)))
     ranks = ("ddpm", "ncsn", "direct", "cgan", "resvit")
-    comparable = results.comparable([name for model in ranks if (name := results.checkpoint_of(model)) is not None])
+    ranking = [name for model in ranks if (name := results.checkpoint_of(model)) is not None]
+    comparable = results.alike().comparable(ranking)
     ranked = {model: _number(comparable, SSIM, model) for model in ranks}
     known = {model: value for model, value in ranked.items() if value is not None}
     names = {model: results.checkpoint_of(model) or "" for model in known}
@@ -83,15 +81,9 @@ def beside(results: Results, ood: Sequence[OodRow]) -> Table:
 
 
 def _number(results: Results, metric: Metric, model: str, pair: str | None = None) -> float | None:
-    """Mean over people; of several pairs or data sets, over the means of each (the paper's twelve tasks)."""
+    """As in the other tables: mean over people, of several pairs that of their means."""
     name = results.checkpoint_of(model)
-    if name is None:
-        return None
-    sets = dict.fromkeys(data_set(row.subject) for row in results.where(name, pair))
-    pairs = results.pairs if pair is None else [pair]
-    tasks = [results.values(metric, name, one, data) for one in pairs for data in sets]
-    means = [float(np.mean(list(values.values()))) for values in tasks if values]
-    return float(np.mean(means)) if means else None
+    return None if name is None else results.alike(metric.attribute).mean(metric, name, pair)
 
 
 def _machines(results: Results, model: str) -> str:

@@ -43,16 +43,17 @@ CONSISTENCY = (Metric("scssim", "SCSSIM (%)", 100), Metric("scssim_difference", 
 
 
 def mean_of(rows: Iterable[Row], of: Callable[[Row], Any]) -> NDArray[np.float64]:
-    """Mean of a figure over people (of several pairs, over people and pairs), each of whom counts once.
+    """Mean of a figure over people, each of whom counts once; of several pairs, the mean of the pairs' means.
 
     Args:
         rows: Not empty; visits of a person are averaged first.
         of: The figure, or a list of some, of a row.
     """
-    found: dict[tuple[str, str], list[Any]] = {}
+    found: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
-        found.setdefault((row.pair, subject_of(row.subject)), []).append(of(row))
-    return np.asarray(np.mean([np.mean(visits, axis=0) for visits in found.values()], axis=0), dtype=np.float64)
+        found.setdefault(row.pair, {}).setdefault(subject_of(row.subject), []).append(of(row))
+    means = [np.mean([np.mean(visits, axis=0) for visits in people.values()], axis=0) for people in found.values()]
+    return np.asarray(np.mean(means, axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,11 @@ class Results:
             for person, mine in found.items()
             if len(mine) == len(pairs)
         }
+
+    def mean(self, metric: Metric, method: str, pair: str | None = None, data: str | None = None) -> float | None:
+        """By :func:`mean_of`, of whoever has the figure; None where nobody has it."""
+        rows = [row for row in self.where(method, pair, data) if metric.of(row) is not None]
+        return float(mean_of(rows, metric.of)) if rows else None
 
     def curve(self, attribute: str, method: str, pair: str | None = None) -> list[float]:
         """Mean over people of a figure that is a list, as far as all have it; empty where none has."""

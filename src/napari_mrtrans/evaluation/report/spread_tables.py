@@ -82,7 +82,7 @@ def effect_of_n(results: Results) -> Table | None:
 
 def lesions(results: Results) -> Table | None:
     """r inside expert masks, pooled over people: of each data set and, of several, of all; None without masks."""
-    rows = []
+    rows, slab, results = [], results.about["slab"], results.alike("lesion_sums")
     for method in results.methods:
         for pair in results.pairs:
             mine = [row for row in results.where(method, pair) if row.lesion_sums is not None]
@@ -97,7 +97,8 @@ def lesions(results: Results) -> Table | None:
                 numbers = [_text(pooled, 3), _text(_mean(visits, "lesion_r"), 3)]
                 rows.append([Cell(text) for text in (method, pair, name, str(len(people)), f"{voxels:.0f}", *numbers)])
     head = ["method", "pair", "data set", "people", "voxels", "r, pooled", "r, mean of people"]
-    return Table("Inside expert masks", head, rows) if rows else None
+    note = "" if slab is None else f"Of the masks what lies in the {slab} slices in the middle of the head."
+    return Table("Inside expert masks", head, rows, note) if rows else None
 
 
 def training(results: Results) -> Table | None:

@@ -46,16 +46,17 @@ def summary(rows: Sequence[Row], about: dict[str, Any]) -> str:
 
 
 def obtained(results: Results) -> str:
-    """How the rows were obtained, in two sentences or three."""
+    """How the rows were obtained, in a few sentences."""
     about, subjects = results.about, len(results.subjects)
     others = dict.fromkeys(row.machine for row in results.rows if row.machine not in ("", about["machine"]))
     earlier = f" Rows of earlier runs: {'; '.join(others)}." if others else ""
+    over = " A mean over pairs is the mean of their means." if len(results.pairs) > 1 else ""
     lacking = len(results.alike().rows) < len(results.rows)
     left = " What a checkpoint lacks of a pair is left out of the others' means of it, too." if lacking else ""
     slices = "all slices" if about["slab"] is None else f"{about['slab']} slices in the middle of the head"
     return (
         f"Means over {subjects} held-out subject{'s' * (subjects > 1)}, inside the head (volume: with the background), "
-        f"range [0, 1], {slices}, n = {about['n'] or 'default'}, seed {about['seed']}.{left} "
+        f"range [0, 1], {slices}, n = {about['n'] or 'default'}, seed {about['seed']}.{over}{left} "
         f"{about['date']}, {about['machine']}, torch {about['torch']}.{earlier}"
     )
 

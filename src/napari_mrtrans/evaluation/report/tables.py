@@ -7,12 +7,15 @@ from operator import attrgetter
 
 import numpy as np
 
-from ...datasets.bids import data_set
+from ...datasets.bids import data_set, subject_of
 from ...metrics.coverage import LEVELS
 from ...page.html import NONE, Cell, Table
 from ..row import Row
 from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results, mean_of
 from .significance import FEWEST, best, interval
+
+_AVERAGED = "The mean of the pairs' means. "
+_OF_ALL_PAIRS = "±, interval and test are of those people who have all pairs. "
 
 
 def similarity(results: Results, metrics: Sequence[Metric] = SIMILARITY) -> list[Table]:
@@ -32,21 +35,30 @@ def consistency(results: Results) -> list[Table]:
 
 
 def averages(results: Results) -> Table | None:
-    """Table 4: averages over the pairs that all methods have, of each data set; None for fewer than two of them."""
+    """Table 4: means over the pairs that all methods have, of each data set; None for fewer than two of them."""
     every = results.pairs
     results = results.comparable(results.methods)
     if len(results.pairs) < 2:
         return None
     which = "all pairs" if results.pairs == every else ", ".join(results.pairs)
-    rows, counts = [], []
+    rows, counts, note = [], [], ""
     for data in dict.fromkeys(data_set(subject) for subject in results.subjects):
         for metric in SIMILARITY:
             alike = results.alike(metric.attribute)
+            known = [row for row in alike.rows if data_set(row.subject) == data and metric.of(row) is not None]
+            if not known:
+                continue
             values = {m: alike.values(metric, m, data=data) for m in results.methods}
-            if any(values.values()):
-                counts.append(max(map(len, values.values())))
-                rows.append([Cell(data), Cell(metric.heading), *_cells(alike, metric, values)])
-    return Table(f"Averages over {which}", ["data set", "metric", *results.methods], rows, _significance(counts))
+            means = {m: mean for m in values if (mean := alike.mean(metric, m, data=data)) is not None}
+            pairs, people = {row.pair for row in known}, {subject_of(row.subject) for row in known}
+            counts.append(max(map(len, values.values())))
+            of = ", ".join(pair for pair in results.pairs if pair in pairs) if len(pairs) < len(results.pairs) else ""
+            some = f"{counts[-1]} with all pairs" if counts[-1] < len(people) else ""
+            note = _OF_ALL_PAIRS if some else note
+            named = [Cell(data, of), Cell(metric.heading), Cell(str(len(people)), some)]
+            rows.append([*named, *_cells(alike, metric, values, means)])
+    head = ["data set", "metric", "people", *results.methods]
+    return Table(f"Averages over {which}", head, rows, f"{_AVERAGED}{note}{_significance(counts)}")
 
 
 def other_data(results: Results) -> Table | None:
@@ -114,12 +126,19 @@ def _by_pair(results: Results, metric: Metric) -> Table:
     for pair in results.pairs:
         values = {m: alike.values(metric, m, pair) for m in results.methods}
         counts.append(max(map(len, values.values())))
-        rows.append([Cell(pair), Cell(str(counts[-1])), *_cells(alike, metric, values, pair)])
+        means = {m: float(np.mean(list(mine.values()))) for m, mine in values.items() if mine}
+        rows.append([Cell(pair), Cell(str(counts[-1])), *_cells(alike, metric, values, means, pair)])
     return Table(metric.heading, ["pair", "subjects", *results.methods], rows, _significance(counts))
 
 
-def _cells(alike: Results, metric: Metric, values: dict[str, dict[str, float]], pair: str | None = None) -> list[Cell]:
-    """Mean ± standard deviation and interval of each method, of one pair or of all.
+def _cells(
+    alike: Results,
+    metric: Metric,
+    values: dict[str, dict[str, float]],
+    means: dict[str, float],
+    pair: str | None = None,
+) -> list[Cell]:
+    """Mean, and standard deviation and interval over people, of each method, of one pair or of all.
 
     Checkpoints compete for the best, if there are visits that all of them answered (:meth:`.Results.alike`).
     """
@@ -127,15 +146,14 @@ def _cells(alike: Results, metric: Metric, values: dict[str, dict[str, float]], 
     compared = all(alike.shared(one, metric.attribute) for one in ([pair] if pair else alike.pairs))
     shared = sorted(set.intersection(*(set(mine) for mine in rivals.values()))) if rivals and compared else []
     winners = best({name: [mine[s] for s in shared] for name, mine in rivals.items()}, smaller=metric.smaller)
-    means = {name: float(np.mean(list(mine.values()))) for name, mine in rivals.items()}
-    leader = (min if metric.smaller else max)(means, key=means.__getitem__) if shared and len(means) > 1 else None
+    leader = (min if metric.smaller else max)(rivals, key=means.__getitem__) if shared and len(rivals) > 1 else None
     cells = []
     for name, mine in values.items():
         found = list(mine.values())
-        if not found:
+        if name not in means:
             cells.append(Cell(NONE))
             continue
-        text = f"{np.mean(found):.{metric.digits}f}"
+        text = f"{means[name]:.{metric.digits}f}"
         text += f" ± {np.std(found, ddof=1):.{metric.digits}f}" if len(found) > 1 else ""
         limits = interval(found)
         small = "" if limits is None else f"{limits[0]:.{metric.digits}f} to {limits[1]:.{metric.digits}f}"
@@ -146,6 +164,8 @@ def _cells(alike: Results, metric: Metric, values: dict[str, dict[str, float]], 
 def _significance(counts: Sequence[int]) -> str:
     """How to read the cells, by the numbers of subjects of the rows."""
     fewest, most = min(counts), max(counts)
+    if most == 0:
+        return "Nobody has all of them: neither an interval nor a test is possible."
     if most == 1:
         return "One subject: neither an interval nor a test is possible. The best value is underlined."
     note = "Second line: 95 % bootstrap interval of the mean over subjects. "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import MrtransError
 from ...metrics.coverage import LEVELS
 from ...page.html import Picture, Section, page
-from ...paths import write_together
+from ...paths import json_text, write_together
 from ..lesion_sums import NAMES
 from ..row import COUNTS, Row
 from . import figures, ood_figures, ood_tables, published, spread_tables, tables
@@ -99,7 +99,7 @@ def write_report(
         out,
         {
             TABLE: _csv(rows),
-            DOCUMENT: json.dumps(document, indent=1) + "\n",
+            DOCUMENT: json_text(document, indent=1) + "\n",
             SUMMARY: summary(rows, about),
             PAGE: page(TITLE, sections(results, ood, images, pictures or {})),
         },

@@ -27,6 +27,7 @@ from ...errors import MrtransError
 from ...models.families import POOL, family_of
 from ..pair_choice import refill
 from ..path_row import PathRow
+from ..placement import check_axial
 from ..preferences import defaults
 from ..wording import for_adapting
 from .look import Found, look_later
@@ -166,11 +167,14 @@ class AdaptForm(QWidget):
         """What the form asks for.
 
         Raises:
-            MrtransError: the form has a problem.
+            MrtransError: the form has a problem, or an open image does not tell which of its axes is axial.
         """
         parent = self.checkpoint
         if self.problem or parent is None:
             raise MrtransError(self.problem)
+        for pair in self.pairs.pairs if self.from_layers else ():
+            check_axial(pair.source)
+            check_axial(pair.target)
         Settings(self.minutes.value(), self.site.text())
         folder = free_folder(f"{self.site.text()}-{parent.card.model}")
         asked = tuple(dict.fromkeys(one.pair.key for one in self.pairs.pairs)) if self.from_layers else ()

@@ -22,7 +22,7 @@ COLUMNS: tuple[tuple[str, str, int, str], ...] = (
         "in 90 %",
         "covered",
         2,
-        "Share of voxels in the samples' central 90 % interval, corrected where it can be.",
+        "Share of voxels in the samples' central 90 % interval, corrected where that can be had of all pairs.",
     ),
 )
 #: Columns of models that draw samples.
@@ -50,6 +50,8 @@ class GainTable(FigureTable):
         sampled = any(row["std_over_rmse"] for row in rows)
         for column in SAMPLED:
             self.setColumnHidden(column, not sampled)
+        if all(row.get("corrected") for row in rows):
+            rows = [{**row, "covered": row["corrected"]} for row in rows]
         shown = [*rows, *([_mean(rows)] if len(rows) > 1 else [])]
         self.setRowCount(len(shown))
         for number, row in enumerate(shown):
@@ -88,5 +90,5 @@ def _text(row: dict[str, Any], key: str, digits: int) -> str:
         return str(row["pair"]).replace("->", "→")
     if key == "gain":
         return f"{gain(row):+.2f}"
-    values = (row.get("corrected") or row.get(key)) if key == "covered" else row.get(key)
+    values = row.get(key)
     return " → ".join(f"{value:.{digits}f}" for value in values) if values else ""

@@ -20,6 +20,7 @@ from ..opening import READER
 from ..pair_choice import refill
 from ..pair_form import sample_box, seed_box
 from ..path_row import PathRow
+from ..placement import check_axial
 from ..preferences import defaults
 from ..source import LayerSource, check_layer, guess_layer_contrast
 from ..three_planes_box import ThreePlanesBox
@@ -150,7 +151,7 @@ class CohortForm(QWidget):
         """What the form says.
 
         Raises:
-            MrtransError: it has a problem.
+            MrtransError: it has a problem, or an image does not tell which of its axes is axial.
         """
         pair, checkpoint, out = self.pair, self.checkpoint, self.out.path
         if self.problem or pair is None or checkpoint is None or out is None:
@@ -161,6 +162,8 @@ class CohortForm(QWidget):
         )  # fmt: skip
         from_layers = self._from_layers
         chosen = self.layers.chosen if from_layers else []
+        for layer in chosen:
+            check_axial(layer)
         images = tuple((LayerSource.of(layer, pair.source), file_of(layer)) for layer in chosen)
         return Asked(
             None if from_layers else self.folder.path, images, out, checkpoint, request,

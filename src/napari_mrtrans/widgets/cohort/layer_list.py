@@ -10,7 +10,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
-from ..source import is_acquired
+from ..source import is_acquired, is_mask
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -20,7 +20,7 @@ ROWS, ROW_HEIGHT = 5, 22
 
 
 class LayerList(QListWidget):
-    """A checklist of the acquired images with three axes; all are ticked until the user says otherwise.
+    """A checklist of the acquired images with three axes; all but masks are ticked until the user says otherwise.
 
     Signals:
         changed: Other layers are ticked or listed.
@@ -34,6 +34,7 @@ class LayerList(QListWidget):
         self._layers: list[Image] = []
         self._names: list[str] = []
         self._unticked: WeakSet[Image] = WeakSet()
+        self._known: WeakSet[Image] = WeakSet()
         self.setAccessibleName("Images to transform")
         self.setFixedHeight(ROWS * ROW_HEIGHT)
         for name in ("inserted", "removed", "reordered", "renamed"):
@@ -54,6 +55,9 @@ class LayerList(QListWidget):
         if names == self._names:  # what came or went is none of these; napari's names are unique
             return
         self._names = names
+        new = [layer for layer in self._layers if layer not in self._known]
+        self._known.update(new)
+        self._unticked.update(layer for layer in new if is_mask(layer))
         self.blockSignals(True)
         self.clear()
         for layer in self._layers:

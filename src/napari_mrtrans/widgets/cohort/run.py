@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -13,7 +14,10 @@ from napari.qt.threading import thread_worker
 from ...errors import MrtransError, VolumeError
 from ...paths import write_together
 from ...scan.grid import same_grid
+from ...scan.masked import unmasked
 from ...scan.volume import Volume
+from ..file_grid import FileGrid
+from ..source import LayerSource
 from ..transform.progress import clock
 from ..transform.worker import Monitor, TransformWorker, plain_error
 from ..wording import for_window
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     from ...cohort.plan import Order, Scan
     from ...cohort.run import Cohort
     from ...cohort.summary import Ledger, Row
-    from ..source import LayerSource
 
 
 class Queue:
@@ -145,8 +148,9 @@ class Queue:
     def _files(self) -> list[tuple[str, Path]]:
         """The images of the window as files: their own where they are what it holds, else copies."""
         return [
-            (image.name, path if path and _still_holds(path, image) else self._copied(image.name, image.volume()))
+            (image.name, path if path and _still_holds(path, volume) else self._copied(image.name, volume))
             for image, path in self.asked.images
+            for volume in (_as_stored(image),)
         ]
 
     def _copied(self, name: str, volume: Volume) -> Path:
@@ -180,16 +184,21 @@ class Queue:
         self.order = ledger.order
 
 
-def _still_holds(path: Path, image: LayerSource) -> bool:
-    """Whether a layer has the voxels that its file has, which its reader turned round; one that was edited has not."""
+def _as_stored(image: LayerSource) -> Volume:
+    """A layer's voxels as they lie in the file that its reader turned round; as they are where there is none."""
+    grid = FileGrid.of(image.data.shape, image.affine, {"header": image.header})
+    return replace(image, data=grid.array(unmasked(image.data)), affine=grid.affine).volume()
+
+
+def _still_holds(path: Path, shown: Volume) -> bool:
+    """Whether a layer, turned as its file is, has the voxels that are in it; one that was edited has not."""
     try:
         stored = Volume.load(path)
     except VolumeError:
         return True  # the scan's row tells what is wrong
-    shown = image.volume()
-    turned, size = shown.affine[:, [2, 1, 0, 3]], float(np.nanmax(np.abs(stored.data), initial=0))
-    return same_grid(stored.data.shape, stored.affine, shown.data.T.shape, turned) and np.allclose(
-        stored.data, shown.data.T, rtol=1e-5, atol=1e-6 * size, equal_nan=True
+    size = float(np.nanmax(np.abs(stored.data), initial=0))
+    return same_grid(stored.data.shape, stored.affine, shown.data.shape, shown.affine) and np.allclose(
+        stored.data, shown.data, rtol=1e-5, atol=1e-6 * size, equal_nan=True
     )
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image, Layer
+from numpy.typing import NDArray
 
 from ...errors import MrtransError
 from ...metrics.comparison import ModelRow, table
-from ..lesion.roi import image_to_image
+from ..lesion.roi import image_to_image, moved_by_hand, shown_elsewhere
 from ..pace import remember
-from ..source import LayerSource, check_layer
+from ..placement import inherited
+from ..source import RESULT_KEY, LayerSource, check_layer, layer_stem, nifti_affine
 from ..transform.progress import ProgressLine
 from ..transform.run import Run
 from ..transform.worker import Monitor, TransformWorker
@@ -53,6 +55,8 @@ class Comparison:
         self._layer, self._reference = layer, reference
         self.monitor = Monitor()
         self.notices: list[str] = []
+        if reference is not None and nifti_affine(layer) is not None and nifti_affine(reference) is not None:
+            self.notices += moved_by_hand(layer, reference)
         settings = form.settings(pair)
         self._runs = [
             _ModelRun(viewer, settings, layer, checkpoint, monitor=self.monitor, name=name)
@@ -64,6 +68,7 @@ class Comparison:
             for (name, checkpoint), run in zip(form.models.chosen, self._runs, strict=True)
         ]
         self._white = float("nan")
+        self._on_means: Image | None = None
         self._current = 0
         self._ended = 0
         self._request = ComparisonRequest(
@@ -80,7 +85,7 @@ class Comparison:
     @property
     def windows(self) -> dict[Layer, tuple[float, float]]:
         """Contrast limits of the reference that show it as the means are shown, once they are known."""
-        known = self._reference is not None and np.isfinite(self._white)
+        known = self._reference is not None and self._on_means is None and np.isfinite(self._white)
         return {self._reference: (0.0, self._white)} if known and self._reference is not None else {}
 
     @property
@@ -90,8 +95,11 @@ class Comparison:
 
     @property
     def pictures(self) -> list[Layer]:
-        """What is worth seeing side by side: the reference and each mean, those that are still there."""
-        shown = [self._reference, *(run.layers.mean for run in self._runs)]
+        """What is worth seeing side by side: the reference and each mean, those that are still there.
+
+        Of a reference that the window shows elsewhere than it lies, what it is on the means' voxels.
+        """
+        shown = [self._on_means or self._reference, *(run.layers.mean for run in self._runs)]
         return [layer for layer in shown if layer is not None and layer in self._viewer.layers]
 
     @property
@@ -109,6 +117,8 @@ class Comparison:
             self._white = event.white
             for run in self._runs:
                 run.layers.reference = event.image
+            if self._reference is not None and shown_elsewhere(self._reference, self._layer):
+                self._on_means = self._add_reference(event.image, self._reference)
             return
         self._current = event.model
         run, row = self._runs[event.model], self.rows[event.model]
@@ -124,6 +134,19 @@ class Comparison:
         row.seconds, row.ssim, row.psnr, row.error = event.seconds, event.ssim, event.psnr, event.error
         self._ended = event.model + 1
         remember(row.checkpoint, row.slices * row.n, event.seconds)
+
+    def _add_reference(self, image: NDArray[np.float32], reference: Image) -> Image:
+        """The reference on the voxels of the means, as a layer that lies where they lie; hidden until asked for."""
+        placement = inherited(self._layer)
+        placement["metadata"][RESULT_KEY] = {"kind": "reference"}
+        shown = image.view()
+        shown.flags.writeable = False
+        stem = f"{layer_stem(self._layer)}_{self._runs[0].pair.target}_reference"
+        name = f"{stem} ({layer_stem(reference)})"
+        layer = Image(shown, name=name, contrast_limits=(0.0, 1.0), visible=False, **placement)
+        layer.editable = False
+        self._runs[0].layers.adopt("reference", layer)
+        return layer
 
     def redraw(self) -> bool:
         """Show what came in since the last time; True where one more layer was added."""

@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...errors import MrtransError
-from ...lesion.measure import LesionReport
+from ...lesion.report import LesionReport
 from ..compare.reference_combo import ReferenceCombo
 from ..csv_buttons import CsvButtons
 from ..dock import Dock, research_note
@@ -21,7 +21,7 @@ from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, is_region, layer_stem, show_voxel
 from ..watch import EDITS, MOVES, Watch, fingerprint
 from .latest import Measured, changes, remember
-from .measure import RING, labels_from_file, measured
+from .measure import RING, in_file, labels_from_file, measured
 from .prediction_combo import PredictionCombo
 from .scatter import ScatterPlot
 from .table import LesionTable
@@ -235,6 +235,7 @@ class LesionWidget(Dock):
             show_voxel(self._viewer, self.prediction.layer, voxel)
 
     def _file(self) -> tuple[str, str] | None:
-        if self.report is None or self.prediction.layer is None:
+        prediction = self.prediction.layer
+        if self.report is None or prediction is None:
             return None
-        return f"{layer_stem(self.prediction.layer)}_lesions.csv", self.report.csv()
+        return f"{layer_stem(prediction)}_lesions.csv", in_file(self.report, prediction).csv()

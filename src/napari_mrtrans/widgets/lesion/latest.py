@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import QObject, Signal
 
 from ...errors import MrtransError
-from ...lesion.measure import LesionReport
+from ...lesion.report import LesionReport
 from .measure import measured
 
 if TYPE_CHECKING:

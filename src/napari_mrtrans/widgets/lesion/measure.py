@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
-from napari.layers import Image, Labels, Shapes
+from napari.layers import Image, Labels, Layer, Shapes
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from ...errors import MrtransError
-from ...lesion.computed import computed_only
+from ...lesion.computed import computed_only, not_computed
 from ...lesion.files import roi_from_file
-from ...lesion.measure import NOT_COMPUTED, LesionReport, box_around, lesion_report
+from ...lesion.measure import box_around, lesion_report
+from ...lesion.report import LesionReport
 from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped, is_whole_head
 from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
+from ..file_grid import FileGrid
 from ..parts import is_part
-from ..placement import unmarked
+from ..placement import lie_alike, place_of, unmarked
 from ..reopened import is_corrected, made_of
 from ..source import (
     axial_axis,
@@ -31,7 +35,7 @@ from ..source import (
     result_record,
     scanner_affine,
 )
-from .roi import image_on, image_to_image, roi_on
+from .roi import image_on, image_to_image, moved_by_hand, roi_on
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -58,7 +62,8 @@ def measured(
     check_layer(prediction)
     notes: list[str] = []
     mask = roi_on(roi, prediction, viewer.layers)
-    std = _std_of(viewer, prediction)
+    spread = _std_of(viewer, prediction)
+    std = None if spread is None else np.asarray(spread.data)
     region_only = bool(result_record(prediction).get("roi_only"))
     data, axis = np.asarray(prediction.data), axial_axis(layer_affine(prediction))
     predicted = computed_only(data, axis, region_only=region_only, std=std)
@@ -66,11 +71,13 @@ def measured(
         predicted = np.where(np.isnan(std), np.nan, predicted)
         if not np.nan_to_num(std).any():  # one answer has no spread
             std = None
-    missing = int(np.isnan(predicted[mask]).sum())
-    if missing and missing == mask.sum():
-        raise MrtransError(NOT_COMPUTED)
-    if missing:
-        notes.append(f"{missing} of {int(mask.sum())} voxels were not computed; they are left out.")
+    if line := not_computed(predicted, mask):
+        notes.append(line)
+    others: list[Layer] = [] if lie_alike(place_of(roi), place_of(prediction)) else [roi]
+    others += [] if reference is None else [reference]
+    by_scanner = [layer for layer in others if scanner_affine(layer) is not None]
+    if by_scanner and scanner_affine(prediction) is not None:
+        notes += moved_by_hand(*by_scanner, prediction)
     box = box_around(mask, RING)
     target = None
     if reference is not None:
@@ -90,8 +97,22 @@ def measured(
         samples=_samples_of(viewer, prediction),
         source=None if source is None else image_on(source, prediction, box),
         ring=RING,
+        std_corrected=spread is not None and is_corrected(result_record(spread)),
     )
     return report, notes
+
+
+def in_file(report: LesionReport, prediction: Image) -> LesionReport:
+    """The report with its voxels as the prediction's file counts them, as ``napari-mrtrans lesion`` tells them: the
+    reader turns a file's axes round."""
+    affine = layer_affine(prediction)
+    grid = FileGrid.of(prediction.data.shape, affine, prediction.metadata)
+    to_file = np.rint(np.linalg.inv(grid.affine) @ affine)  # axes in another order, or running the other way
+    components = (
+        replace(lesion, centre=tuple(apply_affine(to_file, lesion.centre).tolist())) for lesion in report.components
+    )
+    voxels = apply_affine(to_file, report.voxels).astype(np.intp)
+    return replace(report, voxels=voxels, components=tuple(components))
 
 
 def labels_from_file(path: Path, like: Image) -> tuple[Labels, list[str]]:
@@ -141,11 +162,10 @@ def _of_same_run(viewer: ViewerModel, prediction: Image, kind: str) -> Iterator[
             yield layer
 
 
-def _std_of(viewer: ViewerModel, prediction: Image) -> NDArray | None:
+def _std_of(viewer: ViewerModel, prediction: Image) -> Image | None:
     """Of both that a result may have, the corrected one, as the run itself showed it."""
     found = (one for one in _of_same_run(viewer, prediction, "std") if one.data.shape == prediction.data.shape)
-    layer = max(found, key=lambda layer: is_corrected(result_record(layer)), default=None)
-    return None if layer is None else np.asarray(layer.data)
+    return max(found, key=lambda layer: is_corrected(result_record(layer)), default=None)
 
 
 def _samples_of(viewer: ViewerModel, prediction: Image) -> Iterator[NDArray]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
 
 from ...errors import MrtransError
@@ -21,13 +21,17 @@ from ...lesion.measure import box_around
 from ...scan.resample import resample
 from ..assumed import unit_ratios
 from ..placement import lie_alike, place_of
-from ..recorded import of_four_axes
-from ..source import check_layer, scanner_affine
+from ..recorded import NIFTI_READER_KEY, of_four_axes
+from ..source import check_layer, nifti_affine, scanner_affine
 
 #: Vertices are rounded to this part of a voxel: one that was set on a voxel's centre must not miss it by 1e-15.
 DECIMALS = 3
 #: A shape may lean out of a slice by this many voxels.
 FLAT = 0.5
+#: Of a 4x4 between voxels: a rounded header, not another place.
+ELSEWHERE = 1e-3
+#: In voxels: rounded on the way, not moved.
+AS_READ = 0.01
 
 
 def between(here: Layer, there: Layer) -> NDArray[np.float64]:
@@ -56,6 +60,34 @@ def image_to_image(like: Image, layer: Image) -> NDArray[np.float64]:
     """4x4, voxel index of ``like`` to voxel index of ``layer``, by their NIfTI affines where both have one."""
     affine, own = scanner_affine(like), scanner_affine(layer)
     return between(like, layer) if affine is None or own is None else np.linalg.inv(own) @ affine
+
+
+def shown_elsewhere(layer: Image, like: Image) -> bool:
+    """Whether the window shows ``layer`` in another place on ``like`` than :func:`image_to_image` has it: files whose
+    fields of view differ, for the reader mirrors each about its own middle, and what was moved by hand."""
+    return not np.allclose(between(like, layer), image_to_image(like, layer), atol=ELSEWHERE)
+
+
+def moved_by_hand(*layers: Layer) -> list[str]:
+    """A line on each layer that no longer lies where the NIfTI reader has put it: its affine counts all the same."""
+    return [
+        f"'{layer.name}' was moved or scaled in the window, which does not count: it lies where its file says."
+        for layer in layers
+        if not _as_read(layer)
+    ]
+
+
+def _as_read(layer: Layer) -> bool:
+    """Whether a layer lies where the reader has put it, who mirrors each axis about its own middle; or it has none."""
+    affine = nifti_affine(layer)
+    if affine is None or layer.ndim != 3 or NIFTI_READER_KEY not in layer.metadata or isinstance(layer, Shapes):
+        return True
+    sizes = voxel_sizes(affine)
+    read = np.diag([*-sizes, 1.0])
+    read[:3, 3] = affine[2::-1, 3] + (np.array(layer.data.shape) - 1) * sizes
+    corners = np.vstack([np.zeros(3), np.eye(3) * (np.array(layer.data.shape) - 1)])
+    lies = np.array([layer.data_to_world(corner) for corner in corners])
+    return bool((np.abs(lies - apply_affine(read, corners)) < AS_READ * sizes).all())
 
 
 def roi_to_image(layer: Labels | Shapes, like: Image, among: Iterable[Layer] = ()) -> NDArray[np.float64]:

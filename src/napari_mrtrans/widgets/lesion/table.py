@@ -6,7 +6,7 @@ import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidgetItem, QWidget
 
-from ...lesion.measure import LesionReport
+from ...lesion.report import LesionReport
 from ..figure_table import FigureTable
 
 HEADINGS = ("Lesion", "Voxels", "r", "95 %")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from napari.layers import Image
 from napari.qt.threading import thread_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
 from ...errors import MrtransError
 from ...paths import write_together
@@ -110,11 +111,14 @@ class ReportButton(QPushButton):
             self.write(Path(chosen))
 
     def write(self, path: Path) -> None:
-        """Write to ``path``, which gets the suffix of a page if it has none."""
+        """Write to ``path``, which gets the suffix of a page if it has none; asks before that replaces a file."""
         run = self._run
         if run is None or self._writing:
             return
-        path = path if path.suffix in (".html", ".htm") else path.with_name(f"{path.name}.html")
+        if path.suffix not in (".html", ".htm"):
+            path = path.with_name(f"{path.name}.html")
+            if os.path.exists(path) and not self._may_replace(path):  # noqa: PTH110 (Path.exists may raise)
+                return
         try:
             job = PageJob.of(self._viewer, run, self.reference)
         except MrtransError as error:
@@ -126,6 +130,10 @@ class ReportButton(QPushButton):
         worker = thread_worker(_write)(job, path)
         worker.returned.connect(self._on_written)
         worker.start()
+
+    def _may_replace(self, path: Path) -> bool:
+        question = f"'{path.name}' is in '{path.parent}' already. Replace it?"
+        return QMessageBox.question(self, "Write a report", question) == QMessageBox.StandardButton.Yes
 
     def _on_written(self, outcome: tuple[Path, str]) -> None:
         if not isalive(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,9 +14,11 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from ...errors import MrtransError
+from ...paths import LONGEST_NAME
 from ...scan.volume import Volume
 from ...transformation.engine import MAX_HELD
 from ...transformation.gathered import Gathered
+from ...transformation.names import KINDS, file_name
 from ...transformation.request import Request
 from ..dicom_reader import told_path
 from ..file_grid import FileGrid
@@ -64,7 +67,8 @@ class Run:
         name: Of the model in the layers' names; without it, its family.
 
     Raises:
-        MrtransError: the layer is not one 3-D scalar image, or more samples are to be kept than the engine holds.
+        MrtransError: the layer is not one 3-D scalar image, its name is too long for files, or more samples are to be
+            kept than the engine holds.
     """
 
     layers_type: type[ResultLayers] = ResultLayers
@@ -84,6 +88,8 @@ class Run:
         name: str = "",
     ) -> None:
         check_layer(layer)
+        if self.can_be_saved:
+            _check_name(layer, settings.request.pair.target.value)
         asked = settings.request
         self.pair = pair = asked.pair
         self.n = 1 if checkpoint.deterministic else asked.n or checkpoint.card.sampler.n
@@ -268,3 +274,13 @@ class Run:
             record["sampler"] = request.sampler or checkpoint.card.sampler.name
             record["steps"] = request.steps or checkpoint.card.sampler.steps
         return record
+
+
+def _check_name(layer: Image, target: str) -> None:
+    """See, before the work, that the files of a result can be called as its layer is."""
+    longest = max(len(os.fsencode(file_name(layer_stem(layer), target, kind))) for kind in KINDS)
+    if longest > LONGEST_NAME:
+        raise MrtransError(
+            f"The names of the results' files would have {longest} bytes, and {LONGEST_NAME} are possible; rename the "
+            "layer."
+        )

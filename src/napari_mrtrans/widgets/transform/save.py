@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ class SaveButton(QPushButton):
             self.failed.emit(str(error))
             return
         names = (file_name(run.work.source.name, run.pair.target.value, kind) for kind in KINDS)
-        there = [name for name in names if (folder / name).exists()]
+        there = [name for name in names if os.path.exists(folder / name)]  # noqa: PTH110 (Path.exists may raise)
         if there and not self._may_replace(folder, there):
             return
         self._folder.chosen(folder, run.path)
