@@ -12,6 +12,7 @@ from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from statistics import quantiles
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import DeviceError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Of the usual way's time, below which another (bfloat16, channels last) is taken.
 WORTH_IT = 0.9
+#: Pairs of runs that are timed at first, and at most.
+PAIRS, MOST_PAIRS = 8, 32
 
 M = TypeVar("M", bound="torch.nn.Module")
 
@@ -68,8 +71,8 @@ def bf16_is_fast(device_type: str) -> bool:
     """Whether networks run in bfloat16 here.
 
     GPUs: where there are bfloat16 units (Ampere and later). CPUs: where a short trial of a network's layers is faster
-    (AMX, AVX512-BF16); it is done once for each machine and remembered. The environment variable NAPARI_MRTRANS_BF16
-    (1 or 0) overrides it.
+    (AMX, AVX512-BF16); it is done once for each machine and number of threads, and remembered where it was clear. The
+    environment variable NAPARI_MRTRANS_BF16 (1 or 0) overrides it.
     """
     import torch
 
@@ -97,9 +100,9 @@ def channels_last_trains_faster(device_type: str, *, bf16: bool) -> bool:
 _answers: dict[str, bool] = {}
 
 
-def _decided(variable: str, question: str, trial: Callable[[], float]) -> bool:
+def _decided(variable: str, question: str, trial: Callable[[], float | None]) -> bool:
     """What the environment ``variable`` says, else whether the ``trial``'s ratio was worth it when this machine was
-    first asked; ``question`` is part of the key."""
+    first asked and it was clear; ``question`` is part of the key."""
     import torch
 
     override = os.environ.get(variable)
@@ -111,7 +114,7 @@ def _decided(variable: str, question: str, trial: Callable[[], float]) -> bool:
     return _answers[machine]
 
 
-def _looked_up(machine: str, trial: Callable[[], float]) -> bool:
+def _looked_up(machine: str, trial: Callable[[], float | None]) -> bool:
     file = trial_file()
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
@@ -120,14 +123,18 @@ def _looked_up(machine: str, trial: Callable[[], float]) -> bool:
     known = known if isinstance(known, dict) else {}
     if isinstance(known.get(machine), bool):
         return bool(known[machine])
-    found = trial() < WORTH_IT
+    ratio = trial()
+    if ratio is None:
+        return False
+    found = ratio < WORTH_IT
     with suppress(OSError):  # the next start tries again
         write_shared(file, lambda part: part.write(json.dumps({**known, machine: found}).encode()))
     return found
 
 
-def bf16_trial() -> float:
-    """Seconds of a residual block's layers in bfloat16 over those in float32, on this CPU; takes about 50 ms."""
+def bf16_trial() -> float | None:
+    """Seconds of a residual block's layers in bfloat16 over those in float32, on this CPU; None where it is not clear
+    whether that is worth it. Takes about 100 ms, and four times that where it is not clear."""
     import torch
 
     layers, image = _residual_block()
@@ -138,11 +145,12 @@ def bf16_trial() -> float:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             layers(image)
 
-    return _ratio(partial(run, True), partial(run, False), runs=4)
+    return _ratio(partial(run, True), partial(run, False))
 
 
-def channels_last_trial(*, bf16: bool) -> float:
-    """Seconds of a step of training such a block with channels last over those with channels first; about 200 ms."""
+def channels_last_trial(*, bf16: bool) -> float | None:
+    """Seconds of a step of training such a block with channels last over those with channels first, or None, as of
+    :func:`bf16_trial`; about 200 ms."""
     import torch
 
     layers, image = _residual_block()
@@ -153,7 +161,7 @@ def channels_last_trial(*, bf16: bool) -> float:
             out = layers(image)
         out.float().square().mean().backward()
 
-    return _ratio(partial(step, to_channels_last(deepcopy(layers))), partial(step, layers), runs=8)
+    return _ratio(partial(step, to_channels_last(deepcopy(layers))), partial(step, layers))
 
 
 def _residual_block() -> tuple[torch.nn.Module, torch.Tensor]:
@@ -168,12 +176,19 @@ def _residual_block() -> tuple[torch.nn.Module, torch.Tensor]:
         return layers, torch.randn(2, 32, 64, 64)
 
 
-def _ratio(new: Callable[[], object], usual: Callable[[], object], runs: int) -> float:
-    """Seconds of the fastest run of ``new`` over those of ``usual``, in turns: what else the machine does slows both.
-    The first of each prepares the weights."""
-    times = [(_seconds(new), _seconds(usual)) for _ in range(runs)]
-    fastest = [min(of) for of in zip(*times, strict=True)]
-    return fastest[0] / fastest[1]
+def _ratio(new: Callable[[], object], usual: Callable[[], object]) -> float | None:
+    """Seconds of ``new`` over those of ``usual``, the median of pairs of runs, each way round in turns: what else the
+    machine does slows both. None where the middle half of the pairs does not agree on whether it is worth it."""
+    new(), usual()  # prepare the weights
+    ratios: list[float] = []
+    while len(ratios) < MOST_PAIRS:
+        for _ in range(PAIRS // 2):
+            ratios.append(_seconds(new) / _seconds(usual))
+            ratios.append(1 / (_seconds(usual) / _seconds(new)))
+        low, median, high = quantiles(ratios, n=4)
+        if high < WORTH_IT or low >= WORTH_IT:
+            return median
+    return None
 
 
 def _seconds(run: Callable[[], object]) -> float:

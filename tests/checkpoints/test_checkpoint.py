@@ -322,6 +322,15 @@ def test_what_a_built_one_tells_stays_that_of_its_weights(tmp_path: Path) -> Non
         built.hold()
 
 
+def test_the_same_file_written_anew_is_the_same(tmp_path: Path) -> None:
+    """A copy put back, ``touch``, a folder that is kept in step with another."""
+    found = tiny_checkpoint(tmp_path / "mine.safetensors", "direct")
+    found.build()
+    os.utime(found.path, (1, 1))
+    found.build()
+    found.hold()
+
+
 def test_a_checkpoint_of_another_size_does_not_fit(tmp_path: Path) -> None:
     path = tiny_checkpoint(tmp_path / "m.safetensors").path
     header, body = take_apart(path.read_bytes())

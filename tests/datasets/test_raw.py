@@ -80,7 +80,7 @@ def test_folders_that_cannot_be_told(tmp_path: Path) -> None:
     with pytest.raises(MrtransError, match=r"several data sets \(ixi, bids\).*--format"):
         sessions_to_prepare([tmp_path / "mixed"])
     assert list(summary(tmp_path, "mixed", name="bids")) == ["sub-01"]
-    with pytest.raises(MrtransError, match=r"are both T1 of sub-IXI002Guys0828"):
+    with pytest.raises(MrtransError, match=r"^sub-IXI002Guys0828 is left out: .* are both T1 of it"):
         sessions_to_prepare([tmp_path / "mixed", tmp_path / "twice"], "ixi")
     with pytest.raises(MrtransError, match=r"Unknown format 'brain'. Choose one of auto, ixi"):
         sessions_to_prepare([tmp_path / "unknown"], "brain")
@@ -88,6 +88,19 @@ def test_folders_that_cannot_be_told(tmp_path: Path) -> None:
         sessions_to_prepare([tmp_path / "unknown"])
     with pytest.raises(MrtransError, match=r"either the files of one session or"):
         sessions_to_prepare([tmp_path / "unknown", tmp_path / "unknown" / "scan.nii.gz"])
+
+
+@pytest.mark.parametrize("inputs", [["a", "b"], ["."]])
+def test_one_name_of_two_sites_costs_that_session_alone(inputs: list[str], tmp_path: Path) -> None:
+    touch(tmp_path, "a/sub-01/anat/sub-01_T1w.nii.gz", "b/sub-01/anat/sub-01_T1w.nii.gz")
+    touch(tmp_path, "a/sub-02/anat/sub-02_T1w.nii.gz", "b/sub-02/anat/sub-02_T2w.nii.gz")
+    sessions, (line,) = sessions_to_prepare([tmp_path / name for name in inputs])
+    assert [(session.stem, [*session.files]) for session in sessions] == [("sub-02", ["T1", "T2"])]
+    first, second = (tmp_path / site / "sub-01" / "anat" / "sub-01_T1w.nii.gz" for site in "ab")
+    assert line == (
+        f"sub-01 is left out: '{first}' and '{second}' are both T1 of it; give one of their folders alone, and the "
+        "other with another -o."
+    )
 
 
 OASIS = "sub-OAS30001/ses-d0129/anat/sub-OAS30001_ses-d0129"

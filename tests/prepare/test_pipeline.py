@@ -85,6 +85,28 @@ def test_finished_work_is_not_done_again(session: Path, monkeypatch: pytest.Monk
     assert "nothing to do" not in prepare(session, *scans, "--normalise", "none")[1]  # other options are other work
 
 
+def test_a_mask_that_was_corrected_by_hand_is_neither_passed_over_nor_lost(session: Path) -> None:
+    scans, given = (str(session / "raw"), "--no-register", "--no-bias"), ("--mask", str(session / "mask.nii.gz"))
+    assert prepare(session, *scans, *given)[0] == 0
+    mask = session / "out" / "sub-07" / "ses-2" / "anat" / "sub-07_ses-2_desc-brain_mask.nii.gz"
+    image = nib.load(mask)
+    corrected = np.asarray(image.dataobj).copy()
+    corrected[corrected.shape[0] // 2 :] = 0
+    save_nifti(mask, corrected, image.affine)
+    held = mask.read_bytes()
+    for words in (given, (), ("--no-strip",)):
+        status, said = prepare(session, *scans, *words)
+        assert (status, said.partition("; ")[0]) == (2, f"'{mask}' was changed since it was written")
+        assert mask.read_bytes() == held
+    status, said = prepare(session, *scans, "--mask", str(mask))
+    assert status == 0, said
+    np.testing.assert_array_equal(np.asarray(nib.load(mask).dataobj) > 0, corrected > 0)
+    save_nifti(mask, np.asarray(image.dataobj), image.affine)
+    status, said = prepare(session, *scans, *given, "--overwrite")
+    assert status == 0 and "nothing to do" not in said
+    assert "nothing to do" in prepare(session, *scans, *given)[1]
+
+
 def test_every_step_can_be_left_out(session: Path) -> None:
     off = ("--no-register", "--no-bias", "--no-strip", "--normalise", "none")
     status, said = prepare(session, str(session / "raw"), *off)

@@ -284,7 +284,8 @@ def test_a_name_may_tell_what_an_image_shows_without_being_one_of_the_four() -> 
     "name",
     ["sub-07_T2w_lesions.nii.gz", "sub-07_T2w_brainmask", "sub-07_T2w_seg", "sub-01_space-T2w_label-lesion_mask.nii",
      "sub-01_T2w_dseg", "sub-01_label-GM_probseg.nii.gz", "T1_brain_pve_0", "T2_ROI copy", "T1_brain_mask [1]",
-     "1-LesionSeg-Flair.nii", "training01_01_mask1.nii", "ManualSegmentation_1", "a/T1/T2_label.nii"],
+     "1-LesionSeg-Flair.nii", "training01_01_mask1.nii", "ManualSegmentation_1", "a/T1/T2_label.nii", "sub01_T1mask",
+     "T2Mask", "lesion_roi"],
 )  # fmt: skip
 def test_masks_are_known_by_their_names(name: str) -> None:
     assert names_mask(name)
@@ -293,7 +294,8 @@ def test_masks_are_known_by_their_names(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["sub-01_T1w.nii.gz", "sub-mask_acq-roi_T1w", "sub-01_desc-brainmasked_T2w", "T1_masked", "MSSEG_01_T1",
-     "T2_label/T1", "Lesion_001_T1.nii", "roi study mprage"],
+     "T2_label/T1", "Lesion_001_T1.nii", "roi study mprage", "T1_roi.nii.gz", "T1_roi_crop", "T1_lesion_filled",
+     "T1_labels_removed", "T1_no_mask"],
 )  # fmt: skip
 def test_what_masks_and_lesions_gave_a_study_or_a_person_is_no_mask(name: str) -> None:
     assert not names_mask(name)

@@ -148,9 +148,11 @@ class Checkpoint:
         Raises:
             CheckpointError: it is another one than the card was read from, or gone.
         """
+        known = self.__dict__.get("sha256")
         with suppress(OSError, KeyError, CheckpointError):
-            told = self.sha256, self.card_digest
-            if all(told) and stamp(self.path) == self._stamp:
+            told, now = (self.sha256, self.card_digest), stamp(self.path)
+            if all(told) and (now == self._stamp or known == digest(self.path)):  # written anew, but the same
+                object.__setattr__(self, "_stamp", now)
                 return
         raise CheckpointError(f"'{self.path.name}' has changed, or is gone, since it was chosen; choose it again.")
 

@@ -245,9 +245,13 @@ def check_output(out: Path, folder: Path) -> None:
     """See that results go to a folder of their own.
 
     Raises:
-        MrtransError: it is the data folder, or in it outside ``derivatives``, or holds another data set.
+        MrtransError: it is the data folder, or in it outside ``derivatives``, or one that holds the subject that is
+            the data folder, or holds another data set.
     """
     inside, root = out.resolve(), folder.resolve()
+    if inside in root.parents and root.relative_to(inside).parts[0].startswith("sub-"):
+        raise MrtransError(f"The output '{out}' holds the scans of '{folder}' itself; choose another -o, or one below "
+                           f"'{out / 'derivatives'}'.")  # fmt: skip
     if inside == root or (root in inside.parents and inside.relative_to(root).parts[0] != "derivatives"):
         raise MrtransError(f"The output '{out}' lies among the scans of '{folder}'; choose another -o, or one below "
                            f"'{folder / 'derivatives'}'.")  # fmt: skip

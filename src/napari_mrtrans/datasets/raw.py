@@ -24,7 +24,8 @@ def sessions_to_prepare(
         out: Where what is prepared goes; what lies there already was prepared, and is no scan.
 
     Raises:
-        MrtransError: nothing is there, a contrast is unknown or there twice, or files and folders are mixed.
+        MrtransError: nothing is there, a contrast is unknown, files and folders are mixed, or every session has a
+            contrast twice; where some have, they are left out.
     """
     if name not in (AUTO, *READERS):
         raise MrtransError(f"Unknown format '{name}'. Choose one of {', '.join((AUTO, *READERS))}.")
@@ -56,7 +57,11 @@ def _format(folder: Path) -> str | None:
 
 def _together(sessions: Iterable[RawSession]) -> tuple[list[RawSession], list[str]]:
     """One session for each person and visit, though its contrasts lie in several folders; and a line for each that has
-    a contrast only as prepared elsewhere, beside raw ones of others."""
+    a contrast only as prepared elsewhere, beside raw ones of others, or that is left out, with a contrast twice.
+
+    Raises:
+        MrtransError: all are left out.
+    """
     parts: dict[str, list[RawSession]] = {}
     for session in sessions:
         parts.setdefault(session.stem, []).append(session)
@@ -65,10 +70,17 @@ def _together(sessions: Iterable[RawSession]) -> tuple[list[RawSession], list[st
         images = [(contrast, path) for session in those for contrast, path in session.files.items()]
         raw = [(contrast, path) for contrast, path in images if PREPARED not in path.name]
         files: dict[Contrast, Path] = {}
-        for contrast, path in raw or images:
-            if files.setdefault(contrast, path) != path:
-                raise MrtransError(f"'{files[contrast]}' and '{path}' are both {contrast} of {stem}.")
+        twice = [(c, path) for c, path in raw or images if files.setdefault(c, path) != path]
+        if twice:
+            contrast, path = twice[0]
+            left_out.append(
+                f"{stem} is left out: '{files[contrast]}' and '{path}' are both {contrast} of it; give one of their "
+                "folders alone, and the other with another -o."
+            )
+            continue
         others = [path for contrast, path in images if contrast not in files]
         left_out += versions_line(stem, others, [*files.values()])
         merged.append(RawSession(those[0].subject, those[0].session, files))
+    if not merged:
+        raise MrtransError(left_out[0])
     return merged, left_out

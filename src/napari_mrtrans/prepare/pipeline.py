@@ -19,7 +19,7 @@ from ..datasets.derivatives import check_own, description, finished_files, ignor
 from ..datasets.sessions import RawSession
 from ..dicom.read import read_scan, recorded, scan_files
 from ..errors import MrtransError
-from ..paths import write_together
+from ..paths import holds_something, part_of, write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.intensity import clean, find_head, min_max, white_level
 from ..scan.masks import read_mask
@@ -105,11 +105,14 @@ def prepare_session(
     folder, stem = output / session.folder, session.stem
     key = _key(session, options, mask)
     record = folder / f"{stem}_desc-preproc.json"
-    if (done := finished_files(record, key)) is not None:
+    edited = _edited_mask(record, stem)
+    if edited is None and (done := finished_files(record, key)) is not None:
         say(f"{stem}: done before, nothing to do")
         return done
     check_own(output, "prepare")
     _check_free(record, session, overwrite=options.overwrite)
+    if edited is not None and not options.overwrite and not (mask is not None and mask.samefile(edited)):
+        raise MrtransError(f"'{edited}' was changed since it was written; give it with --mask, or --overwrite.")
     volumes = {contrast: read_scan(path, contrast) for contrast, path in session.files.items()}
     for volume in volumes.values():
         for line in volume.notices:
@@ -186,8 +189,32 @@ def prepare_session(
     info["files"] = list(names)
     described = description(output, "Scans prepared for contrast transformation", "prepare")
     write_together(output, {**described, **ignored(output)})
-    names |= {record.name: json.dumps(info, indent=2) + "\n"}
+
+    def write_record(path: Path) -> None:
+        if options.strip:
+            info["mask_sha256"] = _file_digest(part_of(_mask_file(record, stem)))
+        path.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+
+    names |= {record.name: write_record}
     return write_together(folder, names, replaced=_owned(stem) - {*names})
+
+
+def _mask_file(record: Path, stem: str) -> Path:
+    return record.with_name(f"{stem}_desc-brain_mask.nii.gz")
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _edited_mask(record: Path, stem: str) -> Path | None:
+    """The brain mask of an earlier result, if it is another than was written, as after a correction by hand."""
+    mask = _mask_file(record, stem)
+    try:
+        written = json.loads(record.read_text(encoding="utf-8")).get("mask_sha256")
+        return mask if written and holds_something(mask) and _file_digest(mask) != written else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _owned(stem: str) -> set[str]:

@@ -106,8 +106,11 @@ _BIDS_END = re.compile(r"_(T1w|T2w|PDw)( \[\d+\])?$")
 _OTHER_PART = re.compile(r"(?<![a-z0-9])(part-(phase|real|imag)|inv-2)(?![a-z0-9])", re.IGNORECASE)
 _T2_STAR_OR_MAP = _whole(r"t2[ _-]?star|fl2d|hemo|swi|swan|t[12][ _-]?map(ping|s)?")
 #: In names of masks, segmentations and maps of tissue, whatever contrast they were drawn on.
-_MASK = _whole(r"[a-z]*masks?\d*|(a|d|prob|pve|brain|lesion|tumou?r)?segs?\d*|[a-z]*segmentations?|pve\d*")
-#: The same, but for a name that goes on with a contrast: there they are of a study or a person.
+_MASK = _whole(r"(?<!no[ _-])[a-z]*masks?\d*|(a|d|prob|pve|brain|lesion|tumou?r)?segs?\d*|[a-z]*segmentations?|pve\d*")
+_MASK_END = re.compile(r"(?<!no[ _-])masks?$", re.IGNORECASE)
+#: What napari appends to the name of a layer.
+_COPY = re.compile(r"( copy)?( \[\d+\])?$")
+#: The same at the end of a name: further on, they tell of a study, a person, or what was done (``T1_lesion_filled``).
 _MARKED = _whole(r"[a-z]*lesions?\d*|rois?\d*|labels?\d*")
 # What an image was brought onto is not what it shows.
 _SHOWN = r"(t1w?|t2w?|pdw?|flair|dwi|dti|diff(?:usion)?|bold|fmri|asl|adc)(?:[ _-]space)?(?![a-z0-9])"
@@ -162,9 +165,14 @@ def names_anything(name: str) -> bool:
 
 def names_mask(name: str) -> bool:
     """Whether a file or layer is called as masks, segmentations and maps of tissue are, be it after a contrast."""
-    stem = _without_entities(_stem(name))
-    marked = _MARKED.search(stem)
-    return bool(_MASK.search(stem)) or (marked is not None and not names_anything(stem[marked.end() :]))
+    stem = _COPY.sub("", _without_entities(_stem(name)))
+    if _MASK.search(stem) or _MASK_END.search(stem):
+        return True
+    *_, marked = (None, *_MARKED.finditer(stem))
+    if marked is None or marked.end() < len(stem):
+        return False
+    # FSL calls what it has cropped T1_roi.
+    return not (marked[0] == "roi" and guess_contrast(stem[: marked.start()]) is not None)
 
 
 def names_agent(name: str) -> bool:

@@ -213,7 +213,8 @@ def _drawn(recipe: Recipe, sessions: list[Session], shares: Shares) -> HeldOut:
     unseen = [session for session in left if session.subject not in known]
     enough = len({session.subject for session in unseen}) >= bool(empty.test) + bool(empty.validation)
     drawn = draw_held_out(unseen if enough else left, empty, DIVISION)
-    return HeldOut(kept.test + drawn.test, kept.validation + drawn.validation)
+    found = HeldOut(kept.test + drawn.test, kept.validation + drawn.validation)
+    return found if {*there} - {*found.test, *found.validation} else draw_held_out(sessions, shares, DIVISION)
 
 
 def _known_before(recipe: Recipe, people: Iterable[str]) -> dict[str, str]:
