@@ -70,7 +70,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS:
             raise MrtransError(f"Unknown normalisation '{self.normalise}'. Choose one of {', '.join(NORMALISATIONS)}.")
-        if not self.strip and self.tool != "auto":
+        if not self.strip and self.tool not in ("auto", "built-in"):
             raise MrtransError("--brain finds the brain to keep; leave out --no-strip, or --brain.")
 
 

@@ -106,8 +106,10 @@ class CohortWidget(StartDock):
 
     def _reload(self) -> None:
         if isalive(self) and not self._later():
-            said = self.message.text()
+            state, said = self._state, self.message.text()
             self.form.reload()
+            if state is not DockState.READY:  # how the last run ended still stands there
+                self._set_state(state)
             if said:
                 self._say(said)
 
