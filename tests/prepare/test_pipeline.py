@@ -264,7 +264,6 @@ def test_a_folder_of_ixi_is_ready_for_the_papers_recipe(session: Path, monkeypat
         (["{}/raw", "--format", "dicom"], "Unknown format 'dicom'"),
         (["{}/raw", "--mask", "{}/mask.nii.gz", "--no-strip"], "--mask is the brain to keep; leave out --no-strip"),
         (["{}/raw", "--mask", "{}/mask.nii.gz", "--brain", "built-in"], "With --mask no brain is looked for"),
-        (["{}/raw", "--brain", "hd-bet", "--no-strip"], "--brain finds the brain to keep; leave out --no-strip"),
         (["{}/far", "--no-register", "--no-strip", "--no-bias"], "T2 and T1 do not overlap by their headers"),
         (
             ["{}/raw", "--no-register", "--mask", "{}/raw/sub-07/ses-2/anat/sub-07_ses-2_T2w.nii.gz"],

@@ -56,7 +56,7 @@ class Options:
         overwrite: Also replace what other scans of the same name gave, and remove contrasts that are not given now.
 
     Raises:
-        MrtransError: no such normalisation, or a tool for brains that are not to be stripped.
+        MrtransError: no such normalisation.
     """
 
     register: bool = True
@@ -70,8 +70,6 @@ class Options:
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS:
             raise MrtransError(f"Unknown normalisation '{self.normalise}'. Choose one of {', '.join(NORMALISATIONS)}.")
-        if not self.strip and self.tool not in ("auto", "built-in"):
-            raise MrtransError("--brain finds the brain to keep; leave out --no-strip, or --brain.")
 
 
 def prepare_session(
