@@ -16,7 +16,7 @@ from qtpy.QtGui import QMouseEvent
 
 from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.correction import SpreadCorrection
-from napari_mrtrans.errors import OutOfMemory, SliceError
+from napari_mrtrans.errors import CheckpointError, OutOfMemory, SliceError
 from napari_mrtrans.ood.image_quality import NAMES
 from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.scan.contrasts import Contrast
@@ -351,6 +351,15 @@ def test_an_error_of_the_engine_is_shown_verbatim_and_finished_slices_alone(load
     assert loaded.dock.message.text() == str(error)
     assert errors == [str(error)]
     assert np.flatnonzero(np.nan_to_num(loaded.layer("sub-01_T1w_T2_mean").data).any(axis=(1, 2))).tolist() == [5, 6]
+
+
+def test_a_checkpoint_that_has_changed_is_chosen_as_it_is_after_the_error(loaded, engine, errors, checkpoints):
+    engine.error, engine.error_after = CheckpointError("'many-flow.safetensors' has changed; choose it again."), 0
+    before = loaded.dock.form.checkpoint
+    write_card(checkpoints.parent / "shipped", before.name, "flow", ["T1->T2"], notes=["retrained"])
+    loaded.run()
+    assert loaded.dock.state is DockState.FAILED and loaded.dock.message.text() == errors[0]
+    assert (before.card.notes, loaded.dock.form.checkpoint.card.notes) == ([], ["retrained"])
 
 
 class OutOfMemoryError(RuntimeError):
