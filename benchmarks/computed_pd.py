@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 
 import napari_mrtrans as mt
 from napari_mrtrans.datasets.phantom import Phantom
 from napari_mrtrans.datasets.phantom_options import PhantomOptions
 from napari_mrtrans.datasets.store import Source
 from napari_mrtrans.evaluation.held_out import sessions_of
+from napari_mrtrans.evaluation.lookup import best_curve
+from napari_mrtrans.metrics import psnr
 from napari_mrtrans.paths import training_cache_dir
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.training.validation import FixedSlice, draw, fixed_slices
@@ -33,16 +34,11 @@ LOOKUP = "look-up table"
 Scores = dict[Pair, list[tuple[float, float]]]
 
 
-def decibels(error: NDArray[np.floating]) -> float:
-    """PSNR of an error in units of the range."""
-    return float(-10 * np.log10(np.square(error).mean()))
-
-
 def score(answer: NDArray[np.floating], one: FixedSlice) -> tuple[float, float]:
     """PSNR inside the head, plain and with a gain and an offset."""
     inside = one.source[0] > 0
     x, y = answer[inside].astype(float), one.target[inside].astype(float)
-    return decibels(x - y), decibels(np.polyval(np.polyfit(x, y, 1), x) - y)
+    return psnr(x, y), psnr(np.polyval(np.polyfit(x, y, 1), x), y)
 
 
 def of_table(chosen: list[FixedSlice]) -> Scores:
@@ -52,8 +48,7 @@ def of_table(chosen: list[FixedSlice]) -> Scores:
         mine = [one for one in chosen if one.pair == pair]
         x = np.concatenate([one.source[0][one.source[0] > 0] for one in mine])
         y = np.concatenate([one.target[one.source[0] > 0] for one in mine])
-        fits = [IsotonicRegression(increasing=up, out_of_bounds="clip").fit(x, y) for up in (True, False)]
-        best = min(fits, key=lambda fit: float(np.square(fit.predict(x) - y).sum()))
+        best = best_curve(x, y)
         scores[pair] = [score(best.predict(one.source[0].ravel()).reshape(one.target.shape), one) for one in mine]
     return scores
 

@@ -14,13 +14,18 @@ from cli.test_main import RAI, SHAPE, Run, assert_one_line, installed, run, scan
 from helpers import head, save_nifti
 
 
-def test_a_page_of_a_saved_result(tmp_path: Path, run: Run, scan: Path, installed: Path) -> None:
+def slab_and_lesions(tmp_path: Path, run: Run, scan: Path, first: int) -> None:
+    """Four slices of a result in ``A``, and ``lesions.nii.gz`` from slice ``first`` to the fifth."""
     words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1, "--slices", "2:6")
     assert run(*words, "-o", "A")[0] == 0
-    save_nifti(tmp_path / "sub-01_T2w.nii.gz", (700 - head(SHAPE)) * (head(SHAPE) > 0), RAI)
     roi = np.zeros(SHAPE, np.uint8)
-    roi[7:12, 9:14, 3:5] = 1
+    roi[7:12, 9:14, first:5] = 1
     save_nifti(tmp_path / "lesions.nii.gz", roi, RAI)
+
+
+def test_a_page_of_a_saved_result(tmp_path: Path, run: Run, scan: Path, installed: Path) -> None:
+    slab_and_lesions(tmp_path, run, scan, 3)
+    save_nifti(tmp_path / "sub-01_T2w.nii.gz", (700 - head(SHAPE)) * (head(SHAPE) > 0), RAI)
     record = "A/sub-01_T1w_T2.json"
     code, out, err = run("report", record, "--target", "sub-01_T2w.nii.gz", "--roi", "lesions.nii.gz")
     assert (code, err) == (0, "") and out == "wrote A/sub-01_T1w_T2_report.html\n"
@@ -50,11 +55,7 @@ def test_a_page_of_a_saved_result(tmp_path: Path, run: Run, scan: Path, installe
 def test_lesions_are_of_the_corrected_spread_and_what_was_not_computed_of_them_is_told(
     tmp_path: Path, run: Run, scan: Path, installed: Path
 ) -> None:
-    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1, "--slices", "2:6")
-    assert run(*words, "-o", "A")[0] == 0
-    roi = np.zeros(SHAPE, np.uint8)
-    roi[7:12, 9:14, 1:5] = 1
-    save_nifti(tmp_path / "lesions.nii.gz", roi, RAI)
+    slab_and_lesions(tmp_path, run, scan, 1)
 
     def lines() -> str:
         assert run("report", "A/sub-01_T1w_T2.json", "--roi", "lesions.nii.gz", "-o", "page.html")[0] == 0
@@ -102,11 +103,7 @@ def test_a_mask_that_is_gone_is_told_and_where_there_is_an_answer_stands_for_it(
 def test_no_file_of_the_user_s_is_replaced_by_a_page_or_a_table(
     tmp_path: Path, run: Run, scan: Path, installed: Path
 ) -> None:
-    words = ("transform", scan.name, "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1, "--slices", "2:6")
-    assert run(*words, "-o", "A")[0] == 0
-    roi = np.zeros(SHAPE, np.uint8)
-    roi[7:12, 9:14, 3:5] = 1
-    save_nifti(tmp_path / "lesions.nii.gz", roi, RAI)
+    slab_and_lesions(tmp_path, run, scan, 3)
     record, mean = "A/sub-01_T1w_T2.json", "A/sub-01_T1w_T2_mean.nii.gz"
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for name, line in (

@@ -18,6 +18,14 @@ from .held_out import NotMeasured, PairedVolumes
 LOOKUP_VOXELS = 20_000
 
 
+def best_curve(x: NDArray[np.floating], y: NDArray[np.floating]) -> Any:
+    """Isotonic regression of ``y`` on ``x``, both (values,), rising or falling, whichever has less squared error."""
+    from sklearn.isotonic import IsotonicRegression
+
+    fits = [IsotonicRegression(increasing=up, out_of_bounds="clip").fit(x, y) for up in (True, False)]
+    return min(fits, key=lambda fit: float(np.square(fit.predict(x) - y).sum()))
+
+
 class Lookup:
     """The best monotone look-up table target(source), fitted when it is first asked.
 
@@ -39,8 +47,6 @@ class Lookup:
         Raises:
             MrtransError: none can.
         """
-        from sklearn.isotonic import IsotonicRegression
-
         if self._useless is not None:  # read once, not for everybody who is looked up
             raise self._useless
         rng = np.random.default_rng(self.seed)
@@ -59,9 +65,7 @@ class Lookup:
         if not xs:
             self._useless = last
             raise last
-        x, y = np.concatenate(xs), np.concatenate(ys)
-        fits = [IsotonicRegression(increasing=up, out_of_bounds="clip").fit(x, y) for up in (True, False)]
-        return min(fits, key=lambda fit: float(np.square(fit.predict(x) - y).sum()))
+        return best_curve(np.concatenate(xs), np.concatenate(ys))
 
     def __call__(self, source: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self.fit.predict(source.ravel()).reshape(source.shape), dtype=np.float32)

@@ -124,9 +124,9 @@ def prepare_start(
             raise RecipeError(
                 f"start_from: '{parent.name}' is another network than the recipe's ({error}).{around}"
             ) from None
-    if recipe.only_contrast is not None and parent is not None:
-        same = parent.card.splits.get("train") == source.names
-        keep_all_but(model, recipe.only_contrast, parent.build() if same else None)
+        if recipe.only_contrast is not None:
+            same = parent.card.splits.get("train") == source.names
+            keep_all_but(model, recipe.only_contrast, given.get("effects") if same else None)
     notes = (*_known_before(recipe, kept_out), *_whole_heads(source), *_other_frames(recipe))
     for line in (notice, _other_crop(recipe), *notes):
         if line:

@@ -81,19 +81,19 @@ def _alike(contrast: Contrast, mean: Checkpoint, parent: Checkpoint) -> bool:
     return all(torch.equal(value, theirs) for value, theirs in zip(own.parameters(), other.parameters(), strict=True))
 
 
-def keep_all_but(model: Model, contrast: Contrast, before: Model | None) -> None:
-    """Let training change what serves this contrast alone; ``before``: what it starts from, if of the same sessions.
+def keep_all_but(model: Model, contrast: Contrast, effects: Tensor | None) -> None:
+    """Let training change what serves this contrast alone.
+
+    Args:
+        model: With the weights that it starts with.
+        contrast: Which.
+        effects: Session effects of what it starts from, if that has any, of the same sessions.
 
     Raises:
         RecipeError: the network has nothing of the kind.
     """
-    if (
-        isinstance(model, Direct)
-        and isinstance(before, Direct)
-        and model.effects is not None
-        and before.effects is not None
-    ):
-        model.effects.data.copy_(before.effects)
+    if isinstance(model, Direct) and model.effects is not None and effects is not None:
+        model.effects.data.copy_(effects)
     parts = model.of_contrast(contrast_index(contrast))
     if not parts:
         raise RecipeError("only_contrast: this network has no weights for one contrast alone; leave the key out.")
