@@ -599,14 +599,14 @@ def test_ood_goes_on_after_a_fault_and_a_file_that_may_not_be_read(
             raise MemoryError("Unable to allocate 468. MiB")
         return fit(volume, *arguments)
 
-    Path(names[0]).write_bytes(b"")  # root may read all
+    Path(names[0]).write_bytes(b"")  # where it is opened all the same
     monkeypatch.setattr(os, "access", lambda path, *how, **more: str(path) != names[0] and access(path, *how, **more))
     monkeypatch.setattr(job, "fit_for_models", full)
     words = ("-n", "2", "--slices", "2", "--model", "tiny-flow", "--json")
     status, out, err = run("ood", *names, *words)
     assert status == 2 and [Path(row["input"]).name for row in json.loads(out)] == ["sub-03_T1w.nii.gz"]
     first, second = err.splitlines()
-    assert first.startswith(f"{names[0]}: ") and "cannot be read as NIfTI" in first
+    assert first.startswith(f"{names[0]}: ") and "cannot be read (no permission)" in first
     assert second == f"{names[1]}: Unexpected MemoryError: Unable to allocate 468. MiB"
     monkeypatch.setattr(sys, "argv", ["napari-mrtrans", "ood", names[1], *words])
     with pytest.raises(MemoryError):  # there is nothing to go on with

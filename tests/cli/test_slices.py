@@ -92,7 +92,7 @@ def test_mistakes_are_one_line(run: Run, tmp_path: Path, command: str) -> None: 
         command, "ct", *(() if command == "ood" else ("-o", "out")), *(() if command == "prepare" else ("-t", "T2"))
     )
     assert (code, (tmp_path / "out").exists()) == (2, False)
-    assert "'ct' is of modality CT, not MR." in err
+    assert "'ct' is of modality CT, not MR; give another series." in err
     assert "Traceback" not in err
 
 

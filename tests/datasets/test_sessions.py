@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,6 +148,24 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
             assert ([session.name for session in found.sessions], found.skipped) == (["sub-00"], [line])
             with pytest.raises(MrtransError, match=r"(holds no|cannot be read).*Permission denied"):
                 sessions_to_prepare([data / "sub-01"])
+
+
+def test_a_folder_that_can_be_listed_but_not_entered_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of mode 644: its names can be read, and nothing of what they stand for."""
+    data = bids_folder(tmp_path / "data", subjects=2, shape=(6, 6, 6))
+    closed, status = data / "sub-01", os.stat
+
+    def refuse(path: Any, **more: Any) -> Any:
+        if not isinstance(path, int) and closed in Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return status(path, **more)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "lstat", lambda path: refuse(path, follow_symlinks=False))
+    close_folder(monkeypatch, closed / "anat")
+    sessions, left_out = sessions_to_prepare([data])
+    assert [session.stem for session in sessions] == ["sub-00"]
+    assert left_out == [f"'{closed / 'anat'}' left out: it cannot be read (Permission denied)"]
 
 
 def test_a_data_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

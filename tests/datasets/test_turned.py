@@ -17,8 +17,8 @@ from napari_mrtrans.scan.volume import Volume
 
 @pytest.fixture
 def sessions(tmp_path: Path):
-    bids_folder(tmp_path, 2, (40, 48, 36))
-    mask = np.zeros((40, 48, 36), np.uint8)
+    bids_folder(tmp_path, 2, (40, 48, 52))
+    mask = np.zeros((40, 48, 52), np.uint8)
     mask[20, 30:33, 10] = 1
     save_nifti(tmp_path / "derivatives/masks/sub-00/anat/sub-00_mask.nii.gz", mask)
     return next(iter(read_folders(tmp_path, (".",), "bids"))).sessions
@@ -63,6 +63,18 @@ def test_thick_slices_are_seen_from_above_only(tmp_path: Path) -> None:
     assert [one.name for one in in_planes(sessions, ("axial", "coronal"), left_out)] == ["sub-00"]
     (line,) = left_out
     assert line.startswith("coronal slices of sub-00: its voxels are 4.0 mm long, and those of more than 2 mm show too")
+
+
+def test_a_slab_is_seen_from_above_only(tmp_path: Path) -> None:
+    """As in a transformation, which does not look at it from the side."""
+    turned = np.array([[0.0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])  # the first axis goes up
+    bids_folder(tmp_path, 1, (48, 60, 60), turned)
+    sessions = next(iter(read_folders(tmp_path, (".",), "bids"))).sessions
+    left_out: list[str] = []
+    assert [one.name for one in in_planes(sessions, ("axial", "sagittal"), left_out)] == ["sub-00"]
+    assert left_out == [
+        "sagittal slices of sub-00: it is 48 mm high, and slabs of less than 50 mm are strips from the side"
+    ]
 
 
 def test_small_voxels_are_known_in_any_unit(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_two_echoes_are_two_volumes(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "CT": ({"t0008_0060": "CT"}, "is of modality CT, not MR."),
+    "CT": ({"t0008_0060": "CT"}, "is of modality CT, not MR; give another series."),
     "enhanced": ({"t0008_0016": "1.2.840.10008.5.1.4.1.1.4.1"}, "is multi-frame (enhanced) DICOM; convert it"),
     "frames": ({"t0028_0008": "12"}, "is multi-frame (enhanced) DICOM; convert it"),
     "no place": ({"t0020_0032": ""}, "does not say where its slices lie; convert it with dcm2niix."),
@@ -144,7 +145,7 @@ def _spoil(folder: Path, how: str) -> str:
         case _:
             for path in paths[3:]:
                 path.unlink()
-            return "is a localizer or a single picture, with 3 slices."
+            return "is a localizer or a single picture, with 3 slices; give the whole series."
 
 
 @pytest.mark.parametrize("how", ["gap", "twice", "planes", "sizes", "localizer"])
@@ -161,6 +162,14 @@ def test_none_of_several_is_a_brain(tmp_path: Path) -> None:
     with pytest.raises(
         VolumeError, match=r"None of the 2 series .* 3 survey \(survey, .* 3 T2 sag \(cspine, .*Give a file"
     ):
+        read_scan(tmp_path)
+
+
+def test_several_series_of_many_frames_are_to_be_converted(tmp_path: Path) -> None:
+    enhanced = {**MPR, "t0008_0016": "1.2.840.10008.5.1.4.1.1.4.1", "t0028_0008": "176"}
+    for k in (1, 2):
+        dicom_series(tmp_path, DATA[..., :1], OBLIQUE, uid=f"1.2.3.{k}", first=k, **enhanced)
+    with pytest.raises(VolumeError, match=r"None of the 2 series .*\(multi-frame, 1 slice\)\. Convert what is multi-"):
         read_scan(tmp_path)
 
 
@@ -341,10 +350,36 @@ def test_slices_that_cannot_be_read_are_missed(which: slice, left: int, tmp_path
     paths = dicom_series(tmp_path, DATA, OBLIQUE, **MPR)
     for path in paths[which]:
         _cut(path, left)
-    line = rf" has {len(paths[which])} of 12 files that cannot be read: damaged, or compressed .*; copy or export it ag"
+    line = (
+        rf" has {len(paths[which])} of 12 files that cannot be read, such as 'IM\d+': empty, damaged, .*; copy or exp"
+    )
     for given in (tmp_path, paths[2 if which.step else 4]):
         with pytest.raises(VolumeError, match=line):
             read_scan(given, "T1")
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_an_empty_or_closed_file_is_missed(closed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At an end, the others look like a whole volume; a mark of another program is none of them."""
+    last = dicom_series(tmp_path, DATA, OBLIQUE, **MPR)[-1]
+    (tmp_path / "done.flag").touch()
+    np.testing.assert_array_equal(read_scan(tmp_path).data, DATA)
+    if closed:
+        content = Path.open
+
+        def refuse(path: Path, *more: Any, **words: Any) -> Any:
+            if path == last:
+                raise PermissionError(13, "Permission denied", str(path))
+            return content(path, *more, **words)
+
+        monkeypatch.setattr(Path, "open", refuse)
+    else:
+        last.write_bytes(b"")
+    with pytest.raises(VolumeError, match=rf"has 1 of 12 files that cannot be read, such as '{last.name}': empty, dam"):
+        read_scan(tmp_path)
+    if not closed:
+        with pytest.raises(VolumeError, match=rf"'{last}' is empty; copy it again\."):
+            read_scan(last)
 
 
 def test_a_damaged_file_stands_for_its_series_alone(tmp_path: Path) -> None:

@@ -104,6 +104,9 @@ def test_whom_a_parent_learned_from_is_no_stranger(data: Path, tmp_path: Path) -
         "'tiny' was adapted to 2 people of 'Lab', whom its card does not name: if any of them are kept out here, the "
         "calibration takes it for better than it is.",
     ]
+    card = {"splits": SPLITS, "folder": "b", "seen_before": ["sub-04/ses-2", "a/sub-05"]}
+    of_two = tiny_checkpoint(tmp_path / "two.safetensors", pairs=[T1_T2], **card)
+    assert [roles(of_two, sessions)[f"sub-{i:02}"] for i in (4, 5)] == ["train", "test"]  # b/sub-05 is another person
     plain = checkpoint(tmp_path)
     assert doubts(plain, sessions) == []
     assert list(roles(plain, sessions).values()) == ["train"] * 4 + ["validation", "test"]
@@ -208,6 +211,33 @@ def test_a_mask_that_is_not_there_costs_the_lesions_alone(tmp_path: Path) -> Non
     files[Contrast.T1].unlink()
     with pytest.raises(MrtransError, match=r"sub-00_T1w\.nii\.gz' of sub-00 cannot be read"):
         Scan(session, Contrast.T1).stamp()
+
+
+def test_images_that_are_gone_or_damaged_are_told_and_left_out(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sampled(_: object, sessions: dict[str, Session], *__: object, **___: object) -> None:
+        given.update({name: {*session.files} for name, session in sessions.items()})
+        raise MrtransError("enough")
+
+    given: dict[str, set[Contrast]] = {}
+    monkeypatch.setattr("napari_mrtrans.evaluation.calibrate.image_features", lambda *_: [])
+    monkeypatch.setattr("napari_mrtrans.evaluation.calibrate.measure", sampled)
+    shutil.copytree(data, tmp_path / "data")
+    files = {name: tmp_path / "data" / name[:6] / "anat" / f"{name}w.nii.gz" for name in ("sub-05_T1", "sub-02_T2")}
+    files["sub-05_T1"].unlink()
+    files["sub-05_T1"].symlink_to("annex")
+    files["sub-02_T2"].write_bytes(b"damaged")
+    made, said = checkpoint(tmp_path), []
+    with pytest.raises(MrtransError, match="enough"):
+        calibrate(tmp_path / "data", made, tmp_path / "out", one_slice(made), say=said.append)
+    assert {line.split(":")[0] for line in said} == {"left out T1 of sub-05", "left out T2 of sub-02"}
+    assert all(any(str(path) in line for line in said) for path in files.values())
+    assert given.keys() == {f"sub-{i:02}" for i in range(6)}
+    assert given["sub-05"] == {Contrast.T2, Contrast.FLAIR} and given["sub-02"] == {Contrast.T1, Contrast.FLAIR}
+    (tmp_path / "data" / "sub-03" / "anat" / "sub-03_T1w.nii.gz").write_bytes(b"")
+    with pytest.raises(MrtransError, match=r"needs at least 5 of the subjects .* holds 4\."):
+        calibrate(tmp_path / "data", made, tmp_path / "out", one_slice(made), say=said.append)
 
 
 def test_known_curves_stay_and_test_people_bend_none() -> None:

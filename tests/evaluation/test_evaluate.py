@@ -20,7 +20,14 @@ from napari_mrtrans.errors import MrtransError, RecipeError
 from napari_mrtrans.evaluation import measure as module
 from napari_mrtrans.evaluation import optional, tiles
 from napari_mrtrans.evaluation.evaluate import Settings, evaluate
-from napari_mrtrans.evaluation.held_out import adapted_to, check_held_out, known_sessions
+from napari_mrtrans.evaluation.held_out import (
+    adapted_to,
+    check_held_out,
+    known_sessions,
+    known_to_parents,
+    namesakes,
+    seen_by,
+)
 from napari_mrtrans.evaluation.lookup import Lookup
 from napari_mrtrans.evaluation.report import paper_figures, write
 from napari_mrtrans.paths import write_together
@@ -401,6 +408,28 @@ def test_another_visit_of_a_training_subject_is_no_held_out_one() -> None:
             check_held_out(name, [known], {}, Path(root))
     with pytest.raises(MrtransError, match="'b/sub-01' is not in"):
         check_held_out("b/sub-01", ["a/sub-01", "sub-01"], {}, Path("data"))
+
+
+def test_people_of_another_folder_are_others_of_the_same_name(tmp_path: Path) -> None:
+    splits = {"train": ["sub-00", "sub-01/ses-1"], "test": ["sub-02", "sub-03"]}
+    ixi = tiny_checkpoint(
+        tmp_path / "ixi.safetensors", splits=splits, folder="ixi", seen_before=["oasis/sub-02", "sub-03"]
+    )
+    assert known_to_parents([ixi]) == {"sub-03"}  # of no folder: it may be the same person
+    for root in ("ixi", "lab"):
+        bids_folder(tmp_path / "data" / root, 2, (24, 28, 12))
+    for root, name in (("ixi", "sub-00"), ("", "sub-00"), ("ixi", "sub-01")):
+        there = known_sessions(tmp_path / "data" / root, [ixi])
+        with pytest.raises(MrtransError, match=f"'{name}' is a training subject"):
+            check_held_out(name, seen_by([ixi], tmp_path / "data" / root), there, tmp_path / "data" / root)
+    lab = tmp_path / "data" / "lab"
+    there, seen = known_sessions(lab, [ixi], ["sub-00"]), seen_by([ixi], lab)
+    check_held_out("sub-00", seen, there, lab)
+    (line,) = namesakes(["sub-00"], seen, there)
+    assert line.startswith("'sub-00': a training subject of a data set that is not there is called so.")
+    plain = tiny_checkpoint(tmp_path / "plain.safetensors", splits=splits)
+    with pytest.raises(MrtransError, match="Where it is another person of that name, rename the folder"):
+        check_held_out("sub-00", seen_by([plain], lab), there, lab)
 
 
 def test_a_page_that_no_evaluation_has_written_is_not_replaced(root: Path, direct: Checkpoint, tmp_path: Path) -> None:

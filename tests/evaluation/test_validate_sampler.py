@@ -14,6 +14,7 @@ from scipy import ndimage
 from skimage.metrics import structural_similarity
 
 from helpers import bids_folder, tiny_checkpoint
+from napari_mrtrans.checkpoints.card import Unnamed
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cli import train as cli
 from napari_mrtrans.errors import MrtransError
@@ -300,6 +301,23 @@ def test_subjects_that_are_not_there_are_named(
     assert said[0] == "Not in the data folder: sub-88."
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_whom_a_parent_has_seen_is_left_out_and_told(
+    root: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("child")
+    adapted = [Unnamed(people=2, site="Lab")]
+    child = tiny_checkpoint(folder / "child.safetensors", splits=SPLITS, seen_before=["sub-03"], unnamed_before=adapted)
+    report, said = run(root, child, tmp_path / "out", slices_per_subject=1)
+    assert report["subjects"] == ["sub-02"]
+    assert said[0] == "sub-03: held out, but what a checkpoint started from was trained on it."
+    assert said[1].startswith("'child' was made of what was adapted to 2 people of 'Lab', whom its card does not name")
+    assert report["notices"][:2] == said[:2]
+    known = tiny_checkpoint(folder / "known.safetensors", splits=SPLITS, seen_before=["sub-02", "sub-03"])
+    with pytest.raises(MrtransError, match=r"name some by --subject\. sub-02: held out, but what a checkpoint started"):
+        validate_sampler(root, known, tmp_path / "none", Settings())
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """``napari-mrtrans-train`` with these words: exit status, stdout, stderr."""
@@ -355,6 +373,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], str]] = {
     "subject": (("--subject", "sub-77"), "Subject 'sub-77' is not in "),
     "device": (("--device", "abacus"), "Unknown device 'abacus'"),
     "samples": (("-n", "1"), "'-n'"),
+    "samples without end": (("-n", "1000000"), "Samples must be at least 2 and at most 1000, steps"),
     "seed": (("--seed", "-1"), "'--seed'"),
     "unknown option": (("--recipe", "x"), "See napari-mrtrans-train validate-sampler --help."),
 }

@@ -148,7 +148,10 @@ def test_where_a_program_fails_the_next_finds_the_brain_and_nothing_is_remembere
     assert said[2].startswith("'mri_synthstrip' gave no mask that can be used (")
     second = fit_for_models(volume, None, None, said.append)
     assert second.known and len(tried) == 2
-    assert prepare_volume(volume, bias=False, cache=tmp_path / "other").method == tools.BUILT_IN
+    said.clear()
+    assert prepare_volume(volume, bias=False, cache=tmp_path / "other", say=said.append).method == tools.BUILT_IN
+    assert said[0] == "'hd-bet' failed (No route to host); the brain was looked for by 'synthstrip' instead."
+    assert said[1].startswith("'mri_synthstrip' gave no mask that can be used (") and len(said) == 2
     np.testing.assert_array_equal(second.head, brain)
 
 

@@ -15,7 +15,7 @@ from helpers import save_nifti, turned_head
 from napari_mrtrans.cli.main import app
 from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.prepare import pipeline, whole_head
+from napari_mrtrans.prepare import pipeline, tools, whole_head
 from napari_mrtrans.prepare.images import resample, working_image
 from napari_mrtrans.prepare.pipeline import Options, prepare_session
 from napari_mrtrans.prepare.register import Registration
@@ -80,9 +80,32 @@ def test_finished_work_is_not_done_again(session: Path, monkeypatch: pytest.Monk
         patch.setattr(pipeline, "save_picture", lambda *_: pytest.fail("done again"))
         status, said = prepare(session, *scans)
     assert status == 0
-    assert "nothing to do" in said
+    assert "nothing to do" in said and "wrote" not in said
+    assert [Path(line.removeprefix("is there: ")) for line in said.splitlines() if line.startswith("is there: ")] == [
+        session / "out/sub-07/ses-2/anat" / f"sub-07_ses-2_desc-{name}"
+        for name in (
+            "preproc_T1w.nii.gz", "preproc_T2w.nii.gz", "preproc_T1w.json", "preproc_T2w.json", "brain_mask.nii.gz",
+            "preproc_qc.png", "preproc.json",
+        )
+    ]  # fmt: skip
     assert before == {path: path.stat().st_mtime_ns for path in (session / "out").rglob("*.*")}
     assert "nothing to do" not in prepare(session, *scans, "--normalise", "none")[1]  # other options are other work
+
+
+def test_a_better_program_that_came_later_is_told(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: list[str] = []
+    used: list[str] = []
+    monkeypatch.setattr(tools.shutil, "which", lambda program: program if program in there else None)
+    monkeypatch.setattr(whole_head, "extract", lambda _, tool: used.append(tool) or head()[1])
+    scan = str(session / "raw/sub-07/ses-2/anat/sub-07_ses-2_T1w.nii.gz")
+    assert prepare(session, scan, "--no-bias")[0] == 0
+    assert "brain was found" not in prepare(session, scan, "--no-bias")[1]
+    there += ["deepbet-cli", "mri_synthstrip"]
+    said = prepare(session, scan, "--no-bias")[1]
+    line = "its brain was found by 'built-in'; 'synthstrip' is installed, too: with --brain synthstrip it is used"
+    assert "done before, nothing to do" in said and f"sub-07_ses-2: {line}\n" in said
+    assert prepare(session, scan, "--no-bias", "--brain", "synthstrip")[0] == 0
+    assert used == ["built-in", "synthstrip"]
 
 
 def test_a_mask_that_was_corrected_by_hand_is_neither_passed_over_nor_lost(session: Path) -> None:
@@ -226,6 +249,15 @@ def test_the_t1_is_held_still_and_moved_by_the_inverse(session: Path, monkeypatc
     brain = head()[1]
     moved, still = images["T1"].get_fdata()[brain], head()[0].data[brain]
     assert np.corrcoef(moved, still)[0, 1] > 0.999
+    assert "by chance" not in said
+
+
+def test_a_registration_that_may_be_of_two_people_is_told(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "register", lambda *_: Registration(np.eye(4), 1.02, 1.02, 1.25))
+    monkeypatch.setattr(pipeline, "save_picture", lambda path, *_: path.touch())
+    status, said = prepare(session, str(session / "raw"), "--no-bias", "--no-strip")
+    assert status == 0
+    assert "sub-07_ses-2: the edges of T2 agree with those of T1 only 1.25 times as well as by chance; see in " in said
 
 
 def test_a_folder_of_ixi_is_ready_for_the_papers_recipe(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:

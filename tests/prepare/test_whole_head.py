@@ -122,7 +122,7 @@ def test_two_volumes_are_remembered(fitted: list[str]) -> None:
 def test_a_failure_is_not_remembered(fitted: list[str]) -> None:
     volume = Volume(head(), RAS, name="scan")
     for _ in range(2):
-        with pytest.raises(MrtransError, match=r"^The mask is empty\.$"):
+        with pytest.raises(MrtransError, match=r"^The mask is empty\. Give another, or none\.$"):
             fit(volume, np.zeros(volume.data.shape))
     assert not whole_head._recent and not fitted
 

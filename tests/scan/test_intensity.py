@@ -212,6 +212,26 @@ def test_only_the_corners_of_a_turned_head_are_0() -> None:
     assert not whole
 
 
+@pytest.mark.parametrize("order", [1, 3])
+def test_padding_below_0_that_was_turned_with_the_brain_moves_no_zero(order: int) -> None:
+    """Interpolation leaves every value between the two at the border, of which 0 is one."""
+    from scipy import ndimage
+
+    plain = head((40, 48, 20))
+    padded = np.where(plain > 0, plain, np.float32(-1024))
+    moved, expected = (
+        ndimage.rotate(data, 20, reshape=False, order=order, cval=float(data.min())) for data in (padded, plain)
+    )
+    assert padding(moved) is not None and zero_level(moved) == 0
+    found = clean(moved)
+    inside = ndimage.binary_erosion(expected > 100, iterations=3)
+    np.testing.assert_allclose(np.median(found[inside]), np.median(expected[inside]), rtol=0.02)
+    mask, whole = find_head(found, np.ones(3))
+    assert not whole and dice(mask, expected > expected.max() / 2) > 0.85
+    scores = ndimage.rotate(2 * plain / plain.max() - 1, 20, reshape=False, order=order, cval=-1.0)
+    assert padding(scores) is None
+
+
 @pytest.mark.parametrize("level", [-200.0, -1024.0, -32768.0])
 @pytest.mark.parametrize("what", ["brain", "turned head"])
 def test_padding_below_0_moves_no_zero(level: float, what: str) -> None:

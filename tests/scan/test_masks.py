@@ -140,6 +140,22 @@ def test_colours_complex_numbers_and_several_volumes_are_refused(block: NDArray,
     np.testing.assert_array_equal(mask, block)
 
 
+@pytest.mark.parametrize("labels", [(1,), (1, 2, 4), (1, 2, 7), (5, 30, 100)], ids=str)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16])
+def test_labels_that_were_written_as_fractions_of_whole_numbers(
+    labels: tuple[int, ...], dtype: type, block: NDArray, tmp_path: Path
+) -> None:
+    """Floats under a header of whole numbers: nibabel spreads them over all of these, and 1 comes back as 0.988."""
+    values = np.where(block, np.resize(labels, SHAPE), 0).astype(np.float32)
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    nib.Nifti1Image(values, AFFINE, header).to_filename(tmp_path / "m.nii")
+    assert nib.load(tmp_path / "m.nii").dataobj.slope != 1
+    said: list[str] = []
+    np.testing.assert_array_equal(load_mask(tmp_path / "m.nii", said.append)[0], block)
+    assert not said
+
+
 def test_a_cortex_of_two_hemispheres_is_labels() -> None:
     """FreeSurfer's numbers: 1001 to 1035 on the left, 2001 to 2035 on the right."""
     rng = np.random.default_rng(0)

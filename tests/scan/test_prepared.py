@@ -96,7 +96,7 @@ def test_a_mask_is_inside_where_it_is_above_zero() -> None:
     assert np.argwhere(found).tolist() == [[3, 4, 5], [6, 4, 5]]
     assert checked_mask(np.full(SHAPE, 255, np.uint8), volume).all()
     for empty in (np.zeros(SHAPE, bool), np.full(SHAPE, -1), np.full(SHAPE, np.nan)):
-        with pytest.raises(VolumeError, match=r"^The mask is empty\.$"):
+        with pytest.raises(VolumeError, match=r"^The mask is empty\. Give another, or none\.$"):
             checked_mask(empty, volume)
     for other in (np.ones((*SHAPE, 1)), np.ones(SHAPE[::-1]), np.ones(())):
         with pytest.raises(VolumeError, match=r"^The mask has shape \(.*\), 'scan' has \(20, 22, 12\); they must lie"):

@@ -129,7 +129,10 @@ def test_another_recipe_of_the_same_name_is_trained_anew(tmp_path: Path) -> None
     assert not link.done
     # Nothing is lost: what the other recipe made lies beside it.
     before, lines = link.made.read_bytes(), []
+    (link.folder / "splits.tsv").write_text("of its people")
     run_chain([link], tmp_path, Trainer(), lines.append)
+    assert (link.folder / "direct-whole.earlier.splits.tsv").read_text() == "of its people"
+    assert not (link.folder / "splits.tsv").exists()
     aside = link.made.with_name("direct-whole.earlier.safetensors")
     assert aside.read_bytes() == before and link.done and any(str(aside) in line for line in lines)
     (another,) = links("shipped", tmp_path, "direct-whole", ["optimiser.lr=0.25"])

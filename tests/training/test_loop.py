@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from helpers import OPTIONS, TINY, bids_folder, save_nifti, tiny_checkpoint
-from napari_mrtrans.checkpoints.card import Adapted
+from napari_mrtrans.checkpoints.card import Adapted, Training
 from napari_mrtrans.checkpoints.checkpoint import CARD_KEY, read_checkpoint
 from napari_mrtrans.checkpoints.header import read_header
 from napari_mrtrans.checkpoints.planes import planes_of
@@ -29,6 +29,7 @@ from napari_mrtrans.networks.blocks import ResBlock
 from napari_mrtrans.networks.critic import Critic
 from napari_mrtrans.paths import part_of
 from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.training.card import make_card
 from napari_mrtrans.training.hardware import Hardware, check_shared
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
@@ -127,6 +128,20 @@ def test_a_table_of_people_that_no_run_has_written_is_not_replaced(splits: dict[
     assert [path.name for path in tmp_path.iterdir()] == ["splits.tsv"] and "41" in table.read_text()
 
 
+def test_the_table_of_another_checkpoint_is_not_replaced(splits: dict[str, Source], tmp_path: Path) -> None:
+    nothing = Hardware(workers=0)
+    for name in ("first", "second"):  # of the same people
+        train(recipe(name=name, steps=(1, 1)), splits, tmp_path, hardware=nothing)
+    before = (tmp_path / "splits.tsv").read_text()
+    others = {**splits, "train": splits["validation"], "validation": splits["train"]}
+    with pytest.raises(RecipeError, match=r"splits\.tsv' says on whom 'first' was trained, and these are other people"):
+        train(recipe(name="third", steps=(1, 1)), others, tmp_path, hardware=nothing)
+    assert (tmp_path / "splits.tsv").read_text() == before and not (tmp_path / "third.safetensors").exists()
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.safetensors").unlink()
+    assert train(recipe(name="third", steps=(1, 1)), others, tmp_path, hardware=nothing).exists()
+
+
 def test_the_table_that_the_recipe_names_stays_as_it_is(splits: dict[str, Source], tmp_path: Path) -> None:
     table = tmp_path / "splits.tsv"
     parts = [("sub-00", "test"), ("sub-01", "validation"), ("sub-02", "train"), ("sub-09", "train")]
@@ -217,7 +232,7 @@ def test_a_network_for_the_other_planes(tmp_path: Path) -> None:
     pairs = ["T1->T2", "T1->PD"]
     data = {"test": ["sub-00"], "validation": ["sub-01"], "planes": ["coronal", "sagittal"], "computed_pd": True}
     chosen = recipe(name="tiny-direct.planes", pairs=pairs, data=data)
-    found = open_splits(chosen, bids_folder(tmp_path / "data"), tmp_path / "cache")[0]
+    found = open_splits(chosen, bids_folder(tmp_path / "data", shape=(40, 48, 52)), tmp_path / "cache")[0]
     made = train(chosen, found, tmp_path, hardware=Hardware(workers=0))
     card = read_checkpoint(made).card
     assert card.splits["train"] == [f"sub-0{i}/plane-{plane}" for plane in ("coronal", "sagittal") for i in (2, 3)]
@@ -428,6 +443,22 @@ def test_a_card_knows_whom_and_what_its_parents_learned_from(splits: dict[str, S
                               tiny_checkpoint(tmp_path / "b.safetensors", splits={"validation": ["sub-01"]},
                                               seen_before=["sub-01"], seed=1)], tmp_path / "pool")  # fmt: skip
     assert pool.card.splits["validation"] == [] and pool.card.seen_before == ["sub-01"]
+
+
+def test_a_card_calls_people_of_a_parent_s_folder_by_it(splits: dict[str, Source], tmp_path: Path) -> None:
+    """Each site has a sub-01."""
+    parent = tiny_checkpoint(
+        tmp_path / "parent.safetensors", "direct", folder="ixi", seen_before=["sub-07"],
+        splits={"train": ["sub-00", "sub-02", "sub-phantom0x0001"]}
+    ).card  # fmt: skip
+    start = SimpleNamespace(parents=[parent], options={}, seen=0, notes=())
+    for folder, before in (
+        ("lab", ["ixi/sub-00", "ixi/sub-02", "sub-phantom0x0001", "sub-07"]),
+        ("ixi", ["sub-00", "sub-phantom0x0001", "sub-07"]),
+    ):
+        chosen = recipe(data={"folders": [folder]})
+        card = make_card(chosen, start, splits, 1, {}, Training(), {})  # type: ignore[arg-type]
+        assert (card.folder, card.seen_before) == (folder, before)
 
 
 def test_a_card_knows_whom_its_parents_were_adapted_to(splits: dict[str, Source], tmp_path: Path) -> None:

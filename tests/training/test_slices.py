@@ -120,7 +120,7 @@ def test_bias_field_is_smooth_and_of_unit_size() -> None:
 
 
 def test_training_and_watching_in_other_planes(tmp_path: Path) -> None:
-    root = bids_folder(tmp_path / "data", subjects=3, shape=(40, 48, 36))
+    root = bids_folder(tmp_path / "data", subjects=3, shape=(40, 48, 52))
     chosen = recipe(data={"test": ["sub-00"], "validation": ["sub-01"], "planes": ["axial", "sagittal"]})
     splits, _ = open_splits(chosen, root, tmp_path / "cache")
     assert splits["train"].names == ["sub-02", "sub-02/plane-sagittal"]

@@ -14,6 +14,7 @@ from napari_mrtrans import Contrast, MrtransError, Pair, SliceUpdate, Volume, st
 from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, write_calibration
 from napari_mrtrans.checkpoints.correction import SpreadCorrection
+from napari_mrtrans.checkpoints.library import load_checkpoint
 from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.models.sampler_plan import notice_of
 from napari_mrtrans.models.samplers import log_sigmas, stationary_step
@@ -22,6 +23,7 @@ from napari_mrtrans.scan.prepared import PreparedVolume
 from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume
 from napari_mrtrans.transformation.engine import Engine
 from napari_mrtrans.transformation.job import evenly_spread
+from napari_mrtrans.transformation.request import Request
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +231,15 @@ def test_evenly_spread_slices_reach_both_ends_and_do_not_ask_how_a_scan_is_store
     below, above = chosen[0] - 2, slices + 1 - chosen[-1]
     assert abs(below - above) <= 1 and max(below, above) <= (slices if count == 1 else chosen.step)
     assert sorted(up.shape[2] - 1 - i for i in turned) == list(chosen)
+
+
+@pytest.mark.parametrize("slices", [11, 14])
+def test_of_a_slab_those_slices_are_assessed_that_can_be_judged(slices: int) -> None:
+    """As a transformation judges it: at the ends of a slab nothing is."""
+    image, first = head((48, 56, 60)), 30 - slices // 2
+    slab = Volume(image[:, :, first : first + slices], RAS, Contrast.T1)
+    found = whole_volume.assess(slab, load_checkpoint("t1-t2-flair-direct"), Request("T2"))
+    assert found["ood_probability"] is not None and found["slices_done"] == min(5, slices - 8)
 
 
 def test_whole_volume_collects_the_slices(brain: Volume, flow: Checkpoint) -> None:

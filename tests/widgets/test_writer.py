@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import nibabel as nib
@@ -13,6 +14,7 @@ from napari.layers._source import Source
 from napari_nifti import napari_get_reader
 
 from napari_mrtrans.errors import MrtransError, VolumeError
+from napari_mrtrans.widgets import writer
 from napari_mrtrans.widgets.assumed import AXIAL_KEY
 from napari_mrtrans.widgets.frame_row import frame_axis, frame_of
 from napari_mrtrans.widgets.placement import inherited, unmarked, with_sample_axis
@@ -70,6 +72,20 @@ def test_what_was_not_computed_is_written_as_0(tmp_path):
     values = written(tmp_path, Image(data, **placement)).get_fdata()
     np.testing.assert_array_equal(values[..., 2], 0)
     assert np.isfinite(values).all()
+
+
+def test_what_is_masked_is_unknown(tmp_path):
+    """And of labels, nothing is marked there."""
+    _, layer = opened(tmp_path, AFFINES["RAS"])
+    masked = np.ma.masked_array(np.full(layer.data.shape, 3, np.int16), np.zeros(layer.data.shape, bool))
+    masked[2] = np.ma.masked
+    image = written(tmp_path, Image(masked, **inherited(layer)))
+    values = image.get_fdata()
+    assert image.get_data_dtype() == np.float32 and np.isnan(values[..., 2]).all() and (values[..., 3:] == 3).all()
+    image = written(tmp_path, Labels(masked, **inherited(layer)))
+    assert image.get_data_dtype() == np.uint8 and not image.get_fdata()[..., 2].any()
+    frame = frame_of(Image(np.ma.stack([masked, masked])), 0, 1)
+    np.testing.assert_array_equal(np.isnan(frame.data), masked.mask)
 
 
 def test_a_crop_lies_where_it_was(tmp_path):
@@ -230,6 +246,38 @@ def test_a_place_that_nothing_says_is_a_warning(make_napari_viewer, tmp_path, ca
     assert "No open image says where 'roi' lies in the scanner" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["LPS", "oblique"])
+def test_what_is_moved_by_hand_is_told_not_to_count(tmp_path, name, monkeypatch):
+    told = []
+    monkeypatch.setattr(writer, "show_warning", told.append)
+    file, layer = opened(tmp_path, AFFINES[name])
+    written(tmp_path, layer)
+    assert told == []
+    layer.translate = np.add(layer.translate, (0, 3, 0))
+    np.testing.assert_array_equal(written(tmp_path, layer).affine, file.affine)
+    assert told == [
+        "'sub-01_T1w' was moved or scaled in the window, which does not count: it lies where its file says."
+    ]
+
+
+def test_a_plain_image_does_not_get_the_place_of_a_file_that_it_happens_to_lie_on(make_napari_viewer, tmp_path, capsys):
+    """A part that was cut out of a file does."""
+    viewer = make_napari_viewer()
+    _, file = opened(tmp_path, AFFINES["LPS"], (20, 20, 20))
+    viewer.add_layer(file)
+    place = {"scale": np.divide(file.scale, 2), "translate": file.translate}
+    plain = viewer.add_image(RNG.random((5, 6, 7)), name="plain", **place)
+    painted = viewer.add_labels(np.ones((5, 6, 7), int), name="roi", **place)
+    for layer in (plain, painted):
+        np.testing.assert_array_equal(written(tmp_path, layer).affine, layer_affine(plain))
+        assert f"No open image says where '{layer.name}' lies" in capsys.readouterr().out
+    part = viewer.add_image(file.data[2:], **inherited(file))
+    part.translate = file.data_to_world((2, 0, 0))
+    expected = layer_affine(file) @ nib.affines.from_matvec(np.eye(3), (2, 0, 0))
+    image = written(tmp_path, part)
+    np.testing.assert_allclose(image.affine, expected, atol=1e-4)
+
+
 def test_what_lies_on_a_plain_array_is_saved_as_it_is(make_napari_viewer, tmp_path):
     """Its result as well, whatever file else is open there."""
     viewer = make_napari_viewer()
@@ -244,7 +292,7 @@ def test_what_lies_on_a_plain_array_is_saved_as_it_is(make_napari_viewer, tmp_pa
             beside.translate = (0, 0, 0)
             beside.scale = (1, 1, 1)
             viewer.add_layer(beside)
-        for layer in list(viewer.layers)[:4] if beside is None else list(viewer.layers)[1:4]:
+        for layer in list(viewer.layers)[:4]:
             np.testing.assert_array_equal(written(tmp_path, layer).affine, layer_affine(plain), layer.name)
 
 
@@ -261,6 +309,16 @@ def test_a_part_cut_out_of_a_file_does_not_lie_where_the_whole_does(make_napari_
     viewer.add_layer(whole)
     expected = layer_affine(whole) @ nib.affines.from_matvec(np.eye(3), (2, 0, 0))
     np.testing.assert_allclose(written(tmp_path, part).affine, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", AFFINES)
+@pytest.mark.parametrize("frames", [(), (4,)])
+def test_axes_in_another_order_are_not_those_of_the_file(tmp_path, name, frames):
+    _, layer = opened(tmp_path, AFFINES[name], (5, 6, 8, *frames))
+    rest = range(3, layer.ndim)
+    for order in itertools.permutations(range(3)):
+        turned = Image(layer.data.transpose(*order, *rest), **inherited(layer))
+        assert (nifti_affine(turned) is not None) == (order == (0, 1, 2))
 
 
 @pytest.mark.parametrize("name", AFFINES)

@@ -25,8 +25,6 @@ from .held_error import autocast, head_of
 SAMPLES = 10
 #: Voxels kept of each slice, to fit the spread to.
 VOXELS = 400
-#: Narrower than SSIM's window no slice is.
-SSIM_WINDOW = 11
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class Judge:
             person=person,
             voxels=int(inside.sum()),
             square=float(np.square(error[inside], dtype=np.float64).mean()),
-            ssim=_ssim(np.where(inside, mean, 0), np.where(inside, one.target, 0), inside),
+            ssim=metrics.ssim(np.where(inside, mean, 0), np.where(inside, one.target, 0), inside),
             mean_std=None if single else float(std[inside].mean(dtype=np.float64)),
             covered=None if ranks is None else coverage(ranks, [0.9])[0],
             kept={} if single else self._voxels(one, mean, std).lists(rng, VOXELS),
@@ -122,12 +120,6 @@ class Judge:
         head = head_of(one.source[0])
         heads, spacing = (head, head & head_of(one.target)), (self.spacing_mm, self.spacing_mm)
         return Voxels.of_slice(std, mean, one.source[0], one.target, heads, spacing)
-
-
-def _ssim(answer: NDArray[np.float32], target: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
-    if min(answer.shape) < SSIM_WINDOW:
-        return float("nan")
-    return metrics.ssim(answer, target, inside)
 
 
 def digest(model: Model) -> str:
@@ -172,7 +164,7 @@ def lines(before: Sequence[Judged], after: Sequence[Judged]) -> list[Line]:
                 people=len(people),
                 slices=len(both[0]),
                 psnr=_two(both, people, lambda rows: -10 * np.log10(_mean(rows, "square") + 1e-12)),
-                ssim=_two(both, people, lambda rows: np.nanmean([row.ssim for row in rows])),
+                ssim=_two(both, people, lambda rows: np.mean([row.ssim for row in rows])),
                 std_over_rmse=_two(both, people, _std_over_rmse) if _known(both, "mean_std") else None,
                 covered=_two(both, people, partial(_mean, of="covered")) if _known(both, "covered") else None,
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import MrtransError
 from ..paths import check_folder, write_together
+from .one_run import one_run
 
 #: What is being done in the folder, and whether it is done.
 RECORD = "adaptation.json"
@@ -35,18 +36,13 @@ def alone(out: Path) -> Iterator[None]:
     Raises:
         MrtransError: there is another one, or the folder cannot be written.
     """
-    from filelock import FileLock, Timeout
     from safetensors import SafetensorError
 
     check_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(out / _LOCK), timeout=0):
+        with one_run(out / _LOCK, _busy(out)):
             yield
-    except Timeout:
-        raise MrtransError(
-            f"Another adaptation is at work in '{out}'; wait until it ends, or choose another folder with -o."
-        ) from None
     except SafetensorError as error:
         raise MrtransError(_full(out, str(error))) from None
     except OSError as error:
@@ -57,15 +53,19 @@ def at_work(out: Path) -> bool:
     """Whether an adaptation has the folder to itself now."""
     if not (out / _LOCK).exists():
         return False
-    from filelock import FileLock, Timeout
-
     try:
-        with FileLock(str(out / _LOCK), timeout=0):
+        with one_run(out / _LOCK, _busy(out)):
             return False
-    except Timeout:
+    except MrtransError:
         return True
     except OSError:  # cannot even be looked at
         return False
+
+
+def _busy(out: Path) -> MrtransError:
+    return MrtransError(
+        f"Another adaptation is at work in '{out}'; wait until it ends, or choose another folder with -o."
+    )
 
 
 def _full(out: Path, why: str) -> str:

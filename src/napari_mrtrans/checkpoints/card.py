@@ -162,7 +162,8 @@ class Card(_Strict):
         units: Of the images it gives, in words.
         data: What it was trained on.
         splits: Names of the training sessions, and of those kept for validation.
-        seen_before: Names of training sessions of what its training started from, if they are others.
+        seen_before: Names of training sessions of what its training started from, if they are others; with the folder
+            that was trained on alone, where that is another than :attr:`folder`.
         unnamed_before: Whom what it was made of was adapted to.
         folder: The only one of the data folder that was trained on, which names go without; empty: that folder itself.
         seed: Of the training.

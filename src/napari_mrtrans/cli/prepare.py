@@ -40,6 +40,7 @@ def prepare(
     from ..datasets.raw import sessions_to_prepare
     from ..dicom.read import all_slices
     from ..paths import check_folder
+    from ..prepare.earlier import finished_session
     from ..prepare.pipeline import Options, prepare_session
     from ..prepare.slices import session_of_slices
     from ..prepare.tools import check_tool
@@ -55,8 +56,9 @@ def prepare(
     failed: list[str] = []
     for session in sessions:
         try:
-            for path in prepare_session(session, output, options, mask, typer.echo):
-                typer.echo(f"wrote {path}")
+            before = finished_session(session, output, options, mask, typer.echo)
+            for path in before or prepare_session(session, output, options, mask, typer.echo):
+                typer.echo(f"{'is there:' if before else 'wrote'} {path}")
         except (ModuleNotFoundError, BrokenPipeError):  # no session would fare better
             raise
         except Exception as error:  # one bad session, or a fault of ours, must not cost the night's other sessions

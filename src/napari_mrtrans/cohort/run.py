@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..asked.one_run import one_run
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.derivatives import description, ignored
 from ..devices import resolve_device
@@ -172,8 +173,6 @@ def run_scans(
     Raises:
         MrtransError: see :func:`run`.
     """
-    from filelock import FileLock, Timeout
-
     count = workers.count
     if not workers.here and workers.scheduler is None and resolve_device(request.device)[0].type != "cpu":
         count = count or 1  # they would share the one accelerator
@@ -191,30 +190,26 @@ def run_scans(
     if order.bids:
         about |= ignored(order.out)
     write_together(order.out, about)
-    try:
-        with FileLock(order.out / LOCK, timeout=0):
-            order.claim()
-            remove_unfinished(scans, order)  # of a run that was killed
-            ledger = Ledger.read(order, scans)
-            order.check_free(ledger.todo)
-            before = ledger.count
-            watch.say(f"{len(scans)} scans, {before} of them done before." if before else f"{len(scans)} scans.")
-            if replaced := sum(order.record(scan).is_file() for scan in ledger.todo):
-                watch.say(f"{replaced} results of another checkpoint, other settings or changed scans are replaced.")
-            try:
-                _compute_all(ledger, replace(workers, count=count), watch)
-                if order.thumbnails:
-                    todo = set(ledger.todo)
-                    redraw(order, (scan for scan in scans if scan not in todo and not watch.cancelled()))
-            finally:
-                remove_unfinished(scans, order)
-                found = ledger.rows()
-                files = _write(ledger, found, checkpoint, watch.say)
-            return Cohort(found, ledger.count - before, files)
-    except Timeout:
-        raise MrtransError(
-            f"Another run computes into '{output.folder}'; wait for it, or choose another folder with -o."
-        ) from None
+    busy = MrtransError(f"Another run computes into '{output.folder}'; wait for it, or choose another folder with -o.")
+    with one_run(order.out / LOCK, busy):
+        order.claim()
+        remove_unfinished(scans, order)  # of a run that was killed
+        ledger = Ledger.read(order, scans)
+        order.check_free(ledger.todo)
+        before = ledger.count
+        watch.say(f"{len(scans)} scans, {before} of them done before." if before else f"{len(scans)} scans.")
+        if replaced := sum(order.record(scan).is_file() for scan in ledger.todo):
+            watch.say(f"{replaced} results of another checkpoint, other settings or changed scans are replaced.")
+        try:
+            _compute_all(ledger, replace(workers, count=count), watch)
+            if order.thumbnails:
+                todo = set(ledger.todo)
+                redraw(order, (scan for scan in scans if scan not in todo and not watch.cancelled()))
+        finally:
+            remove_unfinished(scans, order)
+            found = ledger.rows()
+            files = _write(ledger, found, checkpoint, watch.say)
+        return Cohort(found, ledger.count - before, files)
 
 
 def _compute_all(ledger: Ledger, workers: Workers, watch: Watch) -> None:

@@ -71,6 +71,11 @@ def data_set(name: str) -> str:
     return subject_of(name).rpartition("/")[0] or "."
 
 
+def in_folder(folder: str, name: str) -> str:
+    """A session's name with its data set's folder, where it goes without; an empty ``folder`` is not known."""
+    return f"{folder}/{name}" if folder and data_set(name) == "." else name
+
+
 def known_by(name: str, people: Collection[str]) -> bool:
     """Whether a session is of one of ``people`` (subjects), named with their data set's folder or without.
 

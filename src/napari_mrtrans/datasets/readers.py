@@ -60,10 +60,12 @@ def recognise(base: Path) -> list[str]:
     images = _images(base, closed)
     found = {next((name for name, reader in READERS.items() if reader.place(path)), None) for path in images} - {None}
     if not found and closed:
-        raise RecipeError(f"'{base}' holds no data set that can be told by its names; {closed[0]}.")
+        raise RecipeError(f"'{base}' holds no data set that can be told by its names; {closed[0]}. Make it readable.")
     if not found:
         known = "; ".join(f"{name}: {reader.EXAMPLE}" for name, reader in READERS.items())
-        raise RecipeError(f"'{base}' holds no data set that can be told by its names ({known}).")
+        raise RecipeError(
+            f"'{base}' holds no data set that can be told by its names ({known}). Rename its files, or give another."
+        )
     return [name for name in READERS if name in found]
 
 
@@ -97,7 +99,7 @@ def read_folder(base: Path, name: str = AUTO, out: Path | None = None) -> Found:
         else:
             files.setdefault((where.subject, where.session), []).append((where, base / path))
     if not files and not passed_by:
-        raise RecipeError(f"'{base}' holds no {name} data ({reader.EXAMPLE}).")
+        raise RecipeError(f"'{base}' holds no {name} data ({reader.EXAMPLE}). Give another folder.")
     sessions = [_session(group) for _, group in sorted(files.items())]
     skipped = [
         f"{session.name}: none of its images is T1, T2, PD or FLAIR" for session in sessions if not session.files

@@ -128,7 +128,9 @@ def find_sessions(inputs: list[Path], out: Path | None = None) -> tuple[list[Raw
         left_out += closed
     if not sessions and not passed_by:
         also = f"; {left_out[0]}" if left_out else ""
-        raise MrtransError(f"'{folders[0]}' holds no BIDS scans (sub-*/anat/*_T1w.nii.gz …){also}.")
+        raise MrtransError(
+            f"'{folders[0]}' holds no BIDS scans (sub-*/anat/*_T1w.nii.gz …){also}. Give another folder."
+        )
     return sessions, left_out
 
 

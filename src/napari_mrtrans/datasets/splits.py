@@ -56,9 +56,11 @@ def split_sessions(sessions: Sequence[Session], held_out: HeldOut) -> dict[str, 
     subjects = {session.subject for session in sessions}
     for name in (*held_out.test, *held_out.validation):
         if name not in subjects:
-            raise RecipeError(f"Held-out subject '{name}' is not in the data folder, or has no pair of the recipe.")
+            raise RecipeError(
+                f"Held-out subject '{name}' is not in the data folder, or has no pair of the recipe. Leave it out."
+            )
     if both := set(held_out.test) & set(held_out.validation):
-        raise RecipeError(f"Subject '{sorted(both)[0]}' is listed under both test and validation.")
+        raise RecipeError(f"Subject '{sorted(both)[0]}' is listed under both test and validation. Leave it out of one.")
     chosen: dict[str, list[Session]] = {part: [] for part in PARTS}
     for session in sessions:
         part = next((part for part in HeldOut._fields if session.subject in getattr(held_out, part)), "train")
@@ -90,14 +92,16 @@ def read_splits(path: Path) -> dict[str, str]:
         with typed(path).open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecipeError(f"data.splits: '{path}' cannot be read ({error}).") from None
+        raise RecipeError(f"data.splits: '{path}' cannot be read ({error}). Give another table.") from None
     parts: dict[str, str] = {}
     for row in rows:
         subject, part = row.get("subject"), row.get("part")
         if not subject or part not in PARTS:
             break
         if parts.setdefault(subject, part) != part:
-            raise RecipeError(f"data.splits: '{path}' puts '{subject}' into both {parts[subject]} and {part}.")
+            raise RecipeError(
+                f"data.splits: '{path}' puts '{subject}' into both {parts[subject]} and {part}. Leave one row out."
+            )
     else:
         if parts:
             return parts

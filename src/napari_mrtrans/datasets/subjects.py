@@ -25,6 +25,6 @@ def find_sessions(data: Path, subjects: Sequence[str] = ()) -> tuple[list[Sessio
     found = read_folder(data)
     wanted = {name if name.startswith("sub-") else f"sub-{name}" for name in subjects}
     if missing := sorted(wanted - {session.subject for session in found.sessions}):
-        raise RecipeError(f"No subject '{missing[0]}' in '{data}'.")
+        raise RecipeError(f"No subject '{missing[0]}' in '{data}'. Choose one that is there.")
     sessions = [session for session in found.sessions if not wanted or session.subject in wanted]
     return sessions, found.skipped

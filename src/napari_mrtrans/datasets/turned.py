@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scan.contrasts import Contrast
-from ..scan.field_of_view import millimetres, stated_unit
+from ..scan.field_of_view import millimetres, sides, stated_unit
+from ..scan.grid import Orientation
 from ..scan.nifti import open_nifti
-from ..scan.planes import LONGEST_MM, Plane, seen_from
+from ..scan.planes import LONGEST_MM, SHORTEST_MM, Plane, seen_from
 from ..scan.volume import Volume
 from .bids import PLANE_MARK, Session
 
@@ -58,7 +59,8 @@ class TurnedSession:
 def in_planes(
     sessions: Iterable[Session], planes: Sequence[Plane], left_out: list[str] | None = None
 ) -> list[Session | TurnedSession]:
-    """The sessions seen in each of ``planes``; from the side, only those of small voxels (:data:`LONGEST_MM`).
+    """The sessions seen in each of ``planes``; from the side, only those of small voxels (:data:`LONGEST_MM`), and no
+    slabs (:data:`SHORTEST_MM`).
 
     ``left_out`` is given a line for each of the others.
 
@@ -67,23 +69,27 @@ def in_planes(
     """
     known = list(sessions)
     from_side = [plane for plane in planes if plane != "axial"]
-    longest = {session: _longest_mm(session) for session in known} if from_side else {}
-    small = [session for session, size in longest.items() if size <= LONGEST_MM]
+    reasons = {session: _useless_from_side(session) for session in known} if from_side else {}
     if left_out is not None:
-        left_out += [
-            f"{' and '.join(from_side)} slices of {session.name}: its voxels are {size:.1f} mm long, and those of more "
-            f"than {LONGEST_MM:g} mm show too little from the side"
-            for session, size in longest.items()
-            if size > LONGEST_MM
-        ]
+        slices = f"{' and '.join(from_side)} slices"
+        left_out += [f"{slices} of {session.name}: {reason}" for session, reason in reasons.items() if reason]
     out: list[Session | TurnedSession] = []
     for plane in planes:
-        out += known if plane == "axial" else [TurnedSession(session, plane) for session in small]
+        out += known if plane == "axial" else [TurnedSession(s, plane) for s, reason in reasons.items() if not reason]
     return out
 
 
-def _longest_mm(session: Session) -> float:
-    """Longest side of a voxel."""
+def _useless_from_side(session: Session) -> str:
+    """Why a session's slices from the side show too little; empty where they do not."""
     image = open_nifti(next(iter(session.files.values())))
     factor = millimetres(image.affine, image.shape[:3], stated_unit(image.header))
-    return float(nib.affines.voxel_sizes(image.affine)[:3].max()) * factor
+    longest = float(nib.affines.voxel_sizes(image.affine)[:3].max()) * factor
+    if longest > LONGEST_MM:
+        return (
+            f"its voxels are {longest:.1f} mm long, and those of more than {LONGEST_MM:g} mm show too little from the "
+            "side"
+        )
+    height = float(sides(image.affine, image.shape)[Orientation.from_affine(image.affine).order[0]]) * factor
+    if height < SHORTEST_MM:
+        return f"it is {height:.0f} mm high, and slabs of less than {SHORTEST_MM:g} mm are strips from the side"
+    return ""

@@ -9,10 +9,10 @@ from pathlib import Path
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast
 from ..scan.nifti import missing_line
-from .damaged import named_series
+from .damaged import named_series, unreadable_beside
 from .files import FOLDERS, MOST_FILES, dicom_folders, files_in, folders_in, is_dicom_file, listed
 from .header import Header, read_header, unreadable_line
-from .stack import Stack, stacks_of
+from .stack import MULTI_FRAME, Stack, stacks_of
 
 
 def stacks_at(path: Path) -> list[Stack]:
@@ -33,7 +33,10 @@ def stacks_at(path: Path) -> list[Stack]:
     found: dict[str, dict[Path, list[Header]]] = {}
     damaged: dict[Path, frozenset[str]] = {}
     for folder in folders:
-        for file in filter(is_dicom_file, files_in(folder)):
+        there = files_in(folder)
+        images = {file: None for file in there if is_dicom_file(file)}
+        damaged |= {file: frozenset() for file in unreadable_beside(there, images)}
+        for file in images:
             header = read_header(file)
             if header is not None:
                 found.setdefault(header.text("0020|000e"), {}).setdefault(folder, []).append(header)
@@ -69,8 +72,9 @@ def _refused(stack: Stack, lost: list[Path]) -> Stack:
     if not lost:
         return stack
     refusal = (
-        f"has {len(lost)} of {len(stack.files) + len(lost)} files that cannot be read: damaged, or compressed in a way "
-        "that SimpleITK does not know; copy or export it again, or convert it with dcm2niix"
+        f"has {len(lost)} of {len(stack.files) + len(lost)} files that cannot be read, such as '{lost[0].name}': "
+        "empty, damaged, not yours to read, or compressed in a way that SimpleITK does not know; copy or export it "
+        "again, or convert it with dcm2niix"
     )
     return replace(stack, refusal=refusal, lost=len(lost))
 
@@ -151,9 +155,12 @@ def _only(path: Path, usable: list[Stack], stacks: list[Stack], contrast: Contra
     if not usable and (spoilt := damaged(stacks)):
         return spoilt[0]
     if not usable:
+        remedy = "Give a file of the one"
+        if any(stack.doubt == MULTI_FRAME for stack in stacks):
+            remedy = "Convert what is multi-frame with dcm2niix and give the NIfTI file"
         raise VolumeError(
-            f"None of the {len(stacks)} series in '{path}' is a structural MR of a brain: "
-            f"{_listed([stack.line for stack in stacks])}. Give a file of the one you mean."
+            f"None of the {len(stacks)} series in '{path}' is a structural MR of a brain that can be read: "
+            f"{_listed([stack.line for stack in stacks])}. {remedy} you mean."
         )
     fitting = usable
     if contrast is not None:
@@ -164,7 +171,8 @@ def _only(path: Path, usable: list[Stack], stacks: list[Stack], contrast: Contra
         if not fitting and spoilt:
             return spoilt[0]
         if not fitting:
-            raise VolumeError(f"'{path}' holds no {contrast}, only {_listed([stack.line for stack in usable])}.")
+            there = _listed([stack.line for stack in usable])
+            raise VolumeError(f"'{path}' holds no {contrast}, only {there}. Give another folder, or what is there.")
     own = [stack for stack in fitting if path in stack.files]
     if len(fitting) == 1 or own:
         return (own or fitting)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 #: So many bytes are looked at; the numbers of study and series come early.
@@ -27,3 +28,22 @@ def named_series(path: Path) -> frozenset[str] | None:
     if kind is not None and not _MR_IMAGE.fullmatch(kind[1]):
         return None
     return frozenset(found.decode("ascii") for found in _SERIES.findall(start))
+
+
+def unreadable_beside(files: Collection[Path], images: Collection[Path]) -> list[Path]:
+    """Which ``files`` beside DICOM ``images``, named like them, are empty, as a broken copy leaves them, or closed."""
+    kinds = {_ending(image) for image in images}
+    return [file for file in files if file not in images and _ending(file) in kinds and not _has_content(file)]
+
+
+def _ending(path: Path) -> str:
+    """Of a name without numbers: names may be UIDs."""
+    return re.sub(r"\d", "", path.suffix.lower())
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False

@@ -21,6 +21,8 @@ FEW = 8
 #: from where it would in a straight stack, of a pixel and of a gap.
 UNEVEN, ROUNDING_MM, ASTRAY = 0.05, 0.02, 0.3
 _ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
+#: The doubt of files that hold all slices of a volume.
+MULTI_FRAME = "multi-frame"
 #: What to do with several volumes of one series.
 _APART = "put the files of one volume into a folder of their own, or convert it with dcm2niix"
 #: What tells images of one place apart: type, echo, echo's number.
@@ -111,12 +113,14 @@ def _stack(headers: list[Header], *, alone: bool, kind: str) -> Stack:
 
 def _refusal_by_kind(header: Header, count: int) -> str:
     if (modality := header.text("0008|0060")) != "MR":
-        return f"is of modality {modality or 'unknown'}, not MR"
+        return f"is of modality {modality or 'unknown'}, not MR; give another series"
     if _is_multi_frame(header):
         return "is multi-frame (enhanced) DICOM; convert it with dcm2niix and give the NIfTI file"
     if (header.number("0028|0002") or 1) > 1:
-        return "is a picture in colours, not a scan"
-    return f"is a localizer or a single picture, with {count} slice{'s' * (count != 1)}" if count <= LOCALIZER else ""
+        return "is a picture in colours, not a scan; give another series"
+    if count > LOCALIZER:
+        return ""
+    return f"is a localizer or a single picture, with {count} slice{'s' * (count != 1)}; give the whole series"
 
 
 def _is_multi_frame(header: Header) -> bool:
@@ -129,7 +133,7 @@ def _doubt(header: Header, count: int) -> str:
     if kind := other_kind(header):
         return kind
     if _is_multi_frame(header):
-        return "multi-frame"
+        return MULTI_FRAME
     if count <= LOCALIZER:
         return "localizer"
     part = header.text("0018|0015").upper()
@@ -170,7 +174,7 @@ def _in_order(headers: list[Header]) -> tuple[list[Path], str]:
     order = np.argsort(along, kind="stable")
     files, gaps = [files[k] for k in order], np.diff(along[order])
     if len(gaps) == 0:
-        return files, "is a single slice"
+        return files, "is a single slice; give the whole series"
     usual = float(np.median(gaps))
     if gaps.min() < 0.01:
         return files, f"holds several images of every slice, a time series perhaps; {_APART}"

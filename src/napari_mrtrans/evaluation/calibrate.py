@@ -8,6 +8,7 @@ network nor the calibration has seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint, write_calibration
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
-from ..errors import MrtransError
+from ..errors import MrtransError, VolumeError
 from ..ood.score import FEWEST, OodCalibration
 from ..ood.signs import Looks
 from ..paths import check_folder, write_together
 from ..scan.contrasts import Pair
+from ..scan.nifti import open_nifti
 from .calibrate_report import coverage_lines, spread_summary, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood, sigma_ranges
 from .fit_spread import coverage, fit_spread
@@ -66,13 +68,14 @@ def calibrate(
         MrtransError: too few subjects of the card are in the data folder, or the folder cannot be written.
     """
     check_folder(out)
-    sessions = known_sessions(root, [checkpoint])
+    sessions = _readable(checkpoint, known_sessions(root, [checkpoint]), say)
     part_of = roles(checkpoint, sessions)
     people = [name for name, role in part_of.items() if role != "test"]
-    if len({person(name) for name in people}) < FOLDS:
+    sources = {pair.source for pair in checkpoint.pairs}
+    if (count := len({person(name) for name in people if sources & sessions[name].files.keys()})) < FOLDS:
         raise MrtransError(
             f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained or validated on; "
-            f"'{root}' holds {len(set(map(person, people)))}. Give the folder it was trained on."
+            f"'{root}' holds {count}. Give the folder it was trained on."
         )
     settings = settings or Settings(checkpoint.card.sampler.n)
     for line in doubts(checkpoint, sessions):
@@ -142,7 +145,7 @@ def calibrate_spread(
         lacks = "gives one answer, which has no spread" if checkpoint.deterministic else "has no calibration yet"
         raise MrtransError(f"'{checkpoint.name}' {lacks}; leave out --spread-only.")
     check_folder(out)
-    sessions = known_sessions(root, [checkpoint])
+    sessions = _readable(checkpoint, known_sessions(root, [checkpoint]), say)
     settings = settings or Settings(checkpoint.card.sampler.n)
     for line in doubts(checkpoint, sessions):
         say(line)
@@ -159,6 +162,25 @@ def calibrate_spread(
     calibration = known.model_copy(update={"spread": spread, "ood": ood, "about": about})
     files = _spread_file(checkpoint.name, calibration)
     return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
+
+
+def _readable(
+    checkpoint: Checkpoint, sessions: Mapping[str, Session], say: Callable[[str], None]
+) -> dict[str, Session]:
+    """The sessions of the card's subjects without the images that are gone or damaged, each of which is told."""
+    out = {}
+    for name in roles(checkpoint, sessions):
+        files = {}
+        for contrast, path in sessions[name].files.items():
+            try:
+                open_nifti(path)
+            except VolumeError as error:
+                say(f"left out {contrast} of {name}: {error}")
+            else:
+                files[contrast] = path
+        if files:
+            out[name] = replace(sessions[name], files=files)
+    return out
 
 
 def _has_validation(checkpoint: Checkpoint, sessions: Mapping[str, Session], seed: int) -> bool:

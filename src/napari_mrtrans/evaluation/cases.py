@@ -11,12 +11,12 @@ from typing import Any
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes
-from ..datasets.bids import Session, data_set, subject_of
+from ..datasets.bids import Session, data_set
 from ..scan.contrasts import Pair
 from ..training.finished import digest
 from ..transformation.request import ANSWERS
 from ..transformation.streaming import SliceUpdate
-from .held_out import check_held_out, session_names
+from .held_out import check_held_out, known_to_parents, seen_by, session_names, told_of_parents
 from .lookup import Lookup
 from .measure import Sampling, View
 from .optional import Optional
@@ -127,14 +127,14 @@ def cases(
     """What there is to measure: held-out sessions that have both contrasts of a pair."""
     chosen = session_names(settings.subjects or (), sessions)
     served = dict.fromkeys(pair for c in checkpoints for pair in c.pairs)
-    compared, told = ways(checkpoints, settings.three_planes), _known_to_parents(checkpoints)
+    compared, told = ways(checkpoints, settings.three_planes), known_to_parents(checkpoints)
     for pair in (pair for pair in served if settings.pairs is None or pair in settings.pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
         methods = [way for way in compared if pair in way.checkpoint.pairs]
         others = (check_planes(way.checkpoint) for way in methods if way.three_planes)
-        known = {name for c in (*serving, *others) for name in c.card.seen}
+        known = seen_by([*serving, *others], root)
         seen: set[str] = set()
         own = {name for c in serving for name in c.card.splits.get("test", [])} - told
         for name in chosen or sorted(own):
@@ -145,12 +145,6 @@ def cases(
                 seen.add(data)
 
 
-def _known_to_parents(checkpoints: Sequence[Checkpoint]) -> set[str]:
-    """Test sessions of whose people the checkpoints that one of these started from learned, at whatever visit."""
-    seen = {subject_of(name) for c in checkpoints for name in c.card.seen_before}
-    return {name for c in checkpoints for name in c.card.splits.get("test", []) if subject_of(name) in seen}
-
-
 def not_there(
     checkpoints: Sequence[Checkpoint], sessions: Mapping[str, Session], settings: Settings, measured: set[Pair]
 ) -> list[str]:
@@ -158,8 +152,7 @@ def not_there(
     have."""
     served = {pair for c in checkpoints for pair in c.pairs}
     named = settings.pairs or ()
-    known = () if settings.subjects else sorted(_known_to_parents(checkpoints))
-    lines = [f"{name}: held out, but what a checkpoint started from was trained on it." for name in known]
+    lines = told_of_parents(() if settings.subjects else known_to_parents(checkpoints))
     lines += [f"{pair}: no checkpoint serves it." for pair in named if pair not in served]
     for name in session_names(settings.subjects or (), sessions):
         needed = dict.fromkeys(c for pair in served if pair in measured or pair in named for c in pair)

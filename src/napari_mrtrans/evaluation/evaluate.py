@@ -28,6 +28,7 @@ from .held_out import (
     describe_machine,
     known_sessions,
     namesakes,
+    seen_by,
 )
 from .measure import SSIM_WINDOW, View
 from .optional import Optional
@@ -85,9 +86,9 @@ def evaluate(
     check_folder(out)
     check_foreign(out, kept := out / "finished.jsonl")
     planned = list(cases(root, checkpoints, sessions, settings))
-    training = {name for c in checkpoints for name in c.card.seen}
     measured = list(dict.fromkeys(case.session.name for case in planned))
-    for line in (doubts := [*adapted_to(checkpoints), *namesakes(measured, training, sessions)]):
+    alike = namesakes(measured, seen_by(checkpoints, root), sessions)
+    for line in (doubts := [*adapted_to(checkpoints), *alike]):
         say(line)
     if not planned:
         wanted = ", ".join(map(str, settings.pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..checkpoints import card_text
 from ..checkpoints.checkpoint import Checkpoint
-from ..datasets.bids import Session, data_set, subject_of
+from ..datasets.bids import Session, data_set, in_folder, known_by, subject_of
 from ..datasets.phantom import PREFIX
 from ..datasets.readers import read_folder, recognise
 from ..errors import MrtransError, RecipeError
@@ -21,6 +21,9 @@ from ..scan.contrasts import Contrast, Pair
 from ..scan.grid import same_grid
 from ..scan.intensity import clean, find_head, normalise
 from ..scan.volume import Volume
+
+#: What helps where one site calls its people as another does.
+_OTHER_PERSON = "Where it is another person of that name, rename the folder."
 
 
 class NotMeasured(MrtransError):
@@ -143,6 +146,31 @@ def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> l
     return list(dict.fromkeys(name for subject in subjects for name in visits[subject] or [subject]))
 
 
+def seen_by(checkpoints: Sequence[Checkpoint], root: Path) -> set[str]:
+    """Names of the sessions that checkpoints have seen in training. Where ``root`` is neither the one folder that one
+    was trained on nor the folder above it, they have that folder before them: another site's people are called so, too.
+    """
+    seen: set[str] = set()
+    for card in (checkpoint.card for checkpoint in checkpoints):
+        home = card.folder
+        here = not home or Path(home).name == root.resolve().name or (root / home).is_dir()
+        trained = card.splits.get("train", [])
+        seen |= {*(trained if here else (in_folder(home, name) for name in trained)), *card.seen_before}
+    return seen
+
+
+def known_to_parents(checkpoints: Sequence[Checkpoint]) -> set[str]:
+    """Test sessions of whose people the checkpoints that one of these started from learned, at whatever visit."""
+    seen = {subject_of(name) for c in checkpoints for name in c.card.seen_before}
+    held_out = ((c.card.folder, name) for c in checkpoints for name in c.card.splits.get("test", []))
+    return {name for folder, name in held_out if known_by(in_folder(folder, name), seen)}
+
+
+def told_of_parents(names: Collection[str]) -> list[str]:
+    """A line on each of :func:`known_to_parents`."""
+    return [f"{name}: held out, but what a checkpoint started from was trained on it." for name in sorted(names)]
+
+
 def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, Session], root: Path) -> None:
     """A subject must be there, and not one that was trained on, at whatever visit.
 
@@ -157,7 +185,7 @@ def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, 
     whole = [*root.resolve().parts, *subject.split("/")]
     called = {subject, *("/".join(whole[start:]) for start in range(len(whole) - 1))}
     if known & called or theirs & {*here}:
-        raise MrtransError(f"'{name}' is a training subject; choose others.")
+        raise MrtransError(f"'{name}' is a training subject; choose others. {_OTHER_PERSON}")
     if name not in sessions:
         raise MrtransError(f"Subject '{name}' is not in '{root}'.")
 
@@ -174,8 +202,8 @@ def adapted_to(checkpoints: Sequence[Checkpoint]) -> list[str]:
 
 def namesakes(names: Collection[str], training: Collection[str], sessions: Mapping[str, Session]) -> list[str]:
     """A line on those of ``names`` who are called as training subjects of a data set that is not known any more."""
-    lost = {subject_of(one) for one in training if one not in sessions and data_set(one) == "."}
-    alike = [name for name in names if data_set(name) != "." and subject_of(name).rpartition("/")[2] in lost]
+    lost = {subject_of(one) for one in training if one not in sessions}
+    alike = [name for name in names if known_by(name, lost)]
     if not alike:
         return []
     others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
@@ -185,14 +213,42 @@ def namesakes(names: Collection[str], training: Collection[str], sessions: Mappi
     ]
 
 
+def held_out_sessions(
+    root: Path, checkpoint: Checkpoint, subjects: Sequence[str] | None
+) -> tuple[list[Session], list[str]]:
+    """Sessions of ``subjects``, or of the card's test subjects, and lines on those of these that are left out and on
+    those who may be known to the checkpoint.
+
+    Raises:
+        MrtransError: one was trained on or is not there, or nobody is left.
+    """
+    there, seen = known_sessions(root, [checkpoint]), seen_by([checkpoint], root)
+    subjects = None if subjects is None else session_names(subjects, there)
+    for name in subjects or ():
+        check_held_out(name, seen, there, root)
+    told = known_to_parents([checkpoint]) if subjects is None else set()
+    names = sorted({*checkpoint.card.splits.get("test", [])} - told) if subjects is None else subjects
+    lines = told_of_parents(told)
+    if absent := [name for name in names if name not in there]:
+        lines.append(f"Not in the data folder: {', '.join(absent)}.")
+    if not (present := [name for name in dict.fromkeys(names) if name in there]):
+        raise MrtransError(
+            f"None of the held-out subjects of '{checkpoint.name}' is in '{root}'; name some by --subject."
+            + (f" {lines[0]}" if told else "")
+        )
+    lines += [*adapted_to([checkpoint]), *namesakes(present, seen, there)]
+    return [there[name] for name in present], lines
+
+
 def describe_machine(device: str) -> str:
-    """Processor, threads and what computes, for a report."""
+    """Processor, threads, what computes and in which number format, for a report."""
     import torch
 
-    from ..devices import resolve_device
+    from ..devices import bf16_is_fast, resolve_device
 
     kind = resolve_device(device)[0]
+    numbers = "bfloat16" if bf16_is_fast(kind.type) else "float32"
     if kind.type == "cuda":
-        return torch.cuda.get_device_name(kind)
+        return f"{torch.cuda.get_device_name(kind)}, {numbers}"
     name = torch.backends.cpu.get_cpu_capability() if kind.type == "cpu" else kind.type
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, {name}"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, {name}, {numbers}"

@@ -20,7 +20,7 @@ from ..checkpoints.card_text import adapted_to
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.correction import BLUR_MM, Voxels
 from ..checkpoints.pool import whole_round
-from ..datasets.bids import Session, known_by, subject_of
+from ..datasets.bids import Session, in_folder, known_by, subject_of
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
 from ..scan.prepared import PreparedVolume
@@ -167,7 +167,8 @@ def roles(checkpoint: Checkpoint, sessions: Collection[str]) -> dict[str, Role]:
     for part in ROLES:
         for name in checkpoint.card.splits.get(part, []):
             if name in sessions:
-                found.setdefault(name, "train" if known_by(name, known) else part)
+                whole = in_folder(checkpoint.card.folder, name)
+                found.setdefault(name, "train" if known_by(whole, known) else part)
     return dict(sorted(found.items(), key=lambda item: ROLES.index(item[1])))
 
 

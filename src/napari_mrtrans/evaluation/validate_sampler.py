@@ -30,13 +30,17 @@ from ..scan.volume import Volume
 from ..transformation.engine import MAX_HELD
 from ..transformation.streaming import stream
 from . import slice_spread, spread
-from .held_out import PairedVolumes, check_held_out, describe_machine, known_sessions, session_names
+from .held_out import PairedVolumes, describe_machine, held_out_sessions
 from .validate_report import verdict, write_report
 
 if TYPE_CHECKING:
     import torch
 
     from ..models import Model
+
+
+#: So many of a slice are held at once, three times.
+MOST_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,8 @@ class Settings:
         reference_steps: Of the reference, at least 1; None = the model's own number.
         pairs: Restrict to these; None = all that the checkpoint serves.
         subjects: These, or visits of them (must not be training subjects); None = the card's test subjects that are in
-            the data folder.
-        n: Samples in each of the three sets; at least 2.
+            the data folder and unknown to what the checkpoint started from.
+        n: Samples in each of the three sets; 2 to :data:`MOST_SAMPLES`.
         slices_per_subject: See :func:`thick_slices`; at least 1.
         seed: Of all noise; at least 0.
         device: As :func:`napari_mrtrans.stream`.
@@ -140,7 +144,7 @@ def validate_sampler(
     shortened = checkpoint
     if settings.reference_steps is not None:
         shortened = _Shortened(checkpoint.path, checkpoint.card, settings.reference_steps)
-    sessions, absent = _chosen(root, checkpoint, settings.subjects)
+    sessions, told = held_out_sessions(root, checkpoint, settings.subjects)
     cases = [(session, p) for p in wanted for session in sessions if {p.source, p.target} <= session.files.keys()]
     if not cases:
         raise MrtransError("Nothing to validate on: no subject has both contrasts of a pair.")
@@ -153,8 +157,8 @@ def validate_sampler(
             notices.append(line)
             say(line)
 
-    if absent:
-        note(f"Not in the data folder: {', '.join(absent)}.")
+    for line in told:
+        note(line)
     if reference[1] < own[1]:
         note(f"The reference has {reference[1]} steps instead of the model's {own[1]}; it may be wrong itself.")
     found: list[slice_spread.SliceSpread] = []
@@ -219,27 +223,14 @@ def _check(fast: _Drawer, pairs: Sequence[Pair], settings: Settings) -> None:
             f"'{checkpoint.name}' is a {kind} model, which has no sampler: there is nothing to validate."
         )
     check_sampler(fast.sampler)
-    if settings.n < 2 or fast.steps < 1 or settings.slices_per_subject < 1 or settings.seed < 0:
-        raise MrtransError("Samples must be at least 2, steps and slices at least 1, and the seed at least 0.")
+    if not 2 <= settings.n <= MOST_SAMPLES or fast.steps < 1 or settings.slices_per_subject < 1 or settings.seed < 0:
+        most = f"at least 2 and at most {MOST_SAMPLES}"
+        raise MrtransError(f"Samples must be {most}, steps and slices at least 1, and the seed at least 0.")
     levels = checkpoint.card.sampler
     notice_of(fast.sampler, fast.steps, levels.sigma_min, levels.sigma_max)  # one that diverges, before any work
     for pair in pairs:
         if pair not in checkpoint.pairs:
             raise CheckpointError(does_not_serve_line(checkpoint, pair))
-
-
-def _chosen(root: Path, checkpoint: Checkpoint, subjects: Sequence[str] | None) -> tuple[list[Session], list[str]]:
-    """The sessions to use, and the card's test subjects that are not there."""
-    there = known_sessions(root, [checkpoint])
-    subjects = None if subjects is None else session_names(subjects, there)
-    for name in subjects or ():
-        check_held_out(name, checkpoint.card.seen, there, root)
-    names = sorted(checkpoint.card.splits.get("test", [])) if subjects is None else subjects
-    if not (present := [there[name] for name in dict.fromkeys(names) if name in there]):
-        raise MrtransError(
-            f"None of the held-out subjects of '{checkpoint.name}' is in '{root}'; name some by --subject."
-        )
-    return present, [name for name in names if name not in there]
 
 
 def _draw(

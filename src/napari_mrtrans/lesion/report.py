@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .interval import written
+from .interval import BLOCK, FEWEST, written
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,9 @@ class LesionReport:
         lines = [f"{where}, no reference" if self.r is None else f"r = {written(self.r, self.interval)} over {where}"]
         if self.interval:
             lines.append("In brackets: 95 % interval (bootstrap over lesions, or over blocks of few)")
+        elif self.r is not None:
+            block = " x ".join([str(BLOCK)] * 3)
+            lines.append(f"No interval: that takes {FEWEST} lesions or, in fewer, {FEWEST} blocks of {block} voxels")
         if self.r_range:
             mean, spread = self.r_range
             lines.append(f"Samples: r = {mean:.3f} ± {spread:.3f} over {len(self.sample_r)}")

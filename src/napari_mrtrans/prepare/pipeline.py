@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -15,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..datasets.derivatives import check_own, description, finished_files, ignored
+from ..datasets.derivatives import check_own, description, ignored
 from ..datasets.sessions import RawSession
-from ..dicom.read import read_scan, recorded, scan_files
+from ..dicom.read import read_scan, recorded
 from ..errors import MrtransError
-from ..paths import holds_something, part_of, write_together
+from ..paths import part_of, write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.intensity import clean, find_head, min_max, white_level
 from ..scan.masks import read_mask
-from ..scan.nifti import missing_line
 from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
+from .earlier import check_free, edited_mask, file_digest, finished_session, mask_file, owned_names, record_of, work_key
 from .images import resample
 from .qc import save_picture
-from .register import Registration, register
-from .whole_head import FORMAT, prepare_volume, shifted_line
+from .register import LEAST_SAME_EDGES, Registration, register
+from .whole_head import prepare_volume, shifted_line
 
 Say = Callable[[str], None]
 
@@ -100,15 +99,12 @@ def prepare_session(
     if mask is not None and not options.strip:
         raise MrtransError("--mask is the brain to keep; leave out --no-strip, or the mask.")
     began = time.perf_counter()
-    folder, stem = output / session.folder, session.stem
-    key = _key(session, options, mask)
-    record = folder / f"{stem}_desc-preproc.json"
-    edited = _edited_mask(record, stem)
-    if edited is None and (done := finished_files(record, key)) is not None:
-        say(f"{stem}: done before, nothing to do")
+    if (done := finished_session(session, output, options, mask, say)) is not None:
         return done
+    stem, record = session.stem, record_of(session, output)
+    key, edited = work_key(session, options, mask), edited_mask(record, stem)
     check_own(output, "prepare")
-    _check_free(record, session, overwrite=options.overwrite)
+    check_free(record, session, overwrite=options.overwrite)
     if edited is not None and not options.overwrite and not (mask is not None and mask.samefile(edited)):
         raise MrtransError(f"'{edited}' was changed since it was written; give it with --mask, or --overwrite.")
     volumes = {contrast: read_scan(path, contrast) for contrast, path in session.files.items()}
@@ -130,6 +126,11 @@ def prepare_session(
             motions[contrast] = found
             what = "lies best where its file has it" if found.stays else "registered"
             say(f"{stem}: {contrast} {what}, NMI {found.nmi_before:.3f} to {found.nmi_after:.3f}")
+            if found.edges < LEAST_SAME_EDGES:
+                say(
+                    f"{stem}: the edges of {contrast} agree with those of {chosen} only {found.edges:.2f} times as "
+                    "well as by chance; see in the picture whether they are one head, and leave it out if not."
+                )
         onto[contrast] = resample(volume, reference, motions[contrast].matrix if options.register else np.eye(4))
         if not onto[contrast].any():
             raise MrtransError(
@@ -190,76 +191,16 @@ def prepare_session(
 
     def write_record(path: Path) -> None:
         if options.strip:
-            info["mask_sha256"] = _file_digest(part_of(_mask_file(record, stem)))
+            info["mask_sha256"] = file_digest(part_of(mask_file(record, stem)))
         path.write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
     names |= {record.name: write_record}
-    return write_together(folder, names, replaced=_owned(stem) - {*names})
-
-
-def _mask_file(record: Path, stem: str) -> Path:
-    return record.with_name(f"{stem}_desc-brain_mask.nii.gz")
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _edited_mask(record: Path, stem: str) -> Path | None:
-    """The brain mask of an earlier result, if it is another than was written, as after a correction by hand."""
-    mask = _mask_file(record, stem)
-    try:
-        written = json.loads(record.read_text(encoding="utf-8")).get("mask_sha256")
-        return mask if written and holds_something(mask) and _file_digest(mask) != written else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def _owned(stem: str) -> set[str]:
-    """Names of all files but the record that a session may have: written, or removed with an earlier result."""
-    of_images = {
-        f"{stem}_desc-preproc_{suffix}{end}" for suffix in BIDS_SUFFIX.values() for end in (".nii.gz", ".json")
-    }
-    return of_images | {f"{stem}_desc-brain_mask.nii.gz", f"{stem}_desc-preproc_qc.png"}
-
-
-def _check_free(record: Path, session: RawSession, *, overwrite: bool) -> None:
-    """Refuse to replace what other scans gave under this name, what is not ours, and the scans themselves.
-
-    And to remove an earlier result's image of a contrast that is not given now.
-    """
-    written = [record.with_name(name) for name in sorted(_owned(session.stem))]
-    scans = {path.resolve() for path in session.files.values()}
-    if own := [path for path in written if path.resolve() in scans]:
-        raise MrtransError(f"'{own[0]}' is a scan to be prepared and would be replaced; choose another folder with -o.")
-    if overwrite:
-        return
-    if not record.exists() and (there := [path for path in written if path.exists()]):
-        raise MrtransError(f"'{there[0]}' is there already, of another program; choose another folder, or --overwrite.")
-    try:
-        sources = json.loads(record.read_text(encoding="utf-8"))["sources"]
-        before = {str(contrast): str(path) for contrast, path in sources.items()}
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        before = {"": "something else"}
-    if {*before.values()}.isdisjoint(recorded(path) for path in session.files.values()):
-        raise MrtransError(
-            f"'{record}' was made of other scans of that name ({min(before.values(), default='none')}); choose another "
-            "folder, or --overwrite."
-        )
-    images = {c: record.with_name(f"{session.stem}_desc-preproc_{BIDS_SUFFIX[c]}.nii.gz") for c in Contrast}
-    lost = [c for c in Contrast if c in before and c not in session.files and images[c].exists()]
-    if lost:
-        raise MrtransError(
-            f"The prepared {', '.join(lost)} of {session.stem} (of '{before[lost[0]]}') would be removed, since only "
-            f"{', '.join(session.files)} are given now; give all contrasts together, or --overwrite."
-        )
+    return write_together(record.parent, names, replaced=owned_names(stem) - {*names})
 
 
 def _reference(volumes: dict[Contrast, Volume], wanted: Contrast | None, session: RawSession) -> Contrast:
     if wanted is not None and wanted not in volumes:
-        raise MrtransError(f"{session.stem} has no {wanted} to serve as reference, only {', '.join(volumes)}.")
+        raise MrtransError(f"{session.stem} has no {wanted} to serve as reference; choose one of {', '.join(volumes)}.")
     if wanted is not None:
         return wanted
     return Contrast.T1 if Contrast.T1 in volumes else min(volumes, key=lambda c: volumes[c].voxel_sizes.prod())
@@ -271,18 +212,6 @@ def _brain(reference: Volume, mask: Path | None, options: Options, say: Say) -> 
         return find_head(clean(reference.data), reference.voxel_sizes)[0], "head"
     given = None if mask is None else read_mask(mask, reference, say)
     if given is not None and not given.any():
-        raise MrtransError(f"The mask '{mask}' is empty.")
-    prepared = prepare_volume(reference, mask=given, bias=False, tool=options.tool)
+        raise MrtransError(f"The mask '{mask}' is empty; give another, or leave out --mask.")
+    prepared = prepare_volume(reference, mask=given, bias=False, tool=options.tool, say=say)
     return prepared.mask, prepared.method
-
-
-def _key(session: RawSession, options: Options, mask: Path | None) -> str:
-    """Tells by content whether finished work is this work."""
-    digest = hashlib.sha256(repr((FORMAT, options, [str(contrast) for contrast in session.files])).encode())
-    scans = [file for contrast, path in session.files.items() for file in scan_files(path, contrast)]
-    for path in [*scans, *([mask] if mask else [])]:
-        try:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        except OSError as error:
-            raise MrtransError(missing_line(path) or f"'{path}' cannot be read ({error.strerror}).") from None
-    return digest.hexdigest()

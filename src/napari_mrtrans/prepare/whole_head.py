@@ -67,6 +67,7 @@ def prepare_volume(
     bias: bool = True,
     tool: str = "auto",
     cache: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """Brain mask and bias correction of one volume, which keeps its grid, units and everything else.
 
@@ -76,6 +77,7 @@ def prepare_volume(
         bias: Correct the bias field (N4).
         tool: ``auto``, ``built-in``, or one of :data:`.tools.TOOLS`.
         cache: Where results are kept by the volume's content; None = the user's cache folder.
+        say: Told where a tool failed and the next one was taken.
 
     Raises:
         VolumeError: the volume is too thin to see a head in it.
@@ -89,7 +91,7 @@ def prepare_volume(
     else:
         methods = usable_tools(volume.contrast) if tool == "auto" else [choose_tool(tool, volume.contrast)]
     strip = partial(_strip, volume, data, mask, bias=bias, cache=cache)
-    method, inside, corrected = _first_of(methods, strip, lambda line: None)
+    method, inside, corrected = _first_of(methods, strip, say)
     return Prepared(replace(volume, data=corrected), inside, method)
 
 

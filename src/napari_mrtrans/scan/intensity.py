@@ -44,6 +44,9 @@ _RIPPLED, _RIPPLE, _STILL = 0.02, 0.02, 1e-5
 #: the second of what is above it is below 0 (of brains in [-1, 1], 10 % are), and close to 0 no more than the third of
 #: what is as close above.
 _FAR, _BETWEEN, _CUT = 0.1, 0.02, 0.2
+#: What is this close to the padding, as a share of it, is padding; so many voxels beside it tell nothing, and so few
+#: below 0 further in.
+_MIXED, _RIM, _ODD = 0.1, 2, 4
 
 
 def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -87,7 +90,7 @@ def zero_level(data: NDArray[np.floating]) -> float:
     if not finite.size or finite.min() == 0:
         return 0.0
     level = background(data) or 0.0
-    if _is_padding(level, finite):
+    if _is_padding(level, data):
         return 0.0
     rounded = 0 < level < _ROUNDED * _typical(finite[finite > level] - level)
     zero = level if level < 0 or rounded else 0.0
@@ -109,17 +112,21 @@ def padding(data: NDArray[np.floating]) -> float | None:
     and 0. None where there is none."""
     finite = data[np.isfinite(data)]
     level = background(data) if finite.size and finite.min() < 0 else None
-    return level if level is not None and _is_padding(level, finite) else None
+    return level if level is not None and _is_padding(level, data) else None
 
 
-def _is_padding(level: float, finite: NDArray[np.floating]) -> bool:
+def _is_padding(level: float, data: NDArray[np.floating]) -> bool:
     if level >= 0:
         return False
-    above = finite[finite > level]
+    from scipy import ndimage
+
+    # Interpolation has mixed the padding into what lies beside it.
+    beside = ndimage.binary_dilation(data < (1 - _MIXED) * level, iterations=_RIM)
+    above = data[np.isfinite(data) & (data > level) & ~beside]
     typical = _typical(above[above > 0])
     close = above[np.abs(above) < _NARROW * typical]
     few = (above < 0).sum() <= _BETWEEN * above.size
-    cut = (close < 0).sum() <= max(_CUT * (close > 0).sum(), _FEWEST)
+    cut = (close < 0).sum() <= max(_CUT * (close > 0).sum(), _ODD)
     return bool(few and cut and -level > _FAR * typical > 0)
 
 
@@ -240,7 +247,7 @@ def head_mask(data: NDArray[np.float32], *, stripped: bool | None = None) -> NDA
         positive = data > np.expm1(threshold_otsu(relative)) * mean
     boxes = ndimage.find_objects(positive.view(np.int8))
     if not boxes:
-        raise VolumeError("No head found in this volume: all voxels are background.")
+        raise VolumeError("No head found in this volume: all voxels are background. Give another scan.")
     out = np.zeros(data.shape, dtype=bool)
     # Dark fluid may be exactly 0 after stripping or clipping: what the air around cannot reach counts as head.
     there = positive[boxes[0]]

@@ -16,8 +16,9 @@ from .masked import unmarked
 from .nifti import as_one_volume, open_nifti, read_voxels, unoriented_line, without_trailing_ones
 from .volume import Volume, check_affine
 
-#: Values within this of whole numbers, or this share of the maximum, are labels that went through a scale factor.
-_ROUNDING, _SCALED, _LARGEST = 1e-3, 5e-5, 0.25
+#: Values within this of whole numbers, or this share of the maximum, are labels that went through a scale factor,
+#: of 8 bits at worst.
+_ROUNDING, _SCALED, _LARGEST = 1e-3, 2e-3, 0.25
 #: Whole numbers are a scale (percent, 0 to 255) rather than labels where more than so many differ and so large a share
 #: of those above 0 lies within a tenth of the maximum: the plateau of a resampled mask, whose border takes every value
 #: below. An atlas has gaps between its labels, and numbered lesions are of one value each.
@@ -42,13 +43,14 @@ def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]
     array = unmarked(mask)
     if array.shape != volume.data.shape:
         raise VolumeError(
-            f"The mask has shape {array.shape}, '{volume.name}' has {volume.data.shape}; they must lie on one grid."
+            f"The mask has shape {array.shape}, '{volume.name}' has {volume.data.shape}; they must lie on one grid. "
+            "Resample it onto it."
         )
     if array.dtype.kind not in "buif":
-        raise VolumeError(f"The mask holds {array.dtype}, not labels.")
+        raise VolumeError(f"The mask holds {array.dtype}, not labels. Give numbers.")
     found = inside(array)
     if not found.any():
-        raise VolumeError("The mask is empty.")
+        raise VolumeError("The mask is empty. Give another, or none.")
     return found
 
 
@@ -123,7 +125,7 @@ def load_mask(
     path = Path(path)
     image = open_nifti(path)
     if image.get_data_dtype().names:
-        raise VolumeError(f"The mask '{path.name}' is RGB; expected one 3-D volume of labels.")
+        raise VolumeError(f"The mask '{path.name}' is RGB; expected one 3-D volume of labels. Save it as such.")
     data = without_trailing_ones(read_voxels(image, path))
     if data.ndim != 3:
         raise VolumeError(
@@ -131,7 +133,7 @@ def load_mask(
         )
     if data.dtype.kind not in "buif":
         kind = "complex" if np.iscomplexobj(data) else str(data.dtype)
-        raise VolumeError(f"The mask '{path.name}' is {kind}; expected one 3-D volume of labels.")
+        raise VolumeError(f"The mask '{path.name}' is {kind}; expected one 3-D volume of labels. Save it as such.")
     if line := unoriented_line(image.header, path.name):
         say(line)
     affine = check_affine(image.affine, path.name)

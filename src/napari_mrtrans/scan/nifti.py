@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ def open_nifti(path: Path) -> nib.Nifti1Image:
         raise VolumeError(f"'{path}' is a folder; expected a NIfTI file (.nii or .nii.gz).")
     if not path.is_file():  # opening it would wait for somebody to write
         raise VolumeError(f"'{path}' is a pipe or a device; expected a NIfTI file (.nii or .nii.gz).")
+    if not os.access(path, os.R_OK):
+        raise VolumeError(f"'{path}' cannot be read (no permission). Make it readable, or copy it again.")
     try:
         with _quiet_nibabel():
             image = nib.load(path)
@@ -88,6 +91,8 @@ def _other_line(path: Path) -> str:
             start = file.read(16)
     except OSError:
         start = b""
+    if not start:
+        return f"'{path}' is empty; copy it again."
     if _NO_PREAMBLE.match(start):
         return f"'{path}' seems to be DICOM without its preamble; convert it with dcm2niix and give the NIfTI file."
     return f"'{path}' is not a NIfTI file; convert it to .nii or .nii.gz first."
@@ -112,7 +117,8 @@ def read_voxels(image: nib.Nifti1Image, path: Path) -> NDArray[np.generic]:
     try:
         stated, there = _stated_bytes(image), path.stat().st_size
     except OSError as error:  # gone since it was opened
-        raise VolumeError(f"'{path}' cannot be read ({error.strerror or error}).") from None
+        why = error.strerror or error
+        raise VolumeError(f"'{path}' cannot be read ({why}). Put it back and run it again.") from None
     if stated > MOST_PACKED * there:
         raise VolumeError(
             f"'{path}' is truncated or damaged (its header states {stated:.3g} bytes of voxels, more than its {there} "

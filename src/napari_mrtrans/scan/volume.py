@@ -19,6 +19,9 @@ from .intensity import background
 from .masked import unmasked
 from .nifti import as_one_volume, open_nifti, raw_zooms, read_voxels, stem, unoriented_line, without_trailing_ones
 
+#: What helps where an image holds nothing that a scanner gives.
+_AGAIN = "Convert it again from what the scanner gave, or give another scan."
+
 
 @dataclass
 class Volume:
@@ -160,7 +163,10 @@ def read_samples(path: str | Path, like: Volume) -> NDArray[np.generic]:
     affine = check_affine(image.affine, Path(path).name)
     affine[:3] *= millimetres(affine, image.shape, stated_unit(image.header))
     if image.ndim != 4 or not same_grid(image.shape[:3], affine, like.data.shape, like.affine):
-        raise VolumeError(f"The samples '{Path(path).name}' are no 4-D volume on the grid of '{like.name}'.")
+        raise VolumeError(
+            f"The samples '{Path(path).name}' are no 4-D volume on the grid of '{like.name}'. Give "
+            "those that were saved with it."
+        )
     return np.moveaxis(read_voxels(image, Path(path)), -1, 0)
 
 
@@ -173,19 +179,19 @@ def _check_data(data: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     if data.ndim != 3:
         raise VolumeError(f"'{name}' is {data.ndim}-D; expected one 3-D volume. {as_one_volume(data.ndim)}")
     if data.size == 0:
-        raise VolumeError(f"'{name}' is empty (shape {'x'.join(map(str, data.shape))}).")
+        raise VolumeError(f"'{name}' is empty (shape {'x'.join(map(str, data.shape))}). {_AGAIN}")
     if np.iscomplexobj(data):
         raise VolumeError(f"'{name}' is complex; expected magnitudes. Save its absolute value first.")
     if data.dtype.kind not in "buif":
-        raise VolumeError(f"'{name}' holds {data.dtype}, not numbers.")
+        raise VolumeError(f"'{name}' holds {data.dtype}, not numbers. {_AGAIN}")
     out = np.ascontiguousarray(data, dtype=np.float32)
     finite = out[np.isfinite(out)]
     if finite.size == 0:
-        raise VolumeError(f"'{name}' has no finite voxel (all NaN or infinite).")
+        raise VolumeError(f"'{name}' has no finite voxel (all NaN or infinite). {_AGAIN}")
     if finite.min() == finite.max():
-        raise VolumeError(f"'{name}' is constant; there is nothing to transform.")
+        raise VolumeError(f"'{name}' is constant; there is nothing to transform. {_AGAIN}")
     if finite.max() <= 0 and not (background(out) or 0.0) < finite.max():
-        raise VolumeError(f"'{name}' has no positive voxel; MR magnitudes are positive.")
+        raise VolumeError(f"'{name}' has no positive voxel; MR magnitudes are positive. {_AGAIN}")
     return out
 
 
@@ -197,7 +203,7 @@ def check_affine(affine: NDArray[np.generic], name: str) -> NDArray[np.float64]:
     """
     matrix = np.array(affine, dtype=np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise VolumeError(f"'{name}' has no valid 4x4 affine.")
+        raise VolumeError(f"'{name}' has no valid 4x4 affine; repair its header before use.")
     sizes = np.sqrt((matrix[:3, :3] ** 2).sum(axis=0))
     if (sizes <= 0).any():
         raise VolumeError(f"'{name}' has a voxel size of 0; repair its header before use.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..checkpoints.card import Card, DataSource, Grid, Intensity, Training
 from ..checkpoints.pool import once
-from ..datasets.phantom import SOURCE
+from ..datasets.bids import in_folder
+from ..datasets.phantom import PREFIX, SOURCE
 from ..datasets.store import Source
 from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
@@ -28,7 +29,8 @@ def make_card(
         left -= min(left, stage.steps)
     sources, notes = _provenance(recipe, splits["train"])
     train = splits["train"].names
-    before = {name: None for card in start.parents for name in card.seen if name not in train}
+    folder = recipe.data.folders[0] if len(recipe.data.folders) == 1 and recipe.data.folders != (".",) else ""
+    before = {name: None for card in start.parents for name in _seen(card, folder) if name not in train}
     return Card(
         name=recipe.checkpoint_name,
         model=recipe.model,
@@ -42,7 +44,7 @@ def make_card(
         splits={part: source.names for part, source in splits.items()},
         seen_before=[*before],
         unnamed_before=once(one for card in start.parents for one in card.unnamed),
-        folder=recipe.data.folders[0] if len(recipe.data.folders) == 1 and recipe.data.folders != (".",) else "",
+        folder=folder,
         seed=recipe.seed,
         recipe=recipe.name,
         recipe_sha256=recipe.sha256,
@@ -53,6 +55,13 @@ def make_card(
         parents=parents,
         notes=[*notes, *start.notes],
     )
+
+
+def _seen(card: Card, folder: str) -> list[str]:
+    """Names of all training sessions of a parent, as a run on ``folder`` alone calls them (or on several: empty)."""
+    home = "" if card.folder == folder else card.folder
+    trained = [name if name.startswith(PREFIX) else in_folder(home, name) for name in card.splits.get("train", [])]
+    return [*trained, *card.seen_before]
 
 
 def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[str]]:

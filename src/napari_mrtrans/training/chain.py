@@ -12,11 +12,13 @@ from pathlib import Path
 from ..checkpoints.checkpoint import read_checkpoint
 from ..checkpoints.library import searched_first
 from ..checkpoints.pool import make_pool
+from ..datasets.splits import FILE
 from ..errors import RecipeError
 from ..paths import write_together
 from .catalogue import chain_recipes, load_recipe
 from .recipe import Recipe
 from .state import STATE, is_trained
+from .table import is_given
 
 #: Below the output folder: what is finished, by the names that later recipes know.
 FINISHED = "checkpoints"
@@ -58,6 +60,8 @@ class Link:
             names = (f"{self.recipe.checkpoint_name}.earlier{k or ''}.safetensors" for k in itertools.count())
             aside = next(path for name in names if not (path := self.made.with_name(name)).exists())
             self.made.replace(aside)
+            if (table := self.folder / FILE).exists() and not is_given(table, self.recipe):
+                table.replace(aside.with_suffix(".splits.tsv"))
             say(f"what was there before is '{aside}' now")
 
 

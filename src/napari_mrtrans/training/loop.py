@@ -25,7 +25,6 @@ from ..datasets.store import Source
 from ..errors import RecipeError, TrainingError
 from ..models import Batch
 from ..models.base import SharedGenerator, step_seed
-from ..paths import typed
 from .card import make_card
 from .ema import averaged, ema_rule
 from .finished import digest
@@ -37,10 +36,8 @@ from .opponent import Opponent
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
 from .state import STATE, Parts, alone, drop_state, is_trained, kept_residual_std, load_state, save_state
+from .table import BOARD, check_table, is_given
 from .validation import fixed_slices, validate
-
-#: TensorBoard's logs, in a run's folder.
-_BOARD = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,8 @@ def train(
 
     Raises:
         RecipeError: the state belongs to another recipe, there is none to resume, or a run has ended in ``out`` or is
-            at work there; or a ``splits.tsv`` that no run has written would be replaced.
+            at work there; or a ``splits.tsv`` that no run has written, or of the people of another checkpoint, would be
+            replaced.
         TrainingError: the loss stopped being finite.
     """
     path = out / f"{recipe.checkpoint_name}.safetensors"
@@ -88,11 +86,7 @@ def train(
         return path
     if path.exists() and not resume and not (out / STATE).exists():
         raise RecipeError(f"'{path}' is there already; choose another folder, or delete it to train it anew.")
-    table_is_given = _is_given(out / FILE, recipe)
-    if not table_is_given and (out / FILE).exists() and not any(map(Path.exists, (path, out / STATE, out / _BOARD))):
-        raise RecipeError(
-            f"'{out / FILE}' is there, and no training has written it; choose another folder with -o, or move the file."
-        )
+    check_table(path, recipe, splits)
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
         return _train(recipe, splits, out, hardware, resume, max_minutes, progress, say)
@@ -109,7 +103,7 @@ def _train(
     say: Callable[[str], None],
 ) -> Path:
     """:func:`train` in a folder that it has to itself."""
-    path, table_is_given = out / f"{recipe.checkpoint_name}.safetensors", _is_given(out / FILE, recipe)
+    path, table_is_given = out / f"{recipe.checkpoint_name}.safetensors", is_given(out / FILE, recipe)
     number_format = precision(recipe.precision, hardware.accelerator)
     fabric = Fabric(
         accelerator=hardware.accelerator,
@@ -241,12 +235,6 @@ def _train(
     return path
 
 
-def _is_given(table: Path, recipe: Recipe) -> bool:
-    """Whether a table of people is the very one that the recipe names."""
-    given = recipe.data.splits
-    return given is not None and table.exists() and typed(given).exists() and table.samefile(typed(given))
-
-
 def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric: Fabric) -> Iterator[Batch]:
     offset = 0
     for stage in recipe.stages:
@@ -289,4 +277,4 @@ def _lr_factor(step: int, recipe: Recipe) -> float:
 
 
 def _board(out: Path) -> SummaryWriter:
-    return SummaryWriter(str(out / _BOARD))
+    return SummaryWriter(str(out / BOARD))

@@ -58,7 +58,9 @@ class DataOptions(_Strict):
         0.01, ge=0, lt=1, description="slices with less head than this share of the grid are skipped"
     )
     planes: tuple[Plane, ...] = Field(
-        ("axial",), min_length=1, description="slices to train on; coronal and sagittal ones of voxels up to 2 mm only"
+        ("axial",),
+        min_length=1,
+        description="slices to train on; coronal and sagittal ones of voxels up to 2 mm only, and of no slab",
     )
     sources: tuple[DataSource, ...] = ()
     computed_pd: bool = Field(False, description="PD computed from T1, T2 and FLAIR of every session that lacks it")
@@ -83,18 +85,26 @@ class DataOptions(_Strict):
         return self
 
 
+#: Of a batch's source or target: 8 GiB.
+_MOST_PIXELS = 2**31
 _Side = Annotated[int, Field(le=MOST)]
 
 
 class Stage(_Strict):
     """A stretch of training at one crop size."""
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=10**9)
     batch: int = Field(8, ge=1)
     crop: tuple[_Side, _Side] = Field((128, 128), description="rows, columns in pixels after downsampling")
     downsample: int = Field(
         1, ge=1, le=64, description="area-average by this factor: cheap early training on whole slices"
     )
+
+    @model_validator(mode="after")
+    def _held(self) -> Stage:
+        if self.batch * self.crop[0] * self.crop[1] > _MOST_PIXELS:
+            raise ValueError(f"no memory holds {self.batch} images of {self.crop[0]} x {self.crop[1]}; lower batch")
+        return self
 
 
 #: At least 0, and never -0, which random numbers cannot be as wide as.
@@ -186,7 +196,7 @@ class Recipe(_Strict):
     seed: int = Field(0, ge=0, le=2**32 - 1)
     precision: Literal["auto", "float32", "bf16"] = "auto"
     validate_every: int = Field(250, ge=1, description="steps between validation passes")
-    validation_slices: int = Field(16, ge=1)
+    validation_slices: int = Field(16, ge=1, le=10**4)
     checkpoint_minutes: float = Field(5.0, gt=0, description="wall-clock between resumable states")
     sampler: SamplerDefaults = SamplerDefaults()
     notes: tuple[str, ...] = ()

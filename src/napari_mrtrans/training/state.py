@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from ..asked.one_run import one_run
 from ..checkpoints.checkpoint import read_checkpoint, write_tensors
 from ..errors import CheckpointError, RecipeError
 from ..models import Model
@@ -36,19 +37,10 @@ def alone(out: Path) -> Iterator[None]:
     Raises:
         RecipeError: there is another one.
     """
-    from filelock import FileLock, Timeout
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-    with ExitStack() as held:
-        if getattr(rank_zero_only, "rank", 0) == 0:
-            try:
-                held.enter_context(FileLock(str(out / _LOCK), timeout=0))
-            except Timeout:
-                raise RecipeError(
-                    f"Another training is at work in '{out}'; wait until it ends, or choose another folder with -o."
-                ) from None
-            except NotImplementedError:  # the file system knows no locks
-                pass
+    busy = RecipeError(f"Another training is at work in '{out}'; wait until it ends, or choose another folder with -o.")
+    with one_run(out / _LOCK, busy) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
         yield
 
 

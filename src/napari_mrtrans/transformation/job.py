@@ -169,13 +169,14 @@ def _grown(axis: AxisMap, margin: tuple[int, int]) -> AxisMap:
     return replace(axis, n=axis.n + before + after, start=axis.start - axis.step * before)
 
 
-def evenly_spread(prepared: PreparedVolume, count: int) -> range:
-    """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume).
+def evenly_spread(prepared: PreparedVolume, count: int, among: NDArray[np.bool_] | None = None) -> range:
+    """``count`` evenly spread axial slices of those large enough to have a novelty (fewer in a small volume), or from
+    the first to the last of those ``among`` the canonical ones.
 
     As far from the top of the head as from its bottom, and the same slices whichever of the two is stored first.
     """
     area = prepared.area
-    low, high = (int(i) for i in np.flatnonzero(area >= MIN_AREA * area.max())[[0, -1]])
+    low, high = (int(i) for i in np.flatnonzero(area >= MIN_AREA * area.max() if among is None else among)[[0, -1]])
     spare = high - low
     step = max(1, min(round(spare / count), spare // max(count - 1, 1)))
     first = low + (spare - step * (count - 1) + 1) // 2

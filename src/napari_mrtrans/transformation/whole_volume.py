@@ -11,12 +11,15 @@ from typing import Any, Unpack
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
 from ..errors import MrtransError, SliceError
+from ..ood.score import FEWEST
+from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from .engine import MAX_HELD
 from .ensemble import Ensemble
 from .gathered import Gathered
 from .job import Job, evenly_spread, make_job, open_job
 from .request import Asked, Request, mask_digest
+from .slice_signs import can_be_judged
 from .streaming import Hooks, SliceStore, SliceUpdate, run_job
 
 
@@ -112,6 +115,13 @@ def _empty(job: Job, keep_samples: bool = False) -> Gathered:
     return Gathered(volume.data.shape, volume.axial_axis, median=job.n <= MAX_HELD, samples=samples)
 
 
+def _to_judge(prepared: PreparedVolume, count: int) -> range:
+    """Evenly spread slices. Of a slab, at whose ends none is judged, those between, if enough of them can be."""
+    chosen, known = evenly_spread(prepared, count), can_be_judged(prepared.area, prepared.spacing[0])
+    judged = sum(known[prepared.orientation.slice_index(i, len(known))] for i in chosen)
+    return evenly_spread(prepared, count, known) if judged < FEWEST <= min(count, known.sum()) else chosen
+
+
 def assess(volume: Volume, checkpoint: Checkpoint, request: Request, *, count: int = 5) -> dict[str, Any]:
     """How unlike the training scans a volume is, from ``count`` evenly spread axial slices.
 
@@ -123,7 +133,7 @@ def assess(volume: Volume, checkpoint: Checkpoint, request: Request, *, count: i
     """
     notices: list[str] = []
     prepared = open_job(volume, checkpoint, request, notices.append).prepared
-    job = make_job(prepared, checkpoint, replace(request, slices=evenly_spread(prepared, count)))
+    job = make_job(prepared, checkpoint, replace(request, slices=_to_judge(prepared, count)))
     gathered = _empty(job)
     for update in run_job(job, checkpoint, Hooks(status=notices.append)):
         gathered.add(update)

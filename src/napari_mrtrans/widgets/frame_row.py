@@ -11,6 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
 
+from ..scan.masked import unmasked
 from .recorded import of_four_axes, recorded_affine
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
     elif "header" in metadata and shape != (4, 4):
         metadata["affine"] = metadata["header"].get_best_affine()
     return Image(
-        np.asarray(layer.data[(slice(None),) * axis + (index,)]),
+        unmasked(layer.data[(slice(None),) * axis + (index,)]),
         name=f"{layer.name} [frame {index}]",
         scale=np.asarray(layer.scale)[kept],
         translate=np.asarray(layer.translate)[kept],

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from .source import is_acquired, is_candidate
+from .source import is_acquired, is_candidate, is_mask
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -22,7 +22,8 @@ class LayerCombo(QComboBox):
     Args:
         viewer: Whose layers.
         wanted: Which of them.
-        none: What the first entry says, which stands for no layer; without it, a layer is always chosen.
+        none: What the first entry says, which stands for no layer; without it, a layer is chosen from the first on, but
+            an image that is a mask by its name only by hand.
         parent: The widget around it.
 
     Attributes:
@@ -91,15 +92,20 @@ class LayerCombo(QComboBox):
         self._layers = [layer for layer in self._viewer.layers if self._wanted(layer)]
         gone = chosen is not None and chosen not in self._layers
         opened = getattr(event, "value", None) if getattr(event, "type", "") == "inserted" else None
-        if gone and not self.keep and opened in self._layers and is_acquired(opened):
+        if gone and not self.keep and opened in self._layers and is_acquired(opened) and not is_mask(opened):
             chosen, gone = opened, False  # what was removed need not be chosen any more
         self._kept = chosen if gone and (self.keep or chosen is self._kept) else None
         if self._kept is not None:
             self._layers.insert(0, self._kept)
         self.clear()
         self.addItems([*self._none, *(layer.name for layer in self._layers)])
+        if chosen not in self._layers and not self._none:
+            chosen = next((layer for layer in self._layers if not _is_mask_image(layer)), None)
         if chosen in self._layers:
             self.choose(chosen)
+        elif not self._none:
+            self.setPlaceholderText("Choose…" if self._layers else "")
+            self.setCurrentIndex(-1)
         self.blockSignals(False)
         self._announce()
 
@@ -110,3 +116,8 @@ class LayerCombo(QComboBox):
             self._shown = now
             self.setToolTip(now[1])
             self.layer_changed.emit()
+
+
+def _is_mask_image(layer: Layer) -> bool:
+    """Whether it is a mask that was opened as an image; labels are there to be masks."""
+    return isinstance(layer, Image) and is_mask(layer)

@@ -12,7 +12,6 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QWidget
 
 from ..errors import MrtransError
-from .activity import Activity
 from .layer_combo import LayerCombo
 from .opening import OpenRow, files_of, open_scans
 from .pair_form import PairForm
@@ -157,10 +156,8 @@ class RunDock(StartDock):
         self._worker = None
         self._set_state(DockState.LOADING)
         self.progress.show_waiting(run.monitor.stage)
-        self._end_activity()
         # While it is made, napari handles what waits, a second click among it: there is nothing to cancel yet.
-        self._activity = Activity(run.title)
-        self._at_end.stop = run.monitor.stop
+        self._begin_activity(run.title, run.monitor.stop)
         self._worker = worker = run.worker()
         worker.yielded.connect(self._on_yield)
         worker.errored.connect(self._on_error)
@@ -195,6 +192,7 @@ class RunDock(StartDock):
 
     def _end(self) -> None:
         self.cancel()
+        super()._end()
 
     def _reload(self) -> None:
         if not isalive(self) or self._later():

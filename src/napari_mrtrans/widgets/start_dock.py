@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from napari.utils.notifications import show_info
@@ -89,10 +90,24 @@ class StartDock(Dock):
         self._set_state(DockState.FAILED)
         self._complain(line)
 
+    def _begin_activity(self, title: str, stop: Callable[[], object]) -> None:
+        """Show what runs in napari's activity dock, until it ends, or this dock does, which is to ``stop`` it."""
+        self._end_activity()
+        self._activity = activity = Activity(title)
+
+        def end() -> None:
+            stop()
+            activity.close()
+
+        self._at_end.stop = end
+
     def _end_activity(self) -> None:
         if self._activity is not None:
             self._activity.close()
         self._activity = None
+
+    def _end(self) -> None:
+        self._end_activity()
 
     def _announce(self, line: str) -> None:
         """Say how it ended to whoever does not see the dock."""

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from ..paths import write_together
+from ..scan.masked import unmarked, unmasked
 from ..scan.volume import describe
 from ..transformation.names import synthetic
 from .assumed import AXIAL_KEY, assumed_affine, assumed_axis, voxel_steps
 from .file_grid import FileGrid
-from .lesion.roi import between
+from .lesion.roi import between, moved_by_hand
 from .placement import PLACEMENT, lying_there
-from .recorded import of_four_axes, recorded_affine
+from .recorded import NIFTI_READER_KEY, of_four_axes, recorded_affine
 from .reopened import is_corrected
 from .source import RESULT_KEY, nifti_affine
 
@@ -51,7 +52,7 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if attributes.get("rgb") or attributes.get("multiscale"):
         kind = "RGB" if attributes.get("rgb") else "multiscale"
         raise VolumeError(f"'{name}' is {kind}; NIfTI takes one scalar volume.")
-    array = np.asarray(data)
+    array = unmasked(data) if "rgb" in attributes else unmarked(data)
     if array.ndim not in (3, 4) or array.dtype.kind not in "buif":
         what = f"{array.ndim}-D" if array.ndim not in (3, 4) else str(array.dtype)
         raise VolumeError(f"'{name}' is {what}; expected a 3-D volume, or 4-D samples, of real numbers.")
@@ -61,6 +62,9 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     scale = voxel_steps(attributes["scale"], *placed)
     made = metadata.get(RESULT_KEY, {})
     affine = recorded_affine(metadata, array.shape)
+    here = _lying_as(attributes, array.shape)
+    for line in moved_by_hand(here):
+        show_warning(line)
     lying = _lying_there(attributes, array.shape) if affine is None else []
     if affine is None:
         found: dict[str, Any] = next((dict(one.metadata) for one in lying if nifti_affine(one) is not None), {})
@@ -72,9 +76,12 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if array.ndim == 4 and _outer_axis(metadata, made) == 0:
         array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)
     shape = array.shape[:3]
-    # what belongs to an image without an affine is saved as that is
-    if affine is None and not made and not any(isinstance(one, Image) for one in lying):
-        affine = _by_world(array, attributes)
+    # an image of no file, and what belongs to it, is saved by its own axes, whatever it happens to lie on
+    alone = "rgb" in attributes and NIFTI_READER_KEY not in metadata
+    if affine is None and not made and not alone and not any(isinstance(one, Image) for one in lying):
+        other = _sharing_most(here)
+        if other is not None and (theirs := nifti_affine(other)) is not None:
+            affine = theirs @ between(here, other)
     if affine is None:
         show_warning(f"No open image says where '{name}' lies in the scanner; the file says it by its axes alone.")
         axes_of = next((one.metadata for one in lying if AXIAL_KEY in one.metadata), metadata)
@@ -120,16 +127,19 @@ def _storable(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float64)
 
 
-def _by_world(array: NDArray[Any], attributes: Mapping[str, Any]) -> NDArray[np.float64] | None:
-    """The affine of a layer that knows none, by where it lies among those that do; of what it has before the last three
-    axes, nothing. None where it lies beside all of them."""
+def _lying_as(attributes: Mapping[str, Any], shape: tuple[int, ...]) -> Image:
+    """An empty image of the name, in the place and with the metadata of a layer."""
+    own = {key: attributes[key] for key in (*PLACEMENT, "affine", "name", "metadata") if key in attributes}
+    return Image(np.broadcast_to(np.float32(0), shape), contrast_limits=(0, 1), **own)
+
+
+def _sharing_most(here: Layer) -> Layer | None:
+    """Of the open layers that know where they lie, that with which a 3-D one has most of napari's world in common; None
+    where it lies beside all of them."""
     known = [layer for layer in _open_layers() if nifti_affine(layer) is not None]
-    own = {key: attributes[key] for key in (*PLACEMENT, "affine")}
-    here = Image(np.broadcast_to(np.float32(0), array.shape), contrast_limits=(0, 1), **own)
     shared = [(_shared(here, layer), layer) for layer in known]
     most, other = max(shared, key=lambda found: found[0], default=(0.0, None))
-    affine = None if other is None or most <= 0 or array.ndim != 3 else nifti_affine(other)
-    return None if affine is None or other is None else affine @ between(here, other)
+    return other if most > 0 and here.ndim == 3 else None
 
 
 def _shared(here: Layer, there: Layer) -> float:

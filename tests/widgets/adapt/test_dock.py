@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from filelock import FileLock
+from napari.utils import progress
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
 
@@ -161,6 +162,7 @@ def test_closed_it_saves_and_another_dock_goes_on(adapting: Adapting) -> None:
     window.remove_dock_widget(adapting.dock)
     adapting.qtbot.waitUntil(lambda: not process._alive, timeout=10_000)
     assert (adapting.home / "lab-flow" / "left").read_text() == "saved"
+    assert not progress._all_instances  # in napari's activity dock
     _, dock = window.add_plugin_dock_widget("napari-mrtrans", "Adapt to my scanner")
     adapting.qtbot.waitUntil(dock.unfinished.isVisible)
     assert "'lab-flow' was not finished" in dock.unfinished.label.text()

@@ -192,6 +192,7 @@ def test_it_ends_with_its_window(hands: Hands, tmp_path: Path, monkeypatch: pyte
     hands.press()
     hands.dock.deleteLater()
     hands.qtbot.waitUntil(ended.is_set, timeout=2000)
+    assert not progress._all_instances  # in another window's activity dock
 
 
 def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:

@@ -122,6 +122,27 @@ def test_voxels_that_were_not_computed_are_left_out(check: Check) -> None:
     assert check.dock.message.text() == "Nothing was computed where the ROI is. Transform those slices first."
 
 
+@pytest.mark.parametrize("which", ["a_T1w_T2_mean", "a_T2w"])
+def test_what_is_masked_of_an_image_is_left_out(check: Check, which: str) -> None:
+    layer = check.viewer.layers[which]
+    masked = np.ma.masked_array(layer.data, np.zeros(SHAPE, bool))
+    masked[4:] = np.ma.masked
+    masked.data[4:] = 9999
+    layer.data = masked
+    roi = check.labels()
+    roi.data = np.ma.masked_array(np.full(SHAPE, 0), np.zeros(SHAPE, bool))
+    roi.data[2:7, 3:12, 4:12] = 1
+    check.press()
+    mask = (np.asarray(roi.data) > 0) & ~masked.mask
+    assert (check.dock.report.n_voxels, check.dock.report.n_missing) == (144, 216)
+    assert check.dock.report.r == pytest.approx(check.r(mask), abs=1e-6)
+    roi.data = np.ma.masked_array(roi.data, np.zeros(SHAPE, bool))
+    roi.data[3] = np.ma.masked
+    roi.data.data[3] = 1
+    check.press()
+    assert check.dock.report.n_voxels == 72
+
+
 def test_any_image_may_be_measured_and_no_p_is_shown(check: Check) -> None:
     other = check.viewer.add_image(check.mean.data * 2, name="of another program", **check.placement)
     assert check.dock.prediction.layer is check.mean  # a result comes first

@@ -83,6 +83,35 @@ def test_image_combo_follows_the_layers(bench, engine, brain):
     assert bench.dock.state is DockState.NO_IMAGE
 
 
+def test_a_mask_that_was_opened_as_an_image_is_chosen_by_hand_only(bench, engine, brain):
+    combo = bench.dock.form.image
+    mask = bench.viewer.add_image(brain > 0, name="a_T1w_brainmask")
+    assert combo.layer is None and texts(combo) == ["a_T1w_brainmask"]
+    assert bench.dock.state is DockState.NO_IMAGE and not bench.dock.button.isEnabled()
+    first, second = (bench.viewer.add_image(brain, name=name) for name in ("a_T1w", "b_T1w"))
+    assert combo.layer is first
+    bench.viewer.layers.remove(first)
+    assert combo.layer is second
+    bench.viewer.layers.remove(second)
+    assert combo.layer is None
+    combo.choose(mask)
+    mask.name = "b_T1w_brainmask"
+    assert combo.layer is mask and bench.dock.state is DockState.READY
+
+
+def test_a_mask_is_not_taken_in_place_of_an_image_that_is_gone(bench, engine, brain):
+    source = bench.viewer.add_image(brain, name="a_T1w")
+    engine.pace = 0.2
+    bench.press()
+    bench.viewer.layers.remove(source)
+    bench.press()
+    bench.qtbot.waitUntil(lambda: not bench.dock.state.busy)
+    bench.viewer.add_image(brain > 0, name="b_T1w_brainmask")
+    assert bench.dock.form.image.layer is source and not bench.dock.button.isEnabled()
+    opened = bench.viewer.add_image(brain, name="b_T1w")
+    assert bench.dock.form.image.layer is opened
+
+
 def test_contrast_is_guessed_and_can_be_corrected(bench, engine, brain):
     form = bench.dock.form
     layer = bench.viewer.add_image(brain, name="sub-01_T2w")

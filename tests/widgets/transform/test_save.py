@@ -87,6 +87,42 @@ def test_the_same_files_as_the_command_line(bench, checkpoints, out, tmp_path, n
     assert {path.name for path in out.iterdir()} == {path.name for path in there.values()}
 
 
+def test_what_is_masked_of_an_image_is_unknown_as_in_python(bench, engine, brain):
+    masked = np.ma.masked_array(brain, np.zeros(brain.shape, bool))
+    masked[5:7, 8:12, 6:9] = np.ma.masked
+    masked.data[masked.mask] = -9999
+    bench.viewer.add_image(masked, name="sub-01_T1w")
+    bench.run()
+    volume = bench.dock._run.ensemble().volume
+    np.testing.assert_array_equal(np.isnan(volume.data), masked.mask)
+    assert volume.digest() == Volume(masked, volume.affine).digest()
+
+
+def test_what_is_moved_by_hand_is_told_when_a_result_is_saved_or_compared(
+    bench, engine, out, brain, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    for name, image in (("T1w", brain), ("T2w", np.where(brain > 0, 260 - brain, 0).astype(np.float32))):
+        nib.Nifti1Image(image.transpose(2, 1, 0), AFFINES["RAS"]).to_filename(tmp_path / f"sub-01_{name}.nii.gz")
+        bench.viewer.open(str(tmp_path / f"sub-01_{name}.nii.gz"), plugin="napari-nifti")
+    source, acquired = bench.viewer.layers
+    panel = bench.dock.acquired
+    bench.dock.form.image.choose(source)
+    bench.run(timeout=60_000)
+    for moved in ([], [acquired], [source, acquired]):
+        for layer in moved[:1]:
+            layer.translate = np.add(layer.translate, (0, 3, 0))
+        save(bench)
+        panel.compare()
+        bench.qtbot.waitUntil(lambda: not panel._working, timeout=30_000)
+        lines = [
+            f"'{layer.name}' was moved or scaled in the window, which does not count: it lies where its file says."
+            for layer in moved
+        ]
+        assert panel.figures.text().splitlines()[1:] == lines
+        assert bench.dock.message.text().splitlines()[1:] == [line for line in lines if source.name in line]
+
+
 def test_nothing_to_save_before_a_run_and_during_one(loaded, engine):
     assert not loaded.dock.save.isVisible()
     engine.pace = 0.2

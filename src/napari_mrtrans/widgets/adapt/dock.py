@@ -13,7 +13,6 @@ from ...asked.begun import Begun, drop
 from ...checkpoints.checkpoint import read_checkpoint
 from ...checkpoints.installing import install
 from ...errors import MrtransError
-from ..activity import Activity
 from ..checkpoints.installed import installed
 from ..layer_combo import LayerCombo
 from ..start_dock import StartDock
@@ -95,13 +94,12 @@ class AdaptWidget(StartDock):
         self._say("")
         self._set_state(DockState.LOADING)
         self.progress.show_waiting("Starting, and reading scans…")
-        self._activity = Activity(f"Adapting {begun.name}")
         self._run = run = AdaptRun(begun, write)
         run.told.connect(self._on_told)
         run.succeeded.connect(self._on_result)
         run.failed.connect(self._on_failed)
         run.dropped.connect(self._on_ended_early)
-        self._at_end.stop = run.leave
+        self._begin_activity(f"Adapting {begun.name}", run.leave)
         run.start()
 
     def cancel(self) -> None:
@@ -119,6 +117,7 @@ class AdaptWidget(StartDock):
         """The dock is gone: what runs saves what there is, and can be gone on with."""
         if self._run is not None:
             self._run.leave()
+        super()._end()
 
     def _reload(self) -> None:
         if not isalive(self) or self._later():

@@ -73,9 +73,9 @@ class AdaptRun(QObject):
 
     def leave(self) -> None:
         """Its window is gone: it saves what there is and ends by itself."""
-        self._left = True
-        if self._process is not None:
+        if self._process is not None and not self._left:
             self._process.leave()
+        self._left = True
 
     def _on_written(self, written: Begun | None, problem: str) -> None:
         if written is None or self._dropping or self._left:

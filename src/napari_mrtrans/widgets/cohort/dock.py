@@ -10,7 +10,6 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from ...errors import MrtransError
-from ..activity import Activity
 from ..start_dock import StartDock
 from ..state import DockState
 from .form import CohortForm
@@ -67,11 +66,10 @@ class CohortWidget(StartDock):
         self._say("")
         self.table.show_queue(None, True)
         self.table.hide()
-        self._at_end.stop = self._queue.cancel
         self._worker = worker = self._queue.worker()
         worker.finished.connect(self._on_finished)
         self._set_state(DockState.LOADING)
-        self._activity = Activity(f"{self._queue.asked.request.pair} of many scans")
+        self._begin_activity(f"{self._queue.asked.request.pair} of many scans", self._queue.cancel)
         self._timer.start()
         worker.start()
 
@@ -103,6 +101,7 @@ class CohortWidget(StartDock):
 
     def _end(self) -> None:
         self.cancel()
+        super()._end()
 
     def _reload(self) -> None:
         if isalive(self) and not self._later():

@@ -20,6 +20,7 @@ from ...lesion.measure import box_around, lesion_report
 from ...lesion.report import LesionReport
 from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped, is_whole_head
+from ...scan.masked import unmasked
 from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
 from ..file_grid import FileGrid
@@ -63,9 +64,9 @@ def measured(
     notes: list[str] = []
     mask = roi_on(roi, prediction, viewer.layers)
     spread = _std_of(viewer, prediction)
-    std = None if spread is None else np.asarray(spread.data)
+    std = None if spread is None else unmasked(spread.data)
     region_only = bool(result_record(prediction).get("roi_only"))
-    data, axis = np.asarray(prediction.data), axial_axis(layer_affine(prediction))
+    data, axis = unmasked(prediction.data), axial_axis(layer_affine(prediction))
     predicted = computed_only(data, axis, region_only=region_only, std=std)
     if std is not None:  # a preview has a mean alone
         predicted = np.where(np.isnan(std), np.nan, predicted)
@@ -135,8 +136,8 @@ def _check_head(prediction: Image, reference: Image) -> None:
     """Refuse another person's image where both are stripped: their outlines tell, in the slices that are computed."""
     check_layer(reference)
     coarse = (slice(None, None, COARSE),) * 3
-    other = clean(np.asarray(reference.data)[coarse])
-    predicted = np.asarray(prediction.data)[coarse]
+    other = clean(unmasked(reference.data)[coarse])
+    predicted = unmasked(prediction.data)[coarse]
     head = np.isfinite(predicted) & (predicted > 0)
     sizes = nib.affines.voxel_sizes(layer_affine(reference)) * COARSE
     if head.sum() < MIN_HEAD or is_whole_head(other, sizes) or not is_stripped(clean(predicted)):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...errors import MrtransError
 from ...lesion.measure import box_around
+from ...scan.masked import unmarked, unmasked
 from ...scan.resample import resample
 from ..assumed import unit_ratios
 from ..placement import lie_alike, place_of
@@ -53,7 +54,7 @@ def image_on(layer: Image, like: Image, box: tuple[slice, ...] | None) -> NDArra
         VolumeError: ``layer`` is not one 3-D scalar image.
     """
     check_layer(layer)
-    return resample(np.asarray(layer.data), image_to_image(like, layer), like.data.shape, box=box)
+    return resample(unmasked(layer.data), image_to_image(like, layer), like.data.shape, box=box)
 
 
 def image_to_image(like: Image, layer: Image) -> NDArray[np.float64]:
@@ -128,7 +129,7 @@ def roi_on(layer: Labels | Shapes, like: Image, among: Iterable[Layer] = ()) -> 
 
 
 def _painted(layer: Labels, like: Image, to_image: NDArray[np.float64]) -> tuple[NDArray[np.bool_], bool]:
-    data = np.asarray(layer.data[0] if layer.multiscale else layer.data) != 0
+    data = unmarked(layer.data[0] if layer.multiscale else layer.data) != 0
     data = data.any(axis=3 if of_four_axes(layer.metadata) else tuple(range(data.ndim - 3)))
     shape = like.data.shape
     inner = box_around(data, 0)

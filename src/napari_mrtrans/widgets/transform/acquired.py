@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from ...errors import MrtransError
 from ..compare.layers import ERROR_LIMIT
 from ..compare.reference_combo import ReferenceCombo
 from ..compare.worker import ReferenceRequest
-from ..lesion.roi import image_to_image
+from ..lesion.roi import image_to_image, moved_by_hand
 from ..placement import beside
-from ..source import RESULT_KEY, LayerSource, check_layer
+from ..source import RESULT_KEY, LayerSource, check_layer, nifti_affine
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -127,10 +128,12 @@ class AcquiredPanel(QWidget):
         self._working = True
         self.refresh()
         worker = thread_worker(_compared)(run, request, run.layers.mean.data)
-        worker.returned.connect(self._on_compared)
+        placed = nifti_affine(run.source) is not None and nifti_affine(reference) is not None
+        notes = moved_by_hand(run.source, reference) if placed else []
+        worker.returned.connect(partial(self._on_compared, notes))
         worker.start()
 
-    def _on_compared(self, outcome: tuple[Result, NDArray[np.float32] | None, str]) -> None:
+    def _on_compared(self, notes: list[str], outcome: tuple[Result, NDArray[np.float32] | None, str]) -> None:
         if not isalive(self):
             return
         run, error, said = outcome
@@ -140,7 +143,7 @@ class AcquiredPanel(QWidget):
         else:
             self._add(run, error)
             if run is self._run:
-                self.figures.setText(said)
+                self.figures.setText("\n".join([said, *notes]))
         self.refresh()
 
     def _add(self, run: Result, error: NDArray[np.float32]) -> None:

@@ -95,7 +95,6 @@ class TransformWidget(RunDock):
     def _end(self) -> None:
         super()._end()
         self.compare.setChecked(False)
-        self._end_activity()
         self.uncertainty.end()
 
     @property

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import MrtransError
 from ...paths import LONGEST_NAME
+from ...scan.masked import unmasked
 from ...scan.volume import Volume
 from ...transformation.engine import MAX_HELD
 from ...transformation.gathered import Gathered
@@ -209,7 +210,7 @@ class Run:
             MrtransError: the source is no volume any more.
         """
         work = self.work
-        voxels = self._grid.array(np.asarray(work.source.data))
+        voxels = self._grid.array(unmasked(work.source.data))
         name, affine, header = work.source.name, self._grid.affine, self._grid.header
         volume = Volume.from_file(voxels, affine, header, contrast=self.pair.source, name=name, path=self._told)
         turned = self.gathered.turned(self._grid.turn)

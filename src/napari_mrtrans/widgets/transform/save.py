@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 from ...errors import MrtransError
 from ...paths import check_folder
 from ...transformation.names import KINDS, file_name
+from ..lesion.roi import moved_by_hand
 
 if TYPE_CHECKING:
     from .result_folder import ResultFolder
@@ -40,7 +42,7 @@ class SaveButton(QPushButton):
         parent: The widget around it.
 
     Signals:
-        told: One line on what was saved.
+        told: One line on what was saved, and one if the image was moved by hand.
         failed: One line on why nothing was.
     """
 
@@ -99,14 +101,14 @@ class SaveButton(QPushButton):
         self._name()
         self.setEnabled(False)
         worker = thread_worker(_save)(run, folder)
-        worker.returned.connect(self._on_saved)
+        worker.returned.connect(partial(self._on_saved, moved_by_hand(run.source)))
         worker.start()
 
     def _may_replace(self, folder: Path, names: list[str]) -> bool:
         question = f"{len(names)} of these files are in '{folder}' already ({names[0]}, …). Replace them?"
         return QMessageBox.question(self, "Save results", question) == QMessageBox.StandardButton.Yes
 
-    def _on_saved(self, outcome: tuple[list[Path], str]) -> None:
+    def _on_saved(self, notes: list[str], outcome: tuple[list[Path], str]) -> None:
         if not isalive(self):
             return
         paths, problem = outcome
@@ -116,7 +118,8 @@ class SaveButton(QPushButton):
         if problem:
             self.failed.emit(problem)
         else:
-            self.told.emit(f"Saved {len(paths)} files to '{paths[0].parent}', {paths[0].name} and others.")
+            said = f"Saved {len(paths)} files to '{paths[0].parent}', {paths[0].name} and others."
+            self.told.emit("\n".join([said, *notes]))
 
 
 def _save(run: Run, folder: Path) -> tuple[list[Path], str]:
