@@ -382,6 +382,16 @@ def test_an_empty_or_closed_file_is_missed(closed: bool, tmp_path: Path, monkeyp
             read_scan(last)
 
 
+def test_an_empty_file_of_another_name_is_none_of_a_series_without_endings(tmp_path: Path) -> None:
+    for path in dicom_series(tmp_path, DATA, OBLIQUE, **MPR):
+        path.rename(path.with_name(f"IM{path.stem[-2:]}"))
+    (tmp_path / "README").touch()
+    np.testing.assert_array_equal(read_scan(tmp_path).data, DATA)
+    (tmp_path / "IM99").touch()
+    with pytest.raises(VolumeError, match="has 1 of 13 files that cannot be read, such as 'IM99'"):
+        read_scan(tmp_path)
+
+
 def test_a_damaged_file_stands_for_its_series_alone(tmp_path: Path) -> None:
     paths = dicom_series(tmp_path / "all", DATA, OBLIQUE, uid="1.2.3.1", **MPR)
     dicom_series(tmp_path / "all", DATA, OBLIQUE, uid="1.2.3.2", first=50, **T2)

@@ -428,8 +428,14 @@ def test_people_of_another_folder_are_others_of_the_same_name(tmp_path: Path) ->
     (line,) = namesakes(["sub-00"], seen, there)
     assert line.startswith("'sub-00': a training subject of a data set that is not there is called so.")
     plain = tiny_checkpoint(tmp_path / "plain.safetensors", splits=splits)
-    with pytest.raises(MrtransError, match="Where it is another person of that name, rename the folder"):
+    with pytest.raises(MrtransError, match="'sub-00' is a training subject; choose others"):
         check_held_out("sub-00", seen_by([plain], lab), there, lab)
+    (tmp_path / "data" / "ixi").rename(tmp_path / "ixi-v2")
+    (link := tmp_path / "ixi").symlink_to(tmp_path / "ixi-v2")
+    assert "sub-00" in seen_by([ixi], link)
+    (tmp_path / "data" / "lab").rename(tmp_path / "lab")
+    (tmp_path / "ixi-v2").rename(tmp_path / "data" / "renamed")  # the only one there, and its people are the card's
+    assert "sub-00" in seen_by([ixi], tmp_path / "data")
 
 
 def test_a_page_that_no_evaluation_has_written_is_not_replaced(root: Path, direct: Checkpoint, tmp_path: Path) -> None:

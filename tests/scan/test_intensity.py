@@ -232,6 +232,17 @@ def test_padding_below_0_that_was_turned_with_the_brain_moves_no_zero(order: int
     assert padding(scores) is None
 
 
+def test_scores_of_a_brain_with_a_soft_edge_are_not_padded() -> None:
+    """What is below 0 in them lies at the rim as well."""
+    from scipy import ndimage
+
+    plain = ndimage.gaussian_filter(head((40, 48, 20)), 1.0)
+    plain[plain < 0.02 * plain.max()] = 0
+    for scores in ((plain - plain.mean()) / plain.std(), 2 * plain / plain.max() - 1):
+        assert padding(scores) is None
+        np.testing.assert_allclose(clean(scores) / clean(scores).max(), plain / plain.max(), atol=1e-5)
+
+
 @pytest.mark.parametrize("level", [-200.0, -1024.0, -32768.0])
 @pytest.mark.parametrize("what", ["brain", "turned head"])
 def test_padding_below_0_moves_no_zero(level: float, what: str) -> None:

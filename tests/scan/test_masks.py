@@ -156,6 +156,12 @@ def test_labels_that_were_written_as_fractions_of_whole_numbers(
     assert not said
 
 
+def test_a_label_that_came_back_as_a_little_less_than_1_has_its_border_at_half() -> None:
+    values = np.full((10, 10, 10), 0.0015, np.float32)
+    values[3:6, 3:6, 3:6] = 0.9985
+    assert border(values) == 0.5
+
+
 def test_a_cortex_of_two_hemispheres_is_labels() -> None:
     """FreeSurfer's numbers: 1001 to 1035 on the left, 2001 to 2035 on the right."""
     rng = np.random.default_rng(0)

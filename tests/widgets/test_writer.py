@@ -272,10 +272,20 @@ def test_a_plain_image_does_not_get_the_place_of_a_file_that_it_happens_to_lie_o
         np.testing.assert_array_equal(written(tmp_path, layer).affine, layer_affine(plain))
         assert f"No open image says where '{layer.name}' lies" in capsys.readouterr().out
     part = viewer.add_image(file.data[2:], **inherited(file))
-    part.translate = file.data_to_world((2, 0, 0))
+    cut = viewer.add_image(file.data[2:], name="cut", scale=file.scale)  # by a program that keeps the voxels alone
     expected = layer_affine(file) @ nib.affines.from_matvec(np.eye(3), (2, 0, 0))
-    image = written(tmp_path, part)
-    np.testing.assert_allclose(image.affine, expected, atol=1e-4)
+    for layer in (part, cut):
+        layer.translate = file.data_to_world((2, 0, 0))
+        np.testing.assert_allclose(written(tmp_path, layer).affine, expected, atol=1e-4)
+        viewer.layers.remove(layer)
+
+
+def test_a_volume_of_three_columns_is_no_picture_in_colours(tmp_path):
+    file, layer = opened(tmp_path, AFFINES["LPS"], (3, 6, 7))
+    image = Image(
+        layer.data, rgb=False, name="thin", scale=layer.scale, translate=layer.translate, metadata=layer.metadata
+    )
+    np.testing.assert_array_equal(written(tmp_path, image).affine, file.affine)
 
 
 def test_what_lies_on_a_plain_array_is_saved_as_it_is(make_napari_viewer, tmp_path):

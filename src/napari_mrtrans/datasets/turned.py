@@ -91,5 +91,5 @@ def _useless_from_side(session: Session) -> str:
         )
     height = float(sides(image.affine, image.shape)[Orientation.from_affine(image.affine).order[0]]) * factor
     if height < SHORTEST_MM:
-        return f"it is {height:.0f} mm high, and slabs of less than {SHORTEST_MM:g} mm are strips from the side"
+        return f"it is {height:.1f} mm high, and slabs of less than {SHORTEST_MM:g} mm are strips from the side"
     return ""

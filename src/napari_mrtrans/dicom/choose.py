@@ -73,7 +73,7 @@ def _refused(stack: Stack, lost: list[Path]) -> Stack:
         return stack
     refusal = (
         f"has {len(lost)} of {len(stack.files) + len(lost)} files that cannot be read, such as '{lost[0].name}': "
-        "empty, damaged, not yours to read, or compressed in a way that SimpleITK does not know; copy or export it "
+        "empty, damaged, closed to you, or compressed in a way that SimpleITK does not know; copy or export it "
         "again, or convert it with dcm2niix"
     )
     return replace(stack, refusal=refusal, lost=len(lost))

@@ -32,13 +32,13 @@ def named_series(path: Path) -> frozenset[str] | None:
 
 def unreadable_beside(files: Collection[Path], images: Collection[Path]) -> list[Path]:
     """Which ``files`` beside DICOM ``images``, named like them, are empty, as a broken copy leaves them, or closed."""
-    kinds = {_ending(image) for image in images}
-    return [file for file in files if file not in images and _ending(file) in kinds and not _has_content(file)]
+    kinds = {_kind(image) for image in images}
+    return [file for file in files if file not in images and _kind(file) in kinds and not _has_content(file)]
 
 
-def _ending(path: Path) -> str:
-    """Of a name without numbers: names may be UIDs."""
-    return re.sub(r"\d", "", path.suffix.lower())
+def _kind(path: Path) -> str:
+    """The ending of a name, or all of one that has none, without numbers: names may be UIDs."""
+    return re.sub(r"\d", "", (path.suffix or path.name).lower())
 
 
 def _has_content(path: Path) -> bool:

@@ -22,9 +22,6 @@ from ..scan.grid import same_grid
 from ..scan.intensity import clean, find_head, normalise
 from ..scan.volume import Volume
 
-#: What helps where one site calls its people as another does.
-_OTHER_PERSON = "Where it is another person of that name, rename the folder."
-
 
 class NotMeasured(MrtransError):
     """One subject or answer has no figures; the others may have."""
@@ -151,12 +148,22 @@ def seen_by(checkpoints: Sequence[Checkpoint], root: Path) -> set[str]:
     was trained on nor the folder above it, they have that folder before them: another site's people are called so, too.
     """
     seen: set[str] = set()
-    for card in (checkpoint.card for checkpoint in checkpoints):
-        home = card.folder
-        here = not home or Path(home).name == root.resolve().name or (root / home).is_dir()
-        trained = card.splits.get("train", [])
-        seen |= {*(trained if here else (in_folder(home, name) for name in trained)), *card.seen_before}
+    for checkpoint in checkpoints:
+        card, trained = checkpoint.card, checkpoint.card.splits.get("train", [])
+        home = "" if _is_home(root, checkpoint) else card.folder
+        seen |= {*(in_folder(home, name) for name in trained), *card.seen_before}
     return seen
+
+
+def _is_home(root: Path, checkpoint: Checkpoint) -> bool:
+    """Whether a data folder is, or holds, the one that a checkpoint was trained on, by its name."""
+    home = checkpoint.card.folder
+    if not home or Path(home).name in {root.absolute().name, root.resolve().name}:
+        return True
+    try:
+        return _recognised(root, [checkpoint])[0] != root
+    except RecipeError:
+        return False
 
 
 def known_to_parents(checkpoints: Sequence[Checkpoint]) -> set[str]:
@@ -185,7 +192,7 @@ def check_held_out(name: str, training: Collection[str], sessions: Mapping[str, 
     whole = [*root.resolve().parts, *subject.split("/")]
     called = {subject, *("/".join(whole[start:]) for start in range(len(whole) - 1))}
     if known & called or theirs & {*here}:
-        raise MrtransError(f"'{name}' is a training subject; choose others. {_OTHER_PERSON}")
+        raise MrtransError(f"'{name}' is a training subject; choose others.")
     if name not in sessions:
         raise MrtransError(f"Subject '{name}' is not in '{root}'.")
 

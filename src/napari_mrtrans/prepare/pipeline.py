@@ -129,7 +129,7 @@ def prepare_session(
             if found.edges < LEAST_SAME_EDGES:
                 say(
                     f"{stem}: the edges of {contrast} agree with those of {chosen} only {found.edges:.2f} times as "
-                    "well as by chance; see in the picture whether they are one head, and leave it out if not."
+                    "well as by chance; look in the picture whether both show one head, and leave it out if not."
                 )
         onto[contrast] = resample(volume, reference, motions[contrast].matrix if options.register else np.eye(4))
         if not onto[contrast].any():

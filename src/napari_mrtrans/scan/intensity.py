@@ -120,9 +120,11 @@ def _is_padding(level: float, data: NDArray[np.floating]) -> bool:
         return False
     from scipy import ndimage
 
-    # Interpolation has mixed the padding into what lies beside it.
-    beside = ndimage.binary_dilation(data < (1 - _MIXED) * level, iterations=_RIM)
-    above = data[np.isfinite(data) & (data > level) & ~beside]
+    above = data[np.isfinite(data) & (data > level)]
+    if above.size and -level > (1 + _MIXED) * above.max():  # scores reach as far above 0
+        # Interpolation may have mixed it into what lies beside it.
+        beside = ndimage.binary_dilation(data < (1 - _MIXED) * level, iterations=_RIM)
+        above = data[np.isfinite(data) & (data > level) & ~beside]
     typical = _typical(above[above > 0])
     close = above[np.abs(above) < _NARROW * typical]
     few = (above < 0).sum() <= _BETWEEN * above.size

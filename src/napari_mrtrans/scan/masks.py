@@ -44,10 +44,10 @@ def checked_mask(mask: NDArray[np.generic], volume: Volume) -> NDArray[np.bool_]
     if array.shape != volume.data.shape:
         raise VolumeError(
             f"The mask has shape {array.shape}, '{volume.name}' has {volume.data.shape}; they must lie on one grid. "
-            "Resample it onto it."
+            "Resample the mask onto the volume."
         )
     if array.dtype.kind not in "buif":
-        raise VolumeError(f"The mask holds {array.dtype}, not labels. Give numbers.")
+        raise VolumeError(f"The mask holds {array.dtype}, not labels. Give whole numbers.")
     found = inside(array)
     if not found.any():
         raise VolumeError("The mask is empty. Give another, or none.")
@@ -64,7 +64,7 @@ def border(values: NDArray[Any]) -> float:
         return top / 2 if top > 0 else 0.0
     if top > _LABELS and _is_scale(array, top):
         return top / 2
-    return 0.5 if array.dtype.kind == "f" and top >= 1 else 0.0
+    return 0.5 if array.dtype.kind == "f" and top > 0.5 else 0.0
 
 
 def _fractional(array: NDArray[Any], top: float) -> bool:
@@ -125,7 +125,7 @@ def load_mask(
     path = Path(path)
     image = open_nifti(path)
     if image.get_data_dtype().names:
-        raise VolumeError(f"The mask '{path.name}' is RGB; expected one 3-D volume of labels. Save it as such.")
+        raise VolumeError(f"The mask '{path.name}' is RGB; expected one 3-D volume of whole numbers.")
     data = without_trailing_ones(read_voxels(image, path))
     if data.ndim != 3:
         raise VolumeError(
@@ -133,7 +133,7 @@ def load_mask(
         )
     if data.dtype.kind not in "buif":
         kind = "complex" if np.iscomplexobj(data) else str(data.dtype)
-        raise VolumeError(f"The mask '{path.name}' is {kind}; expected one 3-D volume of labels. Save it as such.")
+        raise VolumeError(f"The mask '{path.name}' is {kind}; expected one 3-D volume of whole numbers.")
     if line := unoriented_line(image.header, path.name):
         say(line)
     affine = check_affine(image.affine, path.name)

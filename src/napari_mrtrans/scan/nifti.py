@@ -89,8 +89,8 @@ def _other_line(path: Path) -> str:
     try:
         with path.open("rb") as file:
             start = file.read(16)
-    except OSError:
-        start = b""
+    except OSError as error:
+        return f"'{path}' cannot be read ({error.strerror or error}). Make it readable, or copy it again."
     if not start:
         return f"'{path}' is empty; copy it again."
     if _NO_PREAMBLE.match(start):

@@ -189,7 +189,7 @@ def _check_data(data: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     if finite.size == 0:
         raise VolumeError(f"'{name}' has no finite voxel (all NaN or infinite). {_AGAIN}")
     if finite.min() == finite.max():
-        raise VolumeError(f"'{name}' is constant; there is nothing to transform. {_AGAIN}")
+        raise VolumeError(f"'{name}' is constant; there is nothing to transform. Give another scan.")
     if finite.max() <= 0 and not (background(out) or 0.0) < finite.max():
         raise VolumeError(f"'{name}' has no positive voxel; MR magnitudes are positive. {_AGAIN}")
     return out

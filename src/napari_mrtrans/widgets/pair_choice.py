@@ -87,6 +87,8 @@ class PairChoice(QObject):
     def problem(self) -> str:
         """What keeps this from being transformed, in one line; empty where nothing does."""
         layer = self.layer
+        if layer is None and self.image.layers:
+            return "Choose the image above: what is open is called like a mask."
         if layer is None:
             return (
                 "Open a brain MR scan, NIfTI or DICOM, or drop it on this dock. (If napari asks for a reader: "

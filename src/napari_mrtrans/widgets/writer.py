@@ -32,6 +32,8 @@ from .source import RESULT_KEY, nifti_affine
 if TYPE_CHECKING:
     from napari.layers import Layer
 
+#: Of voxels that are as large and turned as another image's.
+_SAME_VOXELS = 1e-3
 #: Types that every NIfTI program reads, narrowest first.
 _INTEGERS = (np.uint8, np.int16, np.int32)
 
@@ -76,12 +78,13 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if array.ndim == 4 and _outer_axis(metadata, made) == 0:
         array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)
     shape = array.shape[:3]
-    # an image of no file, and what belongs to it, is saved by its own axes, whatever it happens to lie on
-    alone = "rgb" in attributes and NIFTI_READER_KEY not in metadata
-    if affine is None and not made and not alone and not any(isinstance(one, Image) for one in lying):
+    if affine is None and not made and not any(isinstance(one, Image) for one in lying):
         other = _sharing_most(here)
+        # an image of no file, and of other voxels, is saved by its own axes, whatever it happens to lie on
+        alone = "rgb" in attributes and NIFTI_READER_KEY not in metadata
         if other is not None and (theirs := nifti_affine(other)) is not None:
-            affine = theirs @ between(here, other)
+            onto = between(here, other)
+            affine = None if alone and not np.allclose(onto[:3, :3], np.eye(3), atol=_SAME_VOXELS) else theirs @ onto
     if affine is None:
         show_warning(f"No open image says where '{name}' lies in the scanner; the file says it by its axes alone.")
         axes_of = next((one.metadata for one in lying if AXIAL_KEY in one.metadata), metadata)
@@ -130,7 +133,7 @@ def _storable(array: NDArray[Any]) -> NDArray[Any]:
 def _lying_as(attributes: Mapping[str, Any], shape: tuple[int, ...]) -> Image:
     """An empty image of the name, in the place and with the metadata of a layer."""
     own = {key: attributes[key] for key in (*PLACEMENT, "affine", "name", "metadata") if key in attributes}
-    return Image(np.broadcast_to(np.float32(0), shape), contrast_limits=(0, 1), **own)
+    return Image(np.broadcast_to(np.float32(0), shape), rgb=False, contrast_limits=(0, 1), **own)
 
 
 def _sharing_most(here: Layer) -> Layer | None:

@@ -88,6 +88,7 @@ def test_a_mask_that_was_opened_as_an_image_is_chosen_by_hand_only(bench, engine
     mask = bench.viewer.add_image(brain > 0, name="a_T1w_brainmask")
     assert combo.layer is None and texts(combo) == ["a_T1w_brainmask"]
     assert bench.dock.state is DockState.NO_IMAGE and not bench.dock.button.isEnabled()
+    assert bench.dock.form.problem == "Choose the image above: what is open is called like a mask."
     first, second = (bench.viewer.add_image(brain, name=name) for name in ("a_T1w", "b_T1w"))
     assert combo.layer is first
     bench.viewer.layers.remove(first)
