@@ -251,7 +251,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "RGB as a fourth axis": (array(np.zeros((*SHAPE, 3), np.uint8)), "is RGB; expected one 3-D volume"),
     "complex": (array(head(SHAPE).astype(np.complex64)), "is complex; expected magnitudes"),
     "empty": (patched(40, "4h", 3, 20, 0, 12), "is empty (shape 20x0x12)"),
-    "constant": (array(np.full(SHAPE, 7, np.float32)), "is constant; there is nothing to transform. Convert it again"),
+    "constant": (array(np.full(SHAPE, 7, np.float32)), "is constant; there is nothing to transform. Give another scan"),
     "zeros": (array(np.zeros(SHAPE, np.int16)), "is constant; there is nothing to transform"),
     "constant beside NaN": (array(np.where(head(SHAPE) > 0, 5, np.nan)), "is constant"),
     "NaN": (array(np.full(SHAPE, np.nan, np.float32)), "no finite voxel"),

@@ -44,8 +44,7 @@ _RIPPLED, _RIPPLE, _STILL = 0.02, 0.02, 1e-5
 #: the second of what is above it is below 0 (of brains in [-1, 1], 10 % are), and close to 0 no more than the third of
 #: what is as close above.
 _FAR, _BETWEEN, _CUT = 0.1, 0.02, 0.2
-#: What is this close to the padding, as a share of it, is padding; so many voxels beside it tell nothing, and so few
-#: below 0 further in.
+#: So close to the padding, as a share of it, is padding; so many voxels beside it, and so few below 0, tell nothing.
 _MIXED, _RIM, _ODD = 0.1, 2, 4
 
 
@@ -121,8 +120,7 @@ def _is_padding(level: float, data: NDArray[np.floating]) -> bool:
     from scipy import ndimage
 
     above = data[np.isfinite(data) & (data > level)]
-    if above.size and -level > (1 + _MIXED) * above.max():  # scores reach as far above 0
-        # Interpolation may have mixed it into what lies beside it.
+    if above.size and -level > (1 + _MIXED) * above.max():  # no scores, which reach as far above 0: it may be mixed in
         beside = ndimage.binary_dilation(data < (1 - _MIXED) * level, iterations=_RIM)
         above = data[np.isfinite(data) & (data > level) & ~beside]
     typical = _typical(above[above > 0])

@@ -494,7 +494,7 @@ def test_volume_problem_is_told(loaded, errors):
     loaded.dock.form.image.choose(constant)
     loaded.run()
     [line] = errors
-    assert line.startswith("'flat_T1w' is constant; there is nothing to transform. Convert it again")
+    assert line.startswith("'flat_T1w' is constant; there is nothing to transform. Give another scan")
 
 
 def test_closing_the_viewer_mid_run_leaves_no_thread(make_napari_viewer, qtbot, engine, brain):
