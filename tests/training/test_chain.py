@@ -171,6 +171,7 @@ def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp
                 "t1-t2-flair-direct",
                 "resvit-average",
                 "resvit-whole",
+                "resvit-pd",
                 "t1-t2-flair-resvit",
             ],
         ),
