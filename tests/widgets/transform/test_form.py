@@ -46,13 +46,19 @@ def test_without_an_image_the_dock_says_how_to_get_one(bench, engine):
     assert "Open Sample" in bench.dock.message.text() and "napari-nifti" in bench.dock.message.text()
 
 
-def test_an_image_that_is_opened_takes_the_place_of_one_that_was_deleted(bench, engine, brain):
+def removed_while_it_was_computed(bench, engine, brain):
+    """An image that the dock still names after its run was cancelled."""
     source = bench.viewer.add_image(brain, name="a_T1w")
     engine.pace = 0.2
     bench.press()
     bench.viewer.layers.remove(source)
     bench.press()
     bench.qtbot.waitUntil(lambda: not bench.dock.state.busy)
+    return source
+
+
+def test_an_image_that_is_opened_takes_the_place_of_one_that_was_deleted(bench, engine, brain):
+    removed_while_it_was_computed(bench, engine, brain)
     for layer in list(bench.viewer.layers):
         bench.viewer.layers.remove(layer)
     combo = bench.dock.form.image
@@ -101,12 +107,7 @@ def test_a_mask_that_was_opened_as_an_image_is_chosen_by_hand_only(bench, engine
 
 
 def test_a_mask_is_not_taken_in_place_of_an_image_that_is_gone(bench, engine, brain):
-    source = bench.viewer.add_image(brain, name="a_T1w")
-    engine.pace = 0.2
-    bench.press()
-    bench.viewer.layers.remove(source)
-    bench.press()
-    bench.qtbot.waitUntil(lambda: not bench.dock.state.busy)
+    source = removed_while_it_was_computed(bench, engine, brain)
     bench.viewer.add_image(brain > 0, name="b_T1w_brainmask")
     assert bench.dock.form.image.layer is source and not bench.dock.button.isEnabled()
     opened = bench.viewer.add_image(brain, name="b_T1w")
