@@ -73,7 +73,7 @@ def test_a_slab_is_seen_from_above_only(tmp_path: Path) -> None:
     left_out: list[str] = []
     assert [one.name for one in in_planes(sessions, ("axial", "sagittal"), left_out)] == ["sub-00"]
     assert left_out == [
-        "sagittal slices of sub-00: it is 48 mm high, and slabs of less than 50 mm are strips from the side"
+        "sagittal slices of sub-00: it is 48.0 mm high, and slabs of less than 50 mm are strips from the side"
     ]
 
 

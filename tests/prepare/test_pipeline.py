@@ -257,7 +257,7 @@ def test_a_registration_that_may_be_of_two_people_is_told(session: Path, monkeyp
     monkeypatch.setattr(pipeline, "save_picture", lambda path, *_: path.touch())
     status, said = prepare(session, str(session / "raw"), "--no-bias", "--no-strip")
     assert status == 0
-    assert "sub-07_ses-2: the edges of T2 agree with those of T1 only 1.25 times as well as by chance; see in " in said
+    assert "sub-07_ses-2: the edges of T2 agree with those of T1 only 1.25 times as well as by chance; look in " in said
 
 
 def test_a_folder_of_ixi_is_ready_for_the_papers_recipe(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,22 @@ def test_an_item_is_a_pure_function_of_seed_and_number(source: Source) -> None:
     assert np.abs(first[0][0] - reseeded[0][0]).max() > 0.01
 
 
+def test_a_run_on_draws_other_slices_of_the_same_images(tmp_path: Path) -> None:
+    """`data.seed` stays while `seed` changes: what `restyle_from` needs, which knows its sessions by name."""
+    drawn = {"test": ["sub-00"], "computed_pd": True, "phantom": {"subjects": 2, "resolution_mm": 8}}
+    folder = bids_folder(tmp_path / "data")
+
+    def trained_on(**changes: object) -> Source:
+        asked = recipe(pairs=["T1->T2", "T1->PD"], **{"data": drawn, **changes})
+        return open_splits(asked, folder, tmp_path / "cache")[0]["train"]
+
+    before, after, others = trained_on(seed=3), trained_on(seed=7, data={**drawn, "seed": 3}), trained_on(seed=7)
+    stamps = [[session.stamp() for session in source.sessions] for source in (before, after, others)]
+    assert stamps[0] == stamps[1]
+    assert all(first != other for first, other in zip(stamps[0], stamps[2], strict=True))
+    np.testing.assert_array_equal(before[0].images, after[0].images)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_starting_late_continues_the_same_batches(source: Source, workers: int) -> None:
     dataset = TrainingSlices(source, recipe(), recipe().stages[0], 0)

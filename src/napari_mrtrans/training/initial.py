@@ -244,7 +244,7 @@ def _restyle(recipe: Recipe, model: Model, checkpoint: Checkpoint, source: Sourc
         told = ", ".join(differing[:2]) + (", …" if len(differing) > 2 else "")
         raise RecipeError(
             f"restyle: '{checkpoint.name}' was trained on other sessions than this recipe's "
-            f"({told or 'another order'}); give both the same data, and the same seed, which names the phantoms."
+            f"({told or 'another order'}); give both the same data and data.seed (else seed), which names phantoms."
         )
     return Restyle(model.centred_effects(), model.counted(), model.pivots, recipe.restyle_strength)
 

@@ -65,6 +65,7 @@ class DataOptions(_Strict):
     sources: tuple[DataSource, ...] = ()
     computed_pd: bool = Field(False, description="PD computed from T1, T2 and FLAIR of every session that lacks it")
     phantom: PhantomOptions | None = Field(None, description="phantoms beside the folders; alone with --data phantom")
+    seed: int | None = Field(None, ge=0, lt=2**32, description="of phantoms and computed PD, if not the recipe's")
 
     @field_validator("format")
     @classmethod

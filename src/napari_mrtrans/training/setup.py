@@ -78,7 +78,7 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     options = data.phantom or (PhantomOptions() if root is None else None)
     if options and "axial" not in data.planes:
         raise RecipeError("data.planes: phantoms are seen in axial slices only; add axial, or leave phantoms out.")
-    phantoms = [Phantom(recipe.seed, index, options) for index in range(options.subjects)] if options else []
+    phantoms = [Phantom(_data_seed(recipe), index, options) for index in range(options.subjects)] if options else []
     usable, held_out, skipped = ([], HeldOut(), []) if root is None else _find(recipe, root)
     if skipped and not usable and not phantoms:
         raise RecipeError(f"No session can be used, such as {skipped[0]}.")
@@ -163,6 +163,11 @@ def _at_home(session: PackedSession, wanted: str | None) -> bool:
     return session.part == "test" and wanted in ("train", "validation")
 
 
+def _data_seed(recipe: Recipe) -> int:
+    """Of phantoms and computed PD: a run on from another sees the same ones, and draws others of their slices."""
+    return recipe.seed if recipe.data.seed is None else recipe.data.seed
+
+
 def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]]:
     """Sessions with a pair of the recipe, who of them is held out, and a line for whatever is left out."""
     data = recipe.data
@@ -170,7 +175,7 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
     skipped: list[str] = []
     held_out = HeldOut(data.test, data.validation)
     for found in read_folders(root, data.folders, data.format):
-        there = [replace(s, pd_seed=recipe.seed) for s in found.sessions] if data.computed_pd else found.sessions
+        there = [replace(s, pd_seed=_data_seed(recipe)) for s in found.sessions] if data.computed_pd else found.sessions
         complete = [session for session in there if _pairs(recipe, session)]
         skipped += [*found.skipped, *(line for session in there for line in _missing(recipe, session))]
         fraction = data.holdout_fraction
