@@ -1,6 +1,6 @@
 """AdamW and Muon on the same slices from the same start: validation PSNR after equal steps, and the time of a step.
 
-    python benchmarks/optimisers.py [--data DATA] [--recipe t1-t2-flair-direct] [--steps 300] [--batch 8]
+    python benchmarks/optimisers.py [--data DATA] [--recipe direct-whole] [--steps 300] [--batch 8]
 
 Without --data on phantoms alone, which says little of scans. Also times torch.optim.Muon's orthogonalisation.
 """
@@ -21,12 +21,14 @@ from napari_mrtrans.training.loop import train
 from napari_mrtrans.training.muon import orthogonalised
 from napari_mrtrans.training.setup import open_splits
 
+RECIPE = "direct-whole"
+
 
 def main() -> None:
     """Print one line for each optimiser, and one for the orthogonalisation."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--recipe", default="t1-t2-flair-direct")
+    parser.add_argument("--recipe", default=RECIPE)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """Seconds of a training step in float32 and bfloat16, with the weights in either memory order, and compiled.
 
-    python benchmarks/training_speed.py [--recipes t1-t2-flair-direct,t1-t2-flair-flow,t1-t2-flair-cgan] [--batch 8]
+    python benchmarks/training_speed.py [--recipes direct-whole,flow-whole,t1-t2-flair-cgan] [--batch 8]
 
 The training loop itself, on phantoms, one thread for each OMP_NUM_THREADS; the median of the steps after the first two.
 `--formats float32` leaves out bfloat16; `--compiled` adds what `napari-mrtrans-train --compile` gives, after minutes.
@@ -25,6 +25,7 @@ from napari_mrtrans.training.loop import Progress
 from napari_mrtrans.training.setup import open_splits
 
 STEPS = 8
+RECIPES = "direct-whole,flow-whole,t1-t2-flair-cgan"
 #: Of the recipes, what would need another checkpoint or other sessions.
 ALONE = [
     "start_from=null",
@@ -39,7 +40,7 @@ ALONE = [
 def main() -> None:
     """Print a line for each recipe: seconds a step by number format and memory order."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--recipes", default="t1-t2-flair-direct,t1-t2-flair-flow,t1-t2-flair-cgan")
+    parser.add_argument("--recipes", default=RECIPES)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--formats", default="float32,bf16")
     parser.add_argument("--compiled", action="store_true")

@@ -127,7 +127,7 @@ def _modes(viewer: napari.Viewer, gaps: Gaps, folder: Path) -> None:
     gaps.measure("report", lambda: _report(dock, folder / "report.html"))
     model("flow")
     gaps.measure("all slices, cancelled after five", lambda: _cancelled(dock))
-    gaps.measure("compare six models, this slice", lambda: _compare(viewer))
+    gaps.measure("compare all models, this slice", lambda: _compare(viewer))
     source = form.layer
     adapting = ready(viewer)
     adapting.form.minutes.setValue(1)

@@ -54,6 +54,16 @@ def test_hours_and_memory_are_told(tmp_path: Path) -> None:
     assert dict(provenance(checkpoint))["took"] == "1.3 h, 2.0 GiB, some GPU"
 
 
+def test_a_run_on_from_a_checkpoint_adds_what_it_took() -> None:
+    gpu = Training(slices=100, hours=0.5, peak_memory_gib=7.0, device="some GPU")
+    cpu = Training(slices=40, hours=1.25, peak_memory_gib=2.0, device="some CPU")
+    on = Training(slices=140, hours=1.75, peak_memory_gib=7.0, device="some GPU, then some CPU")
+    assert cpu.after(gpu) == on
+    assert cpu.after(on) == Training(slices=180, hours=3.0, peak_memory_gib=7.0, device="some GPU, then some CPU")
+    assert cpu.after(Training(slices=0)) == cpu
+    assert cpu.after(Training(hours=1)).slices is None and cpu.after(None) == cpu.model_copy(update={"slices": None})
+
+
 def test_three_planes_are_told_where_there_is_a_network_for_them(tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(tmp_path / "a.safetensors", "direct")
     assert "three planes" not in dict(details(checkpoint))

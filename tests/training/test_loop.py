@@ -451,7 +451,7 @@ def test_a_card_calls_people_of_a_parent_s_folder_by_it(splits: dict[str, Source
         tmp_path / "parent.safetensors", "direct", folder="ixi", seen_before=["sub-07"],
         splits={"train": ["sub-00", "sub-02", "sub-phantom0x0001"]}
     ).card  # fmt: skip
-    start = SimpleNamespace(parents=[parent], options={}, seen=0, notes=())
+    start = SimpleNamespace(parents=[parent], options={}, before=None, notes=())
     for folder, before in (
         ("lab", ["ixi/sub-00", "ixi/sub-02", "sub-phantom0x0001", "sub-07"]),
         ("ixi", ["sub-00", "sub-phantom0x0001", "sub-07"]),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import runpy
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from napari_mrtrans.training.catalogue import list_recipes, load_recipe
 from napari_mrtrans.training.recipe import Stage
 from napari_mrtrans.training.setup import check_model
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL: dict[str, Any] = {
     "name": "small",
     "model": "direct",
@@ -305,3 +307,12 @@ def test_what_the_network_cannot_do_is_said_before_training(override: str, expec
         check_model(load_recipe(write(), [override]))
     assert str(caught.value).startswith(f"Recipe 'small': {expected}")
     assert "\n" not in str(caught.value)
+
+
+def test_benchmarks_of_training_name_recipes_that_need_no_other_checkpoint() -> None:
+    if not BENCHMARKS.is_dir():
+        pytest.skip("the benchmarks are in a checkout only")
+    speed = runpy.run_path(str(BENCHMARKS / "training_speed.py"))
+    for name in speed["RECIPES"].split(","):
+        assert not load_recipe(name, speed["ALONE"]).parents
+    assert not load_recipe(runpy.run_path(str(BENCHMARKS / "optimisers.py"))["RECIPE"]).parents

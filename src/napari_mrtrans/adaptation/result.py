@@ -10,7 +10,7 @@ from typing import Any
 
 from ..asked.place import WORK
 from ..asked.settings import Settings
-from ..checkpoints.card import Adapted, Card, DataSource, Training
+from ..checkpoints.card import Adapted, Card, DataSource
 from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import CALIBRATION_SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
 from ..models import Model
@@ -117,7 +117,6 @@ def _card(trained: Trained, parent: Checkpoint, site: Site, settings: Settings) 
     people, sessions = trained.people, trained.sessions
     device = next(trained.model.parameters()).device
     took = what_it_took(trained.minutes / 60, device)
-    seen = old.training.slices if old.training else None
     source = DataSource(
         name=f"{people_in_words(people)} of {settings.name}",
         licence="the site's own",
@@ -134,7 +133,7 @@ def _card(trained: Trained, parent: Checkpoint, site: Site, settings: Settings) 
             "recipe_sha256": "",
             "steps": trained.steps,
             "images": trained.slices,
-            "training": Training(**{**took.model_dump(), "slices": None if seen is None else seen + trained.slices}),
+            "training": took.model_copy(update={"slices": trained.slices}).after(old.training),
             "metrics": {"adaptation": {line.pair: _figures(line) for line in trained.table}},
             "unnamed_before": old.unnamed,
             "adapted": Adapted(

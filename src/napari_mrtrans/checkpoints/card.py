@@ -75,19 +75,34 @@ class DataSource(_Strict):
 
 
 class Training(_Strict):
-    """What training took, all of it.
+    """What training took, with that of the checkpoints that it started from.
 
     Attributes:
-        slices: Seen, with those of the checkpoints that it started from; None: not told by those.
-        hours: Of wall clock in the last run, from its first step on, pauses left out.
-        peak_memory_gib: Most memory of the last run: of the GPU, or of the process where it ran on the CPU.
-        device: What the last run computed on.
+        slices: Seen; None: not told by a checkpoint that it started from.
+        hours: Of wall clock, from the first step of each run on, pauses left out.
+        peak_memory_gib: Most memory of all runs: of the GPU, or of the process where one ran on the CPU.
+        device: What the runs computed on, one after the other.
     """
 
     slices: int | None = None
     hours: float = Field(0.0, ge=0)
     peak_memory_gib: float = Field(0.0, ge=0)
     device: str = ""
+
+    def after(self, before: Training | None) -> Training:
+        """Of a run on from a checkpoint; ``before`` is what that one's card says, None: nothing."""
+        if before is None:
+            return self.model_copy(update={"slices": None})
+        slices = None if before.slices is None or self.slices is None else before.slices + self.slices
+        devices = [one for one in (before.device, self.device) if one]
+        if before.device.rpartition(", then ")[2] == self.device:
+            devices = devices[:1]
+        return Training(
+            slices=slices,
+            hours=round(before.hours + self.hours, 3),
+            peak_memory_gib=max(before.peak_memory_gib, self.peak_memory_gib),
+            device=", then ".join(devices),
+        )
 
 
 class Adapted(_Strict):

@@ -50,7 +50,7 @@ def make_card(
         recipe_sha256=recipe.sha256,
         steps=step,
         images=seen,
-        training=took.model_copy(update={"slices": None if start.seen is None else start.seen + seen}),
+        training=took.model_copy(update={"slices": seen}).after(start.before),
         metrics={"validation": metrics},
         parents=parents,
         notes=[*notes, *start.notes],

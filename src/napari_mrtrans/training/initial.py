@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.card import Card
+from ..checkpoints.card import Card, Training
 from ..checkpoints.card_text import adapted_to
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
@@ -41,7 +41,7 @@ class Start:
         model: With the weights that it starts with.
         options: For the card.
         restyle: What changes its training targets, if anything.
-        seen: Slices that what it starts from has seen; None: that does not say.
+        before: What training took of what it starts from; None: that does not say.
         notes: For the card: people who are kept out, but not of what it starts from; whole heads; another framing.
         parents: Cards of what it takes something from.
     """
@@ -49,7 +49,7 @@ class Start:
     model: Model
     options: dict[str, Any]
     restyle: Restyle | None = None
-    seen: int | None = 0
+    before: Training | None = None
     notes: tuple[str, ...] = ()
     parents: tuple[Card, ...] = ()
 
@@ -111,9 +111,7 @@ def prepare_start(
         model.mean_net.load_state_dict(direct.net.state_dict())
         model.trained_mean = cross
     notice = model.initialise()
-    seen: int | None = 0
     if parent is not None:
-        seen = parent.card.training.slices if parent.card.training else None
         given = parent.build().state_dict()
         if given.keys() == model.state_dict().keys():
             notice = None  # nothing of the random start is left
@@ -134,7 +132,8 @@ def prepare_start(
     # A path on this machine is nothing to publish in a card.
     public = {name: value for name, value in options.items() if name != "pretrained_vit"}
     parents = tuple(load_checkpoint(name).card for name in sorted(recipe.parents))
-    return Start(model, public, restyle, seen, notes, parents)
+    before = parent.card.training if parent else Training(slices=0)
+    return Start(model, public, restyle, before, notes, parents)
 
 
 def _check_pairs(recipe: Recipe, source: Source) -> None:

@@ -199,7 +199,7 @@ def sections(
         ),
         Section(
             "What training took",
-            "Slices are all that a network and those it started from have seen; hours and memory are of its last run.",
+            "Slices and hours are all of a network and of those it started from; memory is the most of them.",
             [spread_tables.training(results)],
         ),
         Section("The paper's figures", tables=[published.beside(results, ood)]),
