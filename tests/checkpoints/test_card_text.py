@@ -42,6 +42,12 @@ def test_a_regularised_gan_is_not_as_published(tmp_path: Path) -> None:
     assert "are, without its critic, held to the target's distribution, by the CRPS (Lang 2024)" in line
 
 
+def test_a_resvit_whose_last_run_had_no_critic_is_not_as_published(tmp_path: Path) -> None:
+    options = tiny_checkpoint(tmp_path / "a.safetensors", "resvit").card.options | {"adversarial_weight": 0.0}
+    line = essence(tiny_checkpoint(tmp_path / "b.safetensors", "resvit", options=options))
+    assert line.startswith("ResViT, in its last run without its critic, ")
+
+
 def test_a_file_that_does_not_tell_the_whole_budget_says_so(tmp_path: Path) -> None:
     for number, training in enumerate((None, Training(slices=None, hours=1))):
         line = essence(tiny_checkpoint(tmp_path / f"{number}.safetensors", "direct", training=training, images=1600))

@@ -259,7 +259,8 @@ def test_validation_scores_what_samples_and_leaves_out_a_computed_contrast(
     figures = read_checkpoint(path).card.metrics["validation"]
     assert {*figures} == {"psnr", "std_over_rmse", "crps"}
     assert 0 < figures["crps"] < 1
-    assert any(f"crps {figures['crps']:.4g}" in line for line in said)
+    line = next(line for line in said if line.startswith("step 2:"))
+    assert f"crps {figures['crps']:.4g}" in line and "psnr_training" in line
     mixed = recipe(pairs=["T1->T2", "T1->PD", "PD->T2"])
     assert mixed.watched == mixed.pairs
     computed = {**mixed.data.model_dump(mode="json", exclude_defaults=True), "computed_pd": True}
@@ -448,13 +449,14 @@ def test_a_card_knows_whom_and_what_its_parents_learned_from(splits: dict[str, S
 def test_a_card_calls_people_of_a_parent_s_folder_by_it(splits: dict[str, Source], tmp_path: Path) -> None:
     """Each site has a sub-01."""
     parent = tiny_checkpoint(
-        tmp_path / "parent.safetensors", "direct", folder="ixi", seen_before=["sub-07"],
+        tmp_path / "parent.safetensors", "direct", folder="ixi",
+        seen_before=["sub-07", "sub-phantom0x0002", "oasis/sub-01"],
         splits={"train": ["sub-00", "sub-02", "sub-phantom0x0001"]}
     ).card  # fmt: skip
     start = SimpleNamespace(parents=[parent], options={}, before=None, notes=())
     for folder, before in (
-        ("lab", ["ixi/sub-00", "ixi/sub-02", "sub-phantom0x0001", "sub-07"]),
-        ("ixi", ["sub-00", "sub-phantom0x0001", "sub-07"]),
+        ("lab", ["ixi/sub-00", "ixi/sub-02", "sub-phantom0x0001", "ixi/sub-07", "sub-phantom0x0002", "oasis/sub-01"]),
+        ("ixi", ["sub-00", "sub-phantom0x0001", "sub-07", "sub-phantom0x0002", "oasis/sub-01"]),
     ):
         chosen = recipe(data={"folders": [folder]})
         card = make_card(chosen, start, splits, 1, {}, Training(), {})  # type: ignore[arg-type]

@@ -39,6 +39,8 @@ def essence(checkpoint: Checkpoint) -> str:
         told = "distribution, by the CRPS (Lang 2024)" if crps else "mean and spread (Bendel 2023)"
         critic = " also" if card.options.get("adversarial", True) else ", without its critic,"
         what += f" whose two samples are{critic} held to the target's {told}"
+    elif card.options.get("adversarial_weight") == 0:
+        what += ", in its last run without its critic"
     elif not what.endswith(")"):
         what += " as published"
     weights = checkpoint.n_parameters / 1e6

@@ -208,9 +208,11 @@ def _train(
                 board.add_scalar(f"train/{name}", value, step)
         if step % recipe.validate_every == 0 and held and fabric.is_global_zero:
             metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler)
-            if raw.deterministic and seen:  # where this stops rising, more of the same training is no use
+            if seen:  # where this stops rising, more of the same training is no use
                 on_seen = validate(averaged(ema), seen, fabric.device, None, step, recipe.sampler)
                 metrics["psnr_training"] = on_seen["psnr"]
+                if board is not None:
+                    board.add_scalar("validation/psnr_training", on_seen["psnr"], step)
             say(f"step {step}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
         if now - saved > 60 * recipe.checkpoint_minutes and fabric.is_global_zero:
             parts.hours = before + (now - began) / 3600
