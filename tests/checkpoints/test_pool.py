@@ -241,7 +241,7 @@ def in_itself(members: list[Checkpoint]) -> list[Checkpoint]:
 @pytest.mark.parametrize(
     ("chosen", "line"),
     [
-        (one, "A pool has two members or more"),
+        (one, "A pool needs two different checkpoints or more"),
         (one_answer, "'plain' gives one answer and no samples; pool those that sample"),
         (another_frame, "'wide' and 'one-flow' differ in framing; they cannot be pooled"),
         (other_pairs, "a, b have no pair of contrasts in common"),

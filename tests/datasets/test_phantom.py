@@ -227,6 +227,9 @@ def test_scans_without_a_complete_pair_leave_the_phantoms(tmp_path: Path) -> Non
     splits, skipped = open_splits(chosen, root, tmp_path / "cache")
     assert len(skipped) == 2
     assert all(isinstance(session, Phantom) for session in splits["train"].sessions)
+    misnamed = root / "sub-noname" / "anat" / "t1.nii.gz"
+    misnamed.parent.mkdir(parents=True)
+    misnamed.touch()
     with pytest.raises(RecipeError, match="No session can be used, such as sub-00: has only T1, T2, FLAIR"):
         open_splits(chosen.model_copy(update={"data": recipe().data}), root, tmp_path / "cache")
 

@@ -194,7 +194,7 @@ def test_msseg_archive(tmp_path: Path) -> None:
         "sub-TrainingCenter01Patient01: DP.nii.gz left out, because raw and prepared images do not mix and "
         "'T1_preprocessed.nii.gz' is taken."
     )
-    assert re.fullmatch(r"1 files in '.*' that are not named as mslesion is, such as 'elsewhere/.*notes.nii.gz'", line)
+    assert re.fullmatch(r"1 file in '.*' that is not named as mslesion is, such as 'elsewhere/.*notes.nii.gz'", line)
 
 
 def test_msseg_challenge(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -37,6 +38,7 @@ from napari_mrtrans.training.opponent import Opponent
 from napari_mrtrans.training.recipe import Augmentation, Recipe
 from napari_mrtrans.training.setup import open_splits
 from napari_mrtrans.training.state import STATE
+from napari_mrtrans.training.stopping import Stopping
 
 
 def recipe(model: str = "direct", steps: tuple[int, int] = (4, 4), **changes: object) -> Recipe:
@@ -283,6 +285,37 @@ def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, S
     stamp = path.stat().st_mtime_ns
     assert train(recipe(), splits, tmp_path, resume=True, say=said.append) == path
     assert said[-1] == "Trained to its end before, nothing to do." and path.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_after_its_step(splits: dict[str, Source], tmp_path: Path, number: int) -> None:
+    said: list[str] = []
+
+    def press(progress: Progress) -> None:
+        if progress.step == 3:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=1), progress=press, say=said.append)
+    assert signal.getsignal(number) is before
+    assert said[-1] == "Stopped after 3 of 8 steps; --resume continues."
+    assert read_checkpoint(tmp_path / f"{recipe().checkpoint_name}.safetensors").card.steps == 3
+    path = train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), resume=True)
+    whole = train(recipe(), splits, tmp_path / "whole", hardware=Hardware(workers=0))
+    weights = [read_checkpoint(one).build().state_dict() for one in (path, whole)]
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    stopping = Stopping(None, 1)
+    with pytest.raises(KeyboardInterrupt), stopping.listening():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("still running")
+    assert stopping.asked
+    with pytest.raises(KeyboardInterrupt), Stopping(None, 2).listening():
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(splits: dict[str, Source], tmp_path: Path) -> None:
@@ -604,7 +637,7 @@ def test_a_finished_checkpoint_is_not_overwritten(splits: dict[str, Source], tmp
     other = first.model_copy(update={"seed": 7})
     with pytest.raises(RecipeError, match="is there already; choose another folder, or delete it"):
         train(other, splits, tmp_path, hardware=Hardware(workers=0))
-    with pytest.raises(RecipeError, match="has been trained by another recipe; choose another folder"):
+    with pytest.raises(RecipeError, match="has been trained by another recipe, or other --set; choose another folder"):
         train(other, splits, tmp_path, hardware=Hardware(workers=0), resume=True)
     assert path.read_bytes() == before
 

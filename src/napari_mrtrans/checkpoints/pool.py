@@ -172,7 +172,7 @@ def _check(name: str, members: Sequence[Checkpoint]) -> None:
     if not is_file_name(name):
         raise CheckpointError(f"'{name[:100]}' is no file name; choose another for the pool.")
     if len(members) < 2:
-        raise CheckpointError("A pool has two members or more, each of another name.")
+        raise CheckpointError("A pool needs two different checkpoints or more; each may be named several times.")
     for member in members:
         if member.deterministic or member.card.model == POOL:
             what = "is a pool itself" if member.card.model == POOL else "gives one answer and no samples"
@@ -180,7 +180,8 @@ def _check(name: str, members: Sequence[Checkpoint]) -> None:
         for what in ("grid", "intensity", "framing"):
             if getattr(member.card, what) != getattr(members[0].card, what):
                 raise CheckpointError(
-                    f"'{member.name}' and '{members[0].name}' differ in {what}; they cannot be pooled."
+                    f"'{member.name}' and '{members[0].name}' differ in {what}; they cannot be pooled. Train one as the "
+                    "other is (data.framing, data.spacing_mm)."
                 )
     if not _common_pairs(members):
         raise CheckpointError(f"{', '.join(member.name for member in members)} have no pair of contrasts in common.")

@@ -108,7 +108,8 @@ def read_folder(base: Path, name: str = AUTO, out: Path | None = None) -> Found:
         skipped += _left_out("/".join(filter(None, (subject, visit))), group)
     skipped += closed
     if foreign:
-        skipped.append(f"{len(foreign)} files in '{base}' that are not named as {name} is, such as '{foreign[0]}'")
+        which, are = ("1 file", "is") if len(foreign) == 1 else (f"{len(foreign)} files", "are")
+        skipped.append(f"{which} in '{base}' that {are} not named as {name} is, such as '{foreign[0]}'")
     return Found([session for session in sessions if session.files], skipped, reader.SHARES)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import itertools
 from functools import cache
 from pathlib import Path
@@ -101,7 +102,18 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(f"Recipe '{path.name}': {first_problem(error)}.") from None
+        raise RecipeError(f"Recipe '{path.name}': {first_problem(error)}{_meant(error)}") from None
+
+
+def _meant(error: ValidationError) -> str:
+    """What an unknown key may have been meant for."""
+    first = error.errors()[0]
+    if first["type"] != "extra_forbidden":
+        return "."
+    schema = Recipe.model_json_schema()
+    known = {key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", {})}
+    close = difflib.get_close_matches(str(first["loc"][-1]), sorted(known), 1)
+    return f"; did you mean '{close[0]}'?" if close else "; --show lists the keys."
 
 
 def _shipped(name: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from .opponent import Opponent
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
 from .state import STATE, Parts, alone, drop_state, is_trained, kept_residual_std, load_state, save_state
+from .stopping import Stopping
 from .table import BOARD, check_table, is_given
 from .validation import fixed_slices, validate
 
@@ -79,6 +80,7 @@ def train(
             at work there; or a ``splits.tsv`` that no run has written, or of the people of another checkpoint, would be
             replaced.
         TrainingError: the loss stopped being finite.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; the step was finished, checkpoint and resumable state are written.
     """
     path = out / f"{recipe.checkpoint_name}.safetensors"
     if resume and is_trained(path, recipe):
@@ -88,8 +90,12 @@ def train(
         raise RecipeError(f"'{path}' is there already; choose another folder, or delete it to train it anew.")
     check_table(path, recipe, splits)
     out.mkdir(parents=True, exist_ok=True)
-    with alone(out):
-        return _train(recipe, splits, out, hardware, resume, max_minutes, progress, say)
+    stopping = Stopping(max_minutes, hardware.devices * hardware.num_nodes)
+    with alone(out), stopping.listening():
+        _train(recipe, splits, out, hardware, resume, stopping, progress, say)
+    if stopping.asked:
+        raise KeyboardInterrupt
+    return path
 
 
 def _train(
@@ -98,10 +104,10 @@ def _train(
     out: Path,
     hardware: Hardware,
     resume: bool,
-    max_minutes: float | None,
+    stopping: Stopping,
     progress: Callable[[Progress], None] | None,
     say: Callable[[str], None],
-) -> Path:
+) -> None:
     """:func:`train` in a folder that it has to itself."""
     path, table_is_given = out / f"{recipe.checkpoint_name}.safetensors", is_given(out / FILE, recipe)
     number_format = precision(recipe.precision, hardware.accelerator)
@@ -218,14 +224,16 @@ def _train(
             parts.hours = before + (now - began) / 3600
             save_state(out / STATE, recipe, step, parts)
             saved = now
-        if max_minutes is not None and fabric.broadcast(now - began > 60 * max_minutes):
+        if stopping.due(now - began, fabric):
             finished = step >= recipe.total_steps
             break
     if fabric.is_global_zero:
         if not finished:  # before all else: whoever is killed now loses nothing
             parts.hours = took().hours
             save_state(out / STATE, recipe, step, parts)
-        metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler) if held else {}
+        metrics = {}
+        if held and (finished or not stopping.asked):
+            metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler)
         write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, metrics, took(), parts.parents))
         if finished:
             drop_state(out / STATE)
@@ -234,7 +242,6 @@ def _train(
         if board is not None:
             board.close()
     fabric.barrier()
-    return path
 
 
 def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric: Fabric) -> Iterator[Batch]:

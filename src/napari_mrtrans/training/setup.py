@@ -177,7 +177,7 @@ def _find(recipe: Recipe, root: Path) -> tuple[list[Session], HeldOut, list[str]
     for found in read_folders(root, data.folders, data.format):
         there = [replace(s, pd_seed=_data_seed(recipe)) for s in found.sessions] if data.computed_pd else found.sessions
         complete = [session for session in there if _pairs(recipe, session)]
-        skipped += [*found.skipped, *(line for session in there for line in _missing(recipe, session))]
+        skipped += [*(line for session in there for line in _missing(recipe, session)), *found.skipped]
         fraction = data.holdout_fraction
         shares = found.shares
         if fraction is not None:

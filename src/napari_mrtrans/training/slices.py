@@ -18,6 +18,7 @@ from ..scan.contrasts import Pair
 from ..scan.neighbours import seen
 from .augment import change_gamma, change_source, random_crop, slab_weights
 from .recipe import Recipe, Stage
+from .stopping import deaf
 
 #: How often a network that sees neighbours is trained as if there were none.
 ALONE = 0.1
@@ -133,8 +134,9 @@ def batches(dataset: TrainingSlices, first_step: int, workers: int, rank: int = 
     order = range(first_step * dataset.stage.batch + rank, len(dataset), world)
     options: dict[str, Any] = {"prefetch_factor": 4} if workers else {}
     loader: DataLoader[Item] = DataLoader(
-        dataset, dataset.stage.batch // world, sampler=order, num_workers=workers, collate_fn=collate, **options
-    )
+        dataset, dataset.stage.batch // world, sampler=order, num_workers=workers, collate_fn=collate,
+        worker_init_fn=deaf, **options
+    )  # fmt: skip
     try:
         yield from loader
     except MrtransError as error:  # that of a background process comes as a traceback; its last line is ours

@@ -110,7 +110,7 @@ def _why_not_resumed(checkpoint: Path, recipe: Recipe) -> str:
     except CheckpointError:
         return "is damaged"
     if card.recipe_sha256 != recipe.sha256:
-        return "has been trained by another recipe"
+        return "has been trained by another recipe, or other --set"
     if card.steps < recipe.total_steps:
         return f"is of a run that ended after {card.steps} of {recipe.total_steps} steps and left no state"
     return "was trained from checkpoints that have become others since"
@@ -152,7 +152,9 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
             f"The state in '{path.parent}' is damaged ({error}); start again in another folder."
         ) from None
     if header["recipe"] != recipe.sha256:
-        raise RecipeError(f"The run in '{path.parent}' was started with another recipe; resume it with its own.")
+        raise RecipeError(
+            f"The run in '{path.parent}' was started with another recipe, or other --set; resume it with its own."
+        )
     if header.get("people", parts.people) != parts.people:
         raise RecipeError(
             f"Since the run in '{path.parent}' was started, people were added to the data or taken away, and others "
