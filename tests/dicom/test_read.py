@@ -14,7 +14,7 @@ from dicom_files import MPRAGE, dicom_series
 from helpers import close_folder, save_nifti
 from napari_mrtrans.dicom import files as dicom_files_room
 from napari_mrtrans.dicom.charset import decoded
-from napari_mrtrans.dicom.files import is_dicom
+from napari_mrtrans.dicom.files import FILES, is_dicom
 from napari_mrtrans.dicom.read import all_slices, brains_at, read_scan, read_stack
 from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
@@ -390,6 +390,54 @@ def test_an_empty_file_of_another_name_is_none_of_a_series_without_endings(tmp_p
     (tmp_path / "IM99").touch()
     with pytest.raises(VolumeError, match="has 1 of 13 files that cannot be read, such as 'IM99'"):
         read_scan(tmp_path)
+
+
+def test_an_empty_file_of_a_series_whose_names_are_hexadecimal_is_missed(tmp_path: Path) -> None:
+    """As on discs of some archives; letters of a word are of another kind."""
+    paths = dicom_series(tmp_path, DATA, OBLIQUE, **MPR)
+    paths = [path.rename(path.with_name(f"{0x0F3A1C + k * 0x010001:06X}")) for k, path in enumerate(paths)]
+    (tmp_path / "FACE").touch()
+    np.testing.assert_array_equal(read_scan(tmp_path).data, DATA)
+    paths[-1].write_bytes(b"")
+    with pytest.raises(VolumeError, match=r"has 1 of 12 files that cannot be read, such as '1A3A27'"):
+        read_scan(tmp_path)
+
+
+@pytest.mark.parametrize("end", ["gone", "itself"])
+def test_a_link_that_leads_nowhere_is_missed(end: str, tmp_path: Path) -> None:
+    """As a dataset has for what was not fetched."""
+    last = dicom_series(tmp_path, DATA, OBLIQUE, **MPR)[-1]
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "gone")
+    np.testing.assert_array_equal(read_scan(tmp_path).data, DATA)
+    last.unlink()
+    last.symlink_to(tmp_path / "gone" if end == "gone" else last)
+    with pytest.raises(VolumeError, match=rf"has 1 of 12 files .* '{last.name}': .*, a link that leads nowhere, or"):
+        read_scan(tmp_path)
+
+
+def test_folders_are_found_beside_links_that_lead_nowhere(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "series"):
+        folder.mkdir(exist_ok=True)
+        (folder / "itself").symlink_to(folder / "itself")
+        for number in range(4 * FILES):
+            (folder / f"{number}.old").symlink_to(tmp_path / "gone")
+    assert not is_dicom(tmp_path)
+    dicom_series(tmp_path / "series", DATA, OBLIQUE, **MPR)
+    assert is_dicom(tmp_path)
+    np.testing.assert_array_equal(read_scan(tmp_path).data, DATA)
+
+
+def test_an_empty_file_among_several_series_refuses_none_of_them(tmp_path: Path) -> None:
+    """Whether it is of one of them, nothing tells."""
+    first = dicom_series(tmp_path, DATA, OBLIQUE, uid="1.2.3.1", **MPR)[0]
+    dicom_series(tmp_path, DATA, OBLIQUE, uid="1.2.3.2", first=50, **T2)[-1].write_bytes(b"")
+    for given, wanted in ((tmp_path, "T1"), (first, None)):
+        volume = read_scan(given, wanted)
+        np.testing.assert_array_equal(volume.data, DATA)
+        assert (
+            f"'{volume.name}' may lack slices: 1 file beside it cannot be read, and nothing tells of which series. "
+            "If so, copy it again."
+        ) in volume.notices
 
 
 def test_a_damaged_file_stands_for_its_series_alone(tmp_path: Path) -> None:

@@ -232,6 +232,17 @@ def test_padding_below_0_that_was_turned_with_the_brain_moves_no_zero(order: int
     assert padding(scores) is None
 
 
+@pytest.mark.parametrize("level", [-1024.0, -2000.0, -32768.0])
+@pytest.mark.parametrize("slices", [1, 3, 4])
+def test_padding_around_a_thin_slab_moves_no_zero(slices: int, level: float) -> None:
+    """Nothing in it lies further from the padding than what interpolation would have mixed with it."""
+    plain = np.zeros((24, 26, slices + 2), np.float32)
+    plain[..., 1:-1] = _air_and_tissue()[..., 6 : 6 + slices]
+    padded = np.where(plain > 0, plain, np.float32(level))
+    assert padding(padded) == level
+    np.testing.assert_array_equal(clean(padded), plain)
+
+
 def test_scores_of_a_brain_with_a_soft_edge_are_not_padded() -> None:
     """What is below 0 in them lies at the rim as well."""
     from scipy import ndimage

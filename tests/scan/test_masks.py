@@ -162,6 +162,19 @@ def test_a_label_that_came_back_as_a_little_less_than_1_has_its_border_at_half()
     assert border(values) == 0.5
 
 
+@pytest.mark.parametrize(("label", "beside"), [(1, 0.0005), (4, 0.005), (255, 0.2)])
+def test_labels_beside_which_little_is_left_are_called_labels(
+    label: int, beside: float, block: NDArray, tmp_path: Path
+) -> None:
+    values = np.where(block, label, beside).astype(np.float32)
+    said: list[str] = []
+    np.testing.assert_array_equal(load_mask(save_nifti(tmp_path / "m.nii", values, AFFINE), said.append)[0], block)
+    assert said == [
+        f"'m.nii' has labels that are not quite whole numbers: voxels above 0.5 are inside, {block.sum()} of "
+        f"{block.size} above 0."
+    ]
+
+
 def test_a_cortex_of_two_hemispheres_is_labels() -> None:
     """FreeSurfer's numbers: 1001 to 1035 on the left, 2001 to 2035 on the right."""
     rng = np.random.default_rng(0)

@@ -280,6 +280,28 @@ def test_a_plain_image_does_not_get_the_place_of_a_file_that_it_happens_to_lie_o
         viewer.layers.remove(layer)
 
 
+@pytest.mark.parametrize("name", ["LPS", "oblique"])
+@pytest.mark.parametrize("how", ["binned", "repeated", "flipped", "turned"])
+def test_an_image_that_another_program_resampled_keeps_its_place(tmp_path, monkeypatch, name, how):
+    """It has other voxels than the file, but its extent."""
+    _, file = opened(tmp_path, AFFINES[name], (20, 22, 24))
+    told = []
+    monkeypatch.setattr(writer, "show_warning", told.append)
+    monkeypatch.setattr(writer, "_open_layers", lambda: [file])
+    voxels, first = {
+        "binned": (np.diag([2, 2, 2]), (0.5, 0.5, 0.5)),
+        "repeated": (np.diag([0.5, 1, 1]), (-0.25, 0, 0)),
+        "flipped": (np.diag([-1, 1, 1]), (file.data.shape[0] - 1, 0, 0)),
+        "turned": (np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]]), (0, 0, 0)),
+    }[how]
+    onto = nib.affines.from_matvec(voxels, first)
+    shape = np.round(np.abs(np.linalg.inv(voxels)) @ file.data.shape).astype(int)
+    world = nib.affines.from_matvec(np.diag(file.scale), file.translate)
+    layer = Image(RNG.random(shape), name="other", affine=file.affine.affine_matrix @ world @ onto)
+    np.testing.assert_allclose(written(tmp_path, layer).affine, layer_affine(file) @ onto, atol=1e-4)
+    assert told == []
+
+
 def test_a_volume_of_three_columns_is_no_picture_in_colours(tmp_path):
     file, layer = opened(tmp_path, AFFINES["LPS"], (3, 6, 7))
     image = Image(

@@ -180,8 +180,8 @@ def _check(name: str, members: Sequence[Checkpoint]) -> None:
         for what in ("grid", "intensity", "framing"):
             if getattr(member.card, what) != getattr(members[0].card, what):
                 raise CheckpointError(
-                    f"'{member.name}' and '{members[0].name}' differ in {what}; they cannot be pooled. Train one as the "
-                    "other is (data.framing, data.spacing_mm)."
+                    f"'{member.name}' and '{members[0].name}' differ in {what}; they cannot be pooled. Train "
+                    "both with the same data.framing and data.spacing_mm."
                 )
     if not _common_pairs(members):
         raise CheckpointError(f"{', '.join(member.name for member in members)} have no pair of contrasts in common.")

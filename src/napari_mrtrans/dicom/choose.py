@@ -45,7 +45,7 @@ def stacks_at(path: Path) -> list[Stack]:
     if not found:
         raise VolumeError(unreadable_line(path))
     volumes = {
-        series: _volumes([*parts.values()], _lost(series, [*parts], damaged))
+        series: _volumes([*parts.values()], *_lost(series, found, damaged))
         for series, parts in found.items()
         if series == wanted or path.is_dir()
     }
@@ -55,9 +55,16 @@ def stacks_at(path: Path) -> list[Stack]:
     return [stack for stack in volumes[wanted] if any(file.parent == path.parent for file in stack.files)]  # no copy
 
 
-def _lost(series: str, folders: list[Path], damaged: dict[Path, frozenset[str]]) -> list[Path]:
-    """Files of a series that cannot be read; also those beside it that do not tell of which they are."""
-    return [file for file, named in damaged.items() if series in named or (not named and file.parent in folders)]
+def _lost(
+    series: str, found: dict[str, dict[Path, list[Header]]], damaged: dict[Path, frozenset[str]]
+) -> tuple[list[Path], list[Path]]:
+    """Files of a series that cannot be read, and those that may be of it or of another beside it: they do not tell."""
+    lost = [file for file, named in damaged.items() if series in named]
+    beside: list[Path] = []
+    for file in (file for file, named in damaged.items() if not named and file.parent in found[series]):
+        alone = sum(file.parent in parts for parts in found.values()) == 1
+        (lost if alone else beside).append(file)
+    return lost, beside
 
 
 def _unread(files: list[Path]) -> list[Stack]:
@@ -73,8 +80,8 @@ def _refused(stack: Stack, lost: list[Path]) -> Stack:
         return stack
     refusal = (
         f"has {len(lost)} of {len(stack.files) + len(lost)} files that cannot be read, such as '{lost[0].name}': "
-        "empty, damaged, closed to you, or compressed in a way that SimpleITK does not know; copy or export it "
-        "again, or convert it with dcm2niix"
+        "empty, damaged, closed to you, a link that leads nowhere, or compressed in a way that SimpleITK does not "
+        "know; copy or export it again, or convert it with dcm2niix"
     )
     return replace(stack, refusal=refusal, lost=len(lost))
 
@@ -96,10 +103,10 @@ def _is_of(file: Path, series: str) -> bool:
     return series in (named_series(file) or ()) if header is None else header.text("0020|000e") == series
 
 
-def _volumes(folders: list[list[Header]], lost: list[Path]) -> list[Stack]:
+def _volumes(folders: list[list[Header]], lost: list[Path], beside: list[Path]) -> list[Stack]:
     """Of one series, which may lie in several folders, as on discs with so many files in each; copies stay apart.
 
-    ``lost`` are its files that cannot be read; those of a copy do not matter.
+    ``lost`` are its files that cannot be read, ``beside`` those that may be of it; those of a copy do not matter.
     """
     headers = [header for those in folders for header in those]
     images = {header.text("0008|0018") for header in headers} - {""}
@@ -107,9 +114,13 @@ def _volumes(folders: list[list[Header]], lost: list[Path]) -> list[Stack]:
     stacks = stacks_of(headers) if distinct else []
     if not stacks or any(stack.refusal for stack in stacks):
         stacks = [stack for those in folders for stack in stacks_of(those)]
+    own = [{file.parent for file in stack.files} for stack in stacks]
     return [
-        _refused(stack, [one for one in lost if distinct or any(one.parent == file.parent for file in stack.files)])
-        for stack in stacks
+        replace(
+            _refused(stack, [one for one in lost if distinct or one.parent in folders_of]),
+            doubtful=sum(one.parent in folders_of for one in beside),
+        )
+        for stack, folders_of in zip(stacks, own, strict=True)
     ]
 
 

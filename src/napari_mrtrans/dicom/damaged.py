@@ -12,6 +12,8 @@ _CLASS = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL)
 #: With the length that explicit and implicit value representations have before the value.
 _SERIES = re.compile(rb"\x20\x00\x0e\x00....([0-9][0-9.]{0,63})", re.DOTALL)
 _MR_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.4(\.[134])?")
+#: A number that is a name; words of the first letters have no digit.
+_HEXADECIMAL = re.compile(r"(?=.*\d)[\da-f-]+")
 
 
 def named_series(path: Path) -> frozenset[str] | None:
@@ -31,14 +33,16 @@ def named_series(path: Path) -> frozenset[str] | None:
 
 
 def unreadable_beside(files: Collection[Path], images: Collection[Path]) -> list[Path]:
-    """Which ``files`` beside DICOM ``images``, named like them, are empty, as a broken copy leaves them, or closed."""
+    """Which ``files`` beside DICOM ``images``, named like them, are empty, as a broken copy leaves them, closed, or
+    links that lead nowhere."""
     kinds = {_kind(image) for image in images}
     return [file for file in files if file not in images and _kind(file) in kinds and not _has_content(file)]
 
 
 def _kind(path: Path) -> str:
-    """The ending of a name, or all of one that has none, without numbers: names may be UIDs."""
-    return re.sub(r"\d", "", (path.suffix or path.name).lower())
+    """The ending of a name, or all of one that has none, without numbers: names may be UIDs, or hexadecimal."""
+    name = (path.suffix or path.name).lower()
+    return "" if _HEXADECIMAL.fullmatch(name) else re.sub(r"\d", "", name)
 
 
 def _has_content(path: Path) -> bool:

@@ -120,18 +120,23 @@ def _tree(folder: Path, level: int = 0, *, all_of_it: bool = False) -> Iterator[
 
 
 def _holds_dicom(folder: Path) -> bool:
-    files = filter(_may_be, _entries(folder, folders=False))
+    files = (path for path in _entries(folder, folders=False) if _may_be(path) and os.access(path, os.F_OK))
     return any(is_dicom_file(path) for path, _ in zip(files, range(FILES), strict=False))
 
 
 def _entries(folder: Path, *, folders: bool) -> Iterator[Path]:
-    """What is in a folder, hidden things left out; folders sorted, files as they come."""
+    """What is in a folder, hidden things left out; folders sorted, files, and links that lead nowhere, as they come."""
     try:
         with os.scandir(folder) as entries:
             visible = (entry for entry in entries if not entry.name.startswith("."))
             if folders:
-                yield from sorted(Path(entry.path) for entry in visible if entry.is_dir())
+                yield from sorted(Path(entry.path) for entry in visible if not _leads_nowhere(entry) and entry.is_dir())
             else:
-                yield from (Path(entry.path) for entry in visible if entry.is_file())
+                yield from (Path(entry.path) for entry in visible if _leads_nowhere(entry) or entry.is_file())
     except OSError:
         return
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link whose end is gone, closed or itself."""
+    return entry.is_symlink() and not os.access(entry.path, os.F_OK)

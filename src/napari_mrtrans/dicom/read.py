@@ -97,6 +97,11 @@ def read_stack(stack: Stack, given: Path, contrast: Contrast | None = None, *, a
     volume = Volume.from_file(data, affine, None, contrast=shown, name=name, path=None if private else given)
     if contrast is None and shown is not None:
         volume.notices += (f"'{name}' was taken as {shown}, by {stack.source}.",)
+    if count := stack.doubtful:
+        volume.notices += (
+            f"'{name}' may lack slices: {count} file{'s' * (count != 1)} beside it cannot be read, and nothing tells "
+            "of which series. If so, copy it again.",
+        )
     if private:
         volume.notices += (f"The path holds the patient's name or number; results say '{name}' instead.",)
     return volume

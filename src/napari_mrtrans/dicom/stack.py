@@ -43,6 +43,7 @@ class Stack:
         alone: No other volume has the same series.
         kind: What tells it from the others of its series, in words; empty where it is alone, or nothing does.
         lost: How many files of it cannot be read, beside those in ``files``.
+        doubtful: How many that cannot be read may be of it or of another series beside it.
     """
 
     files: tuple[Path, ...]
@@ -54,6 +55,7 @@ class Stack:
     alone: bool = True
     kind: str = ""
     lost: int = 0
+    doubtful: int = 0
 
     @property
     def usable(self) -> bool:

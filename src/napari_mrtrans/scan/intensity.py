@@ -19,7 +19,6 @@ from .contrasts import Contrast
 LARGEST_BRAIN = (2200.0, 230.0)
 #: The two axes that each axis is perpendicular to.
 _PLANES = ((1, 2), (0, 2), (0, 1))
-
 #: A piece of a stripped volume with less than this share of its voxels is not counted as brain.
 SPECK = 0.001
 #: So many slices that were lost, one beside the other, do not part a head.
@@ -27,7 +26,6 @@ LOST = 2
 
 #: How many times the brain's median maps onto 1. Wide enough that lesions on FLAIR and fluid on T2 are not clipped.
 HEADROOM: dict[Contrast, float] = {Contrast.T1: 2.0, Contrast.T2: 3.5, Contrast.PD: 2.0, Contrast.FLAIR: 3.0}
-
 
 #: Of the corners' voxels, the share that must have one value, and by how much of the tissue's intensity the corners may
 #: vary, to be a background that tells where 0 is.
@@ -63,8 +61,7 @@ def clean(data: NDArray[np.generic]) -> NDArray[np.float32]:
     finite = np.isfinite(out)
     top, zero = float(out[finite].max()) if finite.any() else 0.0, zero_level(out)
     out = np.nan_to_num(out, nan=zero, posinf=top, neginf=zero)
-    if zero:
-        out = out - np.float32(zero)
+    out -= np.float32(zero)
     rippled = float((out < 0).mean()) > _RIPPLED
     out = np.clip(out, 0.0, None)
     if rippled:
@@ -115,14 +112,17 @@ def padding(data: NDArray[np.floating]) -> float | None:
 
 
 def _is_padding(level: float, data: NDArray[np.floating]) -> bool:
-    if level >= 0:
-        return False
     from scipy import ndimage
 
-    above = data[np.isfinite(data) & (data > level)]
-    if above.size and -level > (1 + _MIXED) * above.max():  # no scores, which reach as far above 0: it may be mixed in
-        beside = ndimage.binary_dilation(data < (1 - _MIXED) * level, iterations=_RIM)
-        above = data[np.isfinite(data) & (data > level) & ~beside]
+    known = np.isfinite(data) & (data > level)
+    if level >= 0 or _ends_at_0(level, data[known]):
+        return level < 0
+    deep = -level > (1 + _MIXED) * data[known].max(initial=0)  # scores reach as far above 0; else it may be mixed in
+    beside = ndimage.binary_dilation(data < (1 - _MIXED) * level, iterations=_RIM)
+    return bool(deep) and _ends_at_0(level, data[known & ~beside])
+
+
+def _ends_at_0(level: float, above: NDArray[np.floating]) -> bool:
     typical = _typical(above[above > 0])
     close = above[np.abs(above) < _NARROW * typical]
     few = (above < 0).sum() <= _BETWEEN * above.size

@@ -142,11 +142,14 @@ def load_mask(
     known = _finite(data)
     mask = np.asarray(known > half, dtype=np.bool_)
     if (count := int((known > 0).sum())) != mask.sum():
-        what = "fractional values" if _fractional(known, 2 * half) else f"a scale from 0 to {2 * half:.0f}, not labels"
-        say(
-            f"'{path.name}' has {what}: voxels above half of its maximum ({half:.3g}) are inside, "
-            f"{int(mask.sum())} of {count} above 0."
-        )
+        where, top = f"half of its maximum ({half:.3g})", float(known.max())
+        if _fractional(known, top):
+            what = "fractional values"
+        elif half > 0.5:
+            what = f"a scale from 0 to {top:.0f}, not labels"
+        else:
+            what, where = "labels that are not quite whole numbers", f"{half:.3g}"
+        say(f"'{path.name}' has {what}: voxels above {where} are inside, {int(mask.sum())} of {count} above 0.")
     return mask, affine
 
 

@@ -7,6 +7,7 @@ layers that napari or the user made on top of an image, which lie where that ima
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import nibabel as nib
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from ..errors import VolumeError
@@ -80,11 +82,12 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     shape = array.shape[:3]
     if affine is None and not made and not any(isinstance(one, Image) for one in lying):
         other = _sharing_most(here)
-        # an image of no file, and of other voxels, is saved by its own axes, whatever it happens to lie on
+        # an image of no file, of other voxels and extent, is saved by its own axes, whatever it happens to lie on
         alone = "rgb" in attributes and NIFTI_READER_KEY not in metadata
         if other is not None and (theirs := nifti_affine(other)) is not None:
             onto = between(here, other)
-            affine = None if alone and not np.allclose(onto[:3, :3], np.eye(3), atol=_SAME_VOXELS) else theirs @ onto
+            same = np.allclose(onto[:3, :3], np.eye(3), atol=_SAME_VOXELS) or _fills(onto, shape, other.data.shape[-3:])
+            affine = None if alone and not same else theirs @ onto
     if affine is None:
         show_warning(f"No open image says where '{name}' lies in the scanner; the file says it by its axes alone.")
         axes_of = next((one.metadata for one in lying if AXIAL_KEY in one.metadata), metadata)
@@ -143,6 +146,20 @@ def _sharing_most(here: Layer) -> Layer | None:
     shared = [(_shared(here, layer), layer) for layer in known]
     most, other = max(shared, key=lambda found: found[0], default=(0.0, None))
     return other if most > 0 and here.ndim == 3 else None
+
+
+def _fills(onto: NDArray[np.float64], shape: tuple[int, ...], field: tuple[int, ...]) -> bool:
+    """Whether what was binned, resampled or flipped has another image's field of view, but for a voxel of either.
+
+    Args:
+        onto: 4x4, its voxel index to that image's.
+        shape: Its voxels.
+        field: That image's.
+    """
+    corners = apply_affine(onto, np.array(list(product(*((-0.5, n - 0.5) for n in shape)))))
+    ends = np.array([corners.min(axis=0), corners.max(axis=0)])
+    voxel = np.maximum(np.abs(onto[:3, :3]).sum(axis=1), 1)
+    return bool((np.abs(ends - [np.full(3, -0.5), np.array(field) - 0.5]) <= voxel).all())
 
 
 def _shared(here: Layer, there: Layer) -> float:
