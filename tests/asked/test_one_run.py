@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from inspect import signature
 from pathlib import Path
 
 import filelock
@@ -39,6 +40,23 @@ def test_a_disk_that_knows_no_locks_is_borne(error: Exception, tmp_path: Path, m
     assert len(done) == 3
     (tmp_path / ".adapt.lock").touch()
     assert not at_work(tmp_path)
+
+
+@pytest.mark.skipif(
+    "fallback_to_soft" not in signature(filelock.FileLock.__init__).parameters, reason="this filelock has no way to say"
+)
+def test_no_marker_is_left_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a process that was killed on another machine would keep everybody out for good."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "no flock")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    done = []
+    with one_run(tmp_path / "lock", BUSY), one_run(tmp_path / "lock", BUSY):
+        done.append(1)
+    assert done
 
 
 def test_a_lock_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ from helpers import bids_folder, save_nifti
 from napari_mrtrans.datasets.readers import read_folders
 from napari_mrtrans.datasets.store import decode
 from napari_mrtrans.datasets.turned import TurnedSession, in_planes
+from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.planes import seen_from
 from napari_mrtrans.scan.volume import Volume
@@ -73,8 +75,20 @@ def test_a_slab_is_seen_from_above_only(tmp_path: Path) -> None:
     left_out: list[str] = []
     assert [one.name for one in in_planes(sessions, ("axial", "sagittal"), left_out)] == ["sub-00"]
     assert left_out == [
-        "sagittal slices of sub-00: it is 48.0 mm high, and slabs of less than 50 mm are strips from the side"
+        "sagittal slices of sub-00: its field of view is 48.0 mm high, and slabs of less than 50 mm are strips from "
+        "the side"
     ]
+
+
+def test_a_voxel_size_of_0_is_named(tmp_path: Path) -> None:
+    bids_folder(tmp_path, 1, (40, 48, 52))
+    sessions = next(iter(read_folders(tmp_path, (".",), "bids"))).sessions
+    image = nib.load(first := next(iter(sessions[0].files.values())))
+    image.header["srow_z"] = 0  # as no affine is, which nibabel would refuse
+    raw = image.header.binaryblock + b"\0" * 4 + np.asarray(image.dataobj).tobytes(order="F")
+    first.write_bytes(gzip.compress(raw, 1))
+    with pytest.raises(VolumeError, match=rf"'{first.name}' has a voxel size of 0; repair its header"):
+        in_planes(sessions, ("axial", "coronal"))
 
 
 def test_small_voxels_are_known_in_any_unit(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from helpers import save_nifti, turned_head
 from napari_mrtrans.cli.main import app
-from napari_mrtrans.datasets.sessions import find_sessions
+from napari_mrtrans.datasets.sessions import RawSession, find_sessions
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.prepare import pipeline, tools, whole_head
 from napari_mrtrans.prepare.images import resample, working_image
@@ -104,6 +104,10 @@ def test_a_better_program_that_came_later_is_told(session: Path, monkeypatch: py
     said = prepare(session, scan, "--no-bias")[1]
     line = "its brain was found by 'built-in'; 'synthstrip' is installed, too: with --brain synthstrip it is used"
     assert "done before, nothing to do" in said and f"sub-07_ses-2: {line}\n" in said
+    heard: list[str] = []  # elsewhere, as in an adaptation, there is no such option
+    raw = RawSession("sub-07", "ses-2", {Contrast.T1: Path(scan)})
+    prepare_session(raw, session / "out", Options(bias=False), None, heard.append)
+    assert heard == ["sub-07_ses-2: done before, nothing to do"]
     assert prepare(session, scan, "--no-bias", "--brain", "synthstrip")[0] == 0
     assert used == ["built-in", "synthstrip"]
 

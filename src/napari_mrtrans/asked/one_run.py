@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from ..errors import MrtransError
 
@@ -24,9 +26,13 @@ def one_run(lock: Path, busy: MrtransError) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    # A marker file instead, which newer versions of filelock would write there, outlives a killed process.
+    no_marker: dict[str, Any] = {}
+    if "fallback_to_soft" in signature(FileLock.__init__).parameters:
+        no_marker["fallback_to_soft"] = False
     with ExitStack() as held:
         try:
-            held.enter_context(FileLock(str(lock), timeout=0))
+            held.enter_context(FileLock(str(lock), timeout=0, **no_marker))
         except Timeout:
             raise busy from None
         except NotImplementedError:  # what older versions of filelock make of ENOSYS

@@ -40,7 +40,7 @@ def prepare(
     from ..datasets.raw import sessions_to_prepare
     from ..dicom.read import all_slices
     from ..paths import check_folder
-    from ..prepare.earlier import finished_session
+    from ..prepare.earlier import better_tool_line, finished_session
     from ..prepare.pipeline import Options, prepare_session
     from ..prepare.slices import session_of_slices
     from ..prepare.tools import check_tool
@@ -57,6 +57,8 @@ def prepare(
     for session in sessions:
         try:
             before = finished_session(session, output, options, mask, typer.echo)
+            if before and brain == "auto" and (line := better_tool_line(session, output)):
+                typer.echo(f"{session.stem}: {line}")
             for path in before or prepare_session(session, output, options, mask, typer.echo):
                 typer.echo(f"{'is there:' if before else 'wrote'} {path}")
         except (ModuleNotFoundError, BrokenPipeError):  # no session would fare better

@@ -15,7 +15,7 @@ from ..scan.field_of_view import millimetres, sides, stated_unit
 from ..scan.grid import Orientation
 from ..scan.nifti import open_nifti
 from ..scan.planes import LONGEST_MM, SHORTEST_MM, Plane, seen_from
-from ..scan.volume import Volume
+from ..scan.volume import Volume, check_affine
 from .bids import PLANE_MARK, Session
 
 
@@ -59,13 +59,13 @@ class TurnedSession:
 def in_planes(
     sessions: Iterable[Session], planes: Sequence[Plane], left_out: list[str] | None = None
 ) -> list[Session | TurnedSession]:
-    """The sessions seen in each of ``planes``; from the side, only those of small voxels (:data:`LONGEST_MM`), and no
-    slabs (:data:`SHORTEST_MM`).
+    """The sessions seen in each of ``planes``; from the side, only those of small voxels (:data:`LONGEST_MM`) in a
+    high field of view (:data:`SHORTEST_MM`), whatever the head fills of it.
 
     ``left_out`` is given a line for each of the others.
 
     Raises:
-        VolumeError: a file cannot be read.
+        VolumeError: a file cannot be read, or has no valid grid.
     """
     known = list(sessions)
     from_side = [plane for plane in planes if plane != "axial"]
@@ -81,7 +81,9 @@ def in_planes(
 
 def _useless_from_side(session: Session) -> str:
     """Why a session's slices from the side show too little; empty where they do not."""
-    image = open_nifti(next(iter(session.files.values())))
+    path = next(iter(session.files.values()))
+    image = open_nifti(path)
+    check_affine(image.affine, path.name)
     factor = millimetres(image.affine, image.shape[:3], stated_unit(image.header))
     longest = float(nib.affines.voxel_sizes(image.affine)[:3].max()) * factor
     if longest > LONGEST_MM:
@@ -91,5 +93,8 @@ def _useless_from_side(session: Session) -> str:
         )
     height = float(sides(image.affine, image.shape)[Orientation.from_affine(image.affine).order[0]]) * factor
     if height < SHORTEST_MM:
-        return f"it is {height:.1f} mm high, and slabs of less than {SHORTEST_MM:g} mm are strips from the side"
+        return (
+            f"its field of view is {height:.1f} mm high, and slabs of less than {SHORTEST_MM:g} mm are strips from the "
+            "side"
+        )
     return ""

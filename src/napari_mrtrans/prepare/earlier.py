@@ -37,7 +37,7 @@ def finished_session(
         output: The folder of all sessions.
         options: What is wanted.
         mask: Its brain, if given.
-        say: Told that it is done, and where its brain would be found by another program now.
+        say: Told that it is done.
 
     Raises:
         MrtransError: a scan cannot be read.
@@ -48,15 +48,13 @@ def finished_session(
     done = finished_files(record, work_key(session, options, mask))
     if done is not None:
         say(f"{session.stem}: done before, nothing to do")
-        if options.strip and options.tool == "auto" and (line := _better_tool_line(record)):
-            say(f"{session.stem}: {line}")
     return done
 
 
-def _better_tool_line(record: Path) -> str:
+def better_tool_line(session: RawSession, output: Path) -> str:
     """What is said where a program is installed that comes before the one that found the brain; else empty."""
     try:
-        info = json.loads(record.read_text(encoding="utf-8"))
+        info = json.loads(record_of(session, output).read_text(encoding="utf-8"))
         method, usable = info["brain"]["method"], usable_tools(Contrast.parse(info["reference"]))
     except (OSError, ValueError, LookupError, TypeError, MrtransError):
         return ""

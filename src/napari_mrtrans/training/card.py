@@ -60,8 +60,7 @@ def make_card(
 def _seen(card: Card, folder: str) -> list[str]:
     """Names of all training sessions of a parent, as a run on ``folder`` alone calls them (or on several: empty)."""
     home = "" if card.folder == folder else card.folder
-    trained = [name if name.startswith(PREFIX) else in_folder(home, name) for name in card.splits.get("train", [])]
-    return [*trained, *card.seen_before]
+    return [name if name.startswith(PREFIX) else in_folder(home, name) for name in card.seen]
 
 
 def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[str]]:

@@ -60,7 +60,7 @@ class DataOptions(_Strict):
     planes: tuple[Plane, ...] = Field(
         ("axial",),
         min_length=1,
-        description="slices to train on; coronal and sagittal ones of voxels up to 2 mm only, and of no slab",
+        description="slices to train on; coronal, sagittal: of voxels up to 2 mm in a field of view 50 mm high or more",
     )
     sources: tuple[DataSource, ...] = ()
     computed_pd: bool = Field(False, description="PD computed from T1, T2 and FLAIR of every session that lacks it")
