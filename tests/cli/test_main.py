@@ -19,6 +19,7 @@ from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.card_text import essence
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.cli import main as cli
+from napari_mrtrans.ood.score import verdict
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from scan.test_volume import REFUSED
 
@@ -494,6 +495,35 @@ def test_ctrl_c(where: str, run: Run, scan: Path, tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("napari_mrtrans.cohort.run.find_scans", ("cohort", ".", "--to", "T2")),
+        ("napari_mrtrans.evaluation.evaluate.evaluate", ("evaluate", "--data", ".", "--checkpoint", "tiny-flow")),
+        ("napari_mrtrans.transformation.whole_volume.transform_request", ("transform", "sub-01_T1w.nii.gz", "-tT2")),
+    ],
+)
+def test_ctrl_c_says_what_goes_on(
+    where: str, words: tuple[str, ...], run: Run, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, store: Any = None, **__: object) -> None:
+        if store is not None:  # as after a slice
+            store.folder.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupt)
+    code, out, err = run(*words, "-o", "out")
+    assert (code, out, err) == (130, "", "Interrupted; the same command goes on.\n")
+
+
+def test_a_result_of_another_model_is_replaced_with_a_word(run: Run, scan: Path) -> None:
+    words = "transform", scan, "--to", "T2", "--slices", "2:5", "-o", "out"
+    assert "Replaced" not in run(*words, "--model", "tiny-flow", "-n", 2)[2]
+    line = "Replaced T1→T2 of 'sub-01_T1w.nii.gz' by tiny-flow: 3 slices, 2 samples.\n"
+    assert run(*words, "--model", "tiny-direct")[2] == line
+    assert run(*words, "--model", "tiny-direct", "--overwrite")[2] == ""
+
+
 def test_a_fault_of_ours_is_not_passed_off_as_the_user_s(run: Run, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
@@ -584,6 +614,20 @@ def test_ood_says_what_is_known_and_goes_on_after_a_bad_file(run: Run, tmp_path:
     assert status == 2
     assert "sub-02_T1w.nii.gz' does not exist" in err
     assert "sub-01_T1w.nii.gz  sigma-hat 0." in out and "not calibrated  (tiny-flow, T1→T2)" in out
+
+
+def test_ood_counts_those_that_were_judged(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [str(save_nifti(tmp_path / f"sub-0{k}_T1w.nii.gz", head(SHAPE))) for k in (1, 2)]
+    row = {"sigma_hat": 0.1, "checkpoint": "tiny-flow", "source": "T1", "target": "T2", "notices": []}
+    rows = [
+        row | {"input": names[0], "ood_probability": 0.9, "verdict": "out of distribution"},
+        row | {"input": names[1], "ood_probability": None, "verdict": verdict(None, {"slices": 2.0})},
+    ]
+    given = iter(rows)
+    monkeypatch.setattr("napari_mrtrans.transformation.whole_volume.assess", lambda *_, **__: next(given))
+    status, out, _ = run("ood", *names, "--model", "tiny-flow")
+    assert status == 0 and "not judged: fewer than 3 slices" in out
+    assert out.splitlines()[-2:] == ["1 of 2 files assessed", "1 of 1 volume out of distribution"]
 
 
 def test_ood_goes_on_after_a_fault_and_a_file_that_may_not_be_read(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +146,26 @@ def test_here_without_dask_cancelled_and_gone_on_with(checkpoint: Checkpoint, tm
     assert seen == [["done", "not done", "not done"], ["done", "done", "not done"], ["done", "done", "failed"]]
     assert "is constant" in second.rows[0].reason
     assert second.rows[1].ood_reason == ""
+
+
+def test_ctrl_c_is_answered_before_the_workers_have_ended(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def interrupt(*_: object) -> Iterator[None]:
+        yield None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_mrtrans.cohort.run.one_by_one", interrupt)
+    save_nifti(tmp_path / "in" / "a_T1.nii.gz", head(SHAPE))
+    scans, _ = find_any(tmp_path / "in", Contrast.T1, print)
+    with pytest.raises(KeyboardInterrupt):
+        run_scans(
+            scans, Output(tmp_path / "out"), checkpoint, Request("T2", "T1", n=2),
+            workers=Workers(here=True), watch=Watch(say=said.append),
+        )  # fmt: skip
+    assert said == ["1 scans.", "Stopping…"]
 
 
 # --- the table and the page over several runs ---------------------------------------------------------------------
@@ -314,6 +334,17 @@ def test_a_folder_that_cannot_be_read_is_told(anat: str, tmp_path: Path, monkeyp
     (tmp_path / "sub-1").rename(tmp_path / ".hidden")
     with pytest.raises(MrtransError, match=r"holds no NIfTI files.*'.*sub-2' left out: it cannot be read"):
         find_any(tmp_path, Contrast.T1, said.append)
+
+
+def test_subjects_whose_scan_is_misnamed_are_told(tmp_path: Path) -> None:
+    _touch(tmp_path, "sub-1/anat/sub-1_T1w.nii.gz", *(f"sub-{k}/anat/t1.nii.gz" for k in "2345"))
+    said: list[str] = []
+    assert len(find_any(tmp_path, Contrast.T1, said.append)[0]) == 1
+    assert said == ["4 subjects without a T1 by the names of files: sub-2, sub-3, sub-4, …"]
+    said.clear()
+    _touch(tmp_path, *(f"sub-{k}/anat/sub-{k}_T1w.nii.gz" for k in "2345"), "sub-5/ses-b/anat/t1.nii.gz")
+    assert len(find_any(tmp_path, Contrast.T1, said.append)[0]) == 5
+    assert said == ["1 visit without a T1 by the names of files: sub-5/ses-b."]
 
 
 def test_hidden_files_are_no_scans(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_ctrl_c_leaves_a_summary_and_nothing_half_done(data: Path, checkpoint: P
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
     _, notices = run.communicate(timeout=120)
     assert run.returncode == 130
-    assert notices.splitlines()[-1] == "Interrupted."
+    assert notices.splitlines()[-1] == "Interrupted; the same command goes on." and "Stopping…" in notices
     assert "Traceback" not in notices
     assert not psutil.wait_procs(left, timeout=60)[1]
     rows = [line.split("\t") for line in (out / "cohort_T1_T2.tsv").read_text().splitlines()]

@@ -224,16 +224,22 @@ def test_images_that_are_gone_or_damaged_are_told_and_left_out(
     monkeypatch.setattr("napari_mrtrans.evaluation.calibrate.image_features", lambda *_: [])
     monkeypatch.setattr("napari_mrtrans.evaluation.calibrate.measure", sampled)
     shutil.copytree(data, tmp_path / "data")
-    files = {name: tmp_path / "data" / name[:6] / "anat" / f"{name}w.nii.gz" for name in ("sub-05_T1", "sub-02_T2")}
-    files["sub-05_T1"].unlink()
-    files["sub-05_T1"].symlink_to("annex")
-    files["sub-02_T2"].write_bytes(b"damaged")
+    names = ("sub-05_T1w", "sub-02_T2w", "sub-04_FLAIR")
+    files = {name: tmp_path / "data" / name[:6] / "anat" / f"{name}.nii.gz" for name in names}
+    files["sub-05_T1w"].unlink()
+    files["sub-05_T1w"].symlink_to("annex")
+    files["sub-02_T2w"].write_bytes(b"damaged")
+    whole = files["sub-04_FLAIR"].read_bytes()
+    files["sub-04_FLAIR"].write_bytes(whole[: len(whole) // 2])  # with its header
     made, said = checkpoint(tmp_path), []
     with pytest.raises(MrtransError, match="enough"):
         calibrate(tmp_path / "data", made, tmp_path / "out", one_slice(made), say=said.append)
-    assert {line.split(":")[0] for line in said} == {"left out T1 of sub-05", "left out T2 of sub-02"}
+    assert {line.split(":")[0] for line in said} == {
+        "left out T1 of sub-05", "left out T2 of sub-02", "left out FLAIR of sub-04"
+    }  # fmt: skip
     assert all(any(str(path) in line for line in said) for path in files.values())
     assert given.keys() == {f"sub-{i:02}" for i in range(6)}
+    assert given["sub-04"] == {Contrast.T1, Contrast.T2}
     assert given["sub-05"] == {Contrast.T2, Contrast.FLAIR} and given["sub-02"] == {Contrast.T1, Contrast.FLAIR}
     (tmp_path / "data" / "sub-03" / "anat" / "sub-03_T1w.nii.gz").write_bytes(b"")
     with pytest.raises(MrtransError, match=r"needs at least 5 of the subjects .* holds 4\."):
@@ -330,6 +336,7 @@ def test_from_the_command_line_to_a_probability(
     assert all(row.probability is not None for row in rows)
     table = (tmp_path / "tiny.ood.md").read_text()
     assert "| motion |" in table and "AUC within each pair. Test subjects only: sub-05" in table
+    assert "'lesion': not looked at, for no expert mask of a test subject marks something." in table
     holds = (tmp_path / "tiny.spread.md").read_text()
     assert "| T1->T2 | 0." in holds and "Test subjects only: sub-05. Slices of each scan: 2; n = 2, seed 0." in holds
 

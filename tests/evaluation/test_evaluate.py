@@ -5,13 +5,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
-from helpers import PAIRS, bids_folder, head, save_nifti, tiny_checkpoint
+from helpers import PAIRS, bids_folder, head, planted_row, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.card import Adapted, Unnamed
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.checkpoints.pool import make_pool
@@ -19,7 +20,7 @@ from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.errors import MrtransError, RecipeError
 from napari_mrtrans.evaluation import measure as module
 from napari_mrtrans.evaluation import optional, tiles
-from napari_mrtrans.evaluation.evaluate import Settings, evaluate
+from napari_mrtrans.evaluation.evaluate import Settings, _without_lesions, evaluate
 from napari_mrtrans.evaluation.held_out import (
     adapted_to,
     check_held_out,
@@ -413,9 +414,10 @@ def test_another_visit_of_a_training_subject_is_no_held_out_one() -> None:
 def test_people_of_another_folder_are_others_of_the_same_name(tmp_path: Path) -> None:
     splits = {"train": ["sub-00", "sub-01/ses-1"], "test": ["sub-02", "sub-03"]}
     ixi = tiny_checkpoint(
-        tmp_path / "ixi.safetensors", splits=splits, folder="ixi", seen_before=["oasis/sub-02", "sub-03"]
-    )
-    assert known_to_parents([ixi]) == {"sub-03"}  # of no folder: it may be the same person
+        tmp_path / "ixi.safetensors", splits=splits, folder="ixi",
+        seen_before=["oasis/sub-02", "sub-03", "sub-phantom0x0001"],
+    )  # fmt: skip
+    assert known_to_parents([ixi]) == {"sub-03"}  # of no folder: it is the card's own
     for root in ("ixi", "lab"):
         bids_folder(tmp_path / "data" / root, 2, (24, 28, 12))
     for root, name in (("ixi", "sub-00"), ("", "sub-00"), ("ixi", "sub-01")):
@@ -424,8 +426,9 @@ def test_people_of_another_folder_are_others_of_the_same_name(tmp_path: Path) ->
             check_held_out(name, seen_by([ixi], tmp_path / "data" / root), there, tmp_path / "data" / root)
     lab = tmp_path / "data" / "lab"
     there, seen = known_sessions(lab, [ixi], ["sub-00"]), seen_by([ixi], lab)
+    assert seen == {"ixi/sub-00", "ixi/sub-01/ses-1", "ixi/sub-03", "oasis/sub-02", "sub-phantom0x0001"}
     check_held_out("sub-00", seen, there, lab)
-    (line,) = namesakes(["sub-00"], seen, there)
+    (line,) = namesakes(["sub-00"], [ixi], there, lab)
     assert line.startswith("'sub-00': a training subject of a data set that is not there is called so.")
     plain = tiny_checkpoint(tmp_path / "plain.safetensors", splits=splits)
     with pytest.raises(MrtransError, match="'sub-00' is a training subject; choose others"):
@@ -436,6 +439,34 @@ def test_people_of_another_folder_are_others_of_the_same_name(tmp_path: Path) ->
     (tmp_path / "data" / "lab").rename(tmp_path / "lab")
     (tmp_path / "ixi-v2").rename(tmp_path / "data" / "renamed")  # the only one there, and its people are the card's
     assert "sub-00" in seen_by([ixi], tmp_path / "data")
+
+
+def test_only_names_that_a_card_has_without_a_folder_raise_a_doubt(tmp_path: Path) -> None:
+    """Every data set has a sub-01."""
+    mine = bids_folder(tmp_path / "mine", 2, (24, 28, 12))
+    whole = tiny_checkpoint(tmp_path / "whole.safetensors", splits={"train": ["ms-prepared/sub-00/ses-1"]})
+    there = known_sessions(mine, [whole], ["sub-00", "sub-01"])
+    assert namesakes(["sub-00", "sub-01"], [whole], there, mine) == []
+    assert len(namesakes(["mine/ms-prepared/sub-00"], [whole], there, tmp_path)) == 1
+    bare = tiny_checkpoint(tmp_path / "bare.safetensors", splits={"train": ["sub-07"]})
+    assert len(namesakes(["sub-07"], [whole, bare], there, mine)) == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_nothing_is_fitted_to_namesakes_at_another_site(tmp_path: Path) -> None:
+    """The person who is measured would be among them."""
+    lab = bids_folder(tmp_path / "lab", subjects=2, shape=(40, 48, 24))
+    checkpoint = tiny_checkpoint(tmp_path / "ixi.safetensors", "direct", splits=SPLITS, folder="ixi")
+    settings = Settings(pairs=[PAIRS[0]], subjects=["sub-00"], slab=11, montages=False, two_sample=True)
+    paths = evaluate(lab, [checkpoint], tmp_path / "out", settings, say=silent)
+    document = json.loads(paths[1].read_text())
+    assert [row["method"] for row in document["rows"]] == ["blurred target", "ixi"]
+    assert document["rows"][-1]["two_sample"] is None
+    left_out = document["about"]["left_out"]
+    assert any("look-up table, T1→T2: no training subject is in" in line for line in left_out)
+    assert any("needs samples and targets of training people" in line for line in left_out)
+    assert document["about"]["checkpoints"][0]["trained_on"] == ["ixi"]
+    assert "Another data set" in paths[3].read_text()
 
 
 def test_a_page_that_no_evaluation_has_written_is_not_replaced(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
@@ -528,7 +559,32 @@ def test_what_was_named_and_is_not_there_is_told(root: Path, direct: Checkpoint,
     assert about["left_out"] == [
         "T1→PD: no checkpoint serves it.", "sub-02: there is no T2.",
         *[line for line in about["left_out"] if line.startswith("LPIPS")],
+        "sub-03, lesions: there is no expert mask, so there is no correlation inside lesions.",
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_needs_masks_more_samples_or_scores_is_named(root: Path, flow: Checkpoint, tmp_path: Path) -> None:
+    settings = Settings(pairs=ONE, n=2, slab=11, montages=False)
+    paths = evaluate(root, [flow], tmp_path, settings, ood=[], say=silent)
+    assert json.loads(paths[1].read_text())["about"]["left_out"][-3:] == [
+        "sub-02, lesions: there is no expert mask, so there is no correlation inside lesions.",
+        "tiny-flow: n = 2 in antithetic pairs is too few samples for coverage, calibration error, κ2 to κ4, normal "
+        "voxels, CRPS, power in bands.",
+        "detection of unusual inputs: what was given holds no scores.",
+    ]
+
+
+def test_whose_lesions_were_not_compared_is_named_once() -> None:
+    """A mask that cannot be used has been named already."""
+    masks = {"a": None, "b": None, "c": "c.nii.gz", "d": "d.nii.gz", "e": "e.nii.gz"}
+    planned = [SimpleNamespace(session=SimpleNamespace(name=name, mask=mask)) for name, mask in masks.items()]
+    figures = {"d": {"lesion_sums": [1.0]}, "e": {"lacks": ["e, lesions: The mask cannot be read."]}}
+    rows = [planted_row(method, subject=name, **figures.get(name, {})) for name in masks for method in ("x", "y")]
+    assert _without_lesions(planned, rows) == [
+        "a and 1 more, lesions: there is no expert mask, so there is no correlation inside lesions.",
+        "c, lesions: the expert mask marks nothing that was measured, so there is no correlation inside lesions.",
+    ]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -575,11 +631,11 @@ def test_a_link_that_leads_nowhere_costs_what_it_is_needed_for(direct: Checkpoin
     assert sum("sub-03_T2w.nii.gz' is a link to" in line for line in left_out) == 3
     assert sum(line.startswith("sub-02, lesions: ") and "is a link to" in line for line in left_out) == 1
     known = {session.name: session for session in read_folder(data).sessions}
-    digests = optional.Optional(silent, known, settings.sampling)
+    digests = optional.Optional(silent, data, known, settings.sampling)
     before = digests.training_digest(direct, ONE[0])
     training.unlink()
     shutil.copy(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", training)
-    assert optional.Optional(silent, known, settings.sampling).training_digest(direct, ONE[0]) != before
+    assert optional.Optional(silent, data, known, settings.sampling).training_digest(direct, ONE[0]) != before
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from helpers import bids_folder, tiny_checkpoint
+from helpers import bids_folder, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.card import Unnamed
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cli import train as cli
@@ -278,6 +280,29 @@ def test_nothing_is_left_of_files_that_cannot_be_written(
     with pytest.raises(MrtransError, match=r"No space left on device\). Free some space and run it again; "):
         run(root, flow, tmp_path / "out", subjects=["sub-02"], slices_per_subject=1)
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_whose_scans_cannot_be_used_is_left_out_and_told(root: Path, flow: Checkpoint, tmp_path: Path) -> None:
+    """The T2 of one is NaN throughout, that of the other in a few voxels."""
+    data = Path(shutil.copytree(root, tmp_path / "data"))
+    for name, part in (("sub-02", ...), ("sub-03", np.s_[18:21, 22:24, 8:10])):
+        path = data / name / "anat" / f"{name}_T2w.nii.gz"
+        image = nib.load(path)
+        damaged = np.asarray(image.dataobj).copy()
+        damaged[part] = np.nan
+        save_nifti(path, damaged, image.affine)
+    report, _ = run(data, flow, tmp_path / "out", slices_per_subject=1)
+    assert report["subjects"] == ["sub-03"]
+    assert [one["volume"] for one in report["slices"]] == ["T1→T2 sub-03"]
+    assert any(
+        line.startswith("Left out: T1→T2 sub-02: 'sub-02_T2w' has no finite voxel") for line in report["notices"]
+    )
+    assert "sub-03: T1 or T2 is NaN or infinite in 12 voxels of the head; they are left out." in report["notices"]
+    with pytest.raises(
+        MrtransError, match=r"^Nothing could be measured\. Left out: T1→T2 sub-02: 'sub-02_T2w' has no finite voxel"
+    ):
+        run(data, flow, tmp_path / "none", subjects=["sub-02"])
 
 
 @pytest.mark.usefixtures("undrawn")

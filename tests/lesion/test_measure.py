@@ -82,6 +82,31 @@ def test_every_sample_has_its_own_r() -> None:
     assert report.r_range == pytest.approx((np.mean(known), np.std(known)), abs=1e-6)
 
 
+def test_samples_without_an_r_are_told_and_the_others_count() -> None:
+    (prediction, target), roi = images(), two_lesions()
+    samples = np.stack([prediction, prediction])
+    assert lesion_report(prediction, target, roi, samples=samples).lines()[2].endswith(" ± 0.000 over 2")
+    samples[1][np.nonzero(roi)] = np.where(np.arange(roi.sum()) < 3, np.nan, samples[1][roi])
+    report = lesion_report(prediction, target, roi, samples=samples)
+    assert report.sample_r == (pytest.approx(report.r), None)
+    assert report.lines()[2] == f"Samples: r = {report.r:.3f} ± 0.000 over 1; 1 of 2 has no r"
+    report = lesion_report(prediction, target, roi, samples=np.full_like(samples, np.inf))
+    assert report.r_range is None and report.lines()[2] == "Samples: 2 of 2 have no r"
+
+
+def test_a_target_that_is_nan_where_the_roi_is_overlaps_it(tmp_path: Path) -> None:
+    """On the grid of the prediction, and on another one."""
+    (prediction, target), roi = images(), two_lesions()
+    target = np.where(roi, np.nan, target).astype(np.float32)
+    mean = save_nifti(tmp_path / "mean.nii.gz", prediction, OBLIQUE)
+    mask = save_nifti(tmp_path / "roi.nii.gz", roi.astype(np.uint8), OBLIQUE)
+    half = OBLIQUE @ nib.affines.from_matvec(np.diag([0.5, 1, 1]), [-0.25, 0, 0])
+    for data, affine in ((target, OBLIQUE), (np.repeat(target, 2, axis=0), half)):
+        other = save_nifti(tmp_path / "t2.nii.gz", data, affine)
+        with pytest.raises(MrtransError, match=r"^'t2' has no finite value inside the ROI\.$"):
+            measure_files(mean, other, mask)
+
+
 def test_planted_contrast_is_recovered() -> None:
     """Surround of mean m and standard deviation s, lesion at m + c·s: the ratio is c, whatever unit and sign."""
     rng = np.random.default_rng(3)
@@ -172,7 +197,7 @@ def test_mistakes_are_one_line() -> None:
     for pair in ((flat, target), (prediction, np.where(roi, 0, target))):
         with pytest.raises(MrtransError, match=f"^{NO_CONTRAST}$"):
             lesion_report(*pair, roi)
-    with pytest.raises(MrtransError, match=r"^The ROI does not overlap the images\.$"):
+    with pytest.raises(MrtransError, match=r"^No voxel of the ROI is finite in every image\.$"):
         lesion_report(prediction, np.where(roi, np.nan, target), roi)
     with pytest.raises(MrtransError, match=r"^The target has shape \(20, 22\), the ROI \(20, 22, 18\)"):
         lesion_report(prediction, target[..., 0], roi)
@@ -410,11 +435,13 @@ def test_command_refuses_in_one_line(files: dict[str, Path], tmp_path: Path, run
     two[5, 5, 5:7] = 1
     pair = save_nifti(tmp_path / "pair.nii.gz", two, OBLIQUE)
     none = save_nifti(tmp_path / "none.nii.gz", 0 * two, OBLIQUE)
+    unknown = save_nifti(tmp_path / "unknown.nii.gz", np.full(SHAPE, np.nan, np.float32), OBLIQUE)
     base = ("lesion", "--prediction", files["mean"], "--target", files["t2"], "--roi")
     for words, line in (
         ((*base, small), "The ROI 'small.nii.gz' does not overlap 'mean'."),
         ((*base, pair), "ROI needs at least 3 voxels."),
-        ((*base, none), "ROI needs at least 3 voxels."),
+        ((*base, none), "The ROI 'none.nii.gz' marks nothing: no voxel is above 0."),
+        ((*base, unknown), "The ROI 'unknown.nii.gz' marks nothing: all of it is NaN or infinite."),
         ((*base, tmp_path / "gone.nii.gz"), "does not exist."),
         ((*base, files["roi"], "--samples", files["t2"]), "The samples 't2.nii.gz' are no 4-D volume on the grid of"),
         ((*base, files["roi"], "--csv", files["roi"] / "a.csv"), "Choose another --csv."),

@@ -200,7 +200,7 @@ def test_lpips_that_was_lacking_comes_back_and_small_slices_lack_it_alone(
     """What `evaluate` asks before it measures a row again, with a real file of weights."""
     monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(alexnet[1]))
     said: list[str] = []
-    figures = Optional(said.append, {}, Sampling(n=1))
+    figures = Optional(said.append, Path(), {}, Sampling(n=1))
     assert figures.has_more(planted_row("a", lpips=None)) and not figures.has_more(planted_row("a", lpips=0.1))
     small, large = np.full((20, 20, 1), 0.5, np.float32), np.full((40, 40, 1), 0.5, np.float32)
     assert figures.lpips(small, small, 2) is None and figures.lpips(small, small, 2) is None

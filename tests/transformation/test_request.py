@@ -139,6 +139,17 @@ def test_names_are_checked_before_a_head_is_stripped(
         open_job(volume(), sampling, Request(Contrast.T2, **keywords))
 
 
+def test_what_is_not_finite_inside_the_head_is_told(sampling: Checkpoint) -> None:
+    whole = volume()
+    middle = tuple(size // 2 for size in whole.data.shape)
+    for value, place, count in ((np.nan, middle, 1), (np.inf, middle, 1), (np.nan, (0, 0, 0), 0)):
+        data, said = whole.data.astype(np.float32), list[str]()
+        data[place] = value
+        open_job(replace(whole, data=data), sampling, Request(Contrast.T2), said.append)
+        told = [line for line in said if "is NaN or infinite in 1 voxel of the head" in line]
+        assert len(told) == count
+
+
 @pytest.mark.parametrize("slices", [(2, 6), range(2, 6), range(5, 1, -1), range(2, 6, 3), range(5, 1, -3)])
 def test_a_range_is_a_set_of_slices(slices: range | tuple[int, int], sampling: Checkpoint) -> None:
     order = open_job(volume(), sampling, Request(Contrast.T2, slices=slices)).order

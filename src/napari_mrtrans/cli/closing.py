@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,18 @@ def close(
         typer.echo(line, err=True)
     if last:
         typer.echo(last)
+
+
+@contextmanager
+def goes_on(kept: Callable[[], object] = lambda: True) -> Iterator[None]:
+    """Of what goes on where it was when called again, Ctrl-C says so, if something was ``kept``."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not kept():
+            raise
+        typer.echo("Interrupted; the same command goes on.", err=True)
+        sys.exit(130)
 
 
 def judged(info: Mapping[str, Any]) -> str:

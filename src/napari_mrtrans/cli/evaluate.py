@@ -52,7 +52,7 @@ def evaluate(
     from ..evaluation.report.ood_rows import read_rows
     from ..scan.contrasts import Pair
 
-    scored = [row for path in ood or [] for row in read_rows(path)]
+    scored = [row for path in ood for row in read_rows(path)] if ood else None
     settings = Settings(
         pairs=[Pair.parse(text) for text in pairs.split(",")] if pairs else None,
         subjects=[name.strip() for name in subjects.split(",")] if subjects else None,

@@ -13,6 +13,7 @@ import typer
 
 from ..errors import MrtransError
 from ..paths import plain_line
+from .closing import goes_on
 from .cohort import cohort
 from .evaluate import evaluate
 from .lesion import lesion
@@ -59,7 +60,7 @@ def demo(
     run_demo()
 
 
-for command in (models, transform, report, prepare, ood, lesion, evaluate, cohort):
+for command in (models, transform, report, prepare, ood, lesion, goes_on()(evaluate), goes_on()(cohort)):
     app.command()(command)
 
 

@@ -34,6 +34,7 @@ def ood(
     """
     from ..checkpoints.library import choose_checkpoint, first_target
     from ..dicom.read import read_scan
+    from ..ood.score import TOO_FEW
     from ..scan.contrasts import Contrast
     from ..transformation.contrast_guess import unknown_contrast_line
     from ..transformation.request import Request
@@ -65,9 +66,10 @@ def ood(
         typer.echo(json.dumps(rows, indent=2))
     else:
         notices = [f"{Path(row['input']).name}: {line}" for row in rows for line in dict.fromkeys(row["notices"])]
-        unusual = sum(row["verdict"] == "out of distribution" for row in rows)
+        assessed = [row for row in rows if row["verdict"] != TOO_FEW]
+        unusual = sum(row["verdict"] == "out of distribution" for row in assessed)
         known = any(row["ood_probability"] is not None for row in rows)
-        last = f"{unusual} of {plural(len(rows), 'volume')} out of distribution" if known else ""
-        close(f"{len(rows)} of {plural(len(images), 'file')} assessed", (), notices, last)
+        last = f"{unusual} of {plural(len(assessed), 'volume')} out of distribution" if known else ""
+        close(f"{len(assessed)} of {plural(len(images), 'file')} assessed", (), notices, last)
     if failed:
         raise typer.Exit(2)

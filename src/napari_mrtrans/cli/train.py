@@ -11,6 +11,7 @@ import typer
 from ..errors import MrtransError, RecipeError
 from .adapt import adapt, phantom_site
 from .chain import pack, shipped
+from .closing import goes_on
 from .judge import judge
 from .pool import pool
 from .terminal import ProgressBar
@@ -204,6 +205,7 @@ def validate_sampler(
 
 
 @checks.command(CALIBRATE)
+@goes_on()
 def calibrate(
     checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
     data: Annotated[Path, typer.Option(help="Data folder with the subjects it was trained on.")],
@@ -244,9 +246,9 @@ def calibrate(
         typer.echo(f"wrote {path}")
 
 
-checks.command(ADAPT)(adapt)
+checks.command(ADAPT)(goes_on()(adapt))
 checks.command(PHANTOM_SITE)(phantom_site)
-checks.command(SHIPPED)(shipped)
+checks.command(SHIPPED)(goes_on()(shipped))
 checks.command(PACK)(pack)
 checks.command(JUDGE)(judge)
 checks.command(POOL)(pool)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from ..errors import MrtransError, SliceError
-from .closing import close, judged, plural
+from .closing import close, goes_on, judged, plural
 from .options import (
     Antithetic,
     Batch,
@@ -150,7 +150,8 @@ def _transform(
             return
         check_free(record, str(volume.path.absolute()) if volume.path else volume.name, volume.digest())
     failure: SliceError | None = None
-    with ProgressBar(f"{request.pair} · {checkpoint.name}", held=notices) as (tell, say):
+    bar = ProgressBar(f"{request.pair} · {checkpoint.name}", held=notices)
+    with goes_on(store.folder.is_dir), bar as (tell, say):
         try:
             ensemble = transform_request(
                 volume, checkpoint, request, keep_samples=keep_samples, progress=tell, status=say, store=store
@@ -163,8 +164,10 @@ def _transform(
     if again is not None and (line := other_head(again, store.head)):
         notices.append(line)
         ensemble.info["notices"].append(line)
-    files = ensemble.save(output, overwrite=naming.overwrite, bids=naming.bids).values()
     info = ensemble.info
+    if not naming.overwrite:
+        notices += _replaced(record, info)
+    files = ensemble.save(output, overwrite=naming.overwrite, bids=naming.bids).values()
     if failure is None:
         store.remove()
     close(f"{_what(info)}, {info['seconds']:.0f} s", files, notices, judged(info))
@@ -178,6 +181,16 @@ def _what(info: dict[str, Any]) -> str:
     name = Path(info["input"]).name
     slices = plural(info["slices_done"], "slice")
     return f"{info['source']}→{info['target']} of '{name}' by {info['checkpoint']}: {slices}{samples}"
+
+
+def _replaced(record: Path, info: dict[str, Any]) -> list[str]:
+    """What is said of a result whose place one with the report ``info`` takes, if model, samples or slices differ."""
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))
+        same = all(before[name] == info[name] for name in ("checkpoint", "n", "slices"))
+        return [f"Replaced {_what(before)}."] if before["complete"] and not same else []
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 def _check_alone(context: typer.Context) -> None:

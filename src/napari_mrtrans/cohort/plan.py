@@ -224,12 +224,15 @@ def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> li
         raise MrtransError(f"'{folder}' {what}; give a BIDS folder (sub-*/anat/*_T1w.nii.gz).")
     root = folder.resolve()
     scans: dict[Path, Scan] = {}
+    visits: dict[Path, bool] = {}
     closed: list[str] = []
     for anat, subject, session in anat_folders(root, closed):
         parts = anat.relative_to(root).parts
         above = next((i for i, part in enumerate(parts) if part.startswith("sub-")), 0)
-        for path in anat_images(anat, source):
-            scan = Scan(path, subject, session, Path(*parts[:above], subject, session, "anat"), stem(path))
+        images, visit = anat_images(anat, source), Path(*parts[:above], subject, session)
+        visits[visit] = visits.get(visit, False) or bool(images)
+        for path in images:
+            scan = Scan(path, subject, session, visit / "anat", stem(path))
             first = scans.setdefault(scan.folder / scan.stem, scan)
             if first is not scan:
                 say(f"'{path.name}' is left out: '{first.path.name}' has the same name.")
@@ -238,6 +241,11 @@ def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> li
     if not scans:
         also = f"; {closed[0]}" if closed else ""
         raise MrtransError(f"'{folder}' holds no {source} scans (sub-*/anat/*_{BIDS_SUFFIX[source]}.nii.gz){also}.")
+    if without := [visit for visit, has in visits.items() if not has]:
+        one = "visit" if any(visit.name.startswith("ses-") for visit in without) else "subject"
+        what = f"{len(without)} {one}s" if len(without) > 1 else f"1 {one}"
+        names = ", ".join(visit.as_posix() for visit in without[:3]) + (", …" if len(without) > 3 else ".")
+        say(f"{what} without a {source} by the names of files: {names}")
     return list(scans.values())
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -232,7 +232,7 @@ def _compute_all(ledger: Ledger, workers: Workers, watch: Watch) -> None:
 def _note(outcomes: Generator[Outcome | None], ledger: Ledger, shares: dict[Scan, float], watch: Watch) -> None:
     """Take down outcomes as they come, and tell of them."""
     total, finished, began = len(ledger.todo), 0, time.monotonic()
-    with closing(outcomes):
+    with closing(outcomes), _told_at_once(watch):
         for outcome in outcomes:
             if outcome is not None:
                 if outcome.stop:
@@ -247,6 +247,16 @@ def _note(outcomes: Generator[Outcome | None], ledger: Ledger, shares: dict[Scan
                 watch.ledger(ledger, shares)
             if watch.cancelled():
                 return
+
+
+@contextmanager
+def _told_at_once(watch: Watch) -> Iterator[None]:
+    """Ctrl-C: workers take their time to end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        watch.say("Stopping…")
+        raise
 
 
 def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint, say: Callable[[str], None]) -> list[Path]:

@@ -25,7 +25,7 @@ from ..ood.score import FEWEST, OodCalibration
 from ..ood.signs import Looks
 from ..paths import check_folder, write_together
 from ..scan.contrasts import Pair
-from ..scan.nifti import open_nifti
+from ..scan.volume import Volume
 from .calibrate_report import coverage_lines, spread_summary, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood, sigma_ranges
 from .fit_spread import coverage, fit_spread
@@ -167,13 +167,16 @@ def calibrate_spread(
 def _readable(
     checkpoint: Checkpoint, sessions: Mapping[str, Session], say: Callable[[str], None]
 ) -> dict[str, Session]:
-    """The sessions of the card's subjects without the images that are gone or damaged, each of which is told."""
+    """The sessions of the card's subjects without the images that are gone or damaged, each of which is told.
+
+    All voxels are read: found later, a damaged image would cost what was computed before.
+    """
     out = {}
     for name in roles(checkpoint, sessions):
         files = {}
         for contrast, path in sessions[name].files.items():
             try:
-                open_nifti(path)
+                Volume.load(path, contrast)
             except VolumeError as error:
                 say(f"left out {contrast} of {name}: {error}")
             else:

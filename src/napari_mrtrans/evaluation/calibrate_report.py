@@ -48,9 +48,10 @@ def summary(checkpoint: Checkpoint, rows: Sequence[OodRow], calibration: Calibra
         told = f"Without a score by {best}, and so without P(OOD), as of contrasts that too few people have: {without}."
         lines += ["", told]
     lines += _cross_validated(about["cross_validated"])
-    lesions = f" '{LESION}': slices about the largest part of an expert mask." if LESION in kinds else ""
-    lines += ["", f"AUC within each pair. Test subjects only: {', '.join(about['subjects'].get('test', []))}.{lesions} "
-              f"{about['slices']} slices of each scan, n = {about['n']}, seed {about['seed']}. "
+    marked = "slices about the largest part of an expert mask"
+    lesions = marked if LESION in kinds else "not looked at, for no expert mask of a test subject marks something"
+    lines += ["", f"AUC within each pair. Test subjects only: {', '.join(about['subjects'].get('test', []))}. "
+              f"'{LESION}': {lesions}. {about['slices']} slices of each scan, n = {about['n']}, seed {about['seed']}. "
               f"{about['date']}, {about['machine']}."]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -16,7 +16,7 @@ from ..scan.contrasts import Pair
 from ..training.finished import digest
 from ..transformation.request import ANSWERS
 from ..transformation.streaming import SliceUpdate
-from .held_out import check_held_out, known_to_parents, seen_by, session_names, told_of_parents
+from .held_out import check_held_out, known_to_parents, seen_by, session_names, told_of_parents, trained_on
 from .lookup import Lookup
 from .measure import Sampling, View
 from .optional import Optional
@@ -130,7 +130,7 @@ def cases(
     compared, told = ways(checkpoints, settings.three_planes), known_to_parents(checkpoints)
     for pair in (pair for pair in served if settings.pairs is None or pair in settings.pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
-        training = sorted({name for c in serving for name in c.card.splits.get("train", [])})
+        training = sorted({name for c in serving for name in trained_on(c, root)})
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
         methods = [way for way in compared if pair in way.checkpoint.pairs]
         others = (check_planes(way.checkpoint) for way in methods if way.three_planes)

@@ -110,13 +110,33 @@ def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
         "normal_share": known(normal),
         "psnr_of_n": [mean.psnr for mean in means],
         "ssim_of_n": [mean.ssim for mean in means],
-        **{f"kappa{k + 1}_of_n": [mean.cumulants[k] for mean in means] for k in range(4)},
+        **{f"kappa{k + 1}_of_n": [known(mean.cumulants[k]) for mean in means] for k in range(4)},
         "rank_std": known(rank_correlation(std, error, inside)),
         "rank_calibrated": None if shown is None else known(rank_correlation(shown, error, inside)),
         "sparsification": known(sparsification_error(std, error, inside)) if len(samples) > 1 else None,
         "crps": answer.crps,
         "band_ratios": None if bands is None else [known(ratio) for ratio in bands],
     }
+
+
+def too_few_for(drawers: Sequence[str], antithetic: bool) -> list[str]:
+    """The figures, in the report's words, that :func:`of_samples` does not give of so few samples.
+
+    Args:
+        drawers: The name of the model that drew each sample; at least one.
+        antithetic: Samples come in pairs of opposite noise.
+    """
+    independent = drawers[::2] if antithetic else drawers
+    lacking = []
+    if len(drawers) < 2:
+        lacking += ["mean std / RMSE", "std ~ |error|", "sparsification error"]
+    if len(independent) < 2:
+        lacking += ["coverage", "calibration error", "κ2 to κ4"]
+    if len(independent) < 3:
+        lacking.append("normal voxels")
+    if min(Counter(independent).values()) < 2:
+        lacking += ["CRPS", "power in bands"]
+    return lacking
 
 
 def known(value: float) -> float | None:

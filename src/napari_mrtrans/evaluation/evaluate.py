@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.pool import drawn_by
 from ..errors import MrtransError, OutOfMemory, SliceError, VolumeError, fault_line
 from ..paths import check_folder
 from ..scan.intensity import HEADROOM
@@ -22,18 +23,12 @@ from ..transformation.engine import MAX_HELD, BadNumbers
 from ..transformation.request import ANSWERS
 from ..transformation.streaming import SliceUpdate
 from .cases import Case, Settings, Task, cases, not_there, tasks
-from .held_out import (
-    NotMeasured,
-    adapted_to,
-    describe_machine,
-    known_sessions,
-    namesakes,
-    seen_by,
-)
-from .measure import SSIM_WINDOW, View
+from .ensemble_figures import too_few_for
+from .held_out import NotMeasured, adapted_to, describe_machine, known_sessions, namesakes
+from .measure import LESIONS, SSIM_WINDOW, View
 from .optional import Optional
 from .report import paper_figures
-from .report.ood_rows import OodRow
+from .report.ood_rows import OodRow, not_told
 from .report.paper_figures import PAIR
 from .report.results import Results
 from .report.write import check_foreign, write_report
@@ -52,7 +47,7 @@ def evaluate(
     out: Path,
     settings: Settings,
     *,
-    ood: Sequence[OodRow] = (),
+    ood: Sequence[OodRow] | None = None,
     say: Callable[[str], None] = print,
     progress: Progress = lambda *_: None,
 ) -> list[Path]:
@@ -66,7 +61,7 @@ def evaluate(
         checkpoints: What to compare. Their cards say which subjects are test subjects.
         out: Output folder.
         settings: On whom, and how.
-        ood: Scores of normal and unusual inputs, for the report's part on detection.
+        ood: Scores of normal and unusual inputs, for the report's part on detection; None = there is to be none.
         say: Told every row.
         progress: Told how far it is.
 
@@ -87,14 +82,14 @@ def evaluate(
     check_foreign(out, kept := out / "finished.jsonl")
     planned = list(cases(root, checkpoints, sessions, settings))
     measured = list(dict.fromkeys(case.session.name for case in planned))
-    alike = namesakes(measured, seen_by(checkpoints, root), sessions)
+    alike = namesakes(measured, checkpoints, sessions, root)
     for line in (doubts := [*adapted_to(checkpoints), *alike]):
         say(line)
     if not planned:
         wanted = ", ".join(map(str, settings.pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
         raise MrtransError(f"Nothing to evaluate: no held-out subject in '{root}' has both contrasts of {wanted}.")
     montages = out / "montages" if settings.montages else None
-    finished, optional = Finished(kept, Row), Optional(say, sessions, settings.sampling)
+    finished, optional = Finished(kept, Row), Optional(say, root, sessions, settings.sampling)
     machine = describe_machine(settings.device)
     rows: list[Row] = []
     left_out = not_there(checkpoints, sessions, settings, {case.pair for case in planned})
@@ -125,12 +120,14 @@ def evaluate(
     if without := [str(pair) for pair in dict.fromkeys(case.pair for case in planned if not case.lookup.sessions)]:
         left_out.append(f"look-up table, {', '.join(without)}: no training subject is in '{root}'.")
     left_out += dict.fromkeys([*(line for row in rows for line in row.lacks or ()), *optional.missing])
-    about = _about(checkpoints, settings, machine, left_out) | ({"doubts": doubts} if doubts else {})
+    left_out += [*_without_lesions(planned, rows), *_few(checkpoints, settings, rows)]
+    left_out += [] if ood is None else not_told(ood)
+    about = _about(root, checkpoints, settings, machine, left_out) | ({"doubts": doubts} if doubts else {})
     if not (root / (here := root.resolve().name)).is_dir():  # the data set's own folder, or the one above, was given
         for one in about["checkpoints"]:
             one["trained_on"] = ["." if data.rpartition("/")[2] == here else data for data in one["trained_on"]]
     pictures = _pictures(planned, settings, drawn, Results(rows, about), montages) if montages else {}
-    return write_report(out, rows, about, ood, pictures)
+    return write_report(out, rows, about, ood or (), pictures)
 
 
 def _pictures(
@@ -157,6 +154,31 @@ def _pictures(
         results.about["left_out"].append(f"Pictures of unusual inputs: {error}")
     single = {f"{pair}, {name}": where.picture for (pair, name, _), where in drawn.items() if where.picture}
     return paper_figures.draw(paper_figures.Slices.read(drawn, unusual), results, montages) | single
+
+
+def _without_lesions(planned: Sequence[Case], rows: Sequence[Row]) -> list[str]:
+    """A line on those who have no expert mask, and one on those whose mask marks nothing of what was measured."""
+    masked = {case.session.name for case in planned if case.session.mask is not None}
+    told = {line.partition(LESIONS)[0] for row in rows for line in row.lacks or () if LESIONS in line}
+    known = told | {row.subject for row in rows if row.lesion_sums is not None}
+    lacking = [name for name in dict.fromkeys(row.subject for row in rows) if name not in known]
+    lines = []
+    for there, why in ((False, "there is no expert mask"), (True, "the expert mask marks nothing that was measured")):
+        if names := [name for name in lacking if (name in masked) == there]:
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            lines.append(f"{names[0]}{others}{LESIONS}{why}, so there is no correlation inside lesions.")
+    return lines
+
+
+def _few(checkpoints: Sequence[Checkpoint], settings: Settings, rows: Sequence[Row]) -> list[str]:
+    """A line on each checkpoint that has drawn too few samples for some of its figures."""
+    lines, methods = [], {row.method for row in rows}
+    for c in (c for c in checkpoints if c.name in methods and not c.deterministic):
+        n = settings.n or c.card.sampler.n
+        if lacking := too_few_for(drawn_by(c, n), settings.antithetic):
+            pairs = " in antithetic pairs" if settings.antithetic and n > 1 else ""
+            lines.append(f"{c.name}: n = {n}{pairs} is too few samples for {', '.join(lacking)}.")
+    return lines
 
 
 def _again(optional: Optional, task: Task, row: Row) -> bool:
@@ -189,7 +211,9 @@ def _line(row: Row) -> str:
     return f"{row.pair:9} {row.subject:24} {row.method:22} SSIM {row.ssim:.4f}  PSNR {row.psnr:.2f} dB{spread}{speed}"
 
 
-def _about(checkpoints: Sequence[Checkpoint], settings: Settings, machine: str, left_out: list[str]) -> dict[str, Any]:
+def _about(
+    root: Path, checkpoints: Sequence[Checkpoint], settings: Settings, machine: str, left_out: list[str]
+) -> dict[str, Any]:
     """How the rows were obtained."""
     import torch
 
@@ -199,7 +223,7 @@ def _about(checkpoints: Sequence[Checkpoint], settings: Settings, machine: str, 
         "slab": settings.slab,
         "seed": settings.seed,
         "antithetic": settings.antithetic,
-        "checkpoints": described(ways(checkpoints, settings.three_planes)),
+        "checkpoints": described(ways(checkpoints, settings.three_planes), root),
         "date": date.today().isoformat(),
         "machine": machine,
         "torch": torch.__version__,

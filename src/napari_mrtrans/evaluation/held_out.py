@@ -36,7 +36,8 @@ class PairedVolumes:
         source: In [0, 1].
         target: In [0, 1].
         head: Of the source.
-        both: Head of source and target.
+        both: Head of source and target, where both are finite.
+        lacks: What of the heads is not, in a line; empty: nothing.
     """
 
     volume: Volume
@@ -44,6 +45,7 @@ class PairedVolumes:
     target: NDArray[np.float32]
     head: NDArray[np.bool_]
     both: NDArray[np.bool_]
+    lacks: str = ""
 
     @classmethod
     def open(cls, session: Session, pair: Pair) -> PairedVolumes:
@@ -62,7 +64,12 @@ class PairedVolumes:
                 f"{session.name}: {pair.source} and {pair.target} lie on different grids; bring them onto one with "
                 "napari-mrtrans prepare."
             )
-        return cls(volume, source, target, head, head & there)
+        known = np.isfinite(volume.data) & np.isfinite(acquired.data)
+        lacks = ""
+        if count := int(((head | there) & ~known).sum()):
+            voxels = f"{count} voxel{'s' * (count > 1)} of the head"
+            lacks = f"{session.name}: {pair.source} or {pair.target} is NaN or infinite in {voxels}; they are left out."
+        return cls(volume, source, target, head, head & there & known, lacks)
 
 
 def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -144,15 +151,19 @@ def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> l
 
 
 def seen_by(checkpoints: Sequence[Checkpoint], root: Path) -> set[str]:
-    """Names of the sessions that checkpoints have seen in training. Where ``root`` is neither the one folder that one
-    was trained on nor the folder above it, they have that folder before them: another site's people are called so, too.
-    """
-    seen: set[str] = set()
-    for checkpoint in checkpoints:
-        card, trained = checkpoint.card, checkpoint.card.splits.get("train", [])
-        home = "" if _is_home(root, checkpoint) else card.folder
-        seen |= {*(in_folder(home, name) for name in trained), *card.seen_before}
-    return seen
+    """Names of the sessions that checkpoints have seen in training, as :func:`trained_on` has them."""
+    return {name for checkpoint in checkpoints for name in _called(checkpoint.card.seen, checkpoint, root)}
+
+
+def trained_on(checkpoint: Checkpoint, root: Path) -> list[str]:
+    """Names of a checkpoint's training sessions. Where ``root`` is neither the one folder that it was trained on nor
+    the folder above it, they have that folder before them: another site's people are called so, too."""
+    return _called(checkpoint.card.splits.get("train", []), checkpoint, root)
+
+
+def _called(names: Sequence[str], checkpoint: Checkpoint, root: Path) -> list[str]:
+    home = "" if _is_home(root, checkpoint) else checkpoint.card.folder
+    return [name if name.startswith(PREFIX) else in_folder(home, name) for name in names]
 
 
 def _is_home(root: Path, checkpoint: Checkpoint) -> bool:
@@ -207,10 +218,16 @@ def adapted_to(checkpoints: Sequence[Checkpoint]) -> list[str]:
     ]
 
 
-def namesakes(names: Collection[str], training: Collection[str], sessions: Mapping[str, Session]) -> list[str]:
-    """A line on those of ``names`` who are called as training subjects of a data set that is not known any more."""
-    lost = {subject_of(one) for one in training if one not in sessions}
-    alike = [name for name in names if known_by(name, lost)]
+def namesakes(
+    names: Collection[str], checkpoints: Sequence[Checkpoint], sessions: Mapping[str, Session], root: Path
+) -> list[str]:
+    """A line on those of ``names`` who are called as training subjects of a data set that is not known any more.
+
+    Every data set has a sub-01: a name without a folder is none of those that a card itself names with one.
+    """
+    lost = {subject_of(one) for one in seen_by(checkpoints, root) if one not in sessions}
+    bare = {one for one in lost if data_set(one) in {".", *(c.card.folder for c in checkpoints)}}
+    alike = [name for name in names if known_by(name, bare if data_set(name) == "." else lost)]
     if not alike:
         return []
     others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
@@ -243,7 +260,7 @@ def held_out_sessions(
             f"None of the held-out subjects of '{checkpoint.name}' is in '{root}'; name some by --subject."
             + (f" {lines[0]}" if told else "")
         )
-    lines += [*adapted_to([checkpoint]), *namesakes(present, seen, there)]
+    lines += [*adapted_to([checkpoint]), *namesakes(present, [checkpoint], there, root)]
     return [there[name] for name in present], lines
 
 

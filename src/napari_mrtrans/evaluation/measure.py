@@ -33,11 +33,12 @@ from .way import Way
 SSIM_WINDOW = 11
 #: Voxels around the head's bounding box: beyond, windows of SSIM on images or their edges see black only.
 MARGIN = 6
+#: Between whom and why, in a line on lesions that were not compared.
+LESIONS = ", lesions: "
 
 #: (prediction, target) of whole slices, in canonical order whichever way their file lies, and the axis across them to
 #: LPIPS, or None where it is not to be had.
 Perceptual = Callable[[NDArray, NDArray, int], float | None]
-
 
 #: AUC of telling an answer (a sample) from the target, given source, answer, target and head, and the slice axis.
 TwoSample = Callable[[NDArray, NDArray, NDArray, NDArray, int], float | None]
@@ -102,7 +103,7 @@ class View:
         try:
             return None if path is None else read_mask(path, self.opened.volume) & self.opened.both
         except VolumeError as error:
-            self.no_lesion = f"{self.subject}, lesions: {error}"
+            self.no_lesion = f"{self.subject}{LESIONS}{error}"
             return None
 
     @cached_property
@@ -252,7 +253,7 @@ class View:
             **of_errors(answer),
             **of_samples(answer, self.sampling.seed),
             **self._lesion(prediction, truth),
-            lacks=[self.no_lesion] if self.no_lesion else None,
+            lacks=[line for line in (self.opened.lacks, self.no_lesion) if line] or None,
         )
 
     def _lesion(self, prediction: NDArray, truth: NDArray) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from ..datasets.bids import Session
 from ..errors import MrtransError
 from ..scan.contrasts import Pair
 from ..training.finished import digest
+from .held_out import trained_on
 from .measure import Sampling, TwoSample
 from .row import Row
 from .two_sample import TwoSampleTest
@@ -25,12 +27,15 @@ class Optional:
 
     Args:
         say: Told it.
-        sessions: By name; the training people are among them.
+        root: The data folder.
+        sessions: Of it, by name; the training people are among them.
         sampling: How checkpoints are sampled.
     """
 
-    def __init__(self, say: Callable[[str], None], sessions: Mapping[str, Session], sampling: Sampling) -> None:
-        self._say, self._sessions, self._sampling = say, sessions, sampling
+    def __init__(
+        self, say: Callable[[str], None], root: Path, sessions: Mapping[str, Session], sampling: Sampling
+    ) -> None:
+        self._say, self._root, self._sessions, self._sampling = say, root, sessions, sampling
         self._tests: dict[tuple[str, Pair], TwoSampleTest] = {}
         self._digests: dict[tuple[str, Pair], str] = {}
         self._no_lpips = False
@@ -71,7 +76,7 @@ class Optional:
 
     def _training(self, checkpoint: Checkpoint, pair: Pair) -> list[Session]:
         """Training people of a checkpoint who are there and have both contrasts."""
-        names = checkpoint.card.splits.get("train", [])
+        names = trained_on(checkpoint, self._root)
         return [s for n in names if (s := self._sessions.get(n)) and {pair.source, pair.target} <= s.files.keys()]
 
     def training_digest(self, checkpoint: Checkpoint, pair: Pair) -> str:

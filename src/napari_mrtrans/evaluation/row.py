@@ -11,7 +11,7 @@ from dataclasses import dataclass
 #: How many samples are averaged to see what more of them bring.
 COUNTS = (1, 2, 5, 10, 20)
 #: Raise when a row gets new figures, or others: rows of earlier evaluations lack them.
-FORMAT = 7
+FORMAT = 8
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Row:
     fraction of voxels whose samples Shapiro and Wilk's test lets pass as normal (p > 0.05; None
     below 3 samples or where all are constant), and ``psnr_of_n`` and ``ssim_of_n`` of the mean of the first
     :data:`COUNTS` samples with their cumulants (paper, Eq. 17; mean over the head), ``kappa1_of_n`` to
-    ``kappa4_of_n``; ``rank_std``, the rank correlation of std and |error|, ``rank_calibrated``, that of the
-    corrected standard deviation (None without a calibration), ``sparsification``
+    ``kappa4_of_n`` (of a single sample, None but for the first); ``rank_std``, the rank correlation of std and |error|,
+    ``rank_calibrated``, that of the corrected standard deviation (None without a calibration), ``sparsification``
     (:func:`~napari_mrtrans.metrics.uncertainty.sparsification_error`), ``crps``, and ``band_ratios``
     (:func:`~napari_mrtrans.metrics.spectrum.band_ratios`, coarse to fine). All but the rank
     correlations and ``sparsification``, which are of the standard deviation of all samples, are of independent ones: of
@@ -76,9 +76,9 @@ class Row:
     psnr_of_n: list[float] | None = None
     ssim_of_n: list[float] | None = None
     kappa1_of_n: list[float] | None = None
-    kappa2_of_n: list[float] | None = None
-    kappa3_of_n: list[float] | None = None
-    kappa4_of_n: list[float] | None = None
+    kappa2_of_n: list[float | None] | None = None
+    kappa3_of_n: list[float | None] | None = None
+    kappa4_of_n: list[float | None] | None = None
     rank_intensity: float | None = None
     rank_gradient: float | None = None
     rank_std: float | None = None

@@ -23,14 +23,14 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import does_not_serve_line
 from ..datasets.bids import Session
-from ..errors import CheckpointError, MrtransError
+from ..errors import CheckpointError, MrtransError, VolumeError
 from ..paths import check_folder
 from ..scan.contrasts import Pair
 from ..scan.volume import Volume
 from ..transformation.engine import MAX_HELD
 from ..transformation.streaming import stream
 from . import slice_spread, spread
-from .held_out import PairedVolumes, describe_machine, held_out_sessions
+from .held_out import NotMeasured, PairedVolumes, describe_machine, held_out_sessions
 from .validate_report import verdict, write_report
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class _Case:
     target: NDArray[np.float32]
     inside: NDArray[np.bool_]
     shared: NDArray[np.bool_]
+    lacks: str
 
     @classmethod
     def open(cls, session: Session, pair: Pair) -> _Case:
@@ -75,7 +76,7 @@ class _Case:
         volume = opened.volume
         target = np.moveaxis(opened.target, volume.axial_axis, 0)
         inside, shared = (np.moveaxis(mask, volume.axial_axis, 0) for mask in (opened.head, opened.both))
-        return cls(f"{pair} {session.name}", pair, volume, target, inside, shared)
+        return cls(f"{pair} {session.name}", pair, volume, target, inside, shared, opened.lacks)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def validate_sampler(
         The files written.
 
     Raises:
-        MrtransError: the checkpoint has no sampler, a subject was trained on or is missing, or nothing is left.
+        MrtransError: the checkpoint has no sampler, a subject was trained on or is missing, or nothing is left or can
+            be measured.
     """
     defaults = checkpoint.card.sampler
     fast = _Drawer(
@@ -163,8 +165,16 @@ def validate_sampler(
         note(f"The reference has {reference[1]} steps instead of the model's {own[1]}; it may be wrong itself.")
     found: list[slice_spread.SliceSpread] = []
     seconds: list[tuple[float, float]] = []
+    measured: list[str] = []
     for session, pair in cases:
-        case = _Case.open(session, pair)
+        try:
+            case = _Case.open(session, pair)
+        except (NotMeasured, VolumeError) as error:  # of one: the others tell as much
+            note(f"Left out: {pair} {session.name}: {error}")
+            continue
+        measured.append(session.name)
+        if case.lacks:
+            note(case.lacks)
         for index in thick_slices(case.inside, settings.slices_per_subject):
             first, slow_first = _draw(case, index, slow, 1, settings, note)
             second, slow_second = _draw(case, index, slow, 2, settings, note)
@@ -173,6 +183,8 @@ def validate_sampler(
             found.append(slice_spread.measure(case.name, index, (first, second, third), *here))
             seconds.append((quick, (slow_first + slow_second) / 2))
             say(_line(found[-1], *seconds[-1]))
+    if not found:
+        raise MrtransError(f"Nothing could be measured. {notices[-1]}")
     quick, slowly = (round(float(np.mean(column)), 4) for column in zip(*seconds, strict=True))
     name, levels = own if fast.sampler == "reference" else (fast.sampler, fast.steps)
     report = {
@@ -190,7 +202,7 @@ def validate_sampler(
         "n": settings.n,
         "seed": settings.seed,
         "pairs": [str(pair) for pair in wanted],
-        "subjects": list(dict.fromkeys(session.name for session, _ in cases)),
+        "subjects": list(dict.fromkeys(measured)),
         "notices": notices,
         "napari_mrtrans": __version__,
         "date": date.today().isoformat(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..checkpoints.checkpoint import Checkpoint
@@ -13,6 +14,7 @@ from ..checkpoints.shared import partners
 from ..datasets.bids import data_set
 from ..datasets.phantom import PREFIX
 from ..errors import MrtransError
+from .held_out import trained_on
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ def distinct(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     return list(found.values())
 
 
-def described(compared: Sequence[Way]) -> list[dict[str, Any]]:
-    """For the report: where each came from, and with which others it has weights in common."""
+def described(compared: Sequence[Way], root: Path) -> list[dict[str, Any]]:
+    """For the report on people below ``root``: where each came from, and with which others it has weights in common."""
     axial = [way.checkpoint for way in compared if not way.three_planes]
     alike = {c.name: [c, *others] for c, others in zip(axial, partners(axial), strict=True)}
     found = []
@@ -81,7 +83,7 @@ def described(compared: Sequence[Way]) -> list[dict[str, Any]]:
                 "training": None if way.three_planes else c.card.training and c.card.training.model_dump(),
                 "images": c.card.images,
                 "shares": [other.name for other in compared if other != way and other.checkpoint in alike[c.name]],
-                "trained_on": sorted({data_set(n) for n in c.card.splits.get("train", []) if not n.startswith(PREFIX)}),
+                "trained_on": sorted({data_set(n) for n in trained_on(c, root) if not n.startswith(PREFIX)}),
             }
         )
     return found

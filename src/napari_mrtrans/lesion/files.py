@@ -16,7 +16,7 @@ from ..scan.nifti import open_nifti, read_voxels, stem
 from ..scan.resample import resample
 from ..scan.volume import Volume, read_samples
 from .computed import computed_only, not_computed
-from .measure import box_around, lesion_report
+from .measure import box_around, lesion_report, nothing_there
 from .report import LesionReport
 
 
@@ -41,17 +41,22 @@ def measure_files(
     """
     like = Volume.load(prediction)
     mask = roi_from_file(roi, like.affine, like.data.shape, name=like.name, say=say)
+    if not mask.any():
+        finite = np.isfinite(read_voxels(open_nifti(roi), roi)).any()
+        why = "no voxel is above 0" if finite else "all of it is NaN or infinite"
+        raise MrtransError(f"The ROI '{roi.name}' marks nothing: {why}.")
     box = box_around(mask, int(np.ceil(ring)))
 
     def onto(path: Path | None) -> NDArray | None:
         if path is None:
             return None
         volume = Volume.load(path)
-        data = resample(volume.data, np.linalg.inv(volume.affine) @ like.affine, like.data.shape, box=box)
+        to_volume = np.linalg.inv(volume.affine) @ like.affine
+        data = resample(volume.data, to_volume, like.data.shape, box=box)
         if data is not volume.data:
             say(f"'{volume.name}' lies on another grid than '{like.name}'; it was resampled by their affines.")
-        if mask.any() and not np.isfinite(data[mask]).any():
-            raise MrtransError(f"The ROI does not overlap '{volume.name}'.")
+        if not np.isfinite(data[mask]).any():
+            raise MrtransError(nothing_there(volume.name, volume.data.shape, to_volume, mask))
         return data
 
     if std is not None and not np.any(read_voxels(open_nifti(std), std)):

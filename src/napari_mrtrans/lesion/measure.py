@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
@@ -75,7 +76,7 @@ def lesion_report(
     known = np.logical_and.reduce([np.isfinite(image) for image in given.values()])
     inside = drawn & known
     if not inside.any():
-        raise MrtransError("The ROI does not overlap the images.")
+        raise MrtransError("No voxel of the ROI is finite in every image.")
     measured = given["target"][inside] if target is not None else np.full(int(inside.sum()), np.nan)
     values = np.stack([given["prediction"][inside], measured], axis=1)
     r, p = _pearson(*values.T) if target is not None else (None, None)
@@ -119,6 +120,21 @@ def lesion_report(
     )
 
 
+def nothing_there(name: str, shape: tuple[int, ...], to_image: NDArray[np.float64], roi: NDArray[np.bool_]) -> str:
+    """What is said of an image that has no finite value where a region is.
+
+    Args:
+        name: Of the image.
+        shape: Of the image.
+        to_image: 4x4, voxel index of the region to voxel index of the image.
+        roi: Not empty.
+    """
+    at = apply_affine(to_image, np.argwhere(roi))
+    if ((at > -0.5) & (at < np.array(shape) - 0.5)).all(axis=1).any():
+        return f"'{name}' has no finite value inside the ROI."
+    return f"The ROI does not overlap '{name}'."
+
+
 def box_around(roi: NDArray[np.bool_], margin: int) -> tuple[slice, ...] | None:
     """The bounding box of ``roi`` and ``margin`` voxels more on every side, or None where it is empty."""
     box = []
@@ -156,6 +172,8 @@ def _sample_r(
     sample: NDArray, box: tuple[slice, ...], inside: NDArray[np.bool_], target: NDArray[np.float64]
 ) -> float | None:
     values = np.asarray(unmasked(sample[box]), dtype=np.float64)[inside]
+    if not np.isfinite(values).all():
+        return None
     try:
         return _pearson(values, target)[0]
     except MrtransError:

@@ -46,7 +46,8 @@ class LesionReport:
             "prediction" and "target"; positive = brighter than its surround. None without a ring that varies.
         std_inside: Mean of the ensemble's standard deviation inside.
         std_ring: The same in the ring.
-        sample_r: The correlation of each single sample; their spread tells how sure ``r`` is.
+        sample_r: The correlation of each single sample; their spread tells how sure ``r`` is. None of one that is
+            constant, or not finite somewhere in the region.
         voxels: (n_voxels, 3) voxel indices.
         values: (n_voxels, 2) prediction and target there; NaN without a target.
         lesion: (n_voxels,) index into ``components``.
@@ -88,9 +89,8 @@ class LesionReport:
         elif self.r is not None:
             block = " x ".join([str(BLOCK)] * 3)
             lines.append(f"No interval: that takes {FEWEST} lesions or, in fewer, {FEWEST} blocks of {block} voxels")
-        if self.r_range:
-            mean, spread = self.r_range
-            lines.append(f"Samples: r = {mean:.3f} ± {spread:.3f} over {len(self.sample_r)}")
+        if self.sample_r:
+            lines.append(f"Samples: {self._of_samples()}")
         told = [f"{name} {_signed(value)}" for name, value in self.contrast.items()]
         lines.append(f"Contrast to noise: {', '.join(told)}")
         if self.std_inside is not None:
@@ -102,6 +102,15 @@ class LesionReport:
         if self.n_blank:
             lines.append(f"{self.n_blank} of these voxels are 0 in the prediction: outside the head")
         return lines
+
+    def _of_samples(self) -> str:
+        lacking, told = sum(r is None for r in self.sample_r), []
+        if self.r_range:
+            mean, spread = self.r_range
+            told.append(f"r = {mean:.3f} ± {spread:.3f} over {len(self.sample_r) - lacking}")
+        if lacking:
+            told.append(f"{lacking} of {len(self.sample_r)} {'has' if lacking == 1 else 'have'} no r")
+        return "; ".join(told)
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, as JSON knows them."""

@@ -22,8 +22,9 @@ from .signs import Looks, Signs
 #: Lower limits of P(OOD), and what is said from there on.
 VERDICTS = ((0.0, "in distribution"), (0.3, "unsure"), (0.7, "out of distribution"))
 
-#: Fewer slices than this are not judged.
+#: Fewer slices than this are not judged, and what is said then.
 FEWEST = 3
+TOO_FEW = f"not judged: fewer than {FEWEST} slices large enough, with head on either side"
 
 #: Scores that a volume gets; a calibration says which of them its probability rests on. ``image`` is the largest of
 #: novelty, artefact and contrast, smoothly (log-sum-exp), so none hides what another sees; ``combined`` is the larger
@@ -255,8 +256,7 @@ def verdict(probability: float | None, scores: Mapping[str, float] | None = None
     """P(OOD) in words; with the ``scores``, why it is unknown."""
     if probability is None:
         few = scores is not None and scores.get("slices", FEWEST) < FEWEST
-        too_few = f"not judged: fewer than {FEWEST} slices large enough, with head on either side"
-        return too_few if few else "not calibrated"
+        return TOO_FEW if few else "not calibrated"
     return [words for limit, words in VERDICTS if probability >= limit][-1]
 
 

@@ -93,7 +93,11 @@ def open_job(
     for line in (_unused(resolved, checkpoint), _few(resolved, checkpoint)):
         if line:
             say(line)
-    return make_job(fit_for_models(volume, request.mask, request.prepare, say), checkpoint, resolved)
+    prepared = fit_for_models(volume, request.mask, request.prepare, say)
+    if count := int((prepared.head & ~np.isfinite(volume.data)).sum()):
+        voxels = f"{count} voxel{'s' * (count > 1)} of the head"
+        say(f"'{volume.name}' is NaN or infinite in {voxels}; do not trust the answer there and around.")
+    return make_job(prepared, checkpoint, resolved)
 
 
 def sampler_notice(request: Request, checkpoint: Checkpoint) -> str:

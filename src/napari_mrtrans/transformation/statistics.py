@@ -69,7 +69,8 @@ def cumulants(samples: NDArray, *, unbiased: bool = False) -> NDArray[np.float64
     Args:
         samples: (n, ...), independent: of antithetic pairs one each, else the odd cumulants vanish.
         unbiased: Fisher's k-statistics; else moments with divisor n, as in the paper:
-            mean, m2, m3 and m4 - 3 m2², where m_k is the mean of (sample - mean)^k.
+            mean, m2, m3 and m4 - 3 m2², where m_k is the mean of (sample - mean)^k. Of a single sample κ2 to κ4 are
+            NaN: it has no spread.
 
     Raises:
         MrtransError: fewer than 4 samples for k-statistics.
@@ -80,7 +81,10 @@ def cumulants(samples: NDArray, *, unbiased: bool = False) -> NDArray[np.float64
     if not unbiased:
         mean = samples.mean(axis=0)
         m2, m3, m4 = (((samples - mean) ** order).mean(axis=0) for order in (2, 3, 4))
-        return np.stack([mean, m2, m3, m4 - 3 * m2**2])
+        found = np.stack([mean, m2, m3, m4 - 3 * m2**2])
+        if len(samples) < 2:
+            found[1:] = np.nan
+        return found
     if len(samples) < 4:
         raise MrtransError(f"Unbiased cumulants need at least 4 samples; got {len(samples)}.")
     return np.stack([kstat(samples, order, axis=0) for order in (1, 2, 3, 4)])
@@ -124,7 +128,7 @@ class EffectOfN:
         n: Number of samples.
         psnr: In dB, over the head.
         ssim: Over the head; NaN where the volumes are thinner than its window.
-        cumulants: κ1 to κ4, mean over the head.
+        cumulants: κ1 to κ4, mean over the head; of a single sample, κ2 to κ4 are NaN.
     """
 
     n: int

@@ -29,6 +29,22 @@ def models_for(pair: Pair) -> list[tuple[str, Checkpoint]]:
     ]
 
 
+def named_models(pair: Pair) -> list[tuple[str, Checkpoint]]:
+    """Short name (see :func:`short_name`) and checkpoint of each of the same."""
+    found = checkpoints_for(pair.source, pair.target)
+    return [(_short(one.card.model, one.name, found), one) for one in found]
+
+
+def short_name(family: str, name: str, pair: Pair) -> str:
+    """What the checkpoint ``name``, installed or not, is called: as its family, or by its own name where another one of
+    that family is installed that serves ``pair``."""
+    return _short(family, name, checkpoints_for(pair.source, pair.target))
+
+
+def _short(family: str, name: str, found: list[Checkpoint]) -> str:
+    return name if any(one.card.model == family and one.name != name for one in found) else family
+
+
 def no_target_line(source: Contrast) -> str:
     """The line for a source contrast that no installed checkpoint starts from."""
     names = ", ".join(checkpoint.name for checkpoint in list_checkpoints()) or "none"

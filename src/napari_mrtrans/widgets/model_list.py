@@ -47,14 +47,9 @@ class ModelList(QListWidget):
 
     def show_pair(self, pair: Pair | None) -> None:
         """List what serves ``pair``; the first time, one of them is ticked."""
-        models = choices.models_for(pair) if pair is not None else []
-        families = [checkpoint.card.model for _, checkpoint in models]
-        self._named = [
-            (family if families.count(family) == 1 else checkpoint.name, checkpoint)
-            for family, (_, checkpoint) in zip(families, models, strict=True)
-        ]
-        if self._ticked is None and models:
-            names = [checkpoint.name for _, checkpoint in models]
+        self._named = choices.named_models(pair) if pair is not None else []
+        if self._ticked is None and self._named:
+            names = [checkpoint.name for _, checkpoint in self._named]
             self._ticked = {self._first if self._first in names else names[0]}
         self.blockSignals(True)
         self.clear()
@@ -67,7 +62,7 @@ class ModelList(QListWidget):
             item.setToolTip(choices.card_summary(checkpoint))
             self.addItem(item)
         self.blockSignals(False)
-        rows = min(max(len(models), 1), ROWS)
+        rows = min(max(len(self._named), 1), ROWS)
         self.setFixedHeight(rows * ROW_HEIGHT + 2 * self.frameWidth() + 4)
         self.changed.emit()
 

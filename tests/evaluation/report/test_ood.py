@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mrtrans.evaluation.report import ood_figures
-from napari_mrtrans.evaluation.report.ood_rows import OodRow, by_model
+from napari_mrtrans.evaluation.report.ood_rows import OodRow, by_model, not_told
 from napari_mrtrans.evaluation.report.ood_tables import auc_interval, by_kind, detected
 from napari_mrtrans.metrics import detection
 
@@ -28,6 +28,23 @@ def test_checkpoints_without_both_classes_are_left_out() -> None:
     assert list(by_model(rows)) == [("a", "T1→T2")]
     assert detected(rows[-1:]) is None
     assert by_kind([]) is None
+
+
+def test_what_cannot_be_told_of_detection_is_named() -> None:
+    known = planted()
+    assert not_told(known) == []
+    one_class = [
+        *(replace(row, checkpoint="usual") for row in known if not row.unusual),
+        *(replace(row, checkpoint="strange") for row in known if row.unusual),
+    ]
+    silent = [replace(row, checkpoint="silent", sigma_hat=np.nan, probability=None) for row in known]
+    judged = [replace(row, checkpoint="judged", sigma_hat=np.nan) for row in known]  # by its P(OOD)
+    assert not_told([*known, *one_class, *silent, *judged]) == [
+        "detection of unusual inputs, usual, T1→T2: all its inputs are usual, and none unusual.",
+        "detection of unusual inputs, strange, T1→T2: all its inputs are unusual, and none usual.",
+        "detection of unusual inputs, silent, T1→T2: neither σ̂ nor P(OOD) of usual and unusual inputs is known.",
+    ]
+    assert not_told([]) == ["detection of unusual inputs: what was given holds no scores."]
 
 
 def test_table_3_before_and_after_calibration() -> None:

@@ -59,6 +59,10 @@ def test_cumulants_and_accuracy_against_n() -> None:
     table = spread_tables.cumulants(Results(rows, ABOUT))
     assert [cell.text for cell in table.rows[0]] == ["a", "2", "0.2", "0.4", "0.6", "0.8"]
     assert len(table.rows) == 1
+    unknown = {f"kappa{k}_of_n": [None] for k in (2, 3, 4)}
+    single = [planted_row("a", psnr_of_n=[20.0], ssim_of_n=[0.5], kappa1_of_n=[0.1], **unknown)]
+    table = spread_tables.cumulants(Results(single, ABOUT))
+    assert [cell.text for cell in table.rows[0]] == ["a", "1", "0.1", NONE, NONE, NONE]
     effect = spread_tables.effect_of_n(Results(rows, ABOUT))
     assert [cell.text for cell in effect.rows[0]] == ["a", "20.00 / 50.00", "22.00 / 60.00", NONE, NONE, NONE]
     assert spread_tables.cumulants(Results(rows[1:], ABOUT)) is None

@@ -122,6 +122,17 @@ def test_voxels_that_were_not_computed_are_left_out(check: Check) -> None:
     assert check.dock.message.text() == "Nothing was computed where the ROI is. Transform those slices first."
 
 
+def test_what_was_not_computed_is_counted_once(check: Check) -> None:
+    roi = check.labels()
+    roi.data[2:7, 3:12, 4:12] = 1
+    check.mean.data[4:] = np.nan
+    check.press()
+    assert "216 of 360 voxels" in check.dock.message.text() and "of 360 voxels" not in check.dock.details.text()
+    check.truth.data[2] = np.nan
+    check.press()
+    assert "288 of 360 voxels are not in every image; they are left out" in check.dock.details.text().splitlines()
+
+
 @pytest.mark.parametrize("which", ["a_T1w_T2_mean", "a_T2w"])
 def test_what_is_masked_of_an_image_is_left_out(check: Check, which: str) -> None:
     layer = check.viewer.layers[which]
@@ -322,6 +333,10 @@ def test_unusable_rois_are_told_in_one_line(check: Check) -> None:
     roi.data[5, 5, 7] = 1
     check.mean.data[5, 5, 5:8] = 0.5
     assert told(check) == NO_CONTRAST
+    whole = check.truth.data
+    check.truth.data = np.where(roi.data > 0, np.nan, whole)
+    assert told(check) == "'a_T2w' has no finite value inside the ROI."
+    check.truth.data = whole
     roi.translate = np.add(roi.translate, (0, 500, 0))
     assert told(check) == "The ROI does not overlap 'a_T1w_T2_mean'."
     check.viewer.layers.remove(roi)

@@ -540,6 +540,24 @@ def test_what_was_not_asked_for_is_nothing_in_a_result_that_was_reopened(bench, 
     assert again[3][0].contrast == pytest.approx(report.contrast, abs=1e-4)
 
 
+def test_two_models_of_one_family_are_told_apart(bench, engine, out, brain, checkpoints, tmp_path):
+    write_card(checkpoints, "mine", "direct", ["T1->T2"])
+    source = tmp_path / "sub-01_T1w.nii.gz"
+    nib.Nifti1Image(brain.transpose(2, 1, 0), AFFINES["RAS"]).to_filename(source)
+    bench.viewer.open(str(source), plugin="napari-nifti")
+    for name in ("one-direct", "mine"):
+        bench.dock.form.choose(Contrast.T1, Contrast.T2, name)
+        bench.run(timeout=60_000)
+    titles = ["sub-01_T1w → T2 (one-direct)", "sub-01_T1w → T2 (mine)"]
+    assert [run.title for run in bench.dock._results()] == titles and bench.dock.save.toolTip().startswith(titles[1])
+    means = {"sub-01_T1w_T2_mean (one-direct)", "sub-01_T1w_T2_mean (mine)"}
+    assert {layer.name for layer in bench.viewer.layers} == {"sub-01_T1w.nii", *means}
+    save(bench)
+    (checkpoints / "mine.safetensors").unlink()  # the shipped one is another all the same
+    bench.viewer.open(str(out / "sub-01_T1w_T2_mean.nii.gz"), plugin="napari-nifti")
+    assert bench.dock._results()[-1].title == "sub-01_T1w → T2 (mine), saved"
+
+
 def test_a_reopened_result_of_one_answer_has_no_spread(bench, engine, out, brain, tmp_path):
     source = tmp_path / "sub-01_T1w.nii.gz"
     nib.Nifti1Image(brain.transpose(2, 1, 0), AFFINES["RAS"]).to_filename(source)

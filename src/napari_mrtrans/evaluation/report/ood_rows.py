@@ -58,6 +58,25 @@ def grouped(rows: Sequence[OodRow]) -> dict[tuple[str, str], list[OodRow]]:
     return {key: mine for key, mine in groups.items() if len({row.unusual for row in mine}) == 2}
 
 
+def not_told(rows: Sequence[OodRow]) -> list[str]:
+    """A line on each checkpoint and pair whose detection of unusual inputs the report cannot tell, or that there are no
+    rows."""
+    if not rows:
+        return ["detection of unusual inputs: what was given holds no scores."]
+    lines, both, sampled = [], grouped(rows), by_model(rows)
+    for checkpoint, pair in dict.fromkeys((row.checkpoint, row.pair) for row in rows):
+        mine = [row for row in rows if (row.checkpoint, row.pair) == (checkpoint, pair)]
+        why = ""
+        if (checkpoint, pair) not in both:
+            there, lacking = ("unusual", "usual") if mine[0].unusual else ("usual", "unusual")
+            why = f"all its inputs are {there}, and none {lacking}"
+        elif (checkpoint, pair) not in sampled and any(row.probability is None for row in mine):
+            why = "neither σ̂ nor P(OOD) of usual and unusual inputs is known"
+        if why:
+            lines.append(f"detection of unusual inputs, {checkpoint}, {pair}: {why}.")
+    return lines
+
+
 def to_json(rows: Sequence[OodRow]) -> str:
     """The rows as JSON, unknown scores left out, other unknown numbers as null."""
     documents = []

@@ -145,10 +145,13 @@ class Results:
         return float(mean_of(rows, metric.of)) if rows else None
 
     def curve(self, attribute: str, method: str, pair: str | None = None) -> list[float]:
-        """Mean over people of a figure that is a list, as far as all have it; empty where none has."""
+        """Mean over people of a figure that is a list, as far as all have it; NaN where an item of it is unknown; empty
+        where none has."""
         rows = [row for row in self.where(method, pair) if getattr(row, attribute) is not None]
         shortest = min((len(getattr(row, attribute)) for row in rows), default=0)
-        return mean_of(rows, lambda row: getattr(row, attribute)[:shortest]).tolist() if shortest else []
+        if not shortest:
+            return []
+        return mean_of(rows, lambda row: np.array(getattr(row, attribute)[:shortest], dtype=np.float64)).tolist()
 
     def with_samples(self) -> Results:
         """The rows of checkpoints that sample, of the pairs that all of these have; all, if there is no such pair."""

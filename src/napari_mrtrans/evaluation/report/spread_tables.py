@@ -62,7 +62,7 @@ def cumulants(results: Results) -> Table | None:
     for method in results.models:
         curves = [results.curve(f"kappa{order}_of_n", method) for order in (1, 2, 3, 4)]
         if curves[0]:
-            values = [Cell(f"{curve[-1]:.3g}") for curve in curves]
+            values = [Cell(NONE if np.isnan(curve[-1]) else f"{curve[-1]:.3g}") for curve in curves]
             rows.append([Cell(method), Cell(str(COUNTS[len(curves[0]) - 1])), *values])
     return Table("Cumulants of the samples, mean over the head", ["checkpoint", "samples", "κ1", "κ2", "κ3", "κ4"],
                  rows) if rows else None  # fmt: skip

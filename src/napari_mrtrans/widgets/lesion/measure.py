@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...errors import MrtransError
 from ...lesion.computed import computed_only, not_computed
 from ...lesion.files import roi_from_file
-from ...lesion.measure import box_around, lesion_report
+from ...lesion.measure import box_around, lesion_report, nothing_there
 from ...lesion.report import LesionReport
 from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped, is_whole_head
@@ -84,7 +84,8 @@ def measured(
     if reference is not None:
         target = image_on(reference, prediction, box)
         if mask.any() and not np.isfinite(target[mask]).any():
-            raise MrtransError(f"The ROI does not overlap '{reference.name}'.")
+            to_reference = image_to_image(prediction, reference)
+            raise MrtransError(nothing_there(reference.name, reference.data.shape, to_reference, mask))
         _check_head(prediction, reference)
         lies_alike = np.allclose(image_to_image(prediction, reference), np.eye(4))
         if reference.data.shape != prediction.data.shape or not lies_alike:

@@ -21,6 +21,7 @@ from ...transformation.engine import MAX_HELD
 from ...transformation.gathered import Gathered
 from ...transformation.names import KINDS, file_name
 from ...transformation.request import Request
+from ..choices import short_name
 from ..dicom_reader import told_path
 from ..file_grid import FileGrid
 from ..layer_kinds import KeepSamples, LayerKinds
@@ -65,7 +66,7 @@ class Run:
         layer: The source.
         checkpoint: The model.
         monitor: Shared with the worker.
-        name: Of the model in the layers' names; without it, its family.
+        name: Of the model in the layers' names; without it, as lists of models call it.
 
     Raises:
         MrtransError: the layer is not one 3-D scalar image, its name is too long for files, or more samples are to be
@@ -100,7 +101,8 @@ class Run:
         self.axis = axial_axis(affine)
         self.n_slices = int(layer.data.shape[self.axis])
         self.deterministic = checkpoint.deterministic
-        self.label = (name or checkpoint.card.model) + ("" if self.deterministic else f", n={self.n}")
+        self.label = name or short_name(checkpoint.card.model, checkpoint.name, pair)
+        self.label += "" if self.deterministic else f", n={self.n}"
         self.label += ", three planes" if asked.three_planes else ""
         self.monitor = monitor or Monitor()
         self.monitor.begin = self._make_ready

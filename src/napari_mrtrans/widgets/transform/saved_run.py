@@ -16,6 +16,7 @@ from ...errors import MrtransError
 from ...scan.contrasts import Contrast, Pair
 from ...transformation.request import Request
 from ...transformation.saved import read_report, saved_result
+from ..choices import short_name
 from ..file_grid import FileGrid
 from ..parts import add_part, is_part
 from ..reopened import is_corrected, is_still, made_of
@@ -178,7 +179,8 @@ class SavedRun:
         self.source_found = True
         self._grid = FileGrid.of(mean.data.shape, affine, mean.metadata)
         name = record["input"]
-        label = info["model"] + ("" if info.get("sigma_hat") is None else f", n={self.n}")
+        label = short_name(info["model"], info["checkpoint"], self.pair)
+        label += "" if info.get("sigma_hat") is None else f", n={self.n}"
         self.title = f"{name} → {self.pair.target} ({label}), saved"
         self.work = SimpleNamespace(source=SimpleNamespace(name=name))
         turn = -1 if self.upside_down else 1
