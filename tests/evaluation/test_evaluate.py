@@ -426,7 +426,7 @@ def test_people_of_another_folder_are_others_of_the_same_name(tmp_path: Path) ->
             check_held_out(name, seen_by([ixi], tmp_path / "data" / root), there, tmp_path / "data" / root)
     lab = tmp_path / "data" / "lab"
     there, seen = known_sessions(lab, [ixi], ["sub-00"]), seen_by([ixi], lab)
-    assert seen == {"ixi/sub-00", "ixi/sub-01/ses-1", "ixi/sub-03", "oasis/sub-02", "sub-phantom0x0001"}
+    assert seen == {"ixi/sub-00", "ixi/sub-01/ses-1", "ixi/sub-03", "sub-03", "oasis/sub-02", "sub-phantom0x0001"}
     check_held_out("sub-00", seen, there, lab)
     (line,) = namesakes(["sub-00"], [ixi], there, lab)
     assert line.startswith("'sub-00': a training subject of a data set that is not there is called so.")

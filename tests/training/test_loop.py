@@ -307,6 +307,26 @@ def test_a_signal_ends_a_run_after_its_step(splits: dict[str, Source], tmp_path:
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
 
 
+def test_a_signal_in_the_last_step_changes_nothing(splits: dict[str, Source], tmp_path: Path) -> None:
+    def press(progress: Progress) -> None:
+        if progress.step == progress.total:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    path = train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), progress=press)
+    assert read_checkpoint(path).card.steps == 8 and not (tmp_path / STATE).exists()
+
+
+def test_a_terminal_that_is_gone_stops_no_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    stopping = Stopping(None, 1)
+    with stopping.listening(), monkeypatch.context() as patched:
+        patched.setattr(os, "write", gone)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert stopping.asked
+
+
 def test_a_second_signal_ends_it_at_once() -> None:
     stopping = Stopping(None, 1)
     with pytest.raises(KeyboardInterrupt), stopping.listening():

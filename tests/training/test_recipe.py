@@ -311,6 +311,14 @@ def test_what_the_network_cannot_do_is_said_before_training(override: str, expec
     assert "\n" not in str(caught.value)
 
 
+def test_shipped_files_are_of_the_recipes_that_their_cards_name() -> None:
+    """A key that comes later must not change the digests of before: finished runs would be trained anew."""
+    cards = [one.card for one in list_checkpoints() if one.card.recipe and not one.card.adapted]
+    assert len(cards) >= 6
+    for card in cards:
+        assert card.recipe_sha256 == load_recipe(card.recipe).sha256, card.name
+
+
 def test_benchmarks_of_training_name_recipes_that_need_no_other_checkpoint() -> None:
     if not BENCHMARKS.is_dir():
         pytest.skip("the benchmarks are in a checkout only")

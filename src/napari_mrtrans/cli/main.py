@@ -60,7 +60,7 @@ def demo(
     run_demo()
 
 
-for command in (models, transform, report, prepare, ood, lesion, goes_on()(evaluate), goes_on()(cohort)):
+for command in (models, transform, report, goes_on()(prepare), ood, lesion, goes_on()(evaluate), goes_on()(cohort)):
     app.command()(command)
 
 

@@ -151,8 +151,12 @@ def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> l
 
 
 def seen_by(checkpoints: Sequence[Checkpoint], root: Path) -> set[str]:
-    """Names of the sessions that checkpoints have seen in training, as :func:`trained_on` has them."""
-    return {name for checkpoint in checkpoints for name in _called(checkpoint.card.seen, checkpoint, root)}
+    """Names of the sessions that checkpoints have seen in training, as :func:`trained_on` has them.
+
+    What a card names without a folder as seen before may be of another one than its own: both are meant.
+    """
+    called = {name for checkpoint in checkpoints for name in _called(checkpoint.card.seen, checkpoint, root)}
+    return called.union(*(checkpoint.card.seen_before for checkpoint in checkpoints))
 
 
 def trained_on(checkpoint: Checkpoint, root: Path) -> list[str]:

@@ -92,8 +92,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     stopping = Stopping(max_minutes, hardware.devices * hardware.num_nodes)
     with alone(out), stopping.listening():
-        _train(recipe, splits, out, hardware, resume, stopping, progress, say)
-    if stopping.asked:
+        finished = _train(recipe, splits, out, hardware, resume, stopping, progress, say)
+    if stopping.asked and not finished:
         raise KeyboardInterrupt
     return path
 
@@ -107,8 +107,8 @@ def _train(
     stopping: Stopping,
     progress: Callable[[Progress], None] | None,
     say: Callable[[str], None],
-) -> None:
-    """:func:`train` in a folder that it has to itself."""
+) -> bool:
+    """:func:`train` in a folder that it has to itself; whether it came to its end."""
     path, table_is_given = out / f"{recipe.checkpoint_name}.safetensors", is_given(out / FILE, recipe)
     number_format = precision(recipe.precision, hardware.accelerator)
     fabric = Fabric(
@@ -207,7 +207,7 @@ def _train(
             )
         step += 1
         now = time.monotonic()
-        if progress:
+        if progress and not stopping.asked:
             progress(Progress(step, recipe.total_steps, losses["loss"], now - began))
         if board is not None and step % 10 == 0:
             for name, value in losses.items():
@@ -242,6 +242,7 @@ def _train(
         if board is not None:
             board.close()
     fabric.barrier()
+    return finished
 
 
 def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric: Fabric) -> Iterator[Batch]:

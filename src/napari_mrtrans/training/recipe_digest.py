@@ -20,6 +20,7 @@ _LATER = (
     ("data", "framing"),
     ("data", "computed_pd"),
     ("data", "planes"),
+    ("data", "seed"),
     ("augmentation", "source_curve"),
     ("augmentation", "source_slab_mm"),
     ("optimiser", "name"),

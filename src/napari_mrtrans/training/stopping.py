@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from lightning_fabric import Fabric
@@ -52,9 +52,14 @@ class Stopping:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        os.write(2, TOLD)
+        with suppress(OSError):  # the same Ctrl-C has ended what reads the terminal's lines, such as tee
+            os.write(2, TOLD)
 
 
 def deaf(worker: int) -> None:
-    """In a background process: Ctrl-C, which a terminal sends to all, is for the trainer."""
+    """In a background process: what a terminal or a scheduler sends to all is for the trainer.
+
+    A second SIGTERM, such as the trainer's own to a process that hangs, ends it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
