@@ -215,7 +215,7 @@ def test_a_row_without_lpips_is_measured_again_where_it_can_be_had(
     for _ in range(2):
         second = evaluate(root, [direct], tmp_path, settings, say=silent)
         rows = json.loads(second[1].read_text())["rows"]
-        assert {row["lpips"] for row in rows} == {0.25} and "Left out" not in second[2].read_text()
+        assert {row["lpips"] for row in rows} == {0.25} and "Left out: LPIPS" not in second[2].read_text()
         monkeypatch.setattr(module, "transform", lambda *_, **__: pytest.fail("measured once more"))
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -287,6 +288,17 @@ def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, S
     assert said[-1] == "Trained to its end before, nothing to do." and path.stat().st_mtime_ns == stamp
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Also where the tests run in the background of a shell, which then ignores Ctrl-C."""
+    before = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in before.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_after_its_step(splits: dict[str, Source], tmp_path: Path, number: int) -> None:
     said: list[str] = []
@@ -307,6 +319,7 @@ def test_a_signal_ends_a_run_after_its_step(splits: dict[str, Source], tmp_path:
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_signal_in_the_last_step_changes_nothing(splits: dict[str, Source], tmp_path: Path) -> None:
     def press(progress: Progress) -> None:
         if progress.step == progress.total:
@@ -316,6 +329,7 @@ def test_a_signal_in_the_last_step_changes_nothing(splits: dict[str, Source], tm
     assert read_checkpoint(path).card.steps == 8 and not (tmp_path / STATE).exists()
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_terminal_that_is_gone_stops_no_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: object) -> None:
         raise BrokenPipeError
@@ -327,6 +341,7 @@ def test_a_terminal_that_is_gone_stops_no_handler(monkeypatch: pytest.MonkeyPatc
     assert stopping.asked
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_second_signal_ends_it_at_once() -> None:
     stopping = Stopping(None, 1)
     with pytest.raises(KeyboardInterrupt), stopping.listening():
