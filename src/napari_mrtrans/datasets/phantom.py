@@ -7,6 +7,7 @@ a function of (seed, index, options).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..scan.contrasts import Contrast
 from ..scan.grid import interpolation_matrix
 from ..scan.volume import Volume
 from .anatomy import Map, draw_anatomy, random_field
+from .bids import in_folder
 from .phantom_options import PhantomOptions
 from .signals import draw_sequences, draw_tissues, vary
 
@@ -34,6 +36,11 @@ SOURCE = DataSource(
 )
 #: Standard deviation of log T1 and log T2 within a tissue, at 20 mm; half as much at 3 mm.
 _REGIONAL = {"cortex": 0.04, "deep": 0.06, "white": 0.04, "plaque": 0.08, "oedema": 0.1, "core": 0.2}
+
+
+def people_in(folder: str, names: Iterable[str]) -> list[str]:
+    """Names of sessions with the folder of their data set, where they go without; phantoms are of none."""
+    return [name if name.startswith(PREFIX) else in_folder(folder, name) for name in names]
 
 
 @dataclass(frozen=True)

@@ -128,9 +128,10 @@ def cases(
     chosen = session_names(settings.subjects or (), sessions)
     served = dict.fromkeys(pair for c in checkpoints for pair in c.pairs)
     compared, told = ways(checkpoints, settings.three_planes), known_to_parents(checkpoints)
+    trained = [(c, trained_on(c, root)) for c in checkpoints]
     for pair in (pair for pair in served if settings.pairs is None or pair in settings.pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
-        training = sorted({name for c in serving for name in trained_on(c, root)})
+        training = sorted({name for c, names in trained if pair in c.pairs for name in names})
         lookup = Lookup([sessions[name] for name in training if name in sessions], pair)
         methods = [way for way in compared if pair in way.checkpoint.pairs]
         others = (check_planes(way.checkpoint) for way in methods if way.three_planes)

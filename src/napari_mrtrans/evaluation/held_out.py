@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..checkpoints import card_text
 from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session, data_set, in_folder, known_by, subject_of
-from ..datasets.phantom import PREFIX
+from ..datasets.phantom import PREFIX, people_in
 from ..datasets.readers import read_folder, recognise
 from ..errors import MrtransError, RecipeError
 from ..scan.contrasts import Contrast, Pair
@@ -167,7 +167,7 @@ def trained_on(checkpoint: Checkpoint, root: Path) -> list[str]:
 
 def _called(names: Sequence[str], checkpoint: Checkpoint, root: Path) -> list[str]:
     home = "" if _is_home(root, checkpoint) else checkpoint.card.folder
-    return [name if name.startswith(PREFIX) else in_folder(home, name) for name in names]
+    return people_in(home, names)
 
 
 def _is_home(root: Path, checkpoint: Checkpoint) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ..checkpoints.card import Card, DataSource, Grid, Intensity, Training
 from ..checkpoints.pool import once
-from ..datasets.bids import in_folder
-from ..datasets.phantom import PREFIX, SOURCE
+from ..datasets.phantom import SOURCE, people_in
 from ..datasets.store import Source
 from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
@@ -60,7 +59,7 @@ def make_card(
 def _seen(card: Card, folder: str) -> list[str]:
     """Names of all training sessions of a parent, as a run on ``folder`` alone calls them (or on several: empty)."""
     home = "" if card.folder == folder else card.folder
-    return [name if name.startswith(PREFIX) else in_folder(home, name) for name in card.seen]
+    return people_in(home, card.seen)
 
 
 def _provenance(recipe: Recipe, source: Source) -> tuple[list[DataSource], list[str]]:
