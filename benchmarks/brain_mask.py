@@ -87,17 +87,18 @@ def main() -> None:
         began = time.process_time()
         try:
             found = brain_mask(volume)
+            dice = float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
         except BrainError as refusal:
             print(refusal)
-            found = np.zeros_like(truth)
-        dice = float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+            dice = np.nan
         rows.setdefault(kind, []).append((dice, time.process_time() - began))
         print(f"{kind:18} {volume.name:28} {dice:.3f}  {rows[kind][-1][1]:5.1f} CPU s", flush=True)
     print(f"\n{platform.machine()}, seed {options.seed}\n")
-    print("| heads | volumes | Dice, mean | Dice, least | CPU s, median |\n|---|---|---|---|---|")
+    print("| heads | volumes | Dice, mean | Dice, least | refused | CPU s, median |\n|---|---|---|---|---|---|")
     for kind, found_rows in rows.items():
         scores, seconds = np.array(found_rows).T
-        print(f"| {kind} | {len(scores)} | {scores.mean():.3f} | {scores.min():.3f} | {np.median(seconds):.1f} |")
+        mean, least, refused = np.nanmean(scores), np.nanmin(scores), np.isnan(scores).sum()
+        print(f"| {kind} | {len(scores)} | {mean:.3f} | {least:.3f} | {refused} | {np.median(seconds):.1f} |")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from napari_mrtrans.paths import training_cache_dir
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.training.validation import FixedSlice, draw, fixed_slices
 
-#: Of computed PD, as the recipes of the shipped files have it; of phantoms that no recipe draws.
+#: Of computed PD, as the recipes of the shipped files have it (but ``ncsn``'s, whose is 15); of phantoms that no recipe
+#: draws.
 PD_SEED, PHANTOM_SEED = 4, 1_000
 LOOKUP = "look-up table"
 

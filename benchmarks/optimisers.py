@@ -1,6 +1,6 @@
 """AdamW and Muon on the same slices from the same start: validation PSNR after equal steps, and the time of a step.
 
-    python benchmarks/optimisers.py [--data DATA] [--recipe direct-whole] [--steps 300] [--batch 8]
+    python benchmarks/optimisers.py [--data DATA] [--recipe direct-whole] [--steps 300] [--every 300] [--batch 8]
 
 Without --data on phantoms alone, which says little of scans. Also times torch.optim.Muon's orthogonalisation.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,21 +26,22 @@ RECIPE = "direct-whole"
 
 
 def main() -> None:
-    """Print one line for each optimiser, and one for the orthogonalisation."""
+    """Print each optimiser's validations and its end, and a line for the orthogonalisation."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--recipe", default=RECIPE)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--every", type=int, default=300, help="steps from one validation to the next")
     parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()
     overrides = [f"stages.0.steps={arguments.steps}", f"stages.0.batch={arguments.batch}", "ema=0.99"]
-    overrides += ["optimiser.warmup=50", f"validate_every={arguments.steps}"]
+    overrides += ["optimiser.warmup=50", f"validate_every={arguments.every}"]
     for name in ("adamw", "muon"):
         recipe = load_recipe(arguments.recipe, [*overrides, f"optimiser.name={name}"])
         splits, _ = open_splits(recipe, arguments.data)
         splits.setdefault("validation", splits["train"])
         with tempfile.TemporaryDirectory() as folder:
-            card = read_checkpoint(train(recipe, splits, Path(folder), say=lambda line: None)).card
+            card = read_checkpoint(train(recipe, splits, Path(folder), say=partial(print, f"{name}:"))).card
         assert card.training is not None
         seconds = 3600 * card.training.hours / card.steps
         print(f"{name}: {card.metrics['validation']}, {seconds:.2f} s a step, {card.training.device}", flush=True)

@@ -21,7 +21,7 @@ import napari_mrtrans as mt
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.evaluation.held_out import PairedVolumes, describe_machine, sessions_of
-from napari_mrtrans.transformation import engine
+from napari_mrtrans.scan import grid
 
 
 def main() -> None:
@@ -33,11 +33,11 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=6)
     asked = parser.parse_args()
     checkpoint = mt.load_checkpoint(asked.checkpoint)
-    least, figures = engine.LEAST_HEAD, []
+    least, figures = grid.LEAST_HEAD, []
     for opened, pair in islice(_pairs(asked.data, checkpoint, asked.part), asked.people * len(checkpoint.pairs)):
         row = []
         for share in (1.0, least):  # 1: nothing is magnified
-            engine.LEAST_HEAD = share
+            grid.LEAST_HEAD = share
             row.append(_figures(opened, pair, checkpoint))
         figures.append(row)
     psnr, bias, share = np.mean(figures, axis=0).T

@@ -25,7 +25,7 @@ from napari_mrtrans.checkpoints.library import load_checkpoint
 from napari_mrtrans.cli.adapt import phantom_site
 from napari_mrtrans.evaluation import evaluate as evaluation
 from napari_mrtrans.evaluation.held_out import describe_machine
-from napari_mrtrans.evaluation.measure import SSIM_WINDOW
+from napari_mrtrans.metrics.similarity import WINDOW
 
 JUDGES = 2
 
@@ -75,7 +75,7 @@ def _measured(
     data: Path, parent: Checkpoint, made: dict[int, Checkpoint], judges: list[str], out: Path
 ) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
     """PSNR by pair, dB inside the head, mean over ``judges``: of the parent, and by the number of sessions."""
-    settings = evaluation.Settings(subjects=judges, slab=SSIM_WINDOW, montages=False)
+    settings = evaluation.Settings(subjects=judges, slab=WINDOW, montages=False)
     evaluation.evaluate(data, [parent, *made.values()], out / "report", settings, say=lambda line: None)
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with (out / "report" / "metrics.csv").open(newline="") as file:

@@ -1,6 +1,6 @@
 """Seconds for one slice with n = 20 samples: every shipped model, and what each choice costs, side by side in one run.
 
-    python benchmarks/slice_speed.py [--rounds 5]
+    python benchmarks/slice_speed.py [--rounds 3]
 
 Ratios are of medians over rounds in which all variants take turns, so a machine that drifts hurts all alike.
 """
@@ -78,7 +78,7 @@ def main() -> None:
     for name, value in found.items():
         print(f"{name:44} {value:7.2f} s   {value / base:5.2f} x default   ({value - empty:.2f} s without reading)")
     nets = {
-        "flow's own network": UNet(in_channels=2, widths=(24, 32, 48, 64)),
+        "a network of flow's size": UNet(in_channels=2, **mt.load_checkpoint("flow").card.options["network"]),
         "one U-Net, 2.7 M": UNet(in_channels=2, widths=(32, 64, 128)),
         "same, full resolution": UNet(in_channels=2, widths=(32, 64, 128), unshuffle=1),
     }

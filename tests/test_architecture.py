@@ -16,9 +16,10 @@ import pytest
 PACKAGE = "napari_mrtrans"
 ROOT = Path(__file__).parents[1] / "src" / PACKAGE
 
-# From the ground up: a room, which is a folder (or one of the three files beside them), may use what stands before it.
+# From the ground up: a room, which is a folder (or one of the four files beside them), may use what stands before it.
 ROOMS = (
     "errors",
+    "wording",
     "paths",
     "devices",
     "page",

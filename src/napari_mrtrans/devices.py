@@ -29,18 +29,6 @@ PAIRS, MOST_PAIRS = 8, 32
 M = TypeVar("M", bound="torch.nn.Module")
 
 
-def available_devices() -> list[str]:
-    """``cpu`` and every accelerator torch sees: ``cuda`` (also ``cuda:1``, …) and ``mps``. Imports torch."""
-    import torch
-
-    names = ["cpu"]
-    if torch.cuda.is_available():
-        names += ["cuda", *(f"cuda:{i}" for i in range(1, torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        names.append("mps")
-    return names
-
-
 def resolve_device(name: str = "auto") -> tuple[torch.device, str | None]:
     """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``, and a notice for the user or None.
 

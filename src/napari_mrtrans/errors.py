@@ -36,7 +36,9 @@ class DeviceError(MrtransError):
 
 
 class OutOfMemory(MrtransError):
-    """The device ran out of memory even at the smallest batch."""
+    """The device ran out of memory even at the smallest batch; ``result`` as of :class:`SliceError`."""
+
+    result: object = None
 
 
 class SliceError(MrtransError):

@@ -351,7 +351,16 @@ def test_a_pickle_under_another_name_is_never_loaded(tool: str, tmp_path: Path) 
         path.write_bytes(pickle.dumps({"weights": Bomb(), "padding": "x" * 1000}))
     else:
         torch.save({"weights": torch.zeros(100)}, path)
-    assert refusal(path) == "'weights.safetensors' is truncated or not a safetensors checkpoint; install it again."
+    expected = "'weights.safetensors' is truncated or not a safetensors checkpoint; copy it again or give another."
+    assert refusal(path) == expected
+
+
+def test_a_file_that_has_gone_since_it_was_read_is_named(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(tmp_path / "gone.safetensors")
+    checkpoint = read_checkpoint(checkpoint.path)
+    checkpoint.path.unlink()
+    with pytest.raises(CheckpointError, match=r"gone\.safetensors' cannot be read \(No such file[^)]*\)\. Put it back"):
+        _ = checkpoint.sha256
 
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:

@@ -182,7 +182,10 @@ def no_checkpoint(file: Path) -> None:
     "spoil, line",
     [
         (damage, "'run.safetensors' is truncated; install it again."),
-        (no_checkpoint, "'run.safetensors' is truncated or not a safetensors checkpoint; install it again."),
+        (
+            no_checkpoint,
+            "'run.safetensors' is truncated or not a safetensors checkpoint; copy it again or give another.",
+        ),
         (Path.unlink, "No checkpoint file at "),
     ],
 )

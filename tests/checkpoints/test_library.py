@@ -17,7 +17,6 @@ from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.card import Adapted
 from napari_mrtrans.checkpoints.checkpoint import CARD_KEY
 from napari_mrtrans.checkpoints.library import (
-    PREFERENCE,
     checkpoints_for,
     choose_checkpoint,
     list_checkpoints,
@@ -25,6 +24,7 @@ from napari_mrtrans.checkpoints.library import (
     no_checkpoint_line,
 )
 from napari_mrtrans.errors import CheckpointError
+from napari_mrtrans.models.families import FAMILIES
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 
 T1T2 = Pair(Contrast.T1, Contrast.T2)
@@ -71,12 +71,12 @@ def test_nothing_installed(shipped: Place) -> None:
 
 
 def test_order_is_by_family_and_the_shipped_ones_come_first(shipped: Place) -> None:
-    for family in sorted((*PREFERENCE, "novel")):
+    for family in sorted((*FAMILIES, "novel")):
         shipped(f"z-{family}", family)
         shipped(f"a-{family}", family, where="user")
-    expected = [f"{letter}-{family}" for family in (*PREFERENCE, "novel") for letter in "za"]
+    expected = [f"{letter}-{family}" for family in (*FAMILIES, "novel") for letter in "za"]
     assert names() == expected
-    assert PREFERENCE[0] == "flow"
+    assert names()[0] == "z-flow"
 
 
 def test_what_was_adapted_to_a_scanner_is_nobody_s_default(shipped: Place) -> None:

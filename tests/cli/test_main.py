@@ -550,6 +550,14 @@ def test_evaluate_writes_a_report_and_shows_how_far_it_is(
     assert (tmp_path / "out" / "montages").exists() == (montages == "--montages")
 
 
+def test_evaluate_with_an_empty_list_of_subjects_takes_nobody_else(run: Run, tmp_path: Path) -> None:
+    folder = bids_folder(tmp_path / "data", subjects=1)
+    words = ("evaluate", "--data", folder, "--checkpoint", "tiny-direct", "-o", "out", "--subjects", "")
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert_one_line(err, "--subjects '' holds an empty name")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

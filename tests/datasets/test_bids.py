@@ -164,7 +164,7 @@ def test_folders_are_called_the_same_however_they_are_typed() -> None:
         ((".",), "holds no bids data"),
         (("empty",), "holds no bids data"),
         (("gone",), "gone' does not exist; give the right one with --data."),
-        (("file",), "file' does not exist"),
+        (("file",), "file' is no folder; give the right one with --data."),
     ],
 )
 def test_folders_that_hold_nothing(folders: tuple[str, ...], expected: str, tmp_path: Path) -> None:

@@ -392,14 +392,15 @@ def test_an_empty_file_of_another_name_is_none_of_a_series_without_endings(tmp_p
         read_scan(tmp_path)
 
 
-def test_an_empty_file_of_a_series_whose_names_are_hexadecimal_is_missed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "I", "IM_"])
+def test_an_empty_file_of_a_series_whose_names_are_hexadecimal_is_missed(before: str, tmp_path: Path) -> None:
     """As on discs of some archives; letters of a word are of another kind."""
     paths = dicom_series(tmp_path, DATA, OBLIQUE, **MPR)
-    paths = [path.rename(path.with_name(f"{0x0F3A1C + k * 0x010001:06X}")) for k, path in enumerate(paths)]
+    paths = [path.rename(path.with_name(f"{before}{0x0F3A1C + k * 0x010001:06X}")) for k, path in enumerate(paths)]
     (tmp_path / "FACE").touch()
     np.testing.assert_array_equal(read_scan(tmp_path).data, DATA)
     paths[-1].write_bytes(b"")
-    with pytest.raises(VolumeError, match=r"has 1 of 12 files that cannot be read, such as '1A3A27'"):
+    with pytest.raises(VolumeError, match=rf"has 1 of 12 files that cannot be read, such as '{before}1A3A27'"):
         read_scan(tmp_path)
 
 

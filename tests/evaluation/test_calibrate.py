@@ -31,7 +31,7 @@ from napari_mrtrans.evaluation.calibrate_report import (
     summary,
 )
 from napari_mrtrans.evaluation.fit_spread import coverage, fit_spread, person_variation, widening
-from napari_mrtrans.evaluation.held_out import PairedVolumes, known_sessions
+from napari_mrtrans.evaluation.held_out import PairedVolumes, known_sessions, sessions_of
 from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings, doubts, planned, roles
 from napari_mrtrans.evaluation.other_scans import other_scans, read_others
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
@@ -110,6 +110,24 @@ def test_whom_a_parent_learned_from_is_no_stranger(data: Path, tmp_path: Path) -
     plain = checkpoint(tmp_path)
     assert doubts(plain, sessions) == []
     assert list(roles(plain, sessions).values()) == ["train"] * 4 + ["validation", "test"]
+
+
+def test_people_of_another_site_are_none_of_the_card_s(data: Path, tmp_path: Path) -> None:
+    """Every data set has a sub-01."""
+    made = tiny_checkpoint(tmp_path / "tiny.safetensors", pairs=[T1_T2], splits=SPLITS, folder="ixi")
+    write_calibration(made, Calibration(card=made.card_digest), tmp_path)
+    made = read_checkpoint(made.path)
+    with pytest.raises(
+        MrtransError,
+        match=r"trained or validated on; .* holds 0\. Give the folder it was trained on\. 'tiny' was .* 'ixi'",
+    ):
+        calibrate(data, made, tmp_path, one_slice(made), say=lambda line: None)
+    with pytest.raises(MrtransError, match="holds no scans of validation subjects of 'tiny'"):
+        calibrate_spread(data, made, tmp_path, one_slice(made), say=lambda line: None)
+    parts = ("train", "validation", "test")
+    assert sessions_of(data, made, *parts) == {}
+    (home := tmp_path / "ixi").symlink_to(data)
+    assert [*roles(made, sessions_of(home, made, *parts)).values()] == ["train"] * 4 + ["validation", "test"]
 
 
 @pytest.mark.parametrize("spread_only", [False, True])

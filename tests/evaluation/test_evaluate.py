@@ -24,6 +24,7 @@ from napari_mrtrans.evaluation.evaluate import Settings, _without_lesions, evalu
 from napari_mrtrans.evaluation.held_out import (
     adapted_to,
     check_held_out,
+    held_out_sessions,
     known_sessions,
     known_to_parents,
     namesakes,
@@ -133,7 +134,9 @@ def test_three_planes_are_methods_of_their_own(
     out, settings = tmp_path / "out", Settings(pairs=[Pair.parse("T1->T2")], n=2, slab=11)
     evaluate(root, [direct, flow], out, settings, say=silent)
     before = (out / "finished.jsonl").read_text().splitlines()
-    paths = evaluate(root, [direct, flow], out, replace(settings, three_planes=True), say=silent)
+    said: list[str] = []
+    paths = evaluate(root, [direct, flow], out, replace(settings, three_planes=True), say=said.append)
+    assert "Left out: three planes of tiny-flow, which knows axial slices only." in said
     after = (out / "finished.jsonl").read_text().splitlines()
     assert after[:4] == before  # and the one more that was asked for
     assert [json.loads(line)["row"]["method"] for line in after[4:]] == ["seen, three planes"]
@@ -469,6 +472,17 @@ def test_nothing_is_fitted_to_namesakes_at_another_site(tmp_path: Path) -> None:
     assert "Another data set" in paths[3].read_text()
 
 
+def test_namesakes_at_another_site_are_not_those_held_out(root: Path, tmp_path: Path) -> None:
+    """A card's own test people are measured where they are."""
+    checkpoint = tiny_checkpoint(tmp_path / "ixi.safetensors", "direct", splits=SPLITS, folder="ixi")
+    with pytest.raises(MrtransError, match=f"Subject 'ixi/{SPLITS['test'][0]}' is not in .* by a link of that name"):
+        evaluate(root, [checkpoint], tmp_path / "out", Settings(pairs=[PAIRS[0]], slab=11), say=silent)
+    with pytest.raises(MrtransError, match=r"None of the held-out subjects of 'ixi' is in .* on a folder 'ixi'"):
+        held_out_sessions(root, checkpoint, None)
+    (home := tmp_path / "ixi").symlink_to(root)
+    assert [session.name for session in held_out_sessions(home, checkpoint, None)[0]] == sorted(SPLITS["test"])
+
+
 def test_a_page_that_no_evaluation_has_written_is_not_replaced(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("precious")
     with pytest.raises(MrtransError, match=r"report\.html' is there, and no evaluation has written it"):
@@ -494,6 +508,7 @@ def test_a_folder_without_targets_is_refused(direct: Checkpoint, tmp_path: Path)
         (Settings(subjects=["sub-00"]), "'sub-00' is a training subject"),
         (Settings(subjects=["sub-77"]), "'sub-77' is not in"),
         (Settings(slab=5), "at least 11 slices"),
+        (Settings(three_planes=True), "knows axial slices only"),
         (Settings(pairs=[Pair.parse("T1->PD")]), "Nothing to evaluate"),
     ],
 )

@@ -98,7 +98,7 @@ def test_training_writes_networks_each_without_some_people(source: Source, tmp_p
             own = torch.cat([p.log_softmax(1) for p in loaded.networks[fold](torch.from_numpy(images))], dim=1)
         np.testing.assert_allclose(loaded(images, name), own, rtol=1e-5, atol=1e-5)
     stranger = loaded(images, "sub-nobody")
-    assert stranger.shape == (2, loaded.outputs)
+    assert stranger.shape == (2, len(loaded.card.contrasts) + len(loaded.card.kinds))
     for part in (stranger[:, : len(CONTRASTS)], stranger[:, len(CONTRASTS) :]):
         np.testing.assert_allclose(np.exp(part).sum(axis=1), 1, rtol=1e-5)
     assert not any(np.allclose(stranger, loaded(images, name)) for name in folds)

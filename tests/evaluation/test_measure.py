@@ -13,9 +13,10 @@ from napari_mrtrans import metrics
 from napari_mrtrans.datasets.bids import Session
 from napari_mrtrans.evaluation.ensemble_figures import Answer, of_samples, one_of_each, too_few_for
 from napari_mrtrans.evaluation.held_out import NotMeasured
-from napari_mrtrans.evaluation.measure import MARGIN, Sampling, View, _fitted
+from napari_mrtrans.evaluation.measure import Sampling, View, _fitted
 from napari_mrtrans.evaluation.tiles import NOTHING, Drawn, read_tile
 from napari_mrtrans.evaluation.way import Way
+from napari_mrtrans.metrics.comparison import MARGIN
 from napari_mrtrans.metrics.coverage import LEVELS
 from napari_mrtrans.scan.contrasts import Contrast
 

@@ -163,6 +163,7 @@ def test_what_is_not_finite_is_left_out() -> None:
     known = roi & np.isfinite(prediction) & np.isfinite(target)
     assert (report.n_voxels, report.n_missing) == (31, 2)
     assert report.lines()[-1] == "2 of 33 voxels are not in every image; they are left out"
+    assert report.lines(missing=False) == report.lines()[:-1]
     assert lesion_report(*images(), roi).n_missing == 0
     assert report.r == pytest.approx(np.corrcoef(prediction[known], target[known])[0, 1], abs=1e-6)
     assert np.isfinite(report.contrast["target"])
@@ -400,6 +401,17 @@ def test_a_target_on_another_grid_is_resampled_by_its_affine(tmp_path: Path, run
     assert_one_line(err, "The ROI does not overlap 'far'.")
 
 
+def test_images_of_two_people_and_one_given_twice_are_said(files: dict[str, Path], tmp_path: Path, run) -> None:  # noqa: F811
+    mean = files["mean"].rename(tmp_path / "sub-01_desc-synthetic_T2w.nii.gz")
+    target = files["t2"].rename(tmp_path / "sub-02_T2w.nii.gz")
+    code, _, err = run("lesion", "--prediction", mean, "--target", target, "--roi", files["roi"])
+    assert code == 0
+    assert_one_line(err, f"'{mean.name}' is of sub-01 and '{target.name}' of sub-02")
+    code, _, err = run("lesion", "--prediction", mean, "--target", mean, "--roi", files["roi"])
+    assert code == 0
+    assert_one_line(err, f"'{mean.name}' is given twice")
+
+
 def test_without_a_target_contrast_and_spread_are_left(files: dict[str, Path], run) -> None:  # noqa: F811
     (prediction, target), roi = images(), two_lesions()
     full, report = (
@@ -439,7 +451,7 @@ def test_command_refuses_in_one_line(files: dict[str, Path], tmp_path: Path, run
     base = ("lesion", "--prediction", files["mean"], "--target", files["t2"], "--roi")
     for words, line in (
         ((*base, small), "The ROI 'small.nii.gz' does not overlap 'mean'."),
-        ((*base, pair), "ROI needs at least 3 voxels."),
+        ((*base, pair), "The ROI 'pair.nii.gz' marks 2 voxels of the prediction; it needs at least 3."),
         ((*base, none), "The ROI 'none.nii.gz' marks nothing: no voxel is above 0."),
         ((*base, unknown), "The ROI 'unknown.nii.gz' marks nothing: all of it is NaN or infinite."),
         ((*base, tmp_path / "gone.nii.gz"), "does not exist."),

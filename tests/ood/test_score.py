@@ -154,6 +154,12 @@ def test_the_reason_is_what_speaks_loudest(values: tuple[float, ...], words: str
     assert ood.reason(scores, all_slices, Contrast.T1) == words
 
 
+def test_an_artefact_of_an_unknown_kind_is_not_named() -> None:
+    ood, all_slices = looking(), [Signs(0.0, 9.0, 0.0, contrasts=(-0.7, -0.7))] * 5
+    scores = ood.scores("T1->T2", 1, np.nan, np.array([np.nan]), all_slices)
+    assert ood.reason(scores, all_slices, Contrast.T1) == "unlike the training scans"
+
+
 def test_a_verdict_by_sigma_hat_says_so() -> None:
     ood = calibration(score="combined")
     scores = ood.scores("T1->T2", 20, 0.5, np.array([0.5]), signs(0.0, 0.0, 0.0))

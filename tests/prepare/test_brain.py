@@ -12,7 +12,7 @@ from scipy import ndimage
 from napari_mrtrans.prepare import tools, whole_head
 from napari_mrtrans.prepare.bias import log_bias, remove_bias
 from napari_mrtrans.prepare.brain import BrainError, brain_mask, refine
-from napari_mrtrans.prepare.whole_head import fit_for_models, prepare_volume
+from napari_mrtrans.prepare.whole_head import brain_of, fit_for_models
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.intensity import clean
 from napari_mrtrans.scan.volume import Volume
@@ -96,33 +96,33 @@ def test_a_program_for_t1_is_not_used_for_others(tmp_path: Path, monkeypatch: py
     assert tools.choose_tool("auto", Contrast.T2) == tools.BUILT_IN
 
 
-def test_prepared_volumes_keep_grid_and_units_and_are_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prepared_volumes_keep_units_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volume, brain = head(motion=motion((10, 20, 5)))
     calls = []
     monkeypatch.setattr(whole_head, "extract", lambda *_: calls.append(1) or brain)
-    first = prepare_volume(volume, cache=tmp_path, tool=tools.BUILT_IN)
-    second = prepare_volume(volume, cache=tmp_path, tool=tools.BUILT_IN)
+    monkeypatch.setattr(whole_head, "prepared_cache_dir", lambda: tmp_path)
+    first = fit_for_models(volume, None, True, print)
+    whole_head._recent.clear()  # as in the next process
+    second = fit_for_models(volume, None, True, print)
     assert len(calls) == 1
-    np.testing.assert_array_equal(first.volume.data, second.volume.data)
-    np.testing.assert_array_equal(second.mask, brain)
-    np.testing.assert_array_equal(first.volume.affine, volume.affine)
-    assert not first.volume.data[~brain].any()
-    assert np.median(first.volume.data[brain]) == pytest.approx(np.median(volume.data[brain]), rel=0.1)
+    np.testing.assert_array_equal(first.data, second.data)
+    np.testing.assert_array_equal(second.head, brain)
+    assert not first.data[~brain].any()
+    assert np.median(first.data[brain]) == pytest.approx(np.median(volume.data[brain]), rel=0.1)
     changed = Volume(volume.data + 1, volume.affine, Contrast.T1)
-    prepare_volume(changed, cache=tmp_path, tool=tools.BUILT_IN)
+    fit_for_models(changed, None, True, print)
     assert len(calls) == 2
 
 
 def test_a_given_mask_and_a_stripped_volume_need_no_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volume, brain = head()
     monkeypatch.setattr(whole_head, "extract", lambda *_: pytest.fail("extracted"))
-    assert prepare_volume(volume, mask=brain, bias=False, cache=tmp_path).method == whole_head.GIVEN
+    monkeypatch.setattr(whole_head, "prepared_cache_dir", lambda: tmp_path)
+    assert brain_of(volume, mask=brain)[1] == whole_head.GIVEN
     stripped = Volume(np.where(brain, volume.data, 0), volume.affine, Contrast.T1)
-    found = prepare_volume(stripped, bias=False, cache=tmp_path)
-    assert found.method == whole_head.STRIPPED
-    assert dice(found.mask, brain) > 0.99
+    found, method = brain_of(stripped)
+    assert method == whole_head.STRIPPED
+    assert dice(found, brain) > 0.99
 
 
 def test_where_a_program_fails_the_next_finds_the_brain_and_nothing_is_remembered_where_all_do(
@@ -149,7 +149,7 @@ def test_where_a_program_fails_the_next_finds_the_brain_and_nothing_is_remembere
     second = fit_for_models(volume, None, None, said.append)
     assert second.known and len(tried) == 2
     said.clear()
-    assert prepare_volume(volume, bias=False, cache=tmp_path / "other", say=said.append).method == tools.BUILT_IN
+    assert brain_of(volume, say=said.append)[1] == tools.BUILT_IN
     assert said[0] == "'hd-bet' failed (No route to host); the brain was looked for by 'synthstrip' instead."
     assert said[1].startswith("'mri_synthstrip' gave no mask that can be used (") and len(said) == 2
     np.testing.assert_array_equal(second.head, brain)

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from helpers import save_nifti, turned_head
@@ -102,7 +103,9 @@ def test_a_better_program_that_came_later_is_told(session: Path, monkeypatch: py
     assert "brain was found" not in prepare(session, scan, "--no-bias")[1]
     there += ["deepbet-cli", "mri_synthstrip"]
     said = prepare(session, scan, "--no-bias")[1]
-    line = "its brain was found by 'built-in'; 'synthstrip' is installed, too: with --brain synthstrip it is used"
+    line = (
+        "its brain was found by 'built-in', for 'synthstrip' failed or was not there yet; --brain synthstrip tries it"
+    )
     assert "done before, nothing to do" in said and f"sub-07_ses-2: {line}\n" in said
     heard: list[str] = []  # elsewhere, as in an adaptation, there is no such option
     raw = RawSession("sub-07", "ses-2", {Contrast.T1: Path(scan)})
@@ -110,6 +113,20 @@ def test_a_better_program_that_came_later_is_told(session: Path, monkeypatch: py
     assert heard == ["sub-07_ses-2: done before, nothing to do"]
     assert prepare(session, scan, "--no-bias", "--brain", "synthstrip")[0] == 0
     assert used == ["built-in", "synthstrip"]
+
+
+def test_a_program_that_failed_is_not_said_to_be_used(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def extract(_: object, tool: str) -> NDArray[np.bool_]:
+        if tool != "built-in":
+            raise tools.ToolFailed(f"'{tool}' failed (No route to host)")
+        return head()[1]
+
+    monkeypatch.setattr(tools.shutil, "which", lambda program: program if program == "hd-bet" else None)
+    monkeypatch.setattr(whole_head, "extract", extract)
+    scan = str(session / "raw/sub-07/ses-2/anat/sub-07_ses-2_T1w.nii.gz")
+    first, second = (prepare(session, scan, "--no-bias")[1] for _ in range(2))
+    assert "'hd-bet' failed (No route to host); the brain was looked for by 'built-in' instead." in first
+    assert "found by 'built-in', for 'hd-bet' failed or was not there yet; --brain hd-bet tries it\n" in second
 
 
 def test_a_mask_that_was_corrected_by_hand_is_neither_passed_over_nor_lost(session: Path) -> None:

@@ -9,28 +9,32 @@ from helpers import RAS, head, save_nifti
 from napari_mrtrans.datasets.sessions import find_sessions
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.prepare import whole_head
-from napari_mrtrans.prepare.whole_head import GIVEN, STRIPPED, fit_for_models, prepare_volume
+from napari_mrtrans.prepare.whole_head import GIVEN, STRIPPED, brain_of, fit_for_models
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.prepared import PreparedVolume
 from napari_mrtrans.scan.volume import Volume
 
 
-def test_a_stripped_brain_is_left_as_it_is(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_head, "prepared_cache_dir", lambda: tmp_path / "cache")
+
+
+def test_a_stripped_brain_is_left_as_it_is() -> None:
     volume = Volume(head(), RAS, name="brain")
     said: list[str] = []
     prepared = fit_for_models(volume, None, None, said.append)
     assert prepared.volume is volume and not said
     np.testing.assert_array_equal(prepared.data, volume.data)
     np.testing.assert_array_equal(prepared.head, volume.data > 0)
-    assert prepare_volume(volume, bias=False, cache=tmp_path).method == STRIPPED
+    assert brain_of(volume)[1] == STRIPPED
 
 
-def test_a_given_mask_is_taken(tmp_path: Path) -> None:
+def test_a_given_mask_is_taken() -> None:
     volume = Volume(head() + 5, RAS, name="head")
     mask = volume.data > 6
-    prepared = prepare_volume(volume, mask=mask, bias=False, cache=tmp_path)
-    assert prepared.method == GIVEN and np.array_equal(prepared.mask, mask)
-    np.testing.assert_array_equal(prepared.volume.data, np.where(mask, volume.data, 0))
+    brain, method = brain_of(volume, mask=mask)
+    assert method == GIVEN and np.array_equal(brain, mask)
 
 
 def test_a_mask_of_another_shape_is_refused() -> None:

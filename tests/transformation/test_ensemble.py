@@ -54,6 +54,16 @@ def ensemble(volume: Volume, **changes: object) -> Ensemble:
     return Ensemble(**values)  # type: ignore[arg-type]
 
 
+def test_an_ensemble_without_a_report_is_computed_throughout_and_asks_what_it_shows(tmp_path: Path) -> None:
+    made = ensemble(Volume(head((20, 24, 5)), RAS), info={})
+    np.testing.assert_array_equal(made.computed(), made.mean)
+    with pytest.raises(MrtransError, match=r"info\['target'\] = 'T2'"):
+        made.save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    made.info["target"] = "T2"
+    assert made.save(tmp_path / "out")["mean"].is_file()
+
+
 def test_48_orientations_of_one_head_give_the_same_answer(flow: Checkpoint) -> None:
     affine = np.diag([0.8, 1.3, 4, 1])
     original = nib.Nifti1Image(head((20, 24, 5)), affine)

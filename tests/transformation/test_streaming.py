@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -15,14 +16,16 @@ from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, write_calibration
 from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.checkpoints.library import load_checkpoint
-from napari_mrtrans.errors import OutOfMemory
+from napari_mrtrans.errors import OutOfMemory, VolumeError
 from napari_mrtrans.models.sampler_plan import notice_of
 from napari_mrtrans.models.samplers import log_sigmas, stationary_step
 from napari_mrtrans.ood.score import std_bias
+from napari_mrtrans.ood.signs import Signs
 from napari_mrtrans.scan.prepared import PreparedVolume
 from napari_mrtrans.transformation import engine, gathered, streaming, whole_volume
 from napari_mrtrans.transformation.engine import Engine
-from napari_mrtrans.transformation.job import evenly_spread
+from napari_mrtrans.transformation.ensemble import Ensemble
+from napari_mrtrans.transformation.job import evenly_spread, open_job
 from napari_mrtrans.transformation.request import Request
 
 
@@ -65,6 +68,24 @@ def test_a_checkpoint_may_be_named(brain: Volume, direct: Checkpoint) -> None:
         transform(brain, "nothing", **asked)
     with pytest.raises(MrtransError, match="No checkpoint 'nothing'"):
         next(stream(brain, "nothing", **asked))
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("a_T1w.nii.gz", "got the path 'a_T1w.nii.gz'; read the file first: Volume.load(path)."),
+        (Path("a_T1w.nii.gz"), "got the path 'a_T1w.nii.gz'; read the file first: Volume.load(path)."),
+        (np.ones((4, 5, 6)), "got an array of shape (4, 5, 6); say where its voxels lie: Volume(array, affine)."),
+        (nib.Nifti1Image(head(), RAS), "got Nifti1Image; read a file: Volume.load(path)."),
+        (None, "got NoneType; read a file: Volume.load(path)."),
+    ],
+    ids=["text", "path", "array", "image", "nothing"],
+)
+def test_what_is_no_volume_is_one_line(given: Any, line: str, direct: Checkpoint) -> None:
+    for call in (transform, lambda *said, **asked: next(stream(*said, **asked))):
+        with pytest.raises(VolumeError) as caught:
+            call(given, direct, target="T2")
+        assert str(caught.value) == f"Expected a Volume, {line}"
 
 
 def test_slices_of_a_region_are_those_that_it_touches(brain: Volume, flow: Checkpoint) -> None:
@@ -242,6 +263,20 @@ def test_of_a_slab_those_slices_are_assessed_that_can_be_judged(slices: int) -> 
     assert found["ood_probability"] is not None and found["slices_done"] == min(5, slices - 8)
 
 
+@pytest.mark.parametrize(("pixel", "kinds"), [(2.0, (5.0, 1.0)), (3.0, ())])
+def test_of_coarse_pixels_it_is_not_told_which_artefact_it_is(
+    pixel: float, kinds: tuple[float, ...], flow: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They look as turned, moving or thick slices do."""
+    scan = Volume(head(), np.diag([1.0, pixel, 3.0, 1.0]), Contrast.T1)
+    job = open_job(scan, flow, Request(Contrast.T2))
+    monkeypatch.setattr(streaming, "slice_features", lambda *_: np.zeros(1))
+    ood = SimpleNamespace(signs=lambda *_: [Signs(3.0, 5.0, 0.0, (), (5.0, 1.0))])
+    engine, index = SimpleNamespace(job=job, source_slice=None), len(job.mask) // 2
+    signs = streaming._signs(engine, SimpleNamespace(ood=ood), index)
+    assert (signs.artefact, signs.kinds) == (5.0, kinds)
+
+
 def test_whole_volume_collects_the_slices(brain: Volume, flow: Checkpoint) -> None:
     told: list[int] = []
     result = transform(
@@ -374,12 +409,17 @@ def test_out_of_memory_at_batch_1_says_what_to_do_and_keeps_finished_slices(
 
     monkeypatch.setattr(Engine, "_sample", sample)
     with pytest.raises(
-        OutOfMemory, match=r"ran out of memory at slice 9\. Finished slices were kept\. Lower Batch \(now 1\)"
+        OutOfMemory, match=r"ran out of memory at slice 9\. Finished slices were kept\. Close other programs"
     ):
         for update in stream(brain, flow, target="T2", n=2, start_slice=10, batch=2):
             done.append(update.index)
     assert done == [10]
     assert not isinstance(OutOfMemory(""), RuntimeError)
+    done.clear()
+    with pytest.raises(OutOfMemory) as ended:
+        transform(brain, flow, target="T2", n=2, start_slice=10, progress=lambda update: done.append(update.index))
+    assert isinstance(ended.value.result, Ensemble)
+    assert [*np.flatnonzero(np.isfinite(ended.value.result.computed()).any(axis=(0, 1)))] == [10]
 
 
 def _size(this: Engine, group: list[int]) -> tuple[int, int]:
@@ -388,8 +428,8 @@ def _size(this: Engine, group: list[int]) -> tuple[int, int]:
 
 
 def test_the_gpu_line_names_the_cpu_as_remedy() -> None:
-    assert streaming._memory_line("cuda", 41, 8) == (
-        "The GPU ran out of memory at slice 41. Finished slices were kept. Lower Batch (now 8), or choose CPU."
+    assert streaming._memory_line("cuda", 41) == (
+        "The GPU ran out of memory at slice 41. Finished slices were kept. Choose CPU, or close other programs."
     )
 
 

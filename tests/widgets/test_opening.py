@@ -98,6 +98,32 @@ def test_without_an_image_the_dock_opens_one(bench, scan, monkeypatch):
     assert bench.dock.form.pair.source is Contrast.T1 and not opening.isVisible()
 
 
+@pytest.mark.parametrize("shape", [(33, 34, 5, 3), (33, 34, 5, 4), (4, 34, 33)])
+def test_no_axis_of_a_file_is_a_colour(bench, tmp_path, shape):
+    """napari takes a last axis of 3 or 4 beside two long ones for red, green and blue."""
+    path = tmp_path / "sub-01_T1w.nii"
+    nib.Nifti1Image(np.random.default_rng(0).random(shape, np.float32), np.eye(4)).to_filename(path)
+    bench.dock.open_scans([path])
+    (layer,) = bench.viewer.layers
+    assert not layer.rgb and layer.data.shape == (*shape[2::-1], *shape[3:])
+    assert ("Choose a frame above." in bench.dock.message.text()) == (layer.ndim == 4)
+
+
+def test_what_cannot_be_opened_is_said_until_something_was(bench, scan, tmp_path):
+    noise = tmp_path / "noise.nii.gz"
+    noise.write_bytes(b"no scan")
+    bench.dock.open_scans([noise])
+    complaint, remedy = bench.dock.message.text().splitlines()
+    assert complaint.startswith("'noise.nii.gz' cannot be opened:")
+    assert remedy == bench.dock.form.problem and remedy.startswith("Open a brain MR scan")
+    bench.dock.open_scans([scan])
+    assert bench.dock.message.text() == ""
+    bench.dock.open_scans([noise])
+    assert bench.dock.message.text() == complaint
+    bench.dock.open_scans([scan])  # the first is chosen still
+    assert len(bench.viewer.layers) == 2 and bench.dock.message.text() == ""
+
+
 def test_files_dropped_on_the_dock_are_opened_without_a_question(bench, scan, tmp_path):
     """A scan, a folder of DICOM, and what is neither, which is said and keeps nothing else from being opened."""
     folder = tmp_path / "study"

@@ -19,7 +19,7 @@ from ..models.base import VOCABULARY
 from ..models.families import POOL
 from ..prepare.pipeline import Options, prepare_session
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, Pair
-from ..scan.volume import Volume
+from ..scan.volume import Volume, check_volume
 from .check import check_session, needs_preparing
 from .slices import FEWEST_SLICES, usable_slices
 
@@ -58,11 +58,14 @@ def given_sessions(sessions: Iterable[Images]) -> list[Session | LoadedSession]:
     """Sessions of what a caller of Python has: one mapping a person.
 
     Raises:
-        MrtransError: files and volumes are mixed in one.
+        MrtransError: files and volumes are mixed in one, or an image is neither.
     """
     out: list[Session | LoadedSession] = []
     for number, images in enumerate(sessions, 1):
         named = {Contrast.parse(contrast): image for contrast, image in images.items()}
+        for image in named.values():
+            if not isinstance(image, str | Path):
+                check_volume(image)
         volumes = {c: replace(image, contrast=c) for c, image in named.items() if isinstance(image, Volume)}
         if volumes and len(volumes) < len(named):
             raise MrtransError("Give either volumes or files of a session, not both.")

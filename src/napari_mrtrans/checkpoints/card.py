@@ -274,5 +274,6 @@ def first_problem(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        return f"{key}: {first['msg']}" if key else str(first["msg"])
+        words = str(first["msg"]).removeprefix("Value error, ").removesuffix(".")
+        return f"{key}: {words}" if key else words
     return f"missing key {error}" if isinstance(error, KeyError) else str(error)

@@ -15,10 +15,15 @@ def digest(path: Path) -> str:
     """SHA-256 of a file.
 
     Raises:
-        OSError: unreadable.
+        CheckpointError: it is gone, or cannot be read.
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(
+            f"'{path}' cannot be read ({error.strerror or error}). Put it back, or choose another."
+        ) from None
 
 
 def header_size(path: Path) -> int:
@@ -51,7 +56,7 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         raise CheckpointError(f"'{path}' cannot be read ({error.strerror or error}).") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise CheckpointError(
-            f"'{path.name}' is truncated or not a safetensors checkpoint; install it again."
+            f"'{path.name}' is truncated or not a safetensors checkpoint; copy it again or give another."
         ) from None
     return header, metadata
 

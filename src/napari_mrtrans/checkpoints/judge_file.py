@@ -62,13 +62,8 @@ class Judge:
     networks: list[SliceJudge]
     digest: str = ""
 
-    @property
-    def outputs(self) -> int:
-        """How many numbers :meth:`__call__` gives for each slice."""
-        return len(self.card.contrasts) + len(self.card.kinds)
-
     def __call__(self, slices: NDArray[np.float32], person: str = "") -> NDArray[np.float64]:
-        """Log probability of each contrast, then of each kind: (batch, outputs).
+        """Log probability of each contrast, then of each kind: (batch, both).
 
         Args:
             slices: (batch, 3, rows, columns) as :func:`~napari_mrtrans.transformation.slice_signs.judged`; rows and

@@ -14,10 +14,6 @@ from ..scan.contrasts import Contrast, Pair
 from .checkpoint import Checkpoint, read_checkpoint
 from .planes import is_planes
 
-#: Order in which families are offered; the first that serves a pair is the default.
-PREFERENCE = tuple(FAMILIES)
-
-
 _first: list[Path] = []
 
 
@@ -142,4 +138,5 @@ def _installed_line(installed: list[Checkpoint]) -> str:
 
 
 def _rank(family: str) -> int:
+    """Families are offered in their own order, strange ones last; the first that serves a pair is the default."""
     return [*FAMILIES, family].index(family)

@@ -63,8 +63,3 @@ def unexpected(error: Exception) -> str:
     if isinstance(error, OSError):
         return plain_line(error)
     return fault_line(error)
-
-
-def plural(count: int, what: str) -> str:
-    """``1 slice``, ``2 slices``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import MrtransError
 from .options import Antithetic
 from .terminal import ProgressBar
 
@@ -52,10 +53,13 @@ def evaluate(
     from ..evaluation.report.ood_rows import read_rows
     from ..scan.contrasts import Pair
 
+    named = None if subjects is None else [name.strip() for name in subjects.split(",")]
+    if named is not None and not all(named):
+        raise MrtransError(f"--subjects '{subjects}' holds an empty name; give subjects with commas between them.")
     scored = [row for path in ood for row in read_rows(path)] if ood else None
     settings = Settings(
-        pairs=[Pair.parse(text) for text in pairs.split(",")] if pairs else None,
-        subjects=[name.strip() for name in subjects.split(",")] if subjects else None,
+        pairs=None if pairs is None else [Pair.parse(text) for text in pairs.split(",")],
+        subjects=named,
         n=n,
         steps=steps,
         slab=slab,

@@ -53,3 +53,18 @@ def made_as(mean: Path) -> Contrast | None:
         return Contrast.parse(json.loads(record.read_text(encoding="utf-8"))["target"])
     except (OSError, ValueError, LookupError, TypeError, MrtransError):
         return None
+
+
+def doubts(result: Path, *others: Path | None) -> list[str]:
+    """Lines for files that are compared and should not be: of other people by their names, or one and the same."""
+    from ..datasets.sessions import one_entity
+
+    lines = []
+    for other in (path for path in others if path is not None):
+        try:
+            one_entity("sub", (result, other))
+        except MrtransError as error:
+            lines.append(str(error))
+        if other.exists() and result.exists() and other.samefile(result):
+            lines.append(f"'{other.name}' is given twice; compare it with another image.")
+    return lines

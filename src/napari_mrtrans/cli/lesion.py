@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import MrtransError
-from .files import check_shows, check_writable_as, made_as
+from .files import check_shows, check_writable_as, doubts, made_as
 
 
 def lesion(
@@ -34,6 +34,7 @@ def lesion(
 
     Without an acquired image, contrast and spread tell whether the lesion is still there.
     """
+    from ..lesion.computed import lines_beside
     from ..lesion.files import measure_files
     from ..lesion.interval import written
     from ..paths import json_text, write_together
@@ -44,7 +45,7 @@ def lesion(
         check_writable_as(csv, (".csv", ".tsv", ".txt"), "--csv", (prediction, target, roi, std, samples, source))
     if target is not None and (shown := made_as(prediction)) is not None:
         check_shows(target, shown)
-    notices: list[str] = []
+    notices = doubts(prediction, target, roi, source)
     report = measure_files(prediction, target, roi, std=std, samples=samples, source=source, say=notices.append)
     for line in notices:
         typer.echo(line, err=True)
@@ -54,7 +55,7 @@ def lesion(
         files = {"prediction": str(prediction), "target": target and str(target), "roi": str(roi)}
         typer.echo(json_text({**files, **report.to_dict(), "notices": notices}, indent=2))
         return
-    for line in report.lines():
+    for line in lines_beside("\n".join(notices), report):
         typer.echo(line)
     for row in report.rows()[1:]:
         interval = None if row["r_low"] is None else (row["r_low"], row["r_high"])

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import MrtransError
-from .closing import close, judged, plural, unexpected
+from ..wording import plural
+from .closing import close, judged, unexpected
 
 
 def ood(

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..errors import MrtransError
-from .closing import close, plural, unexpected
+from ..wording import plural
+from .closing import close, unexpected
 from .options import Overwrite
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .files import check_shows, check_writable_as
+from .files import check_shows, check_writable_as, doubts
 
 if TYPE_CHECKING:
     from ..transformation.acquired import Acquired
@@ -40,7 +40,7 @@ def report(
     path = default if output is None else output / default.name if output.is_dir() or not output.suffix else output
     check_writable_as(path, (".html", ".htm"), "-o", (result, image, target, roi))
     ensemble, found = saved_result(result, image)
-    notices: list[str] = []
+    notices = doubts(result, target, roi)
     lesions = None
     if roi is not None:
         mean, raw, corrected = (image_beside(result, kind) for kind in ("mean", "std", "std-calibrated"))

@@ -146,7 +146,7 @@ def train_recipe(
         bar.show(loss, now.step, now.total, f"step {now.step}/{now.total}  {loss}  {left / 60:.0f} min left")
 
     with bar:
-        path = train(
+        train(
             chosen,
             splits,
             output,
@@ -156,7 +156,6 @@ def train_recipe(
             progress=show,
             say=bar.say,
         )
-    bar.say(f"Wrote {path}")
 
 
 @checks.command(VALIDATE_SAMPLER)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from ..errors import MrtransError, SliceError
-from .closing import close, goes_on, judged, plural
+from ..wording import plural
+from .closing import close, goes_on, judged
 from .options import (
     Antithetic,
     Batch,

@@ -20,6 +20,7 @@ from ..scan.nifti import missing_line, stem
 from ..scan.volume import Volume
 from ..transformation.names import file_name
 from ..transformation.request import Request
+from ..wording import plural
 
 #: In the output folder: digest of the order that is carried out there.
 _ASKED = ".napari-mrtrans-cohort.asked"
@@ -243,7 +244,7 @@ def find_scans(folder: Path, source: Contrast, say: Callable[[str], None]) -> li
         raise MrtransError(f"'{folder}' holds no {source} scans (sub-*/anat/*_{BIDS_SUFFIX[source]}.nii.gz){also}.")
     if without := [visit for visit, has in visits.items() if not has]:
         one = "visit" if any(visit.name.startswith("ses-") for visit in without) else "subject"
-        what = f"{len(without)} {one}s" if len(without) > 1 else f"1 {one}"
+        what = plural(len(without), one)
         names = ", ".join(visit.as_posix() for visit in without[:3]) + (", …" if len(without) > 3 else ".")
         say(f"{what} without a {source} by the names of files: {names}")
     return list(scans.values())

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..errors import RecipeError
 from ..scan.contrasts import Contrast
+from ..wording import plural
 from . import bids, brats, ixi, mslesion, oasis
 from .bids import Session
 from .layout import Place, Shares
@@ -108,7 +109,7 @@ def read_folder(base: Path, name: str = AUTO, out: Path | None = None) -> Found:
         skipped += _left_out("/".join(filter(None, (subject, visit))), group)
     skipped += closed
     if foreign:
-        which, are = ("1 file", "is") if len(foreign) == 1 else (f"{len(foreign)} files", "are")
+        which, are = plural(len(foreign), "file"), "is" if len(foreign) == 1 else "are"
         skipped.append(f"{which} in '{base}' that {are} not named as {name} is, such as '{foreign[0]}'")
     return Found([session for session in sessions if session.files], skipped, reader.SHARES)
 
@@ -143,7 +144,8 @@ def _images(base: Path, closed: list[str]) -> list[str]:
     ``closed`` is given a line for each folder that cannot be read.
     """
     if not base.is_dir():
-        raise RecipeError(f"Data folder '{base}' does not exist; give the right one with --data.")
+        what = f"'{base}' is no folder" if base.exists() else f"Data folder '{base}' does not exist"
+        raise RecipeError(f"{what}; give the right one with --data.")
     start = base.absolute()
     return sorted(path.relative_to(start).as_posix() for path in nifti_files(base, closed))
 

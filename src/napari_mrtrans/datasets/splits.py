@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RecipeError
-from ..paths import typed, write_together
+from ..paths import reason, typed, write_together
 from .bids import PLANE_MARK, Session, subject_of
 from .layout import Shares
 
@@ -92,7 +92,8 @@ def read_splits(path: Path) -> dict[str, str]:
         with typed(path).open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecipeError(f"data.splits: '{path}' cannot be read ({error}). Give another table.") from None
+        why = reason(error) if isinstance(error, OSError) else error
+        raise RecipeError(f"data.splits: '{path}' cannot be read ({why}). Give another table.") from None
     parts: dict[str, str] = {}
     for row in rows:
         subject, part = row.get("subject"), row.get("part")

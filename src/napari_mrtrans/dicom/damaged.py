@@ -12,8 +12,8 @@ _CLASS = re.compile(rb"\x02\x00\x02\x00UI..([0-9.]+)", re.DOTALL)
 #: With the length that explicit and implicit value representations have before the value.
 _SERIES = re.compile(rb"\x20\x00\x0e\x00....([0-9][0-9.]{0,63})", re.DOTALL)
 _MR_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.4(\.[134])?")
-#: A number that is a name; words of the first letters have no digit.
-_HEXADECIMAL = re.compile(r"(?=.*\d)[\da-f-]+")
+#: A number in a name, decimal or hexadecimal; words of the first letters have no digit.
+_NUMBER = re.compile(r"[\da-f-]*\d[\da-f-]*")
 
 
 def named_series(path: Path) -> frozenset[str] | None:
@@ -41,8 +41,7 @@ def unreadable_beside(files: Collection[Path], images: Collection[Path]) -> list
 
 def _kind(path: Path) -> str:
     """The ending of a name, or all of one that has none, without numbers: names may be UIDs, or hexadecimal."""
-    name = (path.suffix or path.name).lower()
-    return "" if _HEXADECIMAL.fullmatch(name) else re.sub(r"\d", "", name)
+    return _NUMBER.sub("", (path.suffix or path.name).lower())
 
 
 def _has_content(path: Path) -> bool:

@@ -9,6 +9,7 @@ from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 from ..scan.grid import ras_affine
 from ..scan.nifti import is_nifti_name
 from ..scan.volume import Volume
+from ..wording import plural
 from .choose import candidates, choose, damaged, series_code, stacks_at
 from .files import is_dicom, is_dicom_file
 from .header import quiet, unreadable_line
@@ -99,7 +100,7 @@ def read_stack(stack: Stack, given: Path, contrast: Contrast | None = None, *, a
         volume.notices += (f"'{name}' was taken as {shown}, by {stack.source}.",)
     if count := stack.doubtful:
         volume.notices += (
-            f"'{name}' may lack slices: {count} file{'s' * (count != 1)} beside it cannot be read, and nothing tells "
+            f"'{name}' may lack slices: {plural(count, 'file')} beside it cannot be read, and nothing tells "
             "of which series. If so, copy it again.",
         )
     if private:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scan.contrasts import Contrast
+from ..wording import plural
 from .contrast_of import guess, other_kind
 from .header import Header
 
@@ -72,8 +73,8 @@ class Stack:
         """``3 t1_mprage (T1, 176 slices)``, ``4 pd+t2_tse (T2, TE 90 ms, 30 slices)``."""
         why = "" if self.lost else self.refusal.removeprefix("is ")
         what = self.doubt or (str(self.contrast) if self.contrast else why)
-        count = f"{len(self.files)} slice{'s' * (len(self.files) != 1)}"
-        lost = f"{self.lost} file{'s' * (self.lost != 1)} that cannot be read" if self.lost else ""
+        count = plural(len(self.files), "slice")
+        lost = f"{plural(self.lost, 'file')} that cannot be read" if self.lost else ""
         return f"{self.header.label} ({', '.join(filter(None, (what, self.kind, count, lost)))})"
 
 
@@ -122,7 +123,7 @@ def _refusal_by_kind(header: Header, count: int) -> str:
         return "is a picture in colours, not a scan; give another series"
     if count > LOCALIZER:
         return ""
-    return f"is a localizer or a single picture, with {count} slice{'s' * (count != 1)}; give the whole series"
+    return f"is a localizer or a single picture, with {plural(count, 'slice')}; give the whole series"
 
 
 def _is_multi_frame(header: Header) -> bool:

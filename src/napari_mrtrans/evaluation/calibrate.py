@@ -29,8 +29,8 @@ from ..scan.volume import Volume
 from .calibrate_report import coverage_lines, spread_summary, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood, sigma_ranges
 from .fit_spread import coverage, fit_spread
-from .held_out import describe_machine, known_sessions
-from .ood_study import Measurement, Settings, doubts, measure, planned, roles
+from .held_out import describe_machine, elsewhere, sessions_of
+from .ood_study import ROLES, Measurement, Settings, doubts, measure, planned, roles
 from .report.ood_rows import OodRow, to_json
 from .scans import NORMAL, FeatureStore, Scan, drawn, person
 
@@ -68,14 +68,14 @@ def calibrate(
         MrtransError: too few subjects of the card are in the data folder, or the folder cannot be written.
     """
     check_folder(out)
-    sessions = _readable(checkpoint, known_sessions(root, [checkpoint]), say)
+    sessions = _readable(checkpoint, sessions_of(root, checkpoint, *ROLES), say)
     part_of = roles(checkpoint, sessions)
     people = [name for name, role in part_of.items() if role != "test"]
     sources = {pair.source for pair in checkpoint.pairs}
     if (count := len({person(name) for name in people if sources & sessions[name].files.keys()})) < FOLDS:
         raise MrtransError(
             f"Calibration needs at least {FOLDS} of the subjects that '{checkpoint.name}' was trained or validated on; "
-            f"'{root}' holds {count}. Give the folder it was trained on."
+            f"'{root}' holds {count}. Give the folder it was trained on.{elsewhere(checkpoint, root)}"
         )
     settings = settings or Settings(checkpoint.card.sampler.n)
     for line in doubts(checkpoint, sessions):
@@ -145,7 +145,7 @@ def calibrate_spread(
         lacks = "gives one answer, which has no spread" if checkpoint.deterministic else "has no calibration yet"
         raise MrtransError(f"'{checkpoint.name}' {lacks}; leave out --spread-only.")
     check_folder(out)
-    sessions = _readable(checkpoint, known_sessions(root, [checkpoint]), say)
+    sessions = _readable(checkpoint, sessions_of(root, checkpoint, *ROLES), say)
     settings = settings or Settings(checkpoint.card.sampler.n)
     for line in doubts(checkpoint, sessions):
         say(line)
@@ -191,7 +191,8 @@ def _has_validation(checkpoint: Checkpoint, sessions: Mapping[str, Session], see
 
 
 def _no_validation(root: Path, checkpoint: Checkpoint) -> str:
-    return f"'{root}' holds no scans of validation subjects of '{checkpoint.name}' with their targets."
+    none = f"'{root}' holds no scans of validation subjects of '{checkpoint.name}' with their targets."
+    return none + elsewhere(checkpoint, root)
 
 
 def _with_ranges(ood: OodCalibration, rows: Sequence[Measurement], n: int) -> OodCalibration:

@@ -12,11 +12,21 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes
 from ..datasets.bids import Session, data_set
+from ..errors import MrtransError
 from ..scan.contrasts import Pair
 from ..training.finished import digest
 from ..transformation.request import ANSWERS
 from ..transformation.streaming import SliceUpdate
-from .held_out import check_held_out, known_to_parents, seen_by, session_names, told_of_parents, trained_on
+from .held_out import (
+    check_held_out,
+    elsewhere,
+    held_out_by,
+    known_to_parents,
+    seen_by,
+    session_names,
+    told_of_parents,
+    trained_on,
+)
 from .lookup import Lookup
 from .measure import Sampling, View
 from .optional import Optional
@@ -129,6 +139,7 @@ def cases(
     served = dict.fromkeys(pair for c in checkpoints for pair in c.pairs)
     compared, told = ways(checkpoints, settings.three_planes), known_to_parents(checkpoints)
     trained = [(c, trained_on(c, root)) for c in checkpoints]
+    held_out = [(c, held_out_by(c, root, told)) for c in checkpoints]
     for pair in (pair for pair in served if settings.pairs is None or pair in settings.pairs):
         serving = [c for c in checkpoints if pair in c.pairs]
         training = sorted({name for c, names in trained if pair in c.pairs for name in names})
@@ -137,8 +148,11 @@ def cases(
         others = (check_planes(way.checkpoint) for way in methods if way.three_planes)
         known = seen_by([*serving, *others], root)
         seen: set[str] = set()
-        own = {name for c in serving for name in c.card.splits.get("test", [])} - told
+        own = {name for c, names in held_out if pair in c.pairs for name in names}
         for name in chosen or sorted(own):
+            if not chosen and name not in sessions:
+                remedies = filter(None, (elsewhere(c, root) for c in serving))
+                raise MrtransError(f"Subject '{name}' is not in '{root}'.{next(remedies, '')}")
             check_held_out(name, known, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():
                 data = data_set(name)
@@ -149,11 +163,15 @@ def cases(
 def not_there(
     checkpoints: Sequence[Checkpoint], sessions: Mapping[str, Session], settings: Settings, measured: set[Pair]
 ) -> list[str]:
-    """What was named and is not measured: pairs that no checkpoint serves, subjects without a contrast that others
-    have."""
+    """What was asked for and is not measured: three planes of checkpoints that know axial slices only, pairs that no
+    checkpoint serves, subjects without a contrast that others have."""
     served = {pair for c in checkpoints for pair in c.pairs}
     named = settings.pairs or ()
     lines = told_of_parents(() if settings.subjects else known_to_parents(checkpoints))
+    if settings.three_planes:
+        seen = {way.checkpoint.name for way in ways(checkpoints, three_planes=True) if way.three_planes}
+        axial = [c.name for c in checkpoints if c.name not in seen]
+        lines += [f"three planes of {name}, which knows axial slices only." for name in axial]
     lines += [f"{pair}: no checkpoint serves it." for pair in named if pair not in served]
     for name in session_names(settings.subjects or (), sessions):
         needed = dict.fromkeys(c for pair in served if pair in measured or pair in named for c in pair)

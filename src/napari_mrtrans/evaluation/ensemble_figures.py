@@ -56,17 +56,9 @@ class Answer:
         return self.samples[::2] if self.antithetic else self.samples
 
     @property
-    def crps(self) -> float | None:
-        """Of the independent samples; None where a model has drawn fewer than two of them."""
-        if (drawn := self.independent) is None:
-            return None
-        return crps(drawn, self.truth, self.inside, self.strata) if min(Counter(self.strata).values()) > 1 else None
-
-    @property
-    def strata(self) -> Sequence[str]:
-        """Who drew each of the independent samples."""
-        count = 0 if self.independent is None else len(self.independent)
-        return (self.drawn_by[::2] if self.antithetic else self.drawn_by) or [""] * count
+    def drawers(self) -> Sequence[str]:
+        """Who drew each of the samples."""
+        return self.drawn_by or [""] * (0 if self.samples is None else len(self.samples))
 
 
 def one_of_each(samples: NDArray, axis: int, antithetic: bool) -> NDArray:
@@ -89,21 +81,29 @@ def of_errors(answer: Answer) -> dict[str, Any]:
 
 
 def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
-    """What the samples tell beyond their mean; nothing without them. ``seed``: of the voxels and draws."""
+    """What the samples tell beyond their mean; nothing without them. Figures that they are too few for are None.
+
+    Args:
+        answer: Of which the samples are.
+        seed: Of the voxels and draws.
+    """
     samples, independent = answer.samples, answer.independent
     if samples is None or independent is None:
         return {}
+    lacking = too_few_for(answer.drawers, answer.antithetic)
+    strata = answer.drawers[::2] if answer.antithetic else answer.drawers
     rng, inside, truth = np.random.default_rng(seed), answer.inside, answer.truth
     error, std, shown = answer.prediction - truth, samples.std(axis=0), answer.calibrated
     some = rng.permutation(np.flatnonzero(inside))[:PIT_VOXELS]
     flat = independent.reshape(len(independent), -1)
-    # one rank among two places is uniform whatever the model: it would call every one calibrated
-    covered = coverage(pit(flat[:, some], truth.ravel()[some], rng)) if len(flat) > 1 else None
+    covered = None if "coverage" in lacking else coverage(pit(flat[:, some], truth.ravel()[some], rng))
     few = flat[:, some[:NORMALITY_VOXELS]]
-    normal = normality(few, np.ones(few.shape[1], dtype=bool)) if len(few) > 2 else np.nan
+    normal = np.nan if "normal voxels" in lacking else normality(few, np.ones(few.shape[1], dtype=bool))
     means = effect_of_n(independent, truth, inside, COUNTS)
-    several = min(Counter(answer.strata).values()) > 1
-    bands = band_ratios(independent, truth, inside, answer.axis, answer.spacing, answer.strata) if several else None
+    sparse = None if "sparsification error" in lacking else sparsification_error(std, error, inside)
+    bands = None
+    if "power in bands" not in lacking:
+        bands = band_ratios(independent, truth, inside, answer.axis, answer.spacing, strata)
     return {
         "coverage": covered,
         "calibration_error": None if covered is None else calibration_error(covered),
@@ -113,8 +113,8 @@ def of_samples(answer: Answer, seed: int) -> dict[str, Any]:
         **{f"kappa{k + 1}_of_n": [known(mean.cumulants[k]) for mean in means] for k in range(4)},
         "rank_std": known(rank_correlation(std, error, inside)),
         "rank_calibrated": None if shown is None else known(rank_correlation(shown, error, inside)),
-        "sparsification": known(sparsification_error(std, error, inside)) if len(samples) > 1 else None,
-        "crps": answer.crps,
+        "sparsification": None if sparse is None else known(sparse),
+        "crps": None if "CRPS" in lacking else crps(independent, truth, inside, strata),
         "band_ratios": None if bands is None else [known(ratio) for ratio in bands],
     }
 
@@ -130,7 +130,7 @@ def too_few_for(drawers: Sequence[str], antithetic: bool) -> list[str]:
     lacking = []
     if len(drawers) < 2:
         lacking += ["mean std / RMSE", "std ~ |error|", "sparsification error"]
-    if len(independent) < 2:
+    if len(independent) < 2:  # one rank among two places is uniform whatever the model: it would call all calibrated
         lacking += ["coverage", "calibration error", "κ2 to κ4"]
     if len(independent) < 3:
         lacking.append("normal voxels")

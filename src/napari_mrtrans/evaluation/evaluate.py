@@ -16,6 +16,7 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.pool import drawn_by
 from ..errors import MrtransError, OutOfMemory, SliceError, VolumeError, fault_line
+from ..metrics.similarity import WINDOW
 from ..paths import check_folder
 from ..scan.intensity import HEADROOM
 from ..training.finished import Finished, digest
@@ -25,7 +26,7 @@ from ..transformation.streaming import SliceUpdate
 from .cases import Case, Settings, Task, cases, not_there, tasks
 from .ensemble_figures import too_few_for
 from .held_out import NotMeasured, adapted_to, describe_machine, known_sessions, namesakes
-from .measure import LESIONS, SSIM_WINDOW, View
+from .measure import LESIONS, View
 from .optional import Optional
 from .report import paper_figures
 from .report.ood_rows import OodRow, not_told
@@ -73,8 +74,8 @@ def evaluate(
             name; a file in ``out`` that no evaluation has written would be replaced.
     """
     checkpoints = distinct(checkpoints)
-    if settings.slab is not None and settings.slab < SSIM_WINDOW:
-        raise MrtransError(f"--slab must be at least {SSIM_WINDOW} slices, the width of the SSIM window.")
+    if settings.slab is not None and settings.slab < WINDOW:
+        raise MrtransError(f"--slab must be at least {WINDOW} slices, the width of the SSIM window.")
     if many := [n for c in checkpoints if (n := settings.n or c.card.sampler.n) > MAX_HELD and not c.deterministic]:
         raise MrtransError(f"At most {MAX_HELD} samples can be evaluated, and these are {max(many)}; lower -n.")
     sessions = known_sessions(root, checkpoints, settings.subjects)

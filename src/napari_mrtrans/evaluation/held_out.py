@@ -20,7 +20,7 @@ from ..errors import MrtransError, RecipeError
 from ..scan.contrasts import Contrast, Pair
 from ..scan.grid import same_grid
 from ..scan.intensity import clean, find_head, normalise
-from ..scan.volume import Volume
+from ..scan.volume import Volume, not_finite
 
 
 class NotMeasured(MrtransError):
@@ -67,8 +67,8 @@ class PairedVolumes:
         known = np.isfinite(volume.data) & np.isfinite(acquired.data)
         lacks = ""
         if count := int(((head | there) & ~known).sum()):
-            voxels = f"{count} voxel{'s' * (count > 1)} of the head"
-            lacks = f"{session.name}: {pair.source} or {pair.target} is NaN or infinite in {voxels}; they are left out."
+            unknown = not_finite(f"{pair.source} or {pair.target}", count)
+            lacks = f"{session.name}: {unknown}; they are left out."
         return cls(volume, source, target, head, head & there & known, lacks)
 
 
@@ -132,14 +132,16 @@ def _recognised(folder: Path, checkpoints: Sequence[Checkpoint]) -> tuple[Path, 
         return homes[0], recognise(homes[0])
 
 
-def sessions_of(root: Path, checkpoint: Checkpoint, part: str) -> dict[str, Session]:
-    """By name, those of a checkpoint's ``validation`` or ``test`` (or ``train``) people that are below ``root``.
+def sessions_of(root: Path, checkpoint: Checkpoint, *parts: str) -> dict[str, Session]:
+    """By name, those of the people in these ``parts`` of a checkpoint's split that are below ``root``; none where that
+    is another site's, whose people are called so, too.
 
     Raises:
         RecipeError: as :func:`known_sessions`.
     """
     there = known_sessions(root, [checkpoint])
-    return {name: there[name] for name in checkpoint.card.splits.get(part, []) if name in there}
+    named = _called([name for part in parts for name in checkpoint.card.splits.get(part, [])], checkpoint, root)
+    return {name: there[name] for name in named if name in there}
 
 
 def session_names(subjects: Sequence[str], sessions: Mapping[str, Session]) -> list[str]:
@@ -181,11 +183,25 @@ def _is_home(root: Path, checkpoint: Checkpoint) -> bool:
         return False
 
 
-def known_to_parents(checkpoints: Sequence[Checkpoint]) -> set[str]:
-    """Test sessions of whose people the checkpoints that one of these started from learned, at whatever visit."""
+def known_to_parents(checkpoints: Sequence[Checkpoint], part: str = "test") -> set[str]:
+    """Sessions in a ``part`` of the checkpoints' splits, as the cards call them, of whose people the checkpoints that
+    one of these started from learned, at whatever visit."""
     seen = {subject_of(name) for c in checkpoints for name in c.card.seen_before}
-    held_out = ((c.card.folder, name) for c in checkpoints for name in c.card.splits.get("test", []))
-    return {name for folder, name in held_out if known_by(in_folder(folder, name), seen)}
+    named = ((c.card.folder, name) for c in checkpoints for name in c.card.splits.get(part, []))
+    return {name for folder, name in named if known_by(in_folder(folder, name), seen)}
+
+
+def held_out_by(checkpoint: Checkpoint, root: Path, told: Collection[str]) -> list[str]:
+    """Names of a checkpoint's test sessions without those of ``told``, with their folder as :func:`trained_on`'s."""
+    names = (name for name in checkpoint.card.splits.get("test", []) if name not in told)
+    return _called(sorted(names), checkpoint, root)
+
+
+def elsewhere(checkpoint: Checkpoint, root: Path) -> str:
+    """What to do where a folder of another name is the one that it was trained on; empty where it is by its name."""
+    home = Path(checkpoint.card.folder).name
+    own = f" '{checkpoint.name}' was trained on a folder '{home}': if it is this one, give it by a link of that name."
+    return "" if _is_home(root, checkpoint) else own
 
 
 def told_of_parents(names: Collection[str]) -> list[str]:
@@ -255,7 +271,7 @@ def held_out_sessions(
     for name in subjects or ():
         check_held_out(name, seen, there, root)
     told = known_to_parents([checkpoint]) if subjects is None else set()
-    names = sorted({*checkpoint.card.splits.get("test", [])} - told) if subjects is None else subjects
+    names = held_out_by(checkpoint, root, told) if subjects is None else subjects
     lines = told_of_parents(told)
     if absent := [name for name in names if name not in there]:
         lines.append(f"Not in the data folder: {', '.join(absent)}.")
@@ -263,6 +279,7 @@ def held_out_sessions(
         raise MrtransError(
             f"None of the held-out subjects of '{checkpoint.name}' is in '{root}'; name some by --subject."
             + (f" {lines[0]}" if told else "")
+            + elsewhere(checkpoint, root)
         )
     lines += [*adapted_to([checkpoint]), *namesakes(present, [checkpoint], there, root)]
     return [there[name] for name in present], lines

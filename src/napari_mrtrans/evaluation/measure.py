@@ -16,6 +16,8 @@ from .. import metrics
 from ..checkpoints.pool import drawn_by
 from ..datasets.bids import Session
 from ..errors import MrtransError, VolumeError
+from ..metrics.comparison import MARGIN
+from ..metrics.similarity import WINDOW
 from ..scan.contrasts import Pair
 from ..scan.grid import Orientation
 from ..scan.masks import read_mask
@@ -29,10 +31,6 @@ from .row import Row
 from .tiles import NOTHING, Cutter, Drawn, draw
 from .way import Way
 
-#: The width of SSIM's window.
-SSIM_WINDOW = 11
-#: Voxels around the head's bounding box: beyond, windows of SSIM on images or their edges see black only.
-MARGIN = 6
 #: Between whom and why, in a line on lesions that were not compared.
 LESIONS = ", lesions: "
 
@@ -132,8 +130,8 @@ class View:
                 low = (low + high - self._slab + upside_down) // 2
                 high = low + self._slab
             box.append(slice(low, min(high, self.opened.both.shape[axis])))
-        if (depth := box[self.axis].stop - box[self.axis].start) < SSIM_WINDOW:
-            raise NotMeasured(f"{self.subject}: the head spans {depth} slices; SSIM needs {SSIM_WINDOW}.")
+        if (depth := box[self.axis].stop - box[self.axis].start) < WINDOW:
+            raise NotMeasured(f"{self.subject}: the head spans {depth} slices; SSIM needs {WINDOW}.")
         return tuple(box)
 
     def looked_up(self, lookup: Lookup) -> Row:

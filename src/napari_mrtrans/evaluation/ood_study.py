@@ -20,7 +20,7 @@ from ..checkpoints.card_text import adapted_to
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.correction import BLUR_MM, Voxels
 from ..checkpoints.pool import whole_round
-from ..datasets.bids import Session, in_folder, known_by, subject_of
+from ..datasets.bids import Session
 from ..ood.score import std_bias
 from ..scan.contrasts import Pair
 from ..scan.prepared import PreparedVolume
@@ -28,7 +28,7 @@ from ..training.finished import Finished
 from ..transformation.job import SPREAD_OUT, make_job
 from ..transformation.request import ANSWERS, Request
 from ..transformation.streaming import Hooks, SliceUpdate, run_job
-from .held_out import PairedVolumes
+from .held_out import PairedVolumes, known_to_parents
 from .other_scans import other_scans
 from .scans import KINDS, LESION, NORMAL, Scan, drawn
 
@@ -158,17 +158,17 @@ def planned(checkpoint: Checkpoint, sessions: Mapping[str, Session], seed: int) 
 
 
 def roles(checkpoint: Checkpoint, sessions: Collection[str]) -> dict[str, Role]:
-    """The part of each of these sessions that is in the card's splits, training ones first.
+    """The part of each of these sessions (of :func:`.sessions_of`: other people may be called so, too) that is in the
+    card's splits, training ones first.
 
     People whom what its training started from has learned from are training subjects, wherever they are kept out now.
     """
-    known = {subject_of(name) for name in checkpoint.card.seen_before}
     found: dict[str, Role] = {}
     for part in ROLES:
+        known = known_to_parents([checkpoint], part)
         for name in checkpoint.card.splits.get(part, []):
             if name in sessions:
-                whole = in_folder(checkpoint.card.folder, name)
-                found.setdefault(name, "train" if known_by(whole, known) else part)
+                found.setdefault(name, "train" if name in known else part)
     return dict(sorted(found.items(), key=lambda item: ROLES.index(item[1])))
 
 

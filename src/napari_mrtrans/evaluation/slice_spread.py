@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
+from ..metrics.similarity import WINDOW
 
 #: Central intervals whose coverage is compared.
 INTERVALS = (0.5, 0.9)
@@ -125,5 +126,5 @@ def slice_ssim(image: NDArray[np.floating], target: NDArray[np.floating], inside
     """
     if not inside.any():
         return float("nan")
-    first, second, mask = (np.repeat((inside * a)[None], 11, axis=0) for a in (image, target, True))
+    first, second, mask = (np.repeat((inside * a)[None], WINDOW, axis=0) for a in (image, target, True))
     return metrics.ssim(first, second, mask)

@@ -42,7 +42,13 @@ class Way:
 
 
 def ways(checkpoints: Sequence[Checkpoint], three_planes: bool) -> list[Way]:
-    """The methods: each checkpoint and, where ``three_planes`` are wanted and it has the network, it with those."""
+    """The methods: each checkpoint and, where ``three_planes`` are wanted and it has the network, it with those.
+
+    Raises:
+        CheckpointError: ``three_planes`` are wanted and none has it.
+    """
+    if three_planes and checkpoints and not any(planes_of(checkpoint) for checkpoint in checkpoints):
+        check_planes(checkpoints[0])
     found = []
     for checkpoint in checkpoints:
         found.append(Way(checkpoint))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from .report import left_out
+from .report import LesionReport, left_out
 
 NOT_COMPUTED = "Nothing was computed where the ROI is. Transform those slices first."
 
@@ -41,4 +41,15 @@ def not_computed(prediction: NDArray, roi: NDArray[np.bool_]) -> str:
     missing, count = int(np.isnan(prediction[roi]).sum()), int(roi.sum())
     if missing and missing == count:
         raise MrtransError(NOT_COMPUTED)
-    return f"{left_out(missing, count, 'were not computed')}." if missing else ""
+    return _line(missing, count) if missing else ""
+
+
+def lines_beside(told: str, report: LesionReport) -> list[str]:
+    """A report's lines; how many voxels are left out is not among them where :func:`not_computed` ``told`` it of the
+    same ones."""
+    same = _line(report.n_missing, report.n_missing + report.n_voxels) in told
+    return report.lines(missing=not same)
+
+
+def _line(missing: int, of: int) -> str:
+    return f"{left_out(missing, of, 'were not computed')}."

@@ -16,7 +16,7 @@ from ..scan.nifti import open_nifti, read_voxels, stem
 from ..scan.resample import resample
 from ..scan.volume import Volume, read_samples
 from .computed import computed_only, not_computed
-from .measure import box_around, lesion_report, nothing_there
+from .measure import box_around, check_large_enough, lesion_report, nothing_there
 from .report import LesionReport
 
 
@@ -45,6 +45,7 @@ def measure_files(
         finite = np.isfinite(read_voxels(open_nifti(roi), roi)).any()
         why = "no voxel is above 0" if finite else "all of it is NaN or infinite"
         raise MrtransError(f"The ROI '{roi.name}' marks nothing: {why}.")
+    check_large_enough(mask, roi.name)
     box = box_around(mask, int(np.ceil(ring)))
 
     def onto(path: Path | None) -> NDArray | None:

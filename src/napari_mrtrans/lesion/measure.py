@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 from ..scan.masked import unmasked
 from ..scan.masks import inside as inside_of
+from ..wording import plural
 from .interval import correlation_interval
 from .report import Lesion, LesionReport
 
@@ -45,7 +46,7 @@ def lesion_report(
 
     Voxels that are masked or not finite in one of prediction, target, std and source are left out, and counted. The
     ring is all voxels within ``ring`` of the region (Euclidean, in voxels) that belong to no part of it and are finite
-    and not blank (exactly 0, as around a skull-stripped head) in every image.
+    and not blank (exactly 0, as around a skull-stripped head; the standard deviation may be) in every image.
 
     Args:
         prediction: Any shape and unit: the ensemble's mean; of some slices or a region, ``ensemble.computed()``.
@@ -58,7 +59,8 @@ def lesion_report(
         std_corrected: ``std`` is the corrected one (``ensemble.calibrated_std``).
 
     Raises:
-        MrtransError: shapes differ, fewer than 3 voxels, or one of the images is constant in the region.
+        MrtransError: shapes differ, fewer than 3 voxels, or prediction or target is constant in the region, where
+            there is a target.
     """
     from scipy.ndimage import distance_transform_edt, label
 
@@ -118,6 +120,17 @@ def lesion_report(
         n_missing=int(drawn.sum() - inside.sum()),
         std_corrected=std_corrected and std is not None,
     )
+
+
+def check_large_enough(roi: NDArray[np.bool_], name: str) -> None:
+    """See that a region, called ``name``, has voxels enough to be measured.
+
+    Raises:
+        MrtransError: it has not.
+    """
+    if (count := int(roi.sum())) < MIN_VOXELS:
+        voxels = plural(count, "voxel")
+        raise MrtransError(f"The ROI '{name}' marks {voxels} of the prediction; it needs at least {MIN_VOXELS}.")
 
 
 def nothing_there(name: str, shape: tuple[int, ...], to_image: NDArray[np.float64], roi: NDArray[np.bool_]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..wording import plural
 from .interval import BLOCK, FEWEST, written
 
 
@@ -79,10 +80,9 @@ class LesionReport:
         known = [r for r in self.sample_r if r is not None]
         return (float(np.mean(known)), float(np.std(known))) if known else None
 
-    def lines(self) -> list[str]:
-        """The pooled figures in words."""
-        lesions = "1 lesion" if len(self.components) == 1 else f"{len(self.components)} lesions"
-        where = f"{self.n_voxels} voxels of {lesions}"
+    def lines(self, *, missing: bool = True) -> list[str]:
+        """The pooled figures in words; without ``missing``, not how many voxels are left out."""
+        where = f"{self.n_voxels} voxels of {plural(len(self.components), 'lesion')}"
         lines = [f"{where}, no reference" if self.r is None else f"r = {written(self.r, self.interval)} over {where}"]
         if self.interval:
             lines.append("In brackets: 95 % interval (bootstrap over lesions, or over blocks of few)")
@@ -97,7 +97,7 @@ class LesionReport:
             ring = "" if self.std_ring is None else f", {self.std_ring:.4f} around it"
             what = "Mean corrected std" if self.std_corrected else "Mean std"
             lines.append(f"{what}: {self.std_inside:.4f} inside{ring}")
-        if self.n_missing:
+        if missing and self.n_missing:
             lines.append(left_out(self.n_missing, self.n_missing + self.n_voxels, "are not in every image"))
         if self.n_blank:
             lines.append(f"{self.n_blank} of these voxels are 0 in the prediction: outside the head")

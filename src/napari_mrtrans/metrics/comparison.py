@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from ..lesion.measure import box_around
 from ..scan.masked import is_masked, unmarked, unmasked
-from .similarity import psnr, ssim_map
+from .similarity import WINDOW, psnr, ssim_map
 
-#: The width of SSIM's window.
-WINDOW = 11
-#: Voxels around the head: beyond, SSIM's windows see black only.
+#: Voxels around the head: beyond, SSIM's windows, on images or their edges, see black only.
 MARGIN = 6
 
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 from ..scan.masked import is_masked, unmarked, unmasked
 
+#: The width of SSIM's window, in voxels.
+WINDOW = 11
+
 
 def psnr(
     prediction: NDArray, target: NDArray, mask: NDArray[np.bool_] | None = None, *, data_range: float = 1.0
@@ -56,8 +59,8 @@ def ssim_map(prediction: NDArray, target: NDArray, *, data_range: float = 1.0) -
     from skimage.metrics import structural_similarity
 
     prediction, target, _ = _checked(prediction, target, None)
-    if min(prediction.shape) < 11:
-        raise MrtransError(f"SSIM needs at least 11 voxels along every axis; got {prediction.shape}.")
+    if min(prediction.shape) < WINDOW:
+        raise MrtransError(f"SSIM needs at least {WINDOW} voxels along every axis; got {prediction.shape}.")
     _, similarity = structural_similarity(
         prediction,
         target,

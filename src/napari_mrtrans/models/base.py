@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..networks.unet import PRESETS, UNet
+from ..networks.unet import PRESETS, UNet, UNetOptions
 from ..scan.contrasts import Contrast
 from ..scan.planes import AXIAL
 
@@ -195,12 +196,20 @@ def unet(options: dict[str, Any] | str, *, conditional: bool, **fixed: Any) -> U
     """Build the shared U-Net from a recipe's ``network`` section or the name of a preset.
 
     Raises:
-        ValueError: no such preset.
+        ValueError: no such preset or option, or levels without a width.
     """
     if isinstance(options, str):
         if options not in PRESETS:
             raise ValueError(f"network preset '{options}' is none of {', '.join(PRESETS)}")
         options = PRESETS[options]
+    known = [field.name for field in fields(UNetOptions)]
+    for key in options.keys() - set(known):
+        close = get_close_matches(str(key), known, 1)
+        meant = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
+        raise ValueError(f"network.{key} is unknown ({meant})")
+    widths = options.get("widths", UNetOptions.widths)
+    if isinstance(widths, str) or not widths or not all(isinstance(width, int) and width > 0 for width in widths):
+        raise ValueError("network.widths: give whole numbers, one for each level, such as [32, 64, 128]")
     return UNet(**{**options, **fixed}, contrasts=len(VOCABULARY) if conditional else 0)
 
 

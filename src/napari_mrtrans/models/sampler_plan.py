@@ -6,6 +6,7 @@ import math
 from typing import Protocol
 
 from ..errors import MrtransError
+from ..wording import plural
 from .samplers import (
     Sampler,
     ancestral,
@@ -74,7 +75,7 @@ def notice_of(name: str, steps: int, sigma_min: float, sigma_max: float, *, tell
         return ""
     what = "mean and spread" if steps < WRONG_BELOW.get(name, 0) else "the spread"
     other = f"{enough} steps" if name == "dpm++2m" else f"dpm++2m, or {enough} steps"
-    return f"'{name}' with {steps} {'step' if steps == 1 else 'steps'} distorts {what}; use {other}."
+    return f"'{name}' with {plural(steps, 'step')} distorts {what}; use {other}."
 
 
 class Levelled(Protocol):

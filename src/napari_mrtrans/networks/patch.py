@@ -8,28 +8,25 @@ from .art import normal_weights
 
 
 class PatchCritic(nn.Module):
-    """Images to one score for each patch; with 3 layers a patch is 70 x 70 pixels.
+    """Images to one score for each patch; a patch is 70 x 70 pixels.
 
     Args:
         in_channels: Source and judged image, stacked.
-        width: Channels after the first layer; doubled at each following one, at most threefold.
-        layers: Convolutions of stride 2.
+        width: Channels after the first layer; doubled at each of the next three.
     """
 
-    def __init__(self, *, in_channels: int = 2, width: int = 64, layers: int = 3) -> None:
+    def __init__(self, *, in_channels: int = 2, width: int = 64) -> None:
         super().__init__()
         # The first layer stays without normalisation, which would hide the image's brightness.
         body: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         channels = width
-        for index in range(1, layers + 1):
-            wider = width * 2 ** min(index, 3)
-            stride = 2 if index < layers else 1
+        for stride in (2, 2, 1):
             body += [
-                nn.Conv2d(channels, wider, 4, stride=stride, padding=1, bias=False),
-                nn.BatchNorm2d(wider),
+                nn.Conv2d(channels, 2 * channels, 4, stride=stride, padding=1, bias=False),
+                nn.BatchNorm2d(2 * channels),
                 nn.LeakyReLU(0.2),
             ]
-            channels = wider
+            channels *= 2
         self.body = nn.Sequential(*body, nn.Conv2d(channels, 1, 4, padding=1))
         self.apply(normal_weights)
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from .blocks import Attention, Curve, Level, ResBlock, sinusoidal_embedding, zeroed
 from .embedding import Embedding
 
-#: Named sizes. ``paper``: widths and attention of improved-diffusion's rule for 128 pixels; ``fast`` is what we ship.
+#: Named sizes. ``paper``: widths and attention of improved-diffusion's rule for 128 pixels.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"widths": (128, 128, 256, 384, 512), "blocks": 2, "attention": (3,), "unshuffle": 1, "groups": 32,
               "scale_shift": False},

@@ -60,7 +60,8 @@ def better_tool_line(session: RawSession, output: Path) -> str:
         return ""
     if method not in usable[1:]:  # the same, given, or not needed
         return ""
-    return f"its brain was found by '{method}'; '{usable[0]}' is installed, too: with --brain {usable[0]} it is used"
+    better = usable[0]
+    return f"its brain was found by '{method}', for '{better}' failed or was not there yet; --brain {better} tries it"
 
 
 def work_key(session: RawSession, options: Options, mask: Path | None) -> str:

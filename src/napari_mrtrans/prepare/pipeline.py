@@ -28,7 +28,7 @@ from .earlier import check_free, edited_mask, file_digest, finished_session, mas
 from .images import resample
 from .qc import save_picture
 from .register import LEAST_SAME_EDGES, Registration, register
-from .whole_head import prepare_volume, shifted_line
+from .whole_head import brain_of, shifted_line
 
 Say = Callable[[str], None]
 
@@ -213,5 +213,4 @@ def _brain(reference: Volume, mask: Path | None, options: Options, say: Say) -> 
     given = None if mask is None else read_mask(mask, reference, say)
     if given is not None and not given.any():
         raise MrtransError(f"The mask '{mask}' is empty; give another, or leave out --mask.")
-    prepared = prepare_volume(reference, mask=given, bias=False, tool=options.tool, say=say)
-    return prepared.mask, prepared.method
+    return brain_of(reference, mask=given, tool=options.tool, say=say)

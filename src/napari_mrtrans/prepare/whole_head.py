@@ -8,7 +8,7 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,38 +45,19 @@ _recent: dict[tuple[object, ...], tuple[PreparedVolume, list[str]]] = {}
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A brain on the grid of the volume it came from.
-
-    Attributes:
-        volume: As given, with bias-corrected intensities, 0 outside the brain.
-        mask: The brain.
-        method: Where the mask came from: ``given``, ``already stripped``, ``built-in`` or the name of a tool.
-    """
-
-    volume: Volume
-    mask: NDArray[np.bool_]
-    method: str
-
-
-def prepare_volume(
+def brain_of(
     volume: Volume,
     *,
     mask: NDArray[np.bool_] | None = None,
-    bias: bool = True,
     tool: str = "auto",
-    cache: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Prepared:
-    """Brain mask and bias correction of one volume, which keeps its grid, units and everything else.
+) -> tuple[NDArray[np.bool_], str]:
+    """The brain, and where it came from: ``given``, ``already stripped``, ``built-in`` or the name of a tool.
 
     Args:
         volume: A whole head, or a brain already stripped (which keeps its own outline).
         mask: Its brain, if known; same shape.
-        bias: Correct the bias field (N4).
         tool: ``auto``, ``built-in``, or one of :data:`.tools.TOOLS`.
-        cache: Where results are kept by the volume's content; None = the user's cache folder.
         say: Told where a tool failed and the next one was taken.
 
     Raises:
@@ -90,23 +71,15 @@ def prepare_volume(
         mask, methods = head_mask(data), [STRIPPED]
     else:
         methods = usable_tools(volume.contrast) if tool == "auto" else [choose_tool(tool, volume.contrast)]
-    strip = partial(_strip, volume, data, mask, bias=bias, cache=cache)
-    method, inside, corrected = _first_of(methods, strip, say)
-    return Prepared(replace(volume, data=corrected), inside, method)
+    method, inside, _ = _first_of(methods, partial(_strip, volume, data, mask, bias=False), say)
+    return inside, method
 
 
 def _strip(
-    volume: Volume,
-    data: NDArray[np.float32],
-    mask: NDArray[np.bool_] | None,
-    method: str,
-    *,
-    bias: bool = True,
-    cache: Path | None = None,
+    volume: Volume, data: NDArray[np.float32], mask: NDArray[np.bool_] | None, method: str, *, bias: bool = True
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """The brain, and the intensities in it; ``data`` are the volume's clean ones, ``mask`` its brain where known."""
-    folder = prepared_cache_dir() if cache is None else cache
-    kept = folder / f"{_key(volume, method, mask, bias)}.npz"
+    kept = prepared_cache_dir() / f"{_key(volume, method, mask, bias)}.npz"
     found = _read(kept, volume)
     if found is None:
         inside = extract(volume, method) if mask is None else mask

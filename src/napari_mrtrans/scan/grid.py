@@ -10,16 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from .framing import Box
 
 #: In-plane voxel sizes within this fraction of the model's spacing are used as they are, without interpolation.
 SNAP = 0.02
 #: Two grids are one where no corner lies farther from its twin, in mm: headers round to 0.01, and a twentieth of a
 #: voxel changes nothing; half a voxel at the far end would.
 SAME_MM = 0.05
+#: Where voxels hold less of the head than this share, what a model pixel says of it is not magnified any more.
+LEAST_HEAD = 0.25
 
 
 def same_grid(
@@ -222,6 +228,21 @@ class SliceGrid:
             there = there.clip(0, max(1.0, float(image.max(initial=0))))
         return there
 
-    def to_source(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(..., row, column) model pixels back onto the source grid."""
-        return np.asarray(self.rows.backward() @ image @ self.columns.backward().T, dtype=np.float32)
+    def to_source(
+        self, image: NDArray[np.float32], head: NDArray[np.bool_], box: Box = (slice(None), slice(None))
+    ) -> NDArray[np.float32]:
+        """(..., row, column) model pixels back onto the source grid, in [0, 1]; 0 outside the head.
+
+        The model's pixels are black outside the head, and partly so on its border: what they hold is divided by how
+        much of the head is in it, or the brain's rim would come back dark wherever voxels are not the model's pixels.
+
+        Args:
+            image: In [0, 1].
+            head: (..., row, column) on the source grid.
+            box: Which of the model's pixels ``image`` has.
+        """
+        rows, columns = box
+        there, across = self.rows.backward()[:, rows], self.columns.backward()[:, columns].T
+        half = self.to_model(np.float32(0.5) * head)[..., rows, columns]  # sharpened, it may exceed the whole
+        spread = there @ image @ across / np.maximum(2 * (there @ half @ across), LEAST_HEAD)
+        return np.where(head, np.clip(spread, 0, 1), 0).astype(np.float32)

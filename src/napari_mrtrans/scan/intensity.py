@@ -24,7 +24,7 @@ SPECK = 0.001
 #: So many slices that were lost, one beside the other, do not part a head.
 LOST = 2
 
-#: How many times the brain's median maps onto 1. Wide enough that lesions on FLAIR and fluid on T2 are not clipped.
+#: How many times the brain's median maps onto 1. Lesions on FLAIR fit; of T2, some people's brightest 1 to 2 % do not.
 HEADROOM: dict[Contrast, float] = {Contrast.T1: 2.0, Contrast.T2: 3.5, Contrast.PD: 2.0, Contrast.FLAIR: 3.0}
 
 #: Of the corners' voxels, the share that must have one value, and by how much of the tissue's intensity the corners may

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import VolumeError
+from ..wording import plural
 from .contrasts import Contrast, guess_contrast
 from .field_of_view import UNITS, check_field_of_view, millimetres, stated_unit
 from .grid import same_grid
@@ -39,6 +40,7 @@ class Volume:
 
     Raises:
         VolumeError: not one real, non-constant 3-D volume with a regular affine and the size of a head.
+        MrtransError: no such contrast.
     """
 
     data: NDArray[np.float32]
@@ -63,6 +65,7 @@ class Volume:
 
         Raises:
             VolumeError: missing, unreadable, truncated, not NIfTI, or not one 3-D volume.
+            MrtransError: no such contrast.
         """
         path = Path(path)
         image = open_nifti(path)
@@ -151,6 +154,28 @@ def describe(header: nib.Nifti1Header, descrip: str) -> None:
         if name in header:  # NIfTI-2 has neither
             header[name] = b""
     header.extensions.clear()
+
+
+def check_volume(given: object) -> None:
+    """See that a caller of Python gives a volume rather than a path or an array.
+
+    Raises:
+        VolumeError: it is no volume.
+    """
+    if isinstance(given, Volume):
+        return
+    if isinstance(given, str | Path):
+        what, remedy = f"the path '{given}'", "read the file first: Volume.load(path)"
+    elif isinstance(given, np.ndarray):
+        what, remedy = f"an array of shape {given.shape}", "say where its voxels lie: Volume(array, affine)"
+    else:
+        what, remedy = type(given).__name__, "read a file: Volume.load(path)"
+    raise VolumeError(f"Expected a Volume, got {what}; {remedy}.")
+
+
+def not_finite(what: str, count: int) -> str:
+    """``'scan' is NaN or infinite in 3 voxels of the head``."""
+    return f"{what} is NaN or infinite in {plural(count, 'voxel')} of the head"
 
 
 def read_samples(path: str | Path, like: Volume) -> NDArray[np.generic]:

@@ -79,6 +79,19 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**base, **over, **both}
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that is written twice in one place, of which YAML would take the last."""
+
+    def compose_mapping_node(self, anchor: dict[Any, Any]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"'{key.value}' stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return node
+
+
 def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     """A recipe by shipped name or by file, with ``key.sub=value`` overrides (values are YAML).
 
@@ -88,7 +101,7 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     path = Path(name)
     try:
         if path.suffix in (".yaml", ".yml"):
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            document = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
         else:
             document = _shipped(str(name))
     except OSError as error:

@@ -66,10 +66,10 @@ class Link:
 
 
 def links(chain: str, out: Path, only: str | None = None, overrides: list[str] | None = None) -> list[Link]:
-    """The recipes of a chain in their order.
+    """The recipes of a chain, in their order: of one of the package's folders, apart from those that name another.
 
     Args:
-        chain: File name of the recipes, without its ending: ``shipped``, ``full``.
+        chain: Its name: ``shipped``, ``full``.
         out: Where each has its folder.
         only: A recipe, or the checkpoint that one writes: it and what it starts from.
         overrides: As for a single recipe.

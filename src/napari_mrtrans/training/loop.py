@@ -84,8 +84,10 @@ def train(
     """
     path = out / f"{recipe.checkpoint_name}.safetensors"
     if resume and is_trained(path, recipe):
-        say("Trained to its end before, nothing to do.")
+        say(f"Trained to its end before, nothing to do. '{path}' is there.")
         return path
+    if resume and not path.exists() and not (out / STATE).exists():
+        raise RecipeError(f"Nothing to resume in '{out}'; start without --resume.")
     if path.exists() and not resume and not (out / STATE).exists():
         raise RecipeError(f"'{path}' is there already; choose another folder, or delete it to train it anew.")
     check_table(path, recipe, splits)
@@ -95,6 +97,7 @@ def train(
         finished = _train(recipe, splits, out, hardware, resume, stopping, progress, say)
     if stopping.asked and not finished:
         raise KeyboardInterrupt
+    say(f"Wrote {path}")
     return path
 
 

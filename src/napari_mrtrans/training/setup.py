@@ -90,7 +90,9 @@ def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) ->
     skipped += _unmasked(recipe, [session.mask is not None for session in divided["train"]])
     if not parts["train"] and not phantoms:
         named = data.test or data.validation or data.splits
-        fewer = "name fewer under test and validation" if named else "lower data.holdout_fraction"
+        fewer = (
+            "name fewer under test and validation" if named else "lower data.holdout_fraction (at 0 nobody is held out)"
+        )
         planes = "" if data.planes == ("axial",) else ", or more planes"
         raise RecipeError(f"No subject is left to train on; {fewer}{planes}, or give scans of more people.")
     where = cache or training_cache_dir()

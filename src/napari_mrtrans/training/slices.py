@@ -140,5 +140,5 @@ def batches(dataset: TrainingSlices, first_step: int, workers: int, rank: int = 
     try:
         yield from loader
     except MrtransError as error:  # that of a background process comes as a traceback; its last line is ours
-        line = str(error).rstrip().splitlines()[-1]
+        line = str(error.args[0]).rstrip().split("\n")[-1]
         raise type(error)(line.removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")) from None

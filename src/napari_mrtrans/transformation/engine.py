@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Up to this many samples of a slice are held at once (for the median); beyond, moments are accumulated instead.
 MAX_HELD = 64
-#: Where voxels hold less of the head than this share, what a model pixel says of it is not magnified any more.
-LEAST_HEAD = 0.25
 
 
 class Cancelled(Exception):
@@ -105,7 +103,6 @@ class Engine:
         self.name = checkpoint.name
         self.framing, self.step = checkpoint.card.framing, common_step(d.model for d in self.drawers.values())
         self.job = in_steps(job, self.framing, self.step)
-        self.rows, self.columns = self.job.grid.rows.backward(), self.job.grid.columns.backward()
         self._slice = lru_cache(maxsize=256)(self._read_slice)
 
     def _read_slice(self, index: int) -> tuple[NDArray[np.float32], Box]:
@@ -258,17 +255,8 @@ class Engine:
             return np.asarray(out.clamp(0, 1).cpu())
 
     def _to_source(self, index: int, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Samples on model pixels of the slice's box to the source's pixels, canonical, 0 outside the head.
-
-        The model's pixels are black outside the head, and partly so on its border: what they hold is divided by how
-        much of the head is in it, or the brain's rim would come back dark wherever voxels are not the model's pixels.
-        """
-        rows, columns = self._slice(index)[1]
-        there, across = self.rows[:, rows], self.columns[:, columns].T
-        inside = self.job.mask[index]
-        half = self.job.grid.to_model(np.float32(0.5) * inside)[rows, columns]  # sharpened, it may exceed the whole
-        spread = there @ samples @ across / np.maximum(2 * (there @ half @ across), LEAST_HEAD)
-        return np.where(inside, np.clip(spread, 0, 1), 0).astype(np.float32)
+        """Samples on model pixels of the slice's box to the source's pixels, canonical, 0 outside the head."""
+        return self.job.grid.to_source(samples, self.job.mask[index], self._slice(index)[1])
 
 
 def _shape(box: Box) -> tuple[int, int]:

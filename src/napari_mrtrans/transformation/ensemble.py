@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import MrtransError
 from ..paths import write_together
 from ..scan.volume import Volume
 from .names import KINDS, check_free, file_name, synthetic
@@ -53,7 +54,8 @@ class Ensemble:
     def computed(self) -> NDArray[np.float32]:
         """The mean with NaN where nothing was asked for: in other slices, and outside a region that alone was."""
         mean = np.full_like(self.mean, np.nan)
-        where = (slice(None),) * self.volume.axial_axis + (list(self.info["slices"]),)
+        asked = list(self.info["slices"]) if "slices" in self.info else slice(None)
+        where = (slice(None),) * self.volume.axial_axis + (asked,)
         mean[where] = self.mean[where]
         roi = self.info.get("roi")
         if roi and roi["only"]:
@@ -89,8 +91,11 @@ class Ensemble:
             bids: Name the files as BIDS derivatives (:func:`~.names.file_name`).
 
         Raises:
-            MrtransError: the folder cannot be written, or holds the result of another input under this name.
+            MrtransError: the folder cannot be written, or holds the result of another input under this name, or
+                ``info`` does not say what the images show.
         """
+        if "target" not in self.info:  # one made by hand
+            raise MrtransError("What contrast does the ensemble show? Say so before saving: info['target'] = 'T2'.")
         target = self.info["target"]
         images = self.images()
         every = {kind: file_name(self.volume.name, target, kind, bids=bids) for kind in KINDS}

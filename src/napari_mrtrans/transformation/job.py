@@ -21,7 +21,7 @@ from ..scan.grid import AxisMap, Orientation, SliceGrid
 from ..scan.masks import inside
 from ..scan.planes import check_height
 from ..scan.prepared import PreparedVolume
-from ..scan.volume import Volume
+from ..scan.volume import Volume, not_finite
 from .request import Request
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def open_job(
             say(line)
     prepared = fit_for_models(volume, request.mask, request.prepare, say)
     if count := int((prepared.head & ~np.isfinite(volume.data)).sum()):
-        voxels = f"{count} voxel{'s' * (count > 1)} of the head"
-        say(f"'{volume.name}' is NaN or infinite in {voxels}; do not trust the answer there and around.")
+        unknown = not_finite(f"'{volume.name}'", count)
+        say(f"{unknown}; do not trust the answer there and around.")
     return make_job(prepared, checkpoint, resolved)
 
 

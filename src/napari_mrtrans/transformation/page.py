@@ -9,7 +9,7 @@ import io
 import platform
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lesion.computed import lines_beside
 from ..lesion.report import LesionReport
 from ..page.html import NONE, Cell, Picture, Section, Table, page
 from ..page.panels import SCALES, Panel, panels_png
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
 from ..scan.intensity import clean, find_head, normalise
+from ..wording import plural
 from .acquired import Acquired
 from .commands import command_line, python_call
 from .ensemble import Ensemble
@@ -72,7 +74,7 @@ def result_page(result: Ensemble, beside: Beside | None = None) -> str:
         Section("Slices", _caption(result, beside), pictures=[_slices(result, beside, shown)]),
         _curve(result, beside, shown),
         _against(result, beside),
-        _lesions(beside),
+        _lesions(beside, info),
         _settings(result),
         Section("How to repeat it", _REPEAT, code=[command_line(info, beside.samples_kept), python_call(info)]),
     ]
@@ -99,7 +101,7 @@ def _verdict(result: Ensemble) -> Section:
     probability, reason = info.get("ood_probability"), info.get("ood_reason")
     said = str(info.get("verdict") or "not judged: the checkpoint is not calibrated")
     first = said if probability is None else f"P(OOD) = {probability:.2f}: {said}"
-    behind = f", from {_plural(len(info['slices']), 'slice')}"
+    behind = f", from {plural(len(info['slices']), 'slice')}"
     why = f" Unusual: {reason}." if reason else ""
     spread = ""
     if np.isfinite(result.sigma_hat):
@@ -215,7 +217,7 @@ def _against(result: Ensemble, beside: Beside) -> Section | None:
     return Section(f"Against the acquired {result.info['target']}", tables=[table])
 
 
-def _lesions(beside: Beside) -> Section | None:
+def _lesions(beside: Beside, info: Mapping[str, Any]) -> Section | None:
     report = beside.lesions
     if report is None:
         return None
@@ -234,7 +236,8 @@ def _lesions(beside: Beside) -> Section | None:
     )
     title = f"In '{without_folders(beside.region)}'" if beside.region else "In the region of interest"
     table = Table(title, ["lesion", "voxels", "r", "95 %"], rows, note)
-    return Section("Lesions", " ".join(f"{line}." for line in report.lines()), tables=[table])
+    lines = lines_beside("\n".join(info.get("notices", [])), report)
+    return Section("Lesions", " ".join(f"{line}." for line in lines), tables=[table])
 
 
 def _settings(result: Ensemble) -> Section:
@@ -255,8 +258,8 @@ def _settings(result: Ensemble) -> Section:
         "antithetic pairs": None if single and info["n"] == 1 else _yes(asked.get("antithetic", True)),
         "planes": "axial, coronal and sagittal" if asked.get("three_planes") else None,
         "outliers repaired": _yes(info.get("repair", False)),
-        "slices": _plural(len(info["slices"]), "slice") + ("" if info.get("complete") else ", ended early"),
-        "region of interest": roi and f"{_plural(roi['voxels'], 'voxel')}{', nothing else' if roi['only'] else ''}",
+        "slices": plural(len(info["slices"]), "slice") + ("" if info.get("complete") else ", ended early"),
+        "region of interest": roi and f"{plural(roi['voxels'], 'voxel')}{', nothing else' if roi['only'] else ''}",
         "brain mask": asked.get("mask") and Path(asked.get("mask_file") or "of a layer").name,
         "computed on": info.get("device"),
         "seconds": info.get("seconds") and f"{info['seconds']:.0f}",
@@ -275,10 +278,6 @@ def _versions() -> list[str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _plural(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count} {what}s"
 
 
 def _told(value: float | None, digits: int) -> str:

@@ -19,6 +19,8 @@ from ..scan.neighbours import beside, between_others, reach
 REACH_MM = 3.0
 #: Intensities are judged up to this multiple of the brain's median, whatever the contrast is said to be.
 TOP = 2.0
+#: Larger pixels look as turned, moving or thick slices do: which artefact it is, they do not tell.
+COARSE_MM = 2.2
 #: Frames are multiples of this.
 MULTIPLE = 16
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from ..metrics.similarity import psnr, ssim
+from ..metrics.similarity import WINDOW, psnr, ssim
 
 
 class Repaired(NamedTuple):
@@ -154,7 +154,7 @@ def effect_of_n(
     Raises:
         MrtransError: shapes differ or the mask is empty.
     """
-    thick = target.ndim == 3 and min(target.shape) >= 11
+    thick = target.ndim == 3 and min(target.shape) >= WINDOW
     rows = []
     for n in (count for count in counts if count <= len(samples)):
         mean = samples[:n].mean(axis=0, dtype=np.float64)

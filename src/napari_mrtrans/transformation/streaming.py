@@ -19,12 +19,12 @@ from ..errors import MrtransError, OutOfMemory, SliceError
 from ..ood.score import std_bias
 from ..ood.signs import UNKNOWN, Signs
 from ..scan.masks import inside as inside_of
-from ..scan.volume import Volume
+from ..scan.volume import Volume, check_volume
 from .engine import MAX_HELD, Cancelled, Engine, Moments
 from .ensemble import sigma_hat
 from .job import Job, open_job, sampler_notice
 from .request import Asked, Request
-from .slice_signs import can_be_judged, slice_features
+from .slice_signs import COARSE_MM, can_be_judged, slice_features
 from .slice_update import Hooks, SliceStore, SliceUpdate
 from .statistics import repair_outliers
 from .three_planes import OtherPlanes
@@ -72,6 +72,7 @@ def stream(
         OutOfMemory: memory ran out even at batch 1; slices yielded before are good.
         SliceError: after the last slice, that others failed.
     """
+    check_volume(volume)
     hooks = Hooks(cancel, on_step, status or (lambda line: None))
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
@@ -211,7 +212,7 @@ class SliceRunner:
                 return list(zip(group, results, strict=True))
             if self._size == 1:
                 number = engine.job.orientation.slice_index(group[0], len(engine.job.mask))
-                raise OutOfMemory(_memory_line(engine.device.type, number, 1))
+                raise OutOfMemory(_memory_line(engine.device.type, number))
             self._size = max(1, min(self._size, len(group) * engine.job.n) // 2)
             self._status(f"Out of memory; batch lowered to {self._size}.")
 
@@ -221,11 +222,10 @@ class SliceRunner:
         return replace(_finish(engine, self._checkpoint, index, result), done=done, total=total)
 
 
-def _memory_line(device_type: str, index: int, batch: int) -> str:
+def _memory_line(device_type: str, index: int) -> str:
     name = "computer" if device_type == "cpu" else "GPU"
-    remedy = "close other programs" if device_type == "cpu" else "choose CPU"
-    kept = f"The {name} ran out of memory at slice {index}. Finished slices were kept."
-    return f"{kept} Lower Batch (now {batch}), or {remedy}."
+    remedy = "Close other programs" if device_type == "cpu" else "Choose CPU, or close other programs"
+    return f"The {name} ran out of memory at slice {index}. Finished slices were kept. {remedy}."
 
 
 def narrowed(n: int, antithetic: bool) -> float:
@@ -289,4 +289,5 @@ def _signs(engine: Engine, calibration: Calibration | None, index: int) -> Signs
     if ood is None or not can_be_judged(prepared.area, spacing)[index]:
         return UNKNOWN
     features = slice_features(engine.source_slice, index, len(prepared.area), spacing, source)
-    return ood.signs(features, source)[0]
+    signs = ood.signs(features, source)[0]
+    return signs._replace(kinds=()) if max(prepared.spacing[1:]) > COARSE_MM else signs

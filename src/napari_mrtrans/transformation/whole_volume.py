@@ -10,10 +10,10 @@ from typing import Any, Unpack
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
-from ..errors import MrtransError, SliceError
+from ..errors import MrtransError, OutOfMemory, SliceError
 from ..ood.score import FEWEST
 from ..scan.prepared import PreparedVolume
-from ..scan.volume import Volume
+from ..scan.volume import Volume, check_volume
 from .engine import MAX_HELD
 from .ensemble import Ensemble
 from .gathered import Gathered
@@ -45,7 +45,9 @@ def transform(
     Raises:
         MrtransError: the request cannot be served.
         SliceError: some slices failed; its ``result`` is the Ensemble of the others.
+        OutOfMemory: at some slice; its ``result`` is the Ensemble of those before.
     """
+    check_volume(volume)
     request = Request(**asked)  # type: ignore[arg-type]
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint)
@@ -82,13 +84,13 @@ def transform_request(
     if store is not None:
         store.keep_to(mask_digest(job.prepared.head))
     hooks = Hooks(status=note) if cancelled is None else Hooks(cancelled, status=note)
-    failure: SliceError | None = None
+    failure: SliceError | OutOfMemory | None = None
     try:
         for update in run_job(job, checkpoint, hooks, store):
             gathered.add(update)
             if progress is not None:
                 progress(update)
-    except SliceError as error:
+    except (SliceError, OutOfMemory) as error:
         failure = error
         notices.append(str(error))
     seconds = round(time.perf_counter() - began, 3)

@@ -8,6 +8,7 @@ from html import escape
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
+from napari.settings import get_settings
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, QUrl
@@ -26,7 +27,8 @@ from qtpy.QtWidgets import (
 
 #: What napari adds to the name of a plugin's dock, opened from code or from its menu; with it, the title does not fit.
 _PLUGIN = re.compile(r" \((napari-mrtrans|MR contrast transformation)\)$")
-_LINK = "color: #7aa2f7"
+#: Of links, on napari's light and dark backgrounds.
+_LINKS = {"light": "#1f4fa8", "dark": "#7aa2f7"}
 
 
 def _nothing() -> None:
@@ -155,7 +157,8 @@ class Dock(QWidget):
         """A page was written: say where, with a link that opens it in the browser."""
         url = QUrl.fromLocalFile(str(path.absolute())).toString(QUrl.ComponentFormattingOption.FullyEncoded)
         self.message.setTextFormat(Qt.TextFormat.RichText)
-        self.message.setText(f'Wrote \'{escape(str(path))}\'. <a href="{escape(url)}" style="{_LINK}">Open it</a>')
+        link = f'<a href="{escape(url)}" style="{_link_style()}">Open it</a>'
+        self.message.setText(f"Wrote '{escape(str(path))}'. {link}")
         self.message.show()
 
     def _complain(self, text: str) -> None:
@@ -163,10 +166,14 @@ class Dock(QWidget):
         show_error(text)
 
 
+def _link_style() -> str:
+    return f"color: {_LINKS['light' if get_settings().appearance.theme == 'light' else 'dark']}"
+
+
 def research_note() -> QLabel:
     """The line at the foot of a dock that shows results, with a link to where help is."""
     url = help_url()
-    link = f' <a href="{url}" style="{_LINK}">Help</a>' if url else ""
+    link = f' <a href="{url}" style="{_link_style()}">Help</a>' if url else ""
     note = QLabel(f"Research use only. Not for diagnosis.{link}")
     note.setOpenExternalLinks(True)
     note.setToolTip(url)

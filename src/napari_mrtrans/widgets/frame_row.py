@@ -49,6 +49,7 @@ def frame_of(layer: Image, axis: int, index: int) -> Image:
         metadata["affine"] = metadata["header"].get_best_affine()
     return Image(
         unmasked(layer.data[(slice(None),) * axis + (index,)]),
+        rgb=False,
         name=f"{layer.name} [frame {index}]",
         scale=np.asarray(layer.scale)[kept],
         translate=np.asarray(layer.translate)[kept],

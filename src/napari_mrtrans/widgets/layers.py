@@ -235,6 +235,7 @@ class ResultLayers:
             shown.flags.writeable = False
         layer = Image(
             shown,
+            rgb=False,  # a last axis of 3 slices is no colour
             name=self._name(kind),
             contrast_limits=(0.0, 1.0),
             colormap="magma" if kind == "std" else "gray",

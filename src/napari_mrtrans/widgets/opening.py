@@ -26,6 +26,15 @@ DICOM_READER = "napari-mrtrans"
 _FILTER = "Brain MR images (*.nii *.nii.gz *.dcm *.dicom *.ima);;All files (*)"
 
 
+def open_nifti(viewer: ViewerModel, path: Path) -> list[Layer]:
+    """Add the layers of a NIfTI file, of which no axis is a colour: napari takes a last one of 3 or 4 for that.
+
+    Raises:
+        Exception: the file is damaged or cannot be read; what its reader raises.
+    """
+    return viewer.open(str(path), plugin=READER, rgb=False)
+
+
 def open_scans(viewer: ViewerModel, paths: Iterable[Path]) -> list[str]:
     """Add the layers of NIfTI files and of DICOM (a folder, or the series that a file is of).
 
@@ -38,7 +47,7 @@ def open_scans(viewer: ViewerModel, paths: Iterable[Path]) -> list[str]:
     for path in paths:
         try:
             if is_nifti_name(path.name):
-                viewer.open(str(path), plugin=READER)
+                open_nifti(viewer, path)
             else:
                 for data, placement, kind in filter(lambda made: made[0] is not None, read_layers(str(path))):
                     with layer_source(path=str(path), reader_plugin=DICOM_READER):

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox
 from .frame_row import FrameRow
 from .pair_choice import PairChoice
 from .preferences import defaults
+from .source import is_synthetic
 from .view_row import ViewRow
 
 if TYPE_CHECKING:
@@ -62,6 +63,13 @@ class PairForm(QWidget):
     def problem(self) -> str:
         """What keeps this from being run, in one line; empty where nothing does."""
         return self._choice.problem()
+
+    @property
+    def notes_of_layer(self) -> list[str]:
+        """What to keep in mind of the chosen image, a line each."""
+        if self.layer is None or not is_synthetic(self.layer):
+            return []
+        return [f"'{self.layer.name}' is synthetic itself: what is made of it is a guess from a guess."]
 
     def reload(self) -> None:
         """Look again at which checkpoints are installed."""

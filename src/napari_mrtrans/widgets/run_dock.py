@@ -30,11 +30,7 @@ REFRESH_MS = 250
 #: Between layers that are added at the end: each holds up the window for a moment.
 WIND_UP_MS = 15
 
-_BUSY = {
-    DockState.LOADING: "Cancel",
-    DockState.RUNNING: "Cancel",
-    DockState.CANCELLING: "Cancelling…",
-}
+_BUSY = {DockState.LOADING: "Cancel", DockState.RUNNING: "Cancel", DockState.CANCELLING: "Cancelling…"}
 
 
 class Startable(Protocol):
@@ -87,6 +83,7 @@ class RunDock(StartDock):
     def __init__(self, form: PairForm, start: str, parent: QWidget | None = None) -> None:
         super().__init__(form, start, parent)
         self._state = DockState.NO_IMAGE
+        self._unopened = ""
         self.opening = OpenRow()
         self.opening.chosen.connect(self.open_scans)
         self.opening.sample.connect(self._open_sample)
@@ -106,9 +103,12 @@ class RunDock(StartDock):
         self._stack((self.form, self.button, self.progress, self.message, self.opening, *results), 340)
 
     def open_scans(self, paths: Iterable[Path]) -> None:
-        """Add the layers of NIfTI files and DICOM; what cannot be opened is said."""
+        """Add the layers of NIfTI files and DICOM; what cannot be opened is said, until something else was opened."""
         if problems := open_scans(self._viewer, paths):
             self._complain("\n".join(problems))
+        if problems or self.message.text() == self._unopened:
+            self._say("\n".join(filter(None, [*problems, "" if self._state.busy else self.form.problem])))
+            self._unopened = self.message.text() if problems else ""
 
     def _open_sample(self) -> None:
         self._viewer.open_sample("napari-mrtrans", "icbm152")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -20,6 +21,7 @@ from napari_mrtrans.asked.begun import Begun, unfinished
 from napari_mrtrans.checkpoints.card import Grid
 from napari_mrtrans.datasets.readers import read_folder
 from napari_mrtrans.widgets.adapt import process
+from napari_mrtrans.widgets.adapt.look import Found, look
 from napari_mrtrans.widgets.adapt.table import SAMPLED, GainTable
 from napari_mrtrans.widgets.assumed import AXIAL_KEY
 from napari_mrtrans.widgets.state import DockState
@@ -49,6 +51,19 @@ def test_it_says_what_is_missing_before_anything_runs(adapting: Adapting) -> Non
         assert "'ward-flow' is being made in another window" in dock.message.text() and not dock.button.isEnabled()
     form.folder.line.setText("/nowhere")
     adapting.qtbot.waitUntil(lambda: "does not exist; choose the right one." in dock.message.text())
+
+
+def test_nothing_begins_while_the_folder_is_looked_at(adapting: Adapting, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[Path, Callable[[Found], None]]] = []
+    monkeypatch.setattr("napari_mrtrans.widgets.adapt.form.look_later", lambda *of: told.append(of))
+    folder = adapting.scans("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
+    dock = adapting.dock
+    dock.form.folder.line.setText(str(folder))
+    adapting.qtbot.waitUntil(lambda: bool(told))
+    assert dock.message.text() == "Looking at the folder…" and not dock.button.isEnabled()
+    path, tell = told[-1]
+    tell(look(path))
+    assert path == folder and dock.message.text() == "" and dock.button.isEnabled()
 
 
 def test_a_run_shows_how_it_improves_and_its_result_is_used(

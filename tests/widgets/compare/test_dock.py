@@ -299,6 +299,15 @@ def test_side_by_side_and_back(desk: Desk) -> None:
     assert all(layer.name_overlay.position == "top_left" for layer in desk.viewer.layers)
 
 
+def test_side_by_side_leaves_a_grid_that_was_there(desk: Desk) -> None:
+    desk.viewer.canvas.grid.enabled = True
+    desk.run()
+    for _ in range(2):
+        desk.qtbot.mouseClick(desk.dock.grid, Qt.MouseButton.LeftButton)
+        assert desk.viewer.canvas.grid.enabled
+    assert not desk.dock.grid.isChecked()
+
+
 def test_side_by_side_shows_a_reference_of_another_field_of_view_where_the_means_are(desk: Desk) -> None:
     """The reader mirrors each file about its own middle: four more slices at the top show it two levels off."""
     scanner = np.eye(4)[[2, 1, 0, 3]]
@@ -413,6 +422,20 @@ def test_a_reference_is_suggested_until_one_is_chosen(desk: Desk, head: np.ndarr
     desk.qtbot.keyClick(form.reference, Qt.Key.Key_Home)
     desk.viewer.add_image(head, name="d_T2w")
     assert form.reference.layer is None
+
+
+def test_a_synthetic_image_is_told_and_what_it_was_made_of_is_no_truth(desk: Desk, head: np.ndarray) -> None:
+    desk.run()
+    form = desk.dock.form
+    assert not form.note.isVisible()
+    form.image.choose(desk.viewer.layers["a_T1w_T2_mean (flow, n=20)"])
+    assert (form.source.currentText(), form.target.currentText(), form.reference.layer) == ("T2", "T1", None)
+    assert form.note.isVisible() and "is synthetic itself" in form.note.text()
+    assert desk.source in form.reference.layers
+    another = desk.viewer.add_image(head, name="a_acq-2_T1w")
+    assert form.reference.layer is another
+    form.image.choose(desk.source)
+    assert not form.note.isVisible()
 
 
 def test_a_mask_is_no_reference_unless_it_is_chosen(desk: Desk, head: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from skimage.draw import ellipse, polygon2mask
 
 from napari_mrtrans.lesion.files import measure_files
-from napari_mrtrans.lesion.measure import NO_CONTRAST, TOO_SMALL
+from napari_mrtrans.lesion.measure import NO_CONTRAST
 from napari_mrtrans.widgets.lesion import dock
 from napari_mrtrans.widgets.lesion.dock import PAUSE_MS, LesionWidget
 from napari_mrtrans.widgets.lesion.latest import complete, forget, latest
@@ -327,9 +327,9 @@ def told(check: Check) -> str:
 
 def test_unusable_rois_are_told_in_one_line(check: Check) -> None:
     roi = check.labels()
-    assert told(check) == TOO_SMALL
+    assert told(check) == "The ROI 'roi' marks 0 voxels of the prediction; it needs at least 3."
     roi.data[5, 5, 5:7] = 1
-    assert told(check) == TOO_SMALL
+    assert told(check) == "The ROI 'roi' marks 2 voxels of the prediction; it needs at least 3."
     roi.data[5, 5, 7] = 1
     check.mean.data[5, 5, 5:8] = 0.5
     assert told(check) == NO_CONTRAST
@@ -341,7 +341,7 @@ def test_unusable_rois_are_told_in_one_line(check: Check) -> None:
     assert told(check) == "The ROI does not overlap 'a_T1w_T2_mean'."
     check.viewer.layers.remove(roi)
     shapes = check.viewer.add_shapes(ndim=3, name="outline", **check.placement)
-    assert told(check) == TOO_SMALL
+    assert told(check) == "The ROI 'outline' marks 0 voxels of the prediction; it needs at least 3."
     shapes.add_rectangles(np.array([[40, 2, 2], [40, 2, 6], [40, 8, 6], [40, 8, 2]]))
     assert told(check) == "The ROI does not overlap 'a_T1w_T2_mean'."
     shapes.add_polygons(np.array([[2.0, 2, 2], [6, 2, 6], [9, 8, 2]]))

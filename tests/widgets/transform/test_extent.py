@@ -205,6 +205,16 @@ def test_a_region_elsewhere_is_one_line(loaded, brain):
     assert loaded.dock.button.isEnabled() and not loaded.dock.message.text()
 
 
+@pytest.mark.parametrize("flat", [False, True])
+def test_trouble_with_a_brain_mask_is_not_told_as_one_with_a_roi(loaded, errors, flat):
+    painted = np.ones((4, 4) if flat else (4, 4, 4), int)
+    mask = loaded.viewer.add_labels(painted, name="brain", translate=(500,) * painted.ndim)
+    loaded.dock.form.advanced.brain.choose(mask)
+    loaded.press()
+    made = "'brain' is 2-D; mark the brain mask in a 3-D layer made on 'sub-01_T1w'."
+    assert loaded.dock.message.text() == (made if flat else "The brain mask does not overlap 'sub-01_T1w'.")
+
+
 def test_a_region_that_is_wiped_out_stops_the_button(loaded, brain):
     labels = loaded.viewer.add_labels((brain > 120).astype(int), name="roi")
     choose(loaded, SliceRange.ROI)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
+from ...wording import plural
 from ..row import Row
 from .results import Results, mean_of
 
@@ -55,7 +56,7 @@ def obtained(results: Results) -> str:
     left = " What a checkpoint lacks of a pair is left out of the others' means of it, too." if lacking else ""
     slices = "all slices" if about["slab"] is None else f"{about['slab']} slices in the middle of the head"
     return (
-        f"Means over {subjects} held-out subject{'s' * (subjects > 1)}, inside the head (volume: with the background), "
+        f"Means over {plural(subjects, 'held-out subject')}, inside the head (volume: with the background), "
         f"range [0, 1], {slices}, n = {about['n'] or 'default'}, seed {about['seed']}.{over}{left} "
         f"{about['date']}, {about['machine']}, torch {about['torch']}.{earlier}"
     )

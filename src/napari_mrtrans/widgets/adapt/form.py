@@ -144,6 +144,8 @@ class AdaptForm(QWidget):
     def _problem_of_folder(self) -> str:
         if self.folder.path is None:
             return "Choose the folder with complete sessions of your scanner, or take images that are open."
+        if self._found == Found():
+            return "Looking at the folder…"
         return for_adapting(self._found.problem)
 
     def _problem_of_pairs(self) -> str:

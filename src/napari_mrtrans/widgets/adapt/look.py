@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from napari.qt.threading import thread_worker
 
-from ...errors import MrtransError
+from ...errors import MrtransError, fault_line
 from ...scan.contrasts import Contrast
+from ...wording import plural
 
 if TYPE_CHECKING:
     from ...checkpoints.checkpoint import Checkpoint
@@ -43,6 +44,7 @@ def look_later(folder: Path, tell: Callable[[Found], None]) -> None:
     """Tell what is in ``folder``, from the event loop."""
     worker = thread_worker(look)(folder)
     worker.returned.connect(tell)
+    worker.errored.connect(lambda error: tell(Found(problem=fault_line(error))))
     worker.start()
 
 
@@ -58,7 +60,7 @@ def look(folder: Path) -> Found:
         return Found(problem=f"'{folder}' cannot be read ({error.strerror or error}); choose another folder.")
     people, visits = len({session.subject for session in sessions}), len(sessions)
     contrasts = [contrast for contrast in Contrast if any(contrast in session.contrasts for session in sessions)]
-    line = f"{people} {'person' if people == 1 else 'people'}, {visits} session{'s' * (visits != 1)}: "
+    line = f"{people} {'person' if people == 1 else 'people'}, {plural(visits, 'session')}: "
     line += ", ".join(contrasts)
     if skipped:
         line += f". {len(skipped)} left out, e.g. {skipped[0]}"

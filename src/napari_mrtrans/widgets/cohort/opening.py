@@ -10,7 +10,7 @@ from napari.layers import Layer
 
 from ...errors import MrtransError
 from ..layers import STD_QUANTILE
-from ..opening import READER
+from ..opening import open_nifti
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -53,4 +53,4 @@ def _opened(viewer: ViewerModel, path: Path, *, anew: bool) -> Layer:
             layer.visible = True
             return layer
         viewer.layers.remove(layer)
-    return viewer.open(str(path), plugin=READER)[0]
+    return open_nifti(viewer, path)[0]

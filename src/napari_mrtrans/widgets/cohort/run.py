@@ -16,6 +16,7 @@ from ...paths import write_together
 from ...scan.grid import same_grid
 from ...scan.masked import unmasked
 from ...scan.volume import Volume
+from ...wording import plural
 from ..file_grid import FileGrid
 from ..source import LayerSource
 from ..transform.progress import clock
@@ -62,7 +63,7 @@ class Queue:
     @property
     def title(self) -> str:
         """``T1→T2 of 12 scans``."""
-        return f"{self.asked.request.pair} of {_scans(len(self.scans))}"
+        return f"{self.asked.request.pair} of {plural(len(self.scans), 'scan')}"
 
     def worker(self) -> TransformWorker:
         """What computes it, not yet started."""
@@ -90,7 +91,7 @@ class Queue:
 
     def line(self) -> str:
         """``3 of 12 scans · 2:10 left · sub-02_T1w 40 %``."""
-        parts = [f"{self.done + self.failed} of {_scans(len(self.scans))}"]
+        parts = [f"{self.done + self.failed} of {plural(len(self.scans), 'scan')}"]
         ended = self.ended
         if ended:
             parts.append(f"{clock((monotonic() - self._began) * (len(self._todo) - ended) / ended)} left")
@@ -100,7 +101,7 @@ class Queue:
     def ending(self) -> str:
         """What is said once it has ended without an error."""
         failed = f", {self.failed} failed (see the table)" if self.failed else ""
-        said = f"{self.done} of {_scans(len(self.scans))} done{failed}, in '{self.asked.out}'."
+        said = f"{self.done} of {plural(len(self.scans), 'scan')} done{failed}, in '{self.asked.out}'."
         end = f"Cancelled. {said} Start goes on." if self.monitor.cancel.is_set() else said
         return "\n".join([end, *(line for line in self.notices if not line.startswith(f"{len(self.scans)} scan"))])
 
@@ -209,7 +210,3 @@ def _run(queue: Queue, monitor: Monitor) -> Iterator[None]:
 
 #: A worker whose ``quit``, which napari calls when its window closes, cancels the queue.
 _queue_worker = thread_worker(_run, worker_class=TransformWorker, ignore_errors=True)
-
-
-def _scans(count: int) -> str:
-    return "1 scan" if count == 1 else f"{count} scans"

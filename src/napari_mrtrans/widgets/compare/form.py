@@ -38,11 +38,13 @@ class CompareForm(PairForm):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(viewer, ComparedSlices, parent)
         self.models = ModelList(LastUsed({}).model)
-        self.shared, self.time = QLabel(), QLabel()
-        for label in (self.shared, self.time):
+        self.note, self.shared, self.time = QLabel(), QLabel(), QLabel()
+        for label in (self.note, self.shared, self.time):
             label.setWordWrap(True)
         self.reference = ReferenceCombo(viewer, "None")
-        self.rows = self._rows(("Models", self.models), ("", self.shared), ("Reference", self.reference))
+        self.rows = self._rows(
+            ("Models", self.models), ("", self.note), ("", self.shared), ("Reference", self.reference)
+        )
         self.setLayout(self.rows)
         self.rows.addRow("", self.time)
         self.changed.connect(self._tell_time)
@@ -83,6 +85,8 @@ class CompareForm(PairForm):
 
     def _on_pair(self) -> None:
         self.models.show_pair(self.pair)
+        self.note.setText("\n".join(self.notes_of_layer))
+        self.note.setVisible(bool(self.note.text()))
         self._suggest_reference()
 
     def _suggest_reference(self, event: Any = None) -> None:

@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QWidget
 
 from ...scan.contrasts import Contrast
 from ..layer_combo import LayerCombo
-from ..source import guess_layer_contrast, is_acquired
+from ..reopened import made_of
+from ..source import guess_layer_contrast, is_acquired, layer_stem, result_record
 from ..who import OTHERS, UNKNOWN, kinship
 
 if TYPE_CHECKING:
@@ -36,13 +37,15 @@ class ReferenceCombo(LayerCombo):
         """Choose the image of ``contrast`` that names say is of the same person as ``of``, unless the user has decided.
 
         What was decided holds until its image is gone, or names say that ``of`` is of somebody else.
-        Of several, that which is chosen stays, else it is the newest. Where there is none, one that was suggested
-        before, of another contrast or person, is no reference any more.
+        An image of which ``of`` was made is none. Of several, that which is chosen stays, else it is the newest. Where
+        there is none, one that was suggested before, of another contrast or person, is no reference any more.
         """
         if self._by_hand and self._holds(of):
             return
         self._by_hand = False
-        fitting = [one for one in self.layers if one is not of and guess_layer_contrast(one) == contrast]
+        record, there = {} if of is None else result_record(of), self._viewer.layers
+        others = [one for one in self.layers if one is not of and not made_of(record, one, layer_stem(one), there)]
+        fitting = [one for one in others if guess_layer_contrast(one) == contrast]
         near = [UNKNOWN if of is None else kinship(one, of) for one in fitting]
         best = [one for one, kin in zip(fitting, near, strict=True) if kin == max(near) > OTHERS]
         if best and self.layer not in best:

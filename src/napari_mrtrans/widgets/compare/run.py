@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import MrtransError
 from ...metrics.comparison import ModelRow, table
+from ...wording import plural
 from ..lesion.roi import image_to_image, moved_by_hand, shown_elsewhere
 from ..pace import remember
 from ..placement import inherited
@@ -79,8 +80,7 @@ class Comparison:
     @property
     def title(self) -> str:
         """``sub-01_T1w → T2 (6 models)``."""
-        count = "1 model" if len(self._runs) == 1 else f"{len(self._runs)} models"
-        return f"{self._layer.name} → {self._runs[0].pair.target} ({count})"
+        return f"{self._layer.name} → {self._runs[0].pair.target} ({plural(len(self._runs), 'model')})"
 
     @property
     def windows(self) -> dict[Layer, tuple[float, float]]:
@@ -143,7 +143,7 @@ class Comparison:
         shown.flags.writeable = False
         stem = f"{layer_stem(self._layer)}_{self._runs[0].pair.target}_reference"
         name = f"{stem} ({layer_stem(reference)})"
-        layer = Image(shown, name=name, contrast_limits=(0.0, 1.0), visible=False, **placement)
+        layer = Image(shown, rgb=False, name=name, contrast_limits=(0.0, 1.0), visible=False, **placement)
         layer.editable = False
         self._runs[0].layers.adopt("reference", layer)
         return layer

@@ -28,6 +28,7 @@ class SideBySide:
         self._before: dict[Layer, tuple[bool, bool, float, Any]] = {}
         self._limits: dict[Layer, list[float]] = {}
         self._shown: list[Layer] = []
+        self._in_grid: bool | None = None
 
     def show(self, layers: Sequence[Layer], windows: Mapping[Layer, tuple[float, float]]) -> None:
         """Show these; called again with others, those. ``windows``: contrast limits that make them comparable."""
@@ -43,11 +44,15 @@ class SideBySide:
             if layer in self._viewer.layers:
                 self._limits.setdefault(layer, layer.contrast_limits)
                 layer.contrast_limits = limits
+        if self._in_grid is None:
+            self._in_grid = self._viewer.canvas.grid.enabled
         self._viewer.canvas.grid.enabled = True
         self._viewer.reset_view()
 
     def leave(self) -> None:
-        """One picture again, as it was before; new layers stay as they are."""
+        """As it was before, one picture or a grid; new layers stay as they are."""
+        if self._in_grid is None:
+            return
         for layer, (visible, named, size, position) in self._before.items():
             if layer in self._viewer.layers:
                 name = layer.name_overlay
@@ -55,5 +60,5 @@ class SideBySide:
         for layer, limits in self._limits.items():
             layer.contrast_limits = limits
         self._before, self._limits, self._shown = {}, {}, []
-        self._viewer.canvas.grid.enabled = False
+        self._viewer.canvas.grid.enabled, self._in_grid = self._in_grid, None
         self._viewer.reset_view()

@@ -13,7 +13,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...errors import MrtransError
-from ...lesion.report import LesionReport, left_out
+from ...lesion.computed import lines_beside
+from ...lesion.report import LesionReport
 from ..compare.reference_combo import ReferenceCombo
 from ..csv_buttons import CsvButtons
 from ..dock import Dock, research_note
@@ -140,10 +141,7 @@ class LesionWidget(Dock):
         self._say(message)
         self._results.setVisible(report is not None)
         if report is not None:
-            headline, *details = report.lines()
-            count = report.n_missing, report.n_missing + report.n_voxels
-            if left_out(*count, "were not computed") in message:  # the same voxels
-                details = [line for line in details if line != left_out(*count, "are not in every image")]
+            headline, *details = lines_beside(message, report)
             self.headline.setText(headline)
             self.details.setText("\n".join(details))
             self.table.show_report(report)

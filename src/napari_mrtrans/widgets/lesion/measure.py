@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...errors import MrtransError
 from ...lesion.computed import computed_only, not_computed
 from ...lesion.files import roi_from_file
-from ...lesion.measure import box_around, lesion_report, nothing_there
+from ...lesion.measure import box_around, check_large_enough, lesion_report, nothing_there
 from ...lesion.report import LesionReport
 from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped, is_whole_head
@@ -63,6 +63,7 @@ def measured(
     check_layer(prediction)
     notes: list[str] = []
     mask = roi_on(roi, prediction, viewer.layers)
+    check_large_enough(mask, roi.name)
     spread = _std_of(viewer, prediction)
     std = None if spread is None else unmasked(spread.data)
     region_only = bool(result_record(prediction).get("roi_only"))

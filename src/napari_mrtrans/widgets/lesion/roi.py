@@ -108,23 +108,24 @@ def roi_to_image(layer: Labels | Shapes, like: Image, among: Iterable[Layer] = (
     return between(layer, like) if own is None else np.linalg.inv(affine) @ own
 
 
-def roi_on(layer: Labels | Shapes, like: Image, among: Iterable[Layer] = ()) -> NDArray[np.bool_]:
+def roi_on(layer: Labels | Shapes, like: Image, among: Iterable[Layer] = (), *, what: str = "ROI") -> NDArray[np.bool_]:
     """What is marked in ``layer``, on the voxels of ``like``; nothing where nothing is marked.
 
     Axes before the last three (those of a 4-D layer that napari makes beside a stack of samples) do not matter, nor
     does the fourth one of a file. ``among``: layers on one of which it may have been made (:func:`roi_to_image`).
+    ``what``: it is called so where it cannot be used.
 
     Raises:
         MrtransError: not a 3-D layer, shapes that lie across the slices, or all that is marked is outside ``like``.
     """
     if layer.ndim < 3:
-        raise MrtransError(f"'{layer.name}' is {layer.ndim}-D; mark the ROI in a 3-D layer made on '{like.name}'.")
+        raise MrtransError(f"'{layer.name}' is {layer.ndim}-D; mark the {what} in a 3-D layer made on '{like.name}'.")
     if isinstance(layer, Shapes):
         mask, marked = _rasterised(layer, like, roi_to_image(layer, like, among)), layer.nshapes > 0
     else:
         mask, marked = _painted(layer, like, roi_to_image(layer, like, among))
     if marked and not mask.any():
-        raise MrtransError(f"The ROI does not overlap '{like.name}'.")
+        raise MrtransError(f"The {what} does not overlap '{like.name}'.")
     return mask
 
 

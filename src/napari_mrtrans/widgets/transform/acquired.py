@@ -15,6 +15,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...errors import MrtransError
+from ...wording import plural
 from ..compare.layers import ERROR_LIMIT
 from ..compare.reference_combo import ReferenceCombo
 from ..compare.worker import ReferenceRequest
@@ -153,7 +154,7 @@ class AcquiredPanel(QWidget):
         for layer in list(run.layers.alive()):
             if layer.metadata[RESULT_KEY].get("kind") == _KIND:
                 self._viewer.layers.remove(layer)
-        layer = Image(error, colormap="inferno", contrast_limits=(0, ERROR_LIMIT), **beside(mean, _KIND))
+        layer = Image(error, rgb=False, colormap="inferno", contrast_limits=(0, ERROR_LIMIT), **beside(mean, _KIND))
         layer.editable = False
         run.layers.adopt(_KIND, layer)
 
@@ -165,10 +166,9 @@ def _compared(
     try:
         acquired = run.compared(request)
         ssim, psnr, slices = acquired.agreement(mean, run.axis, run.gathered.finished)
-        count = "1 slice" if slices == 1 else f"{slices} slices"
         told = [f"SSIM {ssim:.3f}"] if ssim is not None else []
         told += [f"PSNR {psnr:.2f} dB"] if psnr is not None else []
-        said = f"{', '.join(told) or 'Nothing in common'} over {count}."
+        said = f"{', '.join(told) or 'Nothing in common'} over {plural(slices, 'slice')}."
         return run, acquired.error(mean), "\n".join([said, *acquired.notices])
     except MrtransError as error:
         return run, None, str(error)

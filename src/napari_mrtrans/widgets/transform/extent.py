@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from ...errors import MrtransError
+from ...wording import plural
 from ..layer_combo import LayerCombo
 from ..lesion.roi import roi_on
 from ..placement import unmarked
@@ -257,11 +258,11 @@ class Extent(QWidget):
         text = ""
         if self._kind is SliceRange.SLAB and self._slab is not None and not self.problem:
             low, high = sorted(self._slab)
-            text = _counted(high - low + 1, "slice")
+            text = plural(high - low + 1, "slice")
         elif self._region is not None:
             across = tuple(axis for axis in range(3) if axis != self._axis)
             touched = int(self._region.any(axis=across).sum())
-            text = f"{_counted(int(self._region.sum()), 'voxel')} in {_counted(touched, 'slice')}"
+            text = f"{plural(int(self._region.sum()), 'voxel')} in {plural(touched, 'slice')}"
         self.count.setText(text)
         self.count.setVisible(bool(text))
 
@@ -273,7 +274,3 @@ class Extent(QWidget):
         self._viewer.add_layer(labels)
         labels.mode = "paint"
         self.roi.choose(labels)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count} {what}s"

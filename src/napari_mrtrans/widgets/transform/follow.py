@@ -9,6 +9,7 @@ from napari.layers import Image
 
 from ...follow.scheduling import Stage
 from ...follow.slice_cache import SliceCache
+from ...wording import plural
 from ..layer_kinds import KeepSamples
 from ..source import axis_in_view, slice_on_screen, slider_number
 from .follow_layers import FollowLayers
@@ -129,9 +130,8 @@ class FollowRun(Run):
 
     def ending(self) -> str:
         """What is said once it has ended without an error."""
-        done = self.countdown.done
         why = "Stopped following: a layer was removed." if self.lost else "Stopped following."
-        return f"{why} {'1 slice' if done == 1 else f'{done} slices'} kept."
+        return f"{why} {plural(self.countdown.done, 'slice')} kept."
 
     def _look(self, event: Any = None) -> None:
         """Tell the scheduler what is on screen now."""

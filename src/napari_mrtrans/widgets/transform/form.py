@@ -17,7 +17,6 @@ from ..lesion.roi import roi_on
 from ..pair_choice import refill
 from ..pair_form import PairForm
 from ..preferences import defaults
-from ..source import is_synthetic
 from .advanced import Advanced
 from .extent import Extent, SliceRange
 from .run import RunSettings
@@ -136,7 +135,9 @@ class TransformForm(PairForm):
             MrtransError: the mask does not lie on the image, or the region cannot be used.
         """
         advanced = self.advanced
-        painted, layer = advanced.brain.layer, self.layer
+        painted, layer, mask = advanced.brain.layer, self.layer, None
+        if painted is not None and layer is not None:
+            mask = roi_on(painted, layer, self._viewer.layers, what="brain mask")
         request = Request(
             pair.target,
             pair.source,
@@ -147,7 +148,7 @@ class TransformForm(PairForm):
             three_planes=advanced.three_planes,
             prepare=advanced.prepare,
             slices=self.extent.slices,
-            mask=None if painted is None or layer is None else roi_on(painted, layer, self._viewer.layers),
+            mask=mask,
             roi=self.extent.region(),
             roi_only=self.slice_range is SliceRange.ROI,
             device=advanced.device,
@@ -189,9 +190,7 @@ class TransformForm(PairForm):
         checkpoint = self.checkpoint
         self.model.setToolTip(choices.card_summary(checkpoint) if checkpoint else "")
         pair = self.pair
-        notes = choices.contrast_notes(checkpoint, pair) if checkpoint and pair else []
-        if self.layer is not None and is_synthetic(self.layer):
-            notes = [f"'{self.layer.name}' is synthetic itself: what is made of it is a guess from a guess.", *notes]
+        notes = [*self.notes_of_layer, *(choices.contrast_notes(checkpoint, pair) if checkpoint and pair else ())]
         self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))
         self.samples.setEnabled(checkpoint is not None and not checkpoint.deterministic)

@@ -21,6 +21,7 @@ from ...transformation.engine import MAX_HELD
 from ...transformation.gathered import Gathered
 from ...transformation.names import KINDS, file_name
 from ...transformation.request import Request
+from ...wording import plural
 from ..choices import short_name
 from ..dicom_reader import told_path
 from ..file_grid import FileGrid
@@ -253,8 +254,7 @@ class Run:
 
     def ending(self) -> str:
         """What is said once it has ended without an error."""
-        done = self.countdown.done
-        count = "1 slice" if done == 1 else f"{done} slices"
+        count = plural(self.countdown.done, "slice")
         return f"Cancelled. {count} kept." if self.monitor.cancel.is_set() else f"Done: {count}."
 
     def _record(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ...ood.score import verdict
+from ...wording import plural
 from ..plots import SlicePlot
 from ..tally import SigmaTally
 from ..verdict_sign import VerdictSign
@@ -99,7 +100,7 @@ class SigmaCard(QFrame):
         self._headline.setVisible(run.ood is not None)
         if run.ood is not None:
             self._judge(run)
-        slices = _slices(tally.count)
+        slices = plural(tally.count, "slice")
         if spread:
             self._sentence.setText(
                 f"<b>σ̂ = {tally.overall:.4f}</b>: over {slices}, the {run.n} samples of a voxel spread by "
@@ -118,14 +119,10 @@ class SigmaCard(QFrame):
         probability = ood.assess(scores)
         said = verdict(probability, scores)
         self.sign.show_verdict(said)
-        behind = f" ({_slices(int(scores['slices']))})"
+        behind = f" ({plural(int(scores['slices']), 'slice')})"
         self._headline.setText(said if probability is None else f"P(OOD) = {probability:.2f}: {said}{behind}")
         reason = ood.reason(scores, tally.signs, run.pair.source)
         self._reason.setText(f"Unusual: {reason}." if reason else "")
         self._reason.setVisible(bool(reason))
         # the range is of whole scans: of a slice or two it would say as little as a verdict
         self.bar.show_value(scores["sigma_hat"], None if probability is None else ood.ranges.get(run.pair.key))
-
-
-def _slices(count: int) -> str:
-    return "1 slice" if count == 1 else f"{count} slices"

@@ -142,11 +142,12 @@ class UncertaintyPanel(QWidget):
         veiled, lined = choice in (Unsure.FADED, Unsure.HIDDEN), choice is Unsure.LINES
         veil, lines = self.veil, self._found(_LINES)
         if veil is None and veiled:
-            veil = Image(std.data, colormap=_VEIL, contrast_limits=(0, 1), **beside(std, _KIND))
+            veil = Image(std.data, rgb=False, colormap=_VEIL, contrast_limits=(0, 1), **beside(std, _KIND))
             self._adopt(run, _KIND, veil)
         if lines is None and lined:
             span = (0, len(MULTIPLES) + 1)
-            lines = Image(Contours(std.data, limit), colormap=_COLOURS, contrast_limits=span, **beside(std, _LINES))
+            shown: Any = Contours(std.data, limit)
+            lines = Image(shown, rgb=False, colormap=_COLOURS, contrast_limits=span, **beside(std, _LINES))
             self._adopt(run, _LINES, lines)
         if veil is not None:
             hard = choice is Unsure.HIDDEN
@@ -199,7 +200,7 @@ class UncertaintyPanel(QWidget):
         film = self._found(_FILM)
         if film is None:
             limits, placed = mean.contrast_limits, beside(mean, _FILM)
-            film = Image(Morph(run), colormap="gray", contrast_limits=limits, visible=False, **placed)
+            film = Image(Morph(run), rgb=False, colormap="gray", contrast_limits=limits, visible=False, **placed)
             self._adopt(run, _FILM, film)
             self._viewer.layers.link_layers([mean, film], ("contrast_limits",))
         return film
