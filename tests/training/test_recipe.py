@@ -193,6 +193,11 @@ def test_no_recipe_at_all(text: str, expected: str, write) -> None:
     assert expected in refusal(write(text))
 
 
+def test_merges_and_a_key_that_they_bring_are_no_key_twice(write) -> None:
+    shared = "a: &a {seed: 1, ema: 0.5}\nb: &b {seed: 2}\nc:\n  <<: *a\n  <<: *b\n  seed: 3\n"
+    assert "stands twice" not in refusal(write(shared))
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert "cannot be read" in refusal(tmp_path / "gone.yaml")
     (tmp_path / "folder.yaml").mkdir()

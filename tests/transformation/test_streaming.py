@@ -420,6 +420,9 @@ def test_out_of_memory_at_batch_1_says_what_to_do_and_keeps_finished_slices(
         transform(brain, flow, target="T2", n=2, start_slice=10, progress=lambda update: done.append(update.index))
     assert isinstance(ended.value.result, Ensemble)
     assert [*np.flatnonzero(np.isfinite(ended.value.result.computed()).any(axis=(0, 1)))] == [10]
+    with pytest.raises(OutOfMemory) as ended:
+        transform(brain, flow, target="T2", n=2)
+    assert ended.value.result is None
 
 
 def _size(this: Engine, group: list[int]) -> tuple[int, int]:

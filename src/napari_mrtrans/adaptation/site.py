@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 from ..asked.place import PREPARED, WORK
@@ -64,7 +65,7 @@ def given_sessions(sessions: Iterable[Images]) -> list[Session | LoadedSession]:
     for number, images in enumerate(sessions, 1):
         named = {Contrast.parse(contrast): image for contrast, image in images.items()}
         for image in named.values():
-            if not isinstance(image, str | Path):
+            if not isinstance(image, str | PathLike):
                 check_volume(image)
         volumes = {c: replace(image, contrast=c) for c, image in named.items() if isinstance(image, Volume)}
         if volumes and len(volumes) < len(named):

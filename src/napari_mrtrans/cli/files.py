@@ -57,14 +57,13 @@ def made_as(mean: Path) -> Contrast | None:
 
 def doubts(result: Path, *others: Path | None) -> list[str]:
     """Lines for files that are compared and should not be: of other people by their names, or one and the same."""
-    from ..datasets.sessions import one_entity
+    from ..datasets.sessions import entity
 
     lines = []
+    whose = entity("sub", result.name)
     for other in (path for path in others if path is not None):
-        try:
-            one_entity("sub", (result, other))
-        except MrtransError as error:
-            lines.append(str(error))
+        if whose and (another := entity("sub", other.name)) not in ("", whose):
+            lines.append(f"'{result.name}' is of {whose} and '{other.name}' of {another}: is that one person?")
         if other.exists() and result.exists() and other.samefile(result):
             lines.append(f"'{other.name}' is given twice; compare it with another image.")
     return lines

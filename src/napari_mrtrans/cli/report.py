@@ -40,7 +40,7 @@ def report(
     path = default if output is None else output / default.name if output.is_dir() or not output.suffix else output
     check_writable_as(path, (".html", ".htm"), "-o", (result, image, target, roi))
     ensemble, found = saved_result(result, image)
-    notices = doubts(result, target, roi)
+    notices = doubts(image_beside(result, "mean") or result, target, roi)
     lesions = None
     if roi is not None:
         mean, raw, corrected = (image_beside(result, kind) for kind in ("mean", "std", "std-calibrated"))

@@ -160,7 +160,7 @@ def check_one_person(paths: list[Path]) -> None:
         MrtransError: they are of several.
     """
     for key in ("sub", "ses"):
-        one_entity(key, paths)
+        _one(key, paths)
 
 
 def _session_of_files(paths: list[Path]) -> RawSession:
@@ -176,13 +176,13 @@ def _session_of_files(paths: list[Path]) -> RawSession:
                 f"'{files[contrast].name}' and '{path.name}' are both {contrast}; give one of each contrast."
             )
         files[contrast] = path
-    subject, session = (one_entity(key, paths) for key in ("sub", "ses"))
+    subject, session = (_one(key, paths) for key in ("sub", "ses"))
     name = stem(paths[0])
     subject = subject or "sub-" + re.sub(r"[^A-Za-z0-9]", "", _without_contrast(name) or name)
     return RawSession(subject, session, files)
 
 
-def one_entity(key: str, paths: Sequence[Path]) -> str:
+def _one(key: str, paths: Sequence[Path]) -> str:
     """The entity that files have in their names, else in their folders'; empty where none has one.
 
     Raises:

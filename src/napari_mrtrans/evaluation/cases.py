@@ -151,7 +151,7 @@ def cases(
         own = {name for c, names in held_out if pair in c.pairs for name in names}
         for name in chosen or sorted(own):
             if not chosen and name not in sessions:
-                remedies = filter(None, (elsewhere(c, root) for c in serving))
+                remedies = filter(None, (elsewhere(c, root) for c, names in held_out if name in names))
                 raise MrtransError(f"Subject '{name}' is not in '{root}'.{next(remedies, '')}")
             check_held_out(name, known, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -202,13 +203,16 @@ def unet(options: dict[str, Any] | str, *, conditional: bool, **fixed: Any) -> U
         if options not in PRESETS:
             raise ValueError(f"network preset '{options}' is none of {', '.join(PRESETS)}")
         options = PRESETS[options]
+    if not isinstance(options, Mapping):
+        raise ValueError("network: give its sizes, or the name of a preset")
     known = [field.name for field in fields(UNetOptions)]
     for key in options.keys() - set(known):
         close = get_close_matches(str(key), known, 1)
         meant = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
         raise ValueError(f"network.{key} is unknown ({meant})")
     widths = options.get("widths", UNetOptions.widths)
-    if isinstance(widths, str) or not widths or not all(isinstance(width, int) and width > 0 for width in widths):
+    listed = isinstance(widths, Sequence | np.ndarray) and not isinstance(widths, str) and len(widths) > 0
+    if not listed or not all(isinstance(width, Integral) and int(width) > 0 for width in widths):
         raise ValueError("network.widths: give whole numbers, one for each level, such as [32, 64, 128]")
     return UNet(**{**options, **fixed}, contrasts=len(VOCABULARY) if conditional else 0)
 

@@ -85,7 +85,7 @@ class _EachKeyOnce(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: dict[Any, Any]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+        for key in (key for key, _ in node.value if key.tag == "tag:yaml.org,2002:str"):
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"'{key.value}' stands twice", problem_mark=key.start_mark)
             seen.add(key.value)

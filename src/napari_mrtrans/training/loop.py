@@ -97,7 +97,6 @@ def train(
         finished = _train(recipe, splits, out, hardware, resume, stopping, progress, say)
     if stopping.asked and not finished:
         raise KeyboardInterrupt
-    say(f"Wrote {path}")
     return path
 
 
@@ -242,6 +241,8 @@ def _train(
             drop_state(out / STATE)
         else:
             say(f"Stopped after {step} of {recipe.total_steps} steps; --resume continues.")
+        if finished or not stopping.asked:
+            say(f"Wrote {path}")
         if board is not None:
             board.close()
     fabric.barrier()

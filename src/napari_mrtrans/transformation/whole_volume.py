@@ -45,7 +45,7 @@ def transform(
     Raises:
         MrtransError: the request cannot be served.
         SliceError: some slices failed; its ``result`` is the Ensemble of the others.
-        OutOfMemory: at some slice; its ``result`` is the Ensemble of those before.
+        OutOfMemory: at some slice; its ``result`` is the Ensemble of those before, None at the first.
     """
     check_volume(volume)
     request = Request(**asked)  # type: ignore[arg-type]
@@ -96,7 +96,7 @@ def transform_request(
     seconds = round(time.perf_counter() - began, 3)
     result = gathered.ensemble(volume, checkpoint, job.request, seconds, list(dict.fromkeys(notices)))
     if failure is not None:
-        failure.result = result
+        failure.result = result if result.info["slices"] else None
         raise failure
     return result
 
