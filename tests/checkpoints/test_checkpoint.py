@@ -351,7 +351,7 @@ def test_a_pickle_under_another_name_is_never_loaded(tool: str, tmp_path: Path) 
         path.write_bytes(pickle.dumps({"weights": Bomb(), "padding": "x" * 1000}))
     else:
         torch.save({"weights": torch.zeros(100)}, path)
-    expected = "'weights.safetensors' is truncated or not a safetensors checkpoint; copy it again or give another."
+    expected = "'weights.safetensors' is truncated or not a safetensors checkpoint; give another, or install it again."
     assert refusal(path) == expected
 
 

@@ -184,7 +184,7 @@ def no_checkpoint(file: Path) -> None:
         (damage, "'run.safetensors' is truncated; install it again."),
         (
             no_checkpoint,
-            "'run.safetensors' is truncated or not a safetensors checkpoint; copy it again or give another.",
+            "'run.safetensors' is truncated or not a safetensors checkpoint; give another, or install it again.",
         ),
         (Path.unlink, "No checkpoint file at "),
     ],

@@ -173,6 +173,7 @@ def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp
                 "resvit-whole",
                 "resvit-pd",
                 "resvit-twelve",
+                "resvit-seed-24",
                 "t1-t2-flair-resvit",
             ],
         ),

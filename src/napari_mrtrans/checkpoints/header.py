@@ -56,7 +56,7 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         raise CheckpointError(f"'{path}' cannot be read ({error.strerror or error}).") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise CheckpointError(
-            f"'{path.name}' is truncated or not a safetensors checkpoint; copy it again or give another."
+            f"'{path.name}' is truncated or not a safetensors checkpoint; give another, or install it again."
         ) from None
     return header, metadata
 
