@@ -16,7 +16,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.tensorboard import SummaryWriter
 
 from ..checkpoints.card import Training
 from ..checkpoints.checkpoint import write_checkpoint
@@ -25,6 +24,7 @@ from ..datasets.store import Source
 from ..errors import RecipeError, TrainingError
 from ..models import Batch
 from ..models.base import SharedGenerator, step_seed
+from .board import open_board, told_once
 from .card import make_card
 from .ema import averaged, ema_rule
 from .finished import digest
@@ -37,7 +37,7 @@ from .recipe import Recipe
 from .slices import TrainingSlices, batches
 from .state import STATE, Parts, alone, drop_state, is_trained, kept_residual_std, load_state, save_state
 from .stopping import Stopping
-from .table import BOARD, check_table, is_given
+from .table import check_table, is_given
 from .validation import fixed_slices, validate
 
 
@@ -93,7 +93,7 @@ def train(
     check_table(path, recipe, splits)
     out.mkdir(parents=True, exist_ok=True)
     stopping = Stopping(max_minutes, hardware.devices * hardware.num_nodes)
-    with alone(out), stopping.listening():
+    with alone(out), told_once(), stopping.listening():
         finished = _train(recipe, splits, out, hardware, resume, stopping, progress, say)
     if stopping.asked and not finished:
         raise KeyboardInterrupt
@@ -160,7 +160,7 @@ def _train(
         )
         for source in (splits["validation"], _scans(splits["train"]))
     )
-    board = _board(out) if fabric.is_global_zero else None
+    board = open_board(out) if fabric.is_global_zero else None
     if fabric.is_global_zero and not table_is_given:  # after the board, which says that the table is of a run
         write_splits(
             out, {part: [s.name for s in source.sessions if not s.simulated] for part, source in splits.items()}
@@ -288,7 +288,3 @@ def _lr_factor(step: int, recipe: Recipe) -> float:
         "constant": 1.0,
     }[options.schedule]
     return warm * (options.final + (1 - options.final) * decay)
-
-
-def _board(out: Path) -> SummaryWriter:
-    return SummaryWriter(str(out / BOARD))
