@@ -276,7 +276,7 @@ def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, S
     path = train(recipe(), splits, tmp_path, hardware=Hardware(workers=0), max_minutes=0, say=said.append)
     assert read_checkpoint(path).card.steps == 1
     assert (tmp_path / STATE).exists()
-    assert said[-1] == "Stopped after 1 of 8 steps; --resume continues."
+    assert said[-2:] == [f"Wrote {path}", "Stopped after 1 of 8 steps; --resume continues."]
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     part = part_of(tmp_path / STATE)  # a kill while a state was being written

@@ -197,7 +197,8 @@ def unet(options: dict[str, Any] | str, *, conditional: bool, **fixed: Any) -> U
     """Build the shared U-Net from a recipe's ``network`` section or the name of a preset.
 
     Raises:
-        ValueError: no such preset or option, or levels without a width.
+        TypeError: no such option.
+        ValueError: no such preset, or levels without a width.
     """
     if isinstance(options, str):
         if options not in PRESETS:
@@ -209,7 +210,7 @@ def unet(options: dict[str, Any] | str, *, conditional: bool, **fixed: Any) -> U
     for key in options.keys() - set(known):
         close = get_close_matches(str(key), known, 1)
         meant = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
-        raise ValueError(f"network.{key} is unknown ({meant})")
+        raise TypeError(f"network.{key} is unknown ({meant})")
     widths = options.get("widths", UNetOptions.widths)
     listed = isinstance(widths, Sequence | np.ndarray) and not isinstance(widths, str) and len(widths) > 0
     if not listed or not all(isinstance(width, Integral) and int(width) > 0 for width in widths):

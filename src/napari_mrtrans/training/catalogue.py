@@ -82,6 +82,15 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 class _EachKeyOnce(yaml.SafeLoader):
     """Refuses a key that is written twice in one place, of which YAML would take the last."""
 
+    @classmethod
+    def document(cls, text: str) -> Any:
+        """What the text says."""
+        loader = cls(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+
     def compose_mapping_node(self, anchor: dict[Any, Any]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
@@ -101,7 +110,7 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     path = Path(name)
     try:
         if path.suffix in (".yaml", ".yml"):
-            document = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
+            document = _EachKeyOnce.document(path.read_text(encoding="utf-8"))
         else:
             document = _shipped(str(name))
     except OSError as error:

@@ -239,10 +239,10 @@ def _train(
         write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, metrics, took(), parts.parents))
         if finished:
             drop_state(out / STATE)
-        else:
-            say(f"Stopped after {step} of {recipe.total_steps} steps; --resume continues.")
         if finished or not stopping.asked:
             say(f"Wrote {path}")
+        if not finished:
+            say(f"Stopped after {step} of {recipe.total_steps} steps; --resume continues.")
         if board is not None:
             board.close()
     fabric.barrier()
