@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.planes import check_planes
+from ..checkpoints.planes import check_planes, planes_of
 from ..datasets.bids import Session, data_set
 from ..errors import MrtransError
 from ..scan.contrasts import Pair
@@ -169,8 +169,7 @@ def not_there(
     named = settings.pairs or ()
     lines = told_of_parents(() if settings.subjects else known_to_parents(checkpoints))
     if settings.three_planes:
-        seen = {way.checkpoint.name for way in ways(checkpoints, three_planes=True) if way.three_planes}
-        axial = [c.name for c in checkpoints if c.name not in seen]
+        axial = [c.name for c in checkpoints if planes_of(c) is None]
         lines += [f"three planes of {name}, which knows axial slices only." for name in axial]
     lines += [f"{pair}: no checkpoint serves it." for pair in named if pair not in served]
     for name in session_names(settings.subjects or (), sessions):

@@ -47,13 +47,13 @@ def ways(checkpoints: Sequence[Checkpoint], three_planes: bool) -> list[Way]:
     Raises:
         CheckpointError: ``three_planes`` are wanted and none has it.
     """
-    if three_planes and checkpoints and not any(planes_of(checkpoint) for checkpoint in checkpoints):
-        check_planes(checkpoints[0])
     found = []
     for checkpoint in checkpoints:
         found.append(Way(checkpoint))
         if three_planes and planes_of(checkpoint) is not None:
             found.append(Way(checkpoint, three_planes=True))
+    if three_planes and checkpoints and len(found) == len(checkpoints):
+        check_planes(checkpoints[0])
     return found
 
 

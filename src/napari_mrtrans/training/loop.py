@@ -35,7 +35,7 @@ from .one_contrast import normalise_as_in_use
 from .opponent import Opponent
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
-from .state import STATE, Parts, alone, drop_state, is_trained, kept_residual_std, load_state, save_state
+from .state import STATE, Parts, alone, check_begun, drop_state, is_trained, kept_residual_std, load_state, save_state
 from .stopping import Stopping
 from .table import check_table, is_given
 from .validation import fixed_slices, validate
@@ -86,8 +86,8 @@ def train(
     if resume and is_trained(path, recipe):
         say(f"Trained to its end before, nothing to do. '{path}' is there.")
         return path
-    if resume and not path.exists() and not (out / STATE).exists():
-        raise RecipeError(f"Nothing to resume in '{out}'; start without --resume.")
+    if resume:
+        check_begun(out / STATE, recipe)
     if path.exists() and not resume and not (out / STATE).exists():
         raise RecipeError(f"'{path}' is there already; choose another folder, or delete it to train it anew.")
     check_table(path, recipe, splits)

@@ -128,6 +128,16 @@ def kept_residual_std(path: Path) -> float | None:
     return None if found is None else float(found)
 
 
+def check_begun(path: Path, recipe: Recipe) -> None:
+    """See that a run has left the state at ``path``, or its checkpoint beside it.
+
+    Raises:
+        RecipeError: neither is there.
+    """
+    if not path.exists() and not path.with_name(f"{recipe.checkpoint_name}.safetensors").exists():
+        raise RecipeError(f"Nothing to resume in '{path.parent}'; start without --resume.")
+
+
 def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
     """Fill ``parts`` from the state at ``path``; its step.
 
@@ -136,12 +146,11 @@ def load_state(path: Path, recipe: Recipe, parts: Parts) -> int:
     """
     from safetensors import safe_open
 
+    check_begun(path, recipe)
     if not path.exists():
-        done = path.parent / f"{recipe.checkpoint_name}.safetensors"
+        done = path.with_name(f"{recipe.checkpoint_name}.safetensors")
         raise RecipeError(
             f"'{done}' {_why_not_resumed(done, recipe)}; choose another folder, or delete it to train it anew."
-            if done.exists()
-            else f"Nothing to resume in '{path.parent}'; start without --resume."
         )
     try:
         with safe_open(str(path), "pt") as file:
