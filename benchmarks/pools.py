@@ -21,7 +21,8 @@ from napari_mrtrans import load_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.checkpoints.correction import Z90
 from napari_mrtrans.datasets.store import Source
-from napari_mrtrans.evaluation.held_out import describe_machine, sessions_of
+from napari_mrtrans.devices import describe_machine
+from napari_mrtrans.evaluation.held_out import sessions_of
 from napari_mrtrans.metrics.uncertainty import crps, rank_correlation, rank_of_intensity
 from napari_mrtrans.paths import training_cache_dir
 from napari_mrtrans.scan.contrasts import Contrast, Pair

@@ -19,8 +19,9 @@ from scipy import ndimage
 
 import napari_mrtrans as mt
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
+from napari_mrtrans.devices import describe_machine
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.evaluation.held_out import PairedVolumes, describe_machine, sessions_of
+from napari_mrtrans.evaluation.held_out import PairedVolumes, sessions_of
 from napari_mrtrans.scan import grid
 
 

@@ -23,8 +23,8 @@ from napari_mrtrans.asked.settings import Hooks, Settings
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.checkpoints.library import load_checkpoint
 from napari_mrtrans.cli.adapt import phantom_site
+from napari_mrtrans.devices import describe_machine
 from napari_mrtrans.evaluation import evaluate as evaluation
-from napari_mrtrans.evaluation.held_out import describe_machine
 from napari_mrtrans.metrics.similarity import WINDOW
 
 JUDGES = 2

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_mrtrans import load_checkpoint
+from napari_mrtrans.devices import describe_machine
 from napari_mrtrans.evaluation.calibrate_report import stratified_auc
-from napari_mrtrans.evaluation.held_out import describe_machine, sessions_of
+from napari_mrtrans.evaluation.held_out import sessions_of
 from napari_mrtrans.evaluation.ood_study import FEW, Settings, planned
 from napari_mrtrans.evaluation.report.ood_rows import OodRow
 from napari_mrtrans.evaluation.scans import KINDS, NORMAL

@@ -20,7 +20,8 @@ import numpy as np
 
 from napari_mrtrans import load_checkpoint, transform
 from napari_mrtrans.checkpoints.correction import Z90
-from napari_mrtrans.evaluation.held_out import PairedVolumes, describe_machine, sessions_of
+from napari_mrtrans.devices import describe_machine
+from napari_mrtrans.evaluation.held_out import PairedVolumes, sessions_of
 from napari_mrtrans.metrics.similarity import psnr, ssim
 from napari_mrtrans.scan.planes import LONGEST_MM
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -124,3 +125,38 @@ def test_the_user_may_decide_the_order(value: str, order: torch.memory_format, m
     network = torch.nn.Conv2d(8, 16, 3)
     arrange(network, torch.device("cpu"), "32-true")
     assert network.weight.is_contiguous(memory_format=order)
+
+
+@pytest.mark.parametrize(
+    ("said", "full"),
+    [
+        ("CUDA out of memory. Tried to allocate 20.00 MiB.", True),
+        ("MPS backend out of memory (MPS allocated: 9.06 GB, max allowed: 9.07 GB).", True),
+        ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to", True),
+        ("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("Unsupported memory format. Supports only ChannelsLast", False),
+    ],
+)
+def test_a_full_memory_is_told_from_other_faults_of_a_device(said: str, full: bool) -> None:
+    assert devices.is_out_of_memory(RuntimeError(said)) is full
+    assert devices.is_out_of_memory(MemoryError()) and not devices.is_out_of_memory(ValueError(said))
+
+
+def test_each_gpu_is_asked_about_bfloat16_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old one beside a new one: it is not judged by the first."""
+    current = [0]
+
+    @contextmanager
+    def chosen(device: torch.device) -> Iterator[None]:
+        current.append(device.index or 0)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device", chosen)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: current[-1] == 0)
+    assert devices.bf16_is_fast("cuda") and devices.bf16_is_fast(torch.device("cuda:0"))
+    assert not devices.bf16_is_fast(torch.device("cuda:1"))

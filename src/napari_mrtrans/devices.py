@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import quantiles
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import DeviceError
 from .paths import trial_file, write_shared
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 WORTH_IT = 0.9
 #: Pairs of runs that are timed at first, and at most.
 PAIRS, MOST_PAIRS = 8, 32
+#: What a full memory is called: by PyTorch, and by the libraries of CUDA.
+_FULL = re.compile(r"out of memory|can(?:'|no)t allocate memory|not enough memory|_ALLOC_FAILED", re.IGNORECASE)
 
 M = TypeVar("M", bound="torch.nn.Module")
 
@@ -55,8 +58,25 @@ def resolve_device(name: str = "auto") -> tuple[torch.device, str | None]:
     return device, None
 
 
-def bf16_is_fast(device_type: str) -> bool:
-    """Whether networks run in bfloat16 here.
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a computation ended because the memory of its device is full."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_FULL.search(str(error))))
+
+
+def memory_line(device_type: str, when: str) -> str:
+    """What is said where the memory of a device is full; ``when`` reads "at slice 41"."""
+    name, remedy = ("computer", "Close") if device_type == "cpu" else ("GPU", "Choose CPU, or close")
+    return f"The {name} ran out of memory {when}. {remedy} other programs."
+
+
+def failure_line(device_type: str, error: Exception) -> str:
+    """What is said of a device that failed."""
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return f"The {device_type} device failed: {said[0]}"
+
+
+def bf16_is_fast(device: torch.device | str) -> bool:
+    """Whether networks run in bfloat16 on a device, which may be ``auto``.
 
     GPUs: where there are bfloat16 units (Ampere and later). CPUs: where a short trial of a network's layers is faster
     (AMX, AVX512-BF16); it is done once for each machine and number of threads, and remembered where it was clear. The
@@ -64,11 +84,11 @@ def bf16_is_fast(device_type: str) -> bool:
     """
     import torch
 
-    if device_type == "auto":
-        device_type = resolve_device()[0].type
-    if device_type == "cuda":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    if device_type != "cpu":
+    device = resolve_device()[0] if device == "auto" else torch.device(device)
+    if device.type == "cuda" and torch.cuda.is_available():
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
         return False
     return _decided("NAPARI_MRTRANS_BF16", "", bf16_trial)
 
@@ -183,6 +203,45 @@ def _seconds(run: Callable[[], object]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
+
+
+def number_format(device: torch.device) -> str:
+    """In which networks run on a device: ``float32`` or ``bfloat16``."""
+    return "bfloat16" if bf16_is_fast(device) else "float32"
+
+
+def processor_name(device: torch.device) -> str:
+    """What a device calls itself."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return cpu_name() if device.type == "cpu" else device.type
+
+
+def describe_machine(device: str) -> str:
+    """Processor, threads, what computes and in which number format, for a report."""
+    import torch
+
+    kind = resolve_device(device)[0]
+    if kind.type == "cuda":
+        return f"{processor_name(kind)}, {number_format(kind)}"
+    name = torch.backends.cpu.get_cpu_capability() if kind.type == "cpu" else kind.type
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, {name}, {number_format(kind)}"
+
+
+def made_on(device: str) -> dict[str, Any]:
+    """What the last bits of a result depend on besides what was asked for, and the day (UTC), for its report."""
+    import torch
+
+    kind = resolve_device(device)[0]
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads() if kind.type == "cpu" else None,
+        "number_format": number_format(kind),
+        "processor": processor_name(kind),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
 
 
 def cpu_name() -> str:

@@ -35,16 +35,18 @@ class DeviceError(MrtransError):
     """The requested compute device cannot be used."""
 
 
-class OutOfMemory(MrtransError):
-    """The device ran out of memory even at the smallest batch; ``result`` as of :class:`SliceError`."""
+class PartOnly(MrtransError):
+    """Not all slices could be computed; ``result`` holds the others where somebody gathered them."""
 
     result: object = None
 
 
-class SliceError(MrtransError):
-    """Some slices could not be computed, and the others were; ``result`` holds those where somebody gathered them."""
+class OutOfMemory(PartOnly):
+    """The device ran out of memory even at the smallest batch."""
 
-    result: object = None
+
+class SliceError(PartOnly):
+    """Some slices could not be computed, and the others were."""
 
 
 def fault_line(error: Exception) -> str:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 
-def plural(count: int, what: str) -> str:
-    """``1 slice``, ``2 slices``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 slice``, ``2 slices``; ``many`` where it isn't ``one`` with an s."""
+    return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"

@@ -507,6 +507,14 @@ def test_who_is_left_out_is_judged_on_what_others_have(site: Path, user: Path, t
     mt.adapt(parent, own, minutes=SHORT, seed=seed, out=tmp_path / "out", install=False)
     figures = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert {line["pair"] for line in figures["pairs"]} == {"T1->T2", "T2->T1"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Not judged, for want of people or slices kept out that have them: T1→FLAIR, " in page
+
+
+def test_those_who_are_judged_on_the_most_pairs_are_left_out_first() -> None:
+    for seed in range(9):
+        assert Plan.of(SHORT, 3, seed, (2, 6, 2)).left_out == (1,)
+        assert Plan.of(SHORT, 3, seed, (6, 6, 6)) == Plan.of(SHORT, 3, seed)
 
 
 def test_another_adaptation_of_the_same_name_has_a_folder_of_its_own(

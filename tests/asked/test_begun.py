@@ -55,6 +55,8 @@ def test_a_finished_one_keeps_its_result_and_no_scan(home: Path, tmp_path: Path)
     for part in ("scans", "prepared"):
         (folder / part / "sub-01").mkdir(parents=True)
     assert not is_done(folder)
+    (folder / "adaptation.json").write_text("[]")
+    assert not is_done(folder)
     (folder / "adaptation.json").write_text(json.dumps({"key": "x", "done": True}))
     assert is_done(folder)
     tidy(folder)

@@ -48,6 +48,12 @@ def test_a_resvit_whose_last_run_had_no_critic_is_not_as_published(tmp_path: Pat
     assert line.startswith("ResViT, in its last run without its critic, ")
 
 
+def test_a_direct_of_many_sessions_is_not_as_published(tmp_path: Path) -> None:
+    options = tiny_checkpoint(tmp_path / "a.safetensors", "direct").card.options | {"sessions": 2}
+    line = essence(tiny_checkpoint(tmp_path / "b.safetensors", "direct", options=options))
+    assert line.startswith("Direct U-Net with session effects (not in the paper), small: ")
+
+
 def test_a_file_that_does_not_tell_the_whole_budget_says_so(tmp_path: Path) -> None:
     for number, training in enumerate((None, Training(slices=None, hours=1))):
         line = essence(tiny_checkpoint(tmp_path / f"{number}.safetensors", "direct", training=training, images=1600))

@@ -34,7 +34,7 @@ def test_a_phantom_site_is_adapted_to(
     status, out, _ = run(
         monkeypatch, capfd, "phantom-site", "-o", tmp_path / "site", "--people", 1, "--resolution-mm", 4
     )
-    assert status == 0 and out.count("1 people") == 2
+    assert status == 0 and out.count("1 person") == 2
     (session,) = read_folder(tmp_path / "site" / "scanner-b").sessions
     assert set(session.contrasts) == set(Contrast)
     parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct", grid=Grid(spacing_mm=4.0))

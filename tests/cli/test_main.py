@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -514,6 +515,23 @@ def test_ctrl_c_says_what_goes_on(
     monkeypatch.setattr(where, interrupt)
     code, out, err = run(*words, "-o", "out")
     assert (code, out, err) == (130, "", "Interrupted; the same command goes on.\n")
+
+
+def test_the_sigterm_of_a_scheduler_is_as_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminate(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def unheard(*_: object) -> None:
+        """Not to end the tests."""
+
+    before = signal.signal(signal.SIGTERM, unheard)
+    try:
+        monkeypatch.setattr("napari_mrtrans.cohort.run.find_scans", terminate)
+        code, _, err = run("cohort", ".", "--to", "T2", "-o", "out")
+        assert (code, err) == (130, "Interrupted; the same command goes on.\n")
+        assert signal.getsignal(signal.SIGTERM) is unheard
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_result_of_another_model_is_replaced_with_a_word(run: Run, scan: Path) -> None:

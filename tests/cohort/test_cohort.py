@@ -22,7 +22,7 @@ from helpers import bids_folder, head, save_nifti, spoil, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cli import main as cli
 from napari_mrtrans.cohort.page import page
-from napari_mrtrans.cohort.plan import Order, find_scans
+from napari_mrtrans.cohort.plan import Order, Output, find_scans
 from napari_mrtrans.cohort.summary import Ledger, Row
 from napari_mrtrans.cohort.thumbnail import redraw
 from napari_mrtrans.cohort.work import remove_unfinished, work
@@ -47,12 +47,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def order(out: Path, checkpoint: Checkpoint, keep_samples: bool = False, **settings: object) -> Order:
-    return Order.make(
-        out,
-        checkpoint,
-        Request(Contrast.T2, Contrast.T1, **{"n": 2, "steps": 1, **settings}),
-        keep_samples=keep_samples,
-    )
+    request = Request(Contrast.T2, Contrast.T1, **{"n": 2, "steps": 1, **settings})
+    return Order.make(Output(out, keep_samples), checkpoint, request)
+
+
+def _half(path: Path, data: bytes) -> int:
+    with path.open("wb") as file:
+        file.write(data[: len(data) // 2])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def scans(data: Path) -> list:
@@ -202,6 +204,10 @@ def test_a_result_counts_only_when_complete_and_of_this_scan(
     picture = what.thumbnail(scan)
     shown = picture.read_bytes()
     picture.write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:  # half of it is written when the disk is full
+        patch.setattr(Path, "write_bytes", lambda path, data: _half(path, data))
+        redraw(what, [scan])
+    assert picture.read_bytes() == b"" and not [*picture.parent.glob(".part-*")]
     redraw(what, [scan])
     assert picture.read_bytes() == shown
     save_nifti(scan.path, head(SHAPE, seed=9))
@@ -333,10 +339,12 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None
         Row("sub-1", "", "sub-1/<b>.nii", "failed", reason="a < b"),
         Row("sub-2", "", "x.nii", "done", 0.25, "usual", 0.05, result="sub-2/x y.json", thumbnail="a.jpg"),
         Row("sub-3", "", "y.nii", "not done"),
+        Row("sub-4", "", "z.nii", "done", 0.9, "unusual", ood_reason="T1 < T2"),
     ]  # fmt: skip
     text = page("T1→T2", "tiny", rows, tmp_path)
     assert "sub-1/&lt;b&gt;.nii" in text
     assert "a &lt; b" in text
+    assert "unusual<small>T1 &lt; T2</small>" in text
     assert 'href="sub-2/x%20y.json"' in text
     assert "0.25" in text
     assert text.count("data:image/jpeg;base64,") == 1
@@ -383,7 +391,7 @@ def test_the_command_writes_derivatives_and_names_what_failed(run: Run, data: Pa
     shutil.copy(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", own / "sub-01" / "anat")
     code, said, notices = run(*words, "--no-thumbnails")
     assert (code, notices.splitlines()[0]) == (0, "3 scans, 2 of them done before.")  # a slow machine tells more
-    assert "1 scans computed." in said
+    assert "1 scan computed." in said
     assert "<img" not in (out / "cohort_T1_T2.html").read_text()
     # What was made without a picture gets one afterwards, of the same images.
     pictures = {path: path.read_bytes() for path in out.rglob("*.jpg")}
@@ -511,7 +519,7 @@ def test_names_may_be_those_of_transform_and_other_scans_are_not_replaced(
     data: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     scan = scans(data)[0]
-    plain = Order.make(tmp_path, checkpoint, Request(Contrast.T2, Contrast.T1), bids=False)
+    plain = Order.make(Output(tmp_path, bids=False), checkpoint, Request(Contrast.T2, Contrast.T1))
     assert plain.record(scan).name == "sub-00_T1w_T2.json"
     what = order(tmp_path, checkpoint)
     assert what.record(scan).name == "sub-00_desc-synthetic_T2w.json"

@@ -11,8 +11,8 @@ import pytest
 from helpers import bids_folder, close_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
 from napari_mrtrans.cohort.folders import find_any, is_bids, scans_of
-from napari_mrtrans.cohort.plan import Order, Scan
-from napari_mrtrans.cohort.run import Cohort, Output, Watch, Workers, run_scans
+from napari_mrtrans.cohort.plan import Order, Output, Scan
+from napari_mrtrans.cohort.run import Cohort, Watch, Workers, run_scans
 from napari_mrtrans.cohort.summary import Ledger
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
@@ -52,7 +52,7 @@ def test_pictures_of_files_of_one_name_lie_apart(tmp_path: Path) -> None:
     _touch(tmp_path, "P001/T1.nii.gz", "P001/anat/T1.nii.gz", "P002/T1.nii.gz")
     checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors")
     scans, _ = find_any(tmp_path, Contrast.T1, print)
-    order = Order.make(tmp_path / "out", checkpoint, Request(Contrast.T2, Contrast.T1), bids=False)
+    order = Order.make(Output(tmp_path / "out", bids=False), checkpoint, Request(Contrast.T2, Contrast.T1))
     named = [*scans, *scans_of([("a/b", tmp_path / "x.nii")])]
     assert [str(order.thumbnail(scan).relative_to(order.out)) for scan in named] == [
         "P001/figures/T1_T2.jpg", "P001/anat/figures/T1_T2.jpg", "P002/figures/T1_T2.jpg", "figures/a_b_T2.jpg"
@@ -65,6 +65,14 @@ def test_names_that_tell_no_contrast(tmp_path: Path) -> None:
     scans, _ = find_any(tmp_path, Contrast.T2, said.append)
     assert [scan.stem for scan in scans] == ["001", "002"]
     assert said == ["The names of these 2 files tell no contrast; all were taken as T2."]
+
+
+def test_files_of_unknown_contrast_are_counted(tmp_path: Path) -> None:
+    _touch(tmp_path, "a_T1.nii.gz", "scan0007.nii.gz", "scan0008.nii.gz", "b_T2.nii.gz")
+    said: list[str] = []
+    scans, _ = find_any(tmp_path, Contrast.T1, said.append)
+    assert [scan.stem for scan in scans] == ["a_T1"]
+    assert said == ["2 files of unknown contrast left out, e.g. 'scan0007.nii.gz'."]
 
 
 def test_bids_stays_bids(tmp_path: Path) -> None:
@@ -165,7 +173,7 @@ def test_ctrl_c_is_answered_before_the_workers_have_ended(
             scans, Output(tmp_path / "out"), checkpoint, Request("T2", "T1", n=2),
             workers=Workers(here=True), watch=Watch(say=said.append),
         )  # fmt: skip
-    assert said == ["1 scans.", "Stopping…"]
+    assert said == ["1 scan.", "Stopping…"]
 
 
 # --- the table and the page over several runs ---------------------------------------------------------------------
@@ -224,7 +232,7 @@ def test_failures_of_another_data_set_stay_in_the_table(checkpoint: Checkpoint, 
     assert len(again) == 4 and "cannot be read as NIfTI" in failed["reason"]
     # Results of other settings do not belong to the page, which says so; of what has none, nobody can tell.
     assert status(second, seed=1) == {"sub-01": "failed"} | both
-    assert "Left out of the table before: 1 results that are gone, or were made otherwise.</p>" in page.read_text()
+    assert "Left out of the table before: 1 result made otherwise, or gone.</p>" in page.read_text()
     assert status(first, seed=1) == own | both
     # Finished by a run that was killed before it wrote its table.
     table = (tmp_path / "out" / "cohort_T1_T2.tsv").read_bytes()

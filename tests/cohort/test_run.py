@@ -6,10 +6,12 @@ import gzip
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -19,7 +21,7 @@ import pytest
 
 import napari_mrtrans as mt
 from helpers import bids_folder, tiny_checkpoint
-from napari_mrtrans.cohort.plan import Order, Scan, find_scans
+from napari_mrtrans.cohort.plan import Order, Output, Scan, find_scans
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.transformation.names import file_name
@@ -57,7 +59,7 @@ def start(data: Path, checkpoint: Path, out: Path, steps: int = STEPS) -> subpro
 def planned(data: Path, checkpoint: Path, out: Path) -> tuple[list[Scan], Order]:
     """What ``napari-mrtrans cohort`` would do, for those who do it themselves."""
     scans = find_scans(data, Contrast.T1, print)
-    return scans, Order.make(out, mt.load_checkpoint(checkpoint), Request(Contrast.T2, Contrast.T1))
+    return scans, Order.make(Output(out), mt.load_checkpoint(checkpoint), Request(Contrast.T2, Contrast.T1))
 
 
 def until(holds: Callable[[], object], run: subprocess.Popen[str], seconds: float = 240) -> None:
@@ -126,12 +128,16 @@ def test_killed_workers_and_a_killed_run_cost_nothing_but_what_they_were_at(
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_summary_and_nothing_half_done(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_summary_and_nothing_half_done(
+    data: Path, checkpoint: Path, tmp_path: Path, number: int
+) -> None:
+    """So does the SIGTERM of a scheduler, which also comes to all of its processes."""
     out = tmp_path / "out"
     run = start(data, checkpoint, out, steps=20 * STEPS)  # not over before it is interrupted
     until(lambda: records(out), run)
     left = psutil.Process(run.pid).children(recursive=True)
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(run.pid, number)  # as a terminal does
     _, notices = run.communicate(timeout=120)
     assert run.returncode == 130
     assert notices.splitlines()[-1] == "Interrupted; the same command goes on." and "Stopping…" in notices
@@ -180,6 +186,20 @@ def test_a_cluster_whose_workers_are_gone_is_not_waited_for_for_ever(
         client.cluster.scale(0)  # as where a worker's process cannot be started again
         with pytest.raises(MrtransError, match=r"All workers ended and none .* with fewer --workers to go on\.$"):
             list(cluster.compute(client, scans, order, {}))
+
+
+def test_a_cluster_takes_a_free_port_and_stays_on_this_machine(recwarn: pytest.WarningsRecorder) -> None:
+    """Another one, or somebody's own, may have Dask's usual one."""
+    from napari_mrtrans.cohort import cluster
+
+    with socket.socket() as usual:
+        with suppress(OSError):  # it is taken
+            usual.bind(("127.0.0.1", 8787))
+            usual.listen()
+        with cluster.connect(None, 1, 1):
+            open_ports = [one.laddr.ip for one in psutil.Process().net_connections("inet") if one.status == "LISTEN"]
+    assert not [warning for warning in recwarn if "already in use" in str(warning.message)]
+    assert {*open_ports} == {"127.0.0.1"}
 
 
 def test_no_more_workers_than_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:

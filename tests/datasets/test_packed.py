@@ -64,6 +64,29 @@ def test_images_are_those_of_every_second_slice_to_8_bits(
     assert found.images.shape[2:] == given.images.shape[2:]
 
 
+def test_of_slices_farther_apart_than_the_head_is_high_the_middle_one_is_kept(
+    splits: dict[str, Source], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    found = read_packed(pack(splits, tmp_path / "few.mrpack", every_mm=400, say=said.append))
+    assert {line.partition(": ")[2] for line in said} == {"1 slice"}
+    given = splits["train"][0]
+    large = np.flatnonzero(given.area >= LEAST_AREA * given.area.max())
+    assert found[0].decoded().area.tolist() == [given.area[large[len(large) // 2]]]
+
+
+def test_what_is_interrupted_leaves_the_file_as_it_was(splits: dict[str, Source], tmp_path: Path) -> None:
+    out = tmp_path / "data.mrpack"
+    out.write_text("before")
+
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(splits, out, say=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.mrpack"] and out.read_text() == "before"
+
+
 def test_training_draws_from_it(file: Path, chosen: Recipe, tmp_path: Path) -> None:
     source = open_splits(chosen, file, tmp_path)[0]["train"]
     first, again = (TrainingSlices(source, chosen, chosen.stages[0], 0)[3] for _ in range(2))

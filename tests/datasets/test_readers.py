@@ -301,7 +301,7 @@ def test_folders_that_cannot_be_told(tmp_path: Path) -> None:
     fill(tmp_path, "bids/sourcedata/IXI002-Guys-0828-T1.nii.gz", "bids/.git/IXI003-Guys-0828-T1.nii.gz")
     fill(tmp_path, "bids/._IXI003-Guys-0828-T1.nii.gz")
     for folder, name, expected in (
-        ("mixed", AUTO, r"several data sets \(ixi, bids\); choose one by data.format"),
+        ("mixed", AUTO, r"several data sets \(ixi, bids\); choose one by data.format of a recipe or --format of"),
         ("unknown", AUTO, r"no data set that can be told .*ixi: .*oasis: .*mslesion: .*brats: .*bids: "),
         ("bids", "brats", r"holds no brats data \(BraTS2021_00000_t1.nii.gz"),
         ("gone", AUTO, "does not exist; give the right one with --data."),

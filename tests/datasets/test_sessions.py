@@ -9,7 +9,7 @@ import pytest
 from helpers import bids_folder, close_folder
 from napari_mrtrans.datasets.raw import sessions_to_prepare
 from napari_mrtrans.datasets.readers import read_folder
-from napari_mrtrans.datasets.sessions import anat_images, check_one_person, find_sessions
+from napari_mrtrans.datasets.sessions import anat_images, check_one_person, find_sessions, noted
 from napari_mrtrans.datasets.walk import nifti_files
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
@@ -27,15 +27,18 @@ RUNS = [f"sub-01_{part}_T1w.nii.gz" for part in ("run-01", "run-02", "acq-lowres
 
 def test_further_images_of_a_contrast_are_left_out_by_name(tmp_path: Path) -> None:
     touch(tmp_path, *(f"sub-01/anat/{name}" for name in (*RUNS, "sub-01_T2w.nii.gz")))
+    line = (
+        f"sub-01: {RUNS[1]}, {RUNS[2]} left out, because '{RUNS[0]}' is of the same contrast and comes first by name "
+        "(acq- last); to take another, "
+    )
     for sessions, left_out in (find_sessions([tmp_path]), sessions_to_prepare([tmp_path])):
         (session,) = sessions
         assert session.files[Contrast.T1].name == RUNS[0]
-        assert left_out == [
-            f"sub-01: {RUNS[1]}, {RUNS[2]} left out, because '{RUNS[0]}' is of the same contrast and comes first by "
-            "name (acq- last); to take another, give the files themselves."
-        ]
-    (trained,) = read_folder(tmp_path).sessions
-    assert trained.files == session.files
+        assert left_out == [f"{line}give the files themselves."]
+    found = read_folder(tmp_path)
+    assert found.sessions[0].files == session.files
+    assert [noted(line) for line in found.skipped] == [f"note {line}move or rename the one that you do not want."]
+    assert noted("sub-02: no T2") == "skipped sub-02: no T2"
 
 
 def test_a_file_beside_its_compressed_twin_is_left_out_by_name(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from dicom_files import MPRAGE, dicom_series
@@ -492,3 +493,15 @@ def test_a_file_tells_which_of_its_series_is_meant(parts: list[tuple[dict[str, s
         expected = read_stack(stack, tmp_path).data
         for contrast in (None, "T1"):
             np.testing.assert_array_equal(read_scan(stack.files[3], contrast).data, expected)
+
+
+def test_a_header_is_read_once_unless_its_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = dicom_series(tmp_path, DATA, OBLIQUE, **MPR)
+    real, opened = sitk.ImageFileReader, []
+    monkeypatch.setattr(sitk, "ImageFileReader", lambda: opened.append(1) or real())
+    for _ in range(3):
+        (stack,) = brains_at(tmp_path)
+    assert stack.contrast is Contrast.T1 and len(opened) == len(files)
+    dicom_series(tmp_path, DATA, OBLIQUE, **MPR | T2)
+    (stack,) = brains_at(tmp_path)
+    assert stack.contrast is Contrast.T2 and len(opened) == 2 * len(files)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import PAIRS, bids_folder, head, planted_row, save_nifti, tiny_checkpoint
+from helpers import PAIRS, RAS, bids_folder, head, planted_row, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints.card import Adapted, Unnamed
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.checkpoints.pool import make_pool
@@ -133,11 +133,11 @@ def test_three_planes_are_methods_of_their_own(
     tiny_checkpoint(tmp_path / "seen.planes.safetensors", "direct", seed=7)
     out, settings = tmp_path / "out", Settings(pairs=[Pair.parse("T1->T2")], n=2, slab=11)
     evaluate(root, [direct, flow], out, settings, say=silent)
-    before = (out / "finished.jsonl").read_text().splitlines()
+    before = (out / "finished.jsonl").read_text().strip().splitlines()
     said: list[str] = []
     paths = evaluate(root, [direct, flow], out, replace(settings, three_planes=True), say=said.append)
     assert "Left out: three planes of tiny-flow, which knows axial slices only." in said
-    after = (out / "finished.jsonl").read_text().splitlines()
+    after = (out / "finished.jsonl").read_text().strip().splitlines()
     assert after[:4] == before  # and the one more that was asked for
     assert [json.loads(line)["row"]["method"] for line in after[4:]] == ["seen, three planes"]
     document = json.loads(paths[1].read_text())
@@ -268,6 +268,16 @@ def test_without_montages_there_is_no_picture_of_a_scan(root: Path, direct: Chec
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_pictures_are_of_the_first_who_could_be_measured(direct: Checkpoint, tmp_path: Path) -> None:
+    folder = bids_folder(tmp_path / "data", subjects=4, shape=(40, 48, 24))
+    save_nifti(folder / "sub-02" / "anat" / "sub-02_T2w.nii.gz", head((40, 48, 20)), RAS)  # another grid
+    settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11, subjects=["sub-02", "sub-03"])
+    page = evaluate(folder, [direct], tmp_path / "out", settings, say=silent)[3].read_text()
+    assert len(list((tmp_path / "out" / "montages").glob("T1-T2*.png"))) == 1
+    assert page.count("image/png") == 2
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_progress_rises_to_the_number_of_rows(root: Path, direct: Checkpoint, tmp_path: Path) -> None:
     told: list[tuple[str, float, int]] = []
     settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11)
@@ -362,7 +372,7 @@ def test_a_folder_of_one_s_own_needs_no_training_subjects(direct: Checkpoint, tm
     checkpoint = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct", splits=elsewhere)
     folder = bids_folder(tmp_path / "data", subjects=1, shape=(40, 48, 24))
     settings = Settings(pairs=[Pair.parse("T1->T2")], slab=11, two_sample=True)
-    with pytest.raises(MrtransError, match=r"glioma', with the subjects that the checkpoint held out, is not there"):
+    with pytest.raises(MrtransError, match=r"glioma', with the subjects that 'tiny-direct' held out, is not there"):
         evaluate(folder, [checkpoint], tmp_path / "out", settings, say=silent)
     paths = evaluate(folder, [checkpoint], tmp_path / "out", replace(settings, subjects=["sub-00"]), say=silent)
     document = json.loads(paths[1].read_text())
@@ -392,6 +402,7 @@ def test_what_was_made_of_an_adapted_checkpoint_may_know_them_too(tmp_path: Path
     child = tiny_checkpoint(tmp_path / "child.safetensors", "direct", unnamed_before=before)
     plain = tiny_checkpoint(tmp_path / "plain.safetensors", "direct")
     (line,) = adapted_to([plain, child])
+    assert "(evaluate: --subjects, validate-sampler: --subject)" in line
     assert line.startswith(
         "'child' was made of what was adapted to 1 person of 'A' and 3 people of 'B', whom its card does not name"
     )
@@ -526,8 +537,17 @@ def test_the_folder_above_the_only_data_set_is_its_folder(tmp_path: Path) -> Non
     checkpoint = tiny_checkpoint(tmp_path / "x.safetensors", splits={"train": ["sub-00"], "test": ["sub-01"]})
     assert [*known_sessions(tmp_path, [checkpoint])] == ["sub-00", "sub-01"]
     bids_folder(tmp_path / "site-b", 2, (12, 14, 6))
-    with pytest.raises(RecipeError, match="with the subjects that the checkpoint held out, is not there"):
+    with pytest.raises(RecipeError, match="with the subjects that 'x' held out, is not there"):
         known_sessions(tmp_path, [checkpoint])
+
+
+def test_the_people_of_another_checkpoint_are_proposed_where_those_of_one_are_not_there(tmp_path: Path) -> None:
+    """An own model beside a shipped one."""
+    bids_folder(tmp_path / "data", 2, (12, 14, 6))
+    own = tiny_checkpoint(tmp_path / "own.safetensors", splits={"train": ["sub-00"], "test": ["sub-01"]})
+    shipped = tiny_checkpoint(tmp_path / "shipped.safetensors", splits={"train": ["a/sub-1"], "test": ["b/sub-2"]})
+    with pytest.raises(RecipeError, match=r"'shipped' held out, .* 'own' held out: --subjects sub-01\.$"):
+        known_sessions(tmp_path / "data", [own, shipped])
 
 
 ONE = [Pair.parse("T1->T2")]
@@ -646,11 +666,11 @@ def test_a_link_that_leads_nowhere_costs_what_it_is_needed_for(direct: Checkpoin
     assert sum("sub-03_T2w.nii.gz' is a link to" in line for line in left_out) == 3
     assert sum(line.startswith("sub-02, lesions: ") and "is a link to" in line for line in left_out) == 1
     known = {session.name: session for session in read_folder(data).sessions}
-    digests = optional.Optional(silent, data, known, settings.sampling)
+    digests = optional.Optional(silent, data, known, settings)
     before = digests.training_digest(direct, ONE[0])
     training.unlink()
     shutil.copy(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", training)
-    assert optional.Optional(silent, data, known, settings.sampling).training_digest(direct, ONE[0]) != before
+    assert optional.Optional(silent, data, known, settings).training_digest(direct, ONE[0]) != before
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from napari_mrtrans.errors import MrtransError
-from napari_mrtrans.evaluation.fit_ood import (
-    Image,
-    Sigma,
-    balanced,
-    balanced_figures,
-    fit_ood,
-    novelty_and_artefact,
-    out_of_fold,
-    sigma_ranges,
-)
+from napari_mrtrans.evaluation.fit_ood import Sigma, balanced, balanced_figures, fit_ood, sigma_ranges
+from napari_mrtrans.evaluation.out_of_fold import Image, novelty_and_artefact, out_of_fold
 from napari_mrtrans.ood.score import FEWEST, IMAGE_SCORES
 from napari_mrtrans.ood.signs import Looks
 from napari_mrtrans.scan.contrasts import Contrast
@@ -176,6 +168,36 @@ def test_a_contrast_of_few_people_does_not_decide_for_the_others() -> None:
     blank = replace(images[0], features=np.full_like(images[0].features, np.nan))
     ood, _ = fit_ood([blank, *images[1:]], sigmas, 20, LOOKS)
     assert ood.score == "image"
+
+
+def flair_of_some(flair: set[int], people: int) -> list[Image]:
+    """A FLAIR of some of the people, and a T1 of each of the others; each usual, and with an artefact."""
+    rng = np.random.default_rng(8)
+    made = [image(f"sub-{number:02}", kind, rng) for number in range(people) for kind in ("normal", "noise")]
+    return [replace(one, source=Contrast.FLAIR) if int(one.subject[4:]) in flair else one for one in made]
+
+
+@pytest.mark.parametrize(("flair", "people"), [({0, 2, 3, 12}, 24), ({0, 1, 2, 12, 24, 36}, 48)])
+def test_a_contrast_that_four_people_have_is_known_whoever_they_are(flair: set[int], people: int) -> None:
+    """Of more people than folds several are left out together: of FLAIR never so many that fewer than three remain."""
+    said: list[str] = []
+    ood, _ = fit_ood(flair_of_some(flair, people), [], 20, LOOKS, said.append)
+    assert not said and set(ood.novelty) == {Contrast.T1, Contrast.FLAIR}
+
+
+def test_folds_are_of_people_alone_wherever_that_leaves_enough_of_each_contrast() -> None:
+    from sklearn.model_selection import GroupKFold
+
+    for flair in ({0, 1, 2, 3}, {0, 1, 2}):  # enough of FLAIR are left, and no division would leave enough
+        images, seen = flair_of_some(flair, 24), []
+
+        def fit(some: list[Image], seen: list = seen) -> object:
+            seen.append({one.subject for one in some})
+            return lambda one: np.zeros((len(one.features), 2))
+
+        out_of_fold(images, fit)
+        names = [one.subject for one in images]
+        assert seen == [{names[i] for i in train} for train, _ in GroupKFold(12).split(names, groups=names)]
 
 
 def test_few_scans_tell_no_range() -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from helpers import turned_head
-from napari_mrtrans.evaluation.held_out import _normalised
-from napari_mrtrans.scan.contrasts import Contrast
+from helpers import save_nifti, turned_head
+from napari_mrtrans.datasets.bids import Session
+from napari_mrtrans.evaluation.held_out import PairedVolumes
+from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.prepared import PreparedVolume
-from napari_mrtrans.scan.volume import Volume
 
 
-def test_a_whole_head_is_measured_on_the_scale_on_which_it_is_transformed() -> None:
-    volume = Volume(turned_head(), np.diag([5.0, 5, 5, 1]), Contrast.T1)
-    measured, head = _normalised(volume, Contrast.T1)
-    prepared = PreparedVolume.of(volume)
+def test_a_whole_head_is_measured_on_the_scale_on_which_it_is_transformed(tmp_path: Path) -> None:
+    files = {contrast: tmp_path / f"sub-1_{contrast}w.nii.gz" for contrast in (Contrast.T1, Contrast.T2)}
+    for path in files.values():
+        save_nifti(path, turned_head(), np.diag([5.0, 5, 5, 1]))
+    opened = PairedVolumes.open(Session("sub-1", "", files, None), Pair.parse("T1->T2"))
+    prepared = PreparedVolume.of(opened.volume)
     assert prepared.whole
-    np.testing.assert_array_equal(head, prepared.head)
-    np.testing.assert_array_equal(measured, prepared.normalised(Contrast.T1))
+    np.testing.assert_array_equal(opened.head, prepared.head)
+    np.testing.assert_array_equal(opened.source, prepared.normalised(Contrast.T1))
+    np.testing.assert_array_equal(opened.target, prepared.normalised(Contrast.T2))

@@ -53,6 +53,14 @@ def test_each_artefact_changes_the_head_and_nothing_else_is_lit(kind: str) -> No
         assert not made[image == 0].any()
 
 
+@pytest.mark.parametrize("spacing", [4.0, 5.0, 7.0, 20.0])
+def test_slices_that_are_thick_already_are_made_thicker(spacing: float) -> None:
+    image = slab()
+    for seed in range(20):
+        made = change(image, "thick slices", spacing, np.random.default_rng(seed))
+        assert np.abs(made - image)[image > 0].mean() > 0.001
+
+
 def test_noise_is_rician_of_the_size_that_is_said() -> None:
     flat = np.where(slab() > 0, 0.5, 0).astype(np.float32)
     for seed in range(5):
@@ -107,7 +115,7 @@ def test_training_writes_networks_each_without_some_people(source: Source, tmp_p
 def test_too_few_people_are_refused(tmp_path: Path) -> None:
     few = Source((Phantom(0, 0, PhantomOptions()),), 1.0, tmp_path)
     with pytest.raises(MrtransError, match="at least 4 people"):
-        train_judge(few, tmp_path / "x.safetensors", Settings(), JudgeCard())
+        train_judge(few, tmp_path / "x.safetensors", Settings(slices=64), JudgeCard())
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])

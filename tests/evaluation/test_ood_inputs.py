@@ -29,13 +29,20 @@ def test_each_is_a_visible_change_on_the_same_grid(volume: Volume, kind: str) ->
         assert not made.data[~inside].any()
 
 
+@pytest.mark.parametrize("spacing", [5.0, 7.0, 20.0])
+def test_slices_that_are_thick_already_are_made_thicker(volume: Volume, spacing: float) -> None:
+    thick = Volume(volume.data, np.diag([-1.0, 1, spacing, 1]), name=volume.name)
+    for seed in range(20):
+        assert not np.allclose(corrupted(thick, "thick slices", seed).data, thick.data, rtol=1e-3)
+
+
 def test_same_seed_same_artefact_another_seed_another(volume: Volume) -> None:
     first, again, other = (corrupted(volume, "motion", seed).data for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_cropping_takes_the_left_side(volume: Volume) -> None:
+def test_cropping_takes_one_side(volume: Volume) -> None:
     lost = (volume.data > 0) & (corrupted(volume, "cropped", 0).data == 0)
     columns = np.flatnonzero(lost.any(axis=(1, 2)))
     filled = np.flatnonzero((volume.data > 0).any(axis=(1, 2)))

@@ -72,9 +72,7 @@ def test_scrolling_past_a_slice_drops_it_and_never_begins_those_between(schedule
     for index in range(51, 81):
         scheduler.look_at(index)
         assert not scheduler.wanted(task)
-    scheduler.drop(task)
     assert scheduler.next() == Task(80, preview=True)
-    assert scheduler.dropped == 1
 
 
 def test_a_neighbour_under_way_is_dropped_only_for_what_is_missing_on_screen(scheduler: Scheduler) -> None:

@@ -202,6 +202,10 @@ def test_mistakes_are_one_line() -> None:
         lesion_report(prediction, np.where(roi, np.nan, target), roi)
     with pytest.raises(MrtransError, match=r"^The target has shape \(20, 22\), the ROI \(20, 22, 18\)"):
         lesion_report(prediction, target[..., 0], roi)
+    volume = mt.Volume(target, np.eye(4))
+    for given in ((volume, target, roi), (prediction, volume, roi), (prediction, target, volume)):
+        with pytest.raises(MrtransError, match=r"^Expected an array, got a Volume; give volume\.data\.$"):
+            lesion_report(*given)
 
 
 def test_a_constant_lesion_has_no_r_but_the_others_have() -> None:

@@ -12,7 +12,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio as torch_psnr
 from torchmetrics.functional.image import structural_similarity_index_measure as torch_ssim
 
 from helpers import head
-from napari_mrtrans import metrics
+from napari_mrtrans import Volume, metrics
 from napari_mrtrans.errors import MrtransError
 
 
@@ -197,6 +197,10 @@ def test_refusals(metric, pair: tuple) -> None:
         metric(prediction, target, np.zeros_like(mask))
     with pytest.raises(MrtransError, match="another shape"):
         metric(prediction, target, mask[1:])
+    volume = Volume(target, np.eye(4))
+    for given in ((volume, volume), (prediction, volume), (prediction, target, volume)):
+        with pytest.raises(MrtransError, match=r"^Expected an array, got a Volume; give volume\.data\.$"):
+            metric(*given)
 
 
 def test_what_was_not_computed_outside_the_mask_does_not_matter(pair: tuple) -> None:

@@ -47,6 +47,14 @@ def test_a_value_of_another_kind_is_refused(family: str, option: str, value: obj
         build(family, {"network": network, option: value})
 
 
+def test_a_network_and_its_mean_s_feature_map_are_of_one_resolution() -> None:
+    options = {"network": TINY | {"unshuffle": 1}, "mean_network": TINY | {"unshuffle": 2}}
+    with pytest.raises(ValueError, match=r"network.unshuffle: 1, but the mean .* has 2; .* mean_features: false"):
+        build("flow", options)
+    build("flow", {**options, "mean_features": False})
+    build("flow", {**options, "mean_network": TINY | {"unshuffle": 1}})
+
+
 def test_a_critic_s_blocks_divide_the_crop() -> None:
     assert build("cgan", {"network": TINY}).multiple == 4
     assert build("cgan", {"network": TINY, "critic_unshuffle": 3}).multiple == 12

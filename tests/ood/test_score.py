@@ -144,6 +144,9 @@ def test_features_end_with_what_the_networks_say() -> None:
         ((0.0, 0.0, 9.0), "looks like FLAIR, not T1"),
         ((9.0, 4.0, 0.0), "motion"),  # novelty is louder, but says less
         ((9.0, 2.0, 0.0), "unlike the training scans"),
+        ((3.0, 0.0, 1.9), "looks like FLAIR, not T1"),  # as a FLAIR called T1 of a validation person
+        ((3.0, 5.0, 1.9), "motion"),
+        ((3.0, 0.0, 1.5), "unlike the training scans"),
         ((-9.0, -9.0, -9.0), ""),
     ],
 )

@@ -84,6 +84,12 @@ def test_programs_that_fail_or_are_missing_say_so(tmp_path: Path, monkeypatch: p
     _program(tmp_path, "hd-bet", "echo 'No route to host' >&2; exit 1", monkeypatch)
     with pytest.raises(BrainError, match=r"'hd-bet' failed \(No route to host\). Use --brain built-in, or --mask."):
         tools.extract(head()[0], "hd-bet")
+    _program(tmp_path, "hd-bet", r"printf 'pas trouv\351\n' >&2; exit 1", monkeypatch)  # Latin-1
+    with pytest.raises(BrainError, match=r"'hd-bet' failed \(pas trouv.\)"):
+        tools.extract(head()[0], "hd-bet")
+    (tmp_path / "hd-bet").write_text("#!/nowhere/python\n")  # of an environment that is gone
+    with pytest.raises(tools.ToolFailed, match=r"'hd-bet' could not be started \(No such file or directory\). Use"):
+        tools.extract(head()[0], "hd-bet")
     with pytest.raises(BrainError, match="'mri_synthstrip' is not installed"):
         tools.choose_tool("synthstrip", Contrast.T1)
     with pytest.raises(BrainError, match="Unknown brain extraction 'bet'"):
@@ -123,6 +129,7 @@ def test_a_given_mask_and_a_stripped_volume_need_no_extraction(tmp_path: Path, m
     found, method = brain_of(stripped)
     assert method == whole_head.STRIPPED
     assert dice(found, brain) > 0.99
+    assert not [*tmp_path.iterdir()]  # nothing was computed that could be kept
 
 
 def test_where_a_program_fails_the_next_finds_the_brain_and_nothing_is_remembered_where_all_do(

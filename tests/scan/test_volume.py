@@ -17,7 +17,7 @@ from napari_mrtrans.errors import MrtransError, VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.grid import Orientation
 from napari_mrtrans.scan.masks import read_mask
-from napari_mrtrans.scan.volume import Volume
+from napari_mrtrans.scan.volume import Volume, read_samples
 
 SHAPE = (20, 22, 12)
 ORIENTATIONS = [
@@ -401,6 +401,11 @@ def test_results_take_the_grid_of_a_header_and_nothing_else(tmp_path: Path) -> N
     image.header.set_intent("label", name="Doe^Jane")
     image.header["descrip"], image.header["aux_file"] = b"Doe^Jane 1970", b"doe.json"
     image.header["db_name"], image.header["cal_max"] = b"Doe", 7
+    timing = {"toffset": 12.5, "slice_code": 3, "slice_duration": 0.05, "slice_end": 9, "dim_info": 57}
+    legacy = {"session_error": 7, "extents": 9, "glmax": 4095}
+    for field, value in (timing | legacy).items():
+        image.header[field] = value
+    image.header["pixdim"][4] = 2.3  # seconds
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"PatientName Doe^Jane"))
     image.to_filename(tmp_path / "a_T1w.nii")
     volume = Volume.load(tmp_path / "a_T1w.nii")
@@ -410,8 +415,25 @@ def test_results_take_the_grid_of_a_header_and_nothing_else(tmp_path: Path) -> N
     assert header["descrip"].item() == b"synthetic T2 from T1, m, n=2"
     assert header.get_intent() == ("none", (), "")
     assert (len(header.extensions), float(header["cal_max"]), int(header["sform_code"])) == (0, 0.0, 4)
+    assert not any(header[field] for field in timing | legacy) and (header["pixdim"][4:] == 1).all()
     np.testing.assert_allclose(nib.load(tmp_path / "b.nii").affine, oblique(), atol=1e-6)
     assert b"Doe" in volume.header.extensions[0].get_content()  # the volume's own is left alone
+
+
+def test_the_timing_of_a_nifti_2_file_is_left_out_too() -> None:
+    header = nib.Nifti2Header()
+    header["toffset"], header["slice_end"], header["unused_str"] = 12.5, 9, b"Doe"
+    header["pixdim"][4] = 2.3
+    written = Volume(head(SHAPE), RAS, header=header).image_like(head(SHAPE)).header
+    assert (float(written["toffset"]), int(written["slice_end"]), written["unused_str"].item()) == (0.0, 0, b"")
+    assert written["pixdim"][4] == 1
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 7), (9, 8, 7, 2, 2)])
+def test_samples_of_other_dimensions_are_refused_in_a_line(shape: tuple[int, ...], tmp_path: Path) -> None:
+    nib.Nifti1Image(np.ones(shape, np.float32), np.eye(4)).to_filename(tmp_path / "s.nii")
+    with pytest.raises(VolumeError, match=r"^The samples 's.nii' are no 4-D volume on the grid of 'volume'"):
+        read_samples(tmp_path / "s.nii", Volume(head(SHAPE), RAS))
 
 
 def test_a_file_that_states_no_orientation_is_taken_and_it_is_said(tmp_path: Path) -> None:

@@ -160,6 +160,9 @@ def test_a_mean_of_other_pairs_or_pixels_is_refused(source: dict[str, Source], m
     coarse = recipe(data={"test": ["sub-00"], "validation": ["sub-01"], "spacing_mm": 2.0}, cross_means=[])
     with pytest.raises(RecipeError, match="mean_checkpoint: 'whole' has pixels of 1 mm, the recipe of 2"):
         prepare_start(coarse, source["train"], print)
+    finer = recipe(options={"network": TINY | {"unshuffle": 1}}, cross_means=[])
+    with pytest.raises(RecipeError, match=r"options: network\.unshuffle: 1, but the mean network"):
+        prepare_start(finer, source["train"], print)
 
 
 def test_a_pair_that_nobody_has_is_refused(source: dict[str, Source], means: dict[str, Checkpoint]) -> None:

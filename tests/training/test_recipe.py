@@ -17,7 +17,7 @@ from napari_mrtrans.models import FAMILIES
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.training.catalogue import list_recipes, load_recipe
 from napari_mrtrans.training.recipe import Stage
-from napari_mrtrans.training.setup import check_model
+from napari_mrtrans.training.setup import check_model, check_parents
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL: dict[str, Any] = {
@@ -332,3 +332,15 @@ def test_benchmarks_of_training_name_recipes_that_need_no_other_checkpoint() -> 
     for name in speed["RECIPES"].split(","):
         assert not load_recipe(name, speed["ALONE"]).parents
     assert not load_recipe(runpy.run_path(str(BENCHMARKS / "optimisers.py"))["RECIPE"]).parents
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("mean_checkpoint", "FILE"), ("start_from", "FILE"), ("cross_means", r"'\[FILE, …\]'")]
+)
+def test_a_recipe_says_how_to_name_what_it_builds_on(key: str, value: str) -> None:
+    recipe = load_recipe("own-flow", ["mean_checkpoint=t1-t2-flair-direct"])
+    check_parents(recipe)
+    given = ["absent", "absent"] if key == "cross_means" else "absent"
+    line = rf"^Recipe 'own-flow': {key}: No checkpoint 'absent'\. .*: --set {key}={value}$"
+    with pytest.raises(RecipeError, match=line):
+        check_parents(recipe.model_copy(update={key: given}))

@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from helpers import head, save_nifti, tiny_checkpoint
 from napari_mrtrans import __version__, stream, transform
@@ -175,3 +176,25 @@ def test_samples_are_repeated_where_they_were_written(scan: Path, checkpoint: Ch
     assert repeated(result.save(tmp_path / "B")["json"])[3] is True
     result.samples = None
     assert repeated(result.save(tmp_path / "C")["json"])[3] is False
+
+
+def test_what_the_bits_depend_on_is_written_down_and_a_difference_is_told(
+    scan: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    report, result = made(scan, checkpoint, tmp_path / "A", slices=(3, 5), device="cpu")
+    now = result.info["made_on"]
+    assert now["torch"] == torch.__version__ and now["threads"] == torch.get_num_threads()
+    assert now["number_format"] in ("float32", "bfloat16") and now["processor"] and now["date"].startswith("20")
+    said: list[str] = []
+    repeated(report, say=said.append)
+    assert not said
+    info = json.loads(report.read_text())
+    other = {**now, "torch": "1.0", "threads": 99, "date": "2020-01-01"}
+    report.write_text(json.dumps({**info, "made_on": other}))
+    repeated(report, say=said.append)
+    line = f"'{report.name}' was made on torch 1.0, threads: 99, and this is torch {now['torch']}, threads: "
+    assert said == [f"{line}{now['threads']}: the last bits may differ."]
+    del info["made_on"]  # of an earlier version
+    report.write_text(json.dumps(info))
+    repeated(report, say=said.append)
+    assert len(said) == 1

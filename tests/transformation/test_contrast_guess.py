@@ -12,7 +12,7 @@ from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.volume import Volume
 from napari_mrtrans.transformation import contrast_guess
 from napari_mrtrans.transformation.contrast_guess import look_at_contrast, unknown_contrast_line
-from napari_mrtrans.transformation.slice_signs import TOP, judged, padded
+from napari_mrtrans.transformation.slice_signs import TOP, judged
 
 SHAPE = (40, 48, 20)
 
@@ -61,9 +61,9 @@ def test_where_it_is_unsure_nothing_is_said(judge: FakeJudge) -> None:
     assert unknown_contrast_line(brain()).endswith("; say it with --from (T1, T2, PD or FLAIR).")
 
 
-def test_a_whole_head_is_not_looked_at(judge: FakeJudge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contrast_guess, "is_whole_head", lambda *_: True)
-    assert look_at_contrast(brain()) is None and not judge.shown
+def test_a_whole_head_is_not_looked_at(judge: FakeJudge) -> None:
+    noise = np.random.default_rng(0).uniform(1, 2, SHAPE).astype(np.float32)
+    assert look_at_contrast(Volume(100 * head(SHAPE) + noise, RAS, name="scan")) is None and not judge.shown
 
 
 def test_the_line_that_asks_tells_what_it_looks_like(judge: FakeJudge) -> None:
@@ -71,9 +71,5 @@ def test_the_line_that_asks_tells_what_it_looks_like(judge: FakeJudge) -> None:
     assert line == "The contrast of 'scan' is not known from its name (it looks like FLAIR); say it with --from FLAIR."
 
 
-def test_frames_are_filled_up_with_black() -> None:
-    image = judged(np.full((3, 20, 33), 5.0, np.float32))
-    assert image.max() == 1  # above the largest multiple of the median
-    wide = padded(image)
-    assert wide.shape == (3, 32, 48)
-    assert wide[:, :20, :33].all() and not wide[:, 20:].any() and not wide[:, :, 33:].any()
+def test_what_is_brighter_than_the_largest_multiple_of_the_median_is_as_bright() -> None:
+    np.testing.assert_array_equal(judged(np.array([0, 1, TOP, 5], np.float32)), np.float32([0, 1 / TOP, 1, 1]))

@@ -8,7 +8,7 @@ import torch
 
 import helpers
 from napari_mrtrans import Contrast, Pair, Volume, devices, stream
-from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.errors import MrtransError, OutOfMemory
 from napari_mrtrans.scan.framing import Framing
 from napari_mrtrans.scan.grid import SliceGrid
 from napari_mrtrans.scan.intensity import normalise
@@ -92,3 +92,31 @@ def test_an_error_of_the_device_is_one_line(tmp_path: Path, monkeypatch: pytest.
     volume = Volume(helpers.head((20, 24, 8)), helpers.RAS, Contrast.T1)
     with pytest.raises(MrtransError, match=r"^The cpu device failed: no kernel$"):
         list(stream(volume, checkpoint, target="T2", n=1, slices=(4, 5)))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), OutOfMemory),
+        (MemoryError(), OutOfMemory),
+        (RuntimeError("CUDA error: no kernel image is available\nmore"), MrtransError),
+    ],
+)
+def test_what_a_device_cannot_load_is_one_line(
+    error: Exception, told: type[MrtransError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = helpers.tiny_checkpoint(tmp_path / "tiny.safetensors")
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.nn.Module, "to", fails)
+    volume = Volume(helpers.head((20, 24, 8)), helpers.RAS, Contrast.T1)
+    with pytest.raises(MrtransError) as caught:
+        list(stream(volume, checkpoint, target="T2", n=1, slices=(4, 5)))
+    assert type(caught.value) is told
+    lines = {
+        OutOfMemory: f"The computer ran out of memory as '{checkpoint.name}' was loaded. Close other programs.",
+        MrtransError: "The cpu device failed: CUDA error: no kernel image is available",
+    }
+    assert str(caught.value) == lines[told]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,12 @@ def test_what_was_made_by_what_and_how_sure(result: Ensemble, scan: Path, flow: 
     assert "<h1>sub-01_T1w.nii.gz → T2</h1>" in page
     assert "Research use only. Not for diagnosis." in text
     assert f"σ̂ = {result.sigma_hat:.4f}: the 2 samples" in text
-    for fact in (flow.sha256, "flow", "dpm++2m, 1 steps", "5 slices", "napari-mrtrans 0.1.0"):
+    made = result.info["made_on"]
+    machine = f"{made['number_format']}, torch {made['torch']}, {made['date']}"
+    for fact in (flow.sha256, "flow", "dpm++2m, 1 steps", "5 slices", "napari-mrtrans 0.1.0", machine):
         assert fact in text, fact
+    earlier = {name: value for name, value in result.info.items() if name != "made_on"}
+    assert " computed on cpu " in text_of(result_page(replace(result, info={**earlier, "device": "cpu"})))
     assert "numbers of napari's slider" in text
     assert len(re.findall(r'<img src="data:image/(png|svg\+xml);base64,', page)) == 2
     # Nothing is fetched from elsewhere, and no folder is told.

@@ -16,6 +16,7 @@ from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, write_calibration
 from napari_mrtrans.checkpoints.correction import SpreadCorrection
 from napari_mrtrans.checkpoints.library import load_checkpoint
+from napari_mrtrans.devices import memory_line
 from napari_mrtrans.errors import OutOfMemory, VolumeError
 from napari_mrtrans.models.sampler_plan import notice_of
 from napari_mrtrans.models.samplers import log_sigmas, stationary_step
@@ -431,7 +432,7 @@ def _size(this: Engine, group: list[int]) -> tuple[int, int]:
 
 
 def test_the_gpu_line_names_the_cpu_as_remedy() -> None:
-    assert streaming._memory_line("cuda", 41) == (
+    assert memory_line("cuda", "at slice 41. Finished slices were kept") == (
         "The GPU ran out of memory at slice 41. Finished slices were kept. Choose CPU, or close other programs."
     )
 

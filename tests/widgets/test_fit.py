@@ -51,20 +51,22 @@ def test_what_does_not_fit_is_scrolled_to_and_the_wheel_changes_no_choice(laptop
     transform.setFixedHeight(250)
     bar = transform.findChild(QScrollArea).verticalScrollBar()
     qtbot.waitUntil(lambda: bar.maximum() > 0)
-    before = transform.form.target.currentText()
-    at = QPointF(transform.form.target.rect().center())
-    wheel = QWheelEvent(
-        at,
-        QPointF(transform.form.target.mapToGlobal(at.toPoint())),
-        QPoint(0, -120),
-        QPoint(0, -120),
-        Qt.MouseButton.NoButton,
-        Qt.KeyboardModifier.NoModifier,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QApplication.sendEvent(transform.form.target, wheel)
-    assert transform.form.target.currentText() == before
+    target, limit = transform.form.target, transform.uncertainty.limit
+    before = target.currentText(), limit.value()
+    for field in (target, limit):
+        at = QPointF(field.rect().center())
+        wheel = QWheelEvent(
+            at,
+            QPointF(field.mapToGlobal(at.toPoint())),
+            QPoint(0, -120),
+            QPoint(0, -120),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(field, wheel)
+    assert (target.currentText(), limit.value()) == before
     transform.findChild(QScrollArea).ensureWidgetVisible(transform.button)
     assert transform.button.visibleRegion().boundingRect().height() >= 32
     assert isinstance(transform.parent(), QDockWidget)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -16,7 +18,9 @@ from qtpy.QtWidgets import QFileDialog
 
 from dicom_files import dicom_series
 from helpers import head
+from napari_mrtrans.errors import VolumeError
 from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.scan.volume import Volume
 from napari_mrtrans.widgets.source import layer_affine
 from napari_mrtrans.widgets.state import DockState
 
@@ -114,14 +118,76 @@ def test_what_cannot_be_opened_is_said_until_something_was(bench, scan, tmp_path
     noise.write_bytes(b"no scan")
     bench.dock.open_scans([noise])
     complaint, remedy = bench.dock.message.text().splitlines()
-    assert complaint.startswith("'noise.nii.gz' cannot be opened:")
+    assert complaint.startswith("'noise.nii.gz' cannot be read as NIfTI (")
     assert remedy == bench.dock.form.problem and remedy.startswith("Open a brain MR scan")
     bench.dock.open_scans([scan])
     assert bench.dock.message.text() == ""
     bench.dock.open_scans([noise])
     assert bench.dock.message.text() == complaint
-    bench.dock.open_scans([scan])  # the first is chosen still
+    bench.dock.open_scans([scan])
     assert len(bench.viewer.layers) == 2 and bench.dock.message.text() == ""
+
+
+def test_what_is_opened_here_is_transformed_next(bench, engine, scan, tmp_path):
+    """Of what is dropped on the dock, the first scan is chosen: no mask, and nothing while another is transformed."""
+
+    def file(name):
+        return shutil.copy(scan, tmp_path / name)
+
+    dock = bench.dock
+    for first, problem in (("scan0007.nii.gz", "Which contrast is 'scan0007.nii'?"), ("sub-06_T1w.nii.gz", "")):
+        dock.open_scans([file(first)])
+        assert dock.form.problem.startswith(problem)
+        dock.open_scans([file("sub-01_mask.nii.gz"), scan, file("sub-02_T1w.nii.gz")])
+        assert dock.form.layer.source.path == str(scan) and dock.message.text() == ""
+        assert bench.viewer.layers.index(dock.form.layer) == len(bench.viewer.layers) - 2
+    engine.pace = 5.0
+    bench.press()
+    bench.wait_for(DockState.RUNNING)
+    running = dock.form.layer
+    dock.open_scans([file("sub-03_T1w.nii.gz")])
+    assert dock.form.layer is running
+
+
+def test_an_acquired_image_opened_here_leaves_the_choice(bench, engine, scan, tmp_path):
+    """It was taken as the reference of the result that is shown."""
+    bench.dock.open_scans([scan])
+    bench.run()
+    bench.dock.open_scans([shutil.copy(scan, tmp_path / "sub-01_T2w.nii.gz")])
+    assert bench.dock.acquired.reference.layer is bench.viewer.layers[-1]
+    assert bench.dock.form.layer.source.path == str(scan) and bench.dock.acquired.isVisible()
+
+
+def test_a_truncated_file_is_called_so(bench, scan):
+    whole = scan.read_bytes()
+    scan.write_bytes(whole[: len(whole) // 2])
+    bench.dock.open_scans([scan])
+    complaint = bench.dock.message.text().splitlines()[0]
+    with pytest.raises(VolumeError) as told:
+        Volume.load(scan)
+    assert complaint == str(told.value).replace(str(scan), scan.name)
+    assert re.fullmatch(r"'sub-01_T1w.nii.gz' is truncated or damaged \(.+\)\. Copy or convert it again\.", complaint)
+
+
+def test_what_is_neither_nifti_nor_dicom_is_told_what_it_needs(bench, scan, tmp_path):
+    """As the command line says it; a folder of NIfTI files goes to another dock."""
+    study = tmp_path / "bids"
+    (study / "sub-01" / "anat").mkdir(parents=True)
+    shutil.copy(scan, study / "sub-01" / "anat")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no scan")
+    packed = tmp_path / "sub-01_T1w.nii.bz2"
+    nib.load(scan).to_filename(packed)
+    lines = {
+        tmp_path / "notes.txt": "'notes.txt' is not a NIfTI file; convert it to .nii or .nii.gz first.",
+        packed: f"'{packed.name}' cannot be opened (it is called neither .nii nor .nii.gz). Convert it to .nii.gz.",
+        tmp_path / "gone.txt": "'gone.txt' does not exist.",
+        study: "'bids' is a folder of NIfTI files; drop one of them. For all of them: Plugins ▸ MR contrast "
+        "transformation ▸ Many scans.",
+        tmp_path / "empty": "'empty' is a folder without DICOM slices; give a NIfTI file or the folder of a series.",
+    }
+    bench.dock.open_scans(lines)
+    assert bench.dock.message.text().splitlines()[:-1] == list(lines.values())
 
 
 def test_files_dropped_on_the_dock_are_opened_without_a_question(bench, scan, tmp_path):
@@ -139,7 +205,7 @@ def test_files_dropped_on_the_dock_are_opened_without_a_question(bench, scan, tm
     assert [layer.data.ndim for layer in bench.viewer.layers] == [3, 3]
     assert bench.viewer.layers[1].source.path == str(folder)  # else results could not tell what they are of
     assert "series" in bench.viewer.layers[1].name or "study" in bench.viewer.layers[1].name
-    assert "'noise.nii.gz' cannot be opened:" in bench.dock.message.text()
+    assert "'noise.nii.gz' cannot be read as NIfTI (" in bench.dock.message.text()
     words = QMimeData()
     words.setText("no file")
     enter = QDragEnterEvent(QPoint(9, 9), *copied(words))

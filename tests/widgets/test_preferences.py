@@ -217,6 +217,14 @@ def test_a_file_that_is_none_is_ignored(open_form, own_settings):
     assert said(open_form())["n"] == 20
 
 
+def test_a_preference_that_is_changed_in_sight_of_a_dock_goes_before_what_was_used_last(open_form):
+    form = open_form()
+    form.samples.setValue(8)
+    form.remember()
+    defaults().samples = 30
+    assert form.samples.value() == 30 and open_form().samples.value() == 30
+
+
 def test_a_preference_goes_before_what_was_the_preference(open_form):
     """What nobody changed in the dock follows the preferences."""
     form = open_form()

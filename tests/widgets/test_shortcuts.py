@@ -65,6 +65,14 @@ def test_follow_on_and_off(loaded, monkeypatch):
     assert started == [SliceRange.FOLLOW]
 
 
+def test_without_kept_samples_there_is_no_film(loaded):
+    loaded.run()
+    before = {layer.name: layer.visible for layer in loaded.viewer.layers}
+    press(loaded, Qt.Key.Key_Space, CTRL | SHIFT)
+    assert {layer.name: layer.visible for layer in loaded.viewer.layers} == before
+    assert not loaded.dock.uncertainty.film.isChecked()
+
+
 def test_no_key_is_napari_s(loaded):
     """Neither of its default shortcuts nor of its menus."""
     init_qactions()

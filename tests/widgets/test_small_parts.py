@@ -11,6 +11,7 @@ from napari.utils.theme import get_theme
 from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QWidget
 
 from napari_mrtrans.widgets.dock import research_note
 from napari_mrtrans.widgets.plots import CURVE, MARK, SlicePlot
@@ -19,16 +20,20 @@ from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.progress import Countdown, clock
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", "dark", "system"])
 def test_links_can_be_read_on_either_background(theme: str, qtbot, monkeypatch: pytest.MonkeyPatch) -> None:
     def luminance(colour: str) -> float:
         parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return float(np.dot([0.2126, 0.7152, 0.0722], linear))
 
-    monkeypatch.setattr(get_settings().appearance, "theme", theme)
+    window = QWidget()
+    qtbot.addWidget(window)
     note = research_note()
-    qtbot.addWidget(note)
+    note.setParent(window)
+    monkeypatch.setattr("napari.utils.theme.get_system_theme", lambda: "light")
+    monkeypatch.setattr(get_settings().appearance, "theme", theme)
+    window.setStyleSheet("QWidget { color: grey }")  # as napari does then
     link = luminance(re.findall(r"#[0-9a-f]{6}", note.text())[0])
     low, high = sorted((link, luminance(get_theme(theme).background.as_hex())))
     assert (high + 0.05) / (low + 0.05) >= 4.5

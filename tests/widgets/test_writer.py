@@ -17,7 +17,7 @@ from napari_mrtrans.errors import MrtransError, VolumeError
 from napari_mrtrans.widgets import writer
 from napari_mrtrans.widgets.assumed import AXIAL_KEY
 from napari_mrtrans.widgets.frame_row import frame_axis, frame_of
-from napari_mrtrans.widgets.placement import inherited, unmarked, with_sample_axis
+from napari_mrtrans.widgets.placement import drawn_on, inherited, with_sample_axis
 from napari_mrtrans.widgets.reopened import is_still, made_of
 from napari_mrtrans.widgets.source import RESULT_KEY, is_candidate, layer_affine, nifti_affine, result_record
 from napari_mrtrans.widgets.writer import write_nifti
@@ -208,7 +208,7 @@ def test_what_is_written_says_which_part_of_a_result_it_is(tmp_path, more, said,
 def test_what_is_marked_on_a_result_is_none(tmp_path):
     _, layer = opened(tmp_path, AFFINES["oblique"])
     layer.metadata[RESULT_KEY] = {"source": "T1", "target": "T2", "checkpoint": "many-flow", "n": 20, "kind": "mean"}
-    for placement in (unmarked(layer), inherited(layer)):
+    for placement in (drawn_on(layer), inherited(layer)):
         image = written(tmp_path, Labels(np.ones(layer.data.shape, np.uint8), **placement))
         assert image.header["descrip"].item() == b""
 

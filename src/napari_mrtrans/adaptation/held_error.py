@@ -118,4 +118,4 @@ def as_batch(one: FixedSlice, count: int, device: torch.device) -> Batch:
 
 def autocast(device: torch.device) -> Any:
     """The number format that networks run in here, as the engine has it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device.type))
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device))

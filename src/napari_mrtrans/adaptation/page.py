@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoints.card_text import people_in_words
 from ..evaluation.report.montage import grid
 from ..page.html import NONE, Cell, Picture, Section, Table, page
 from ..page.panels import Panel
 from ..training.validation import FixedSlice
+from ..wording import plural
 from .figures import Answer, Line, gain, pair_of
 
 #: Columns of the table, each before and after.
@@ -80,7 +80,8 @@ def html(report: Report, pictures: Path | None) -> str:
     """The whole document; ``pictures`` is a PNG file of slices."""
     rows = []
     for line in report.table:
-        cells = [Cell(str(pair_of(line)), f"{line.slices} slices of {people_in_words(line.people)}")]
+        judged_on = f"{plural(line.slices, 'slice')} of {plural(line.people, 'person', 'people')}"
+        cells = [Cell(str(pair_of(line)), judged_on)]
         cells += [_both(line.psnr, 2), Cell(f"{line.gain:+.2f}", best=line.gain > 0), _both(line.ssim, 3)]
         cells += [_both(values, 2) for values in (line.std_over_rmse, line.covered, line.corrected)]
         rows.append(cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,13 +36,16 @@ class Plan:
     figures: float
 
     @classmethod
-    def of(cls, minutes: float, people: int, seed: int) -> Plan:
-        """As many people are left out as there is time for, one at least if there are three or more."""
-        total, order = 60 * minutes, np.random.default_rng(seed).permutation(people)
+    def of(cls, minutes: float, people: int, seed: int, judged: Sequence[int] = ()) -> Plan:
+        """As many people are left out as there is time for, one at least if there are three or more; first those who
+        are ``judged`` on the most pairs, where it is known of each on how many."""
+        total, order = 60 * minutes, np.random.default_rng(seed).permutation(people).tolist()
+        if judged:
+            order.sort(key=lambda person: -judged[person])
         count = min(people, max(1, int(LEFT_OUT * minutes / SHORTEST))) if people >= FEWEST_PEOPLE else 0
         each = LEFT_OUT * total / count if count else 0.0
         whole = total * (1 - FIGURES) - count * each
-        return cls(total, tuple(sorted(int(i) for i in order[:count])), each, whole, FIGURES * total / max(count, 1))
+        return cls(total, tuple(sorted(order[:count])), each, whole, FIGURES * total / max(count, 1))
 
     def line(self, people: int) -> str:
         """For the user."""

@@ -11,11 +11,11 @@ from typing import Any
 from ..asked.place import WORK
 from ..asked.settings import Settings
 from ..checkpoints.card import Adapted, Card, DataSource
-from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import CALIBRATION_SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
 from ..models import Model
 from ..paths import write_together
 from ..training.hardware import what_it_took
+from ..wording import plural
 from .figures import Judged, Line, gain
 from .page import Report, Shown, draw, html
 from .site import Site
@@ -81,8 +81,8 @@ def write_result(
     assert card.adapted is not None
     report = Report(
         title=f"{card.name}: {parent.name} adapted to {settings.name}",
-        about=f"{card.adapted.people} people, {card.adapted.sessions} sessions, {card.adapted.minutes:.1f} minutes of "
-        f"training, {trained.slices} slices seen. Judged on {trained.judged_on}.",
+        about=f"{plural(card.adapted.people, 'person', 'people')}, {plural(card.adapted.sessions, 'session')}, "
+        f"{card.adapted.minutes:.1f} minutes of training, {trained.slices} slices seen. Judged on {trained.judged_on}.",
         warnings=trained.warnings,
         judged_on=trained.judged_on,
         table=trained.table,
@@ -118,7 +118,7 @@ def _card(trained: Trained, parent: Checkpoint, site: Site, settings: Settings) 
     device = next(trained.model.parameters()).device
     took = what_it_took(trained.minutes / 60, device)
     source = DataSource(
-        name=f"{people_in_words(people)} of {settings.name}",
+        name=f"{plural(people, 'person', 'people')} of {settings.name}",
         licence="the site's own",
         citation="not published",
     )

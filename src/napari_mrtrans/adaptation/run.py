@@ -13,6 +13,7 @@ from ..asked.settings import WORTH_IT_DB, Asked, Hooks, Progress, Settings, chec
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.installing import install
 from ..checkpoints.library import list_checkpoints, load_checkpoint
+from ..datasets.sessions import noted
 from ..errors import MrtransError
 from ..paths import adaptation_dir
 from ..scan.contrasts import Pair
@@ -84,7 +85,7 @@ def adapt(
     if isinstance(sessions, str | Path):
         given, skipped = find_sessions(Path(sessions))
         for line in skipped:
-            hooks.say(f"skipped {line}")
+            hooks.say(noted(line))
     else:
         given = given_sessions(sessions)
     where = _usual_folder(parent, given, settings) if out is None else Path(out)

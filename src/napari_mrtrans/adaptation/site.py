@@ -13,7 +13,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.bids import Session
 from ..datasets.loaded import LoadedSession
 from ..datasets.sessions import RawSession, check_one_person
-from ..datasets.store import Source
+from ..datasets.store import Readable, Source
 from ..datasets.subjects import find_sessions as find_sessions
 from ..errors import MrtransError, RecipeError
 from ..models.base import VOCABULARY
@@ -89,7 +89,7 @@ def wanted_pairs(parent: Checkpoint, pairs: Sequence[Pair] | None, sessions: Seq
     if parent.card.model == POOL:
         members = ", ".join(dict.fromkeys(parent.card.turns))
         raise RecipeError(f"'{parent.name}' is a pool and has no network of its own; adapt one of {members}.")
-    there = {pair for pair in _all_pairs() if any({*pair} <= {*s.contrasts} for s in sessions)}
+    there = {pair for pair in _all_pairs() if has_pair(sessions, pair)}
     have = ", ".join(dict.fromkeys(c for s in sessions for c in s.contrasts)) or "none"
     if pairs is not None and (missing := [pair for pair in pairs if pair not in there]):
         raise RecipeError(f"No session has both contrasts of {missing[0]}; there are {have}.")
@@ -133,7 +133,7 @@ def open_site(
     wanted = {contrast for pair in pairs for contrast in pair}
     for session in sessions:
         kept = _only(session, wanted)
-        if not any({*pair} <= {*kept.contrasts} for pair in pairs):
+        if not any(has_pair([kept], pair) for pair in pairs):
             say(f"{session.name}: has only {', '.join(session.contrasts) or 'nothing'}; left out")
             continue
         try:
@@ -150,10 +150,11 @@ def open_site(
         usable.append(ready)
     if not usable:
         raise problems[0] if problems else RecipeError("No session has both contrasts of a pair; see --pairs.")
-    return Site(Source(tuple(usable), spacing_mm, cache), tuple(p for p in pairs if _has(usable, p)))
+    return Site(Source(tuple(usable), spacing_mm, cache), tuple(p for p in pairs if has_pair(usable, p)))
 
 
-def _has(sessions: Iterable[Usable], pair: Pair) -> bool:
+def has_pair(sessions: Iterable[Readable], pair: Pair) -> bool:
+    """Whether somebody has both contrasts."""
     return any({*pair} <= {*session.contrasts} for session in sessions)
 
 

@@ -14,14 +14,15 @@ from ..checkpoints.checkpoint import Checkpoint, write_calibration
 from ..checkpoints.correction import SpreadCorrection, Voxels
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
+from ..devices import describe_machine
 from ..evaluation.calibrate import image_features
 from ..evaluation.fit_ood import FOLDS, Sigma, fit_ood
 from ..evaluation.fit_spread import FEW_PEOPLE, fit_spread
-from ..evaluation.held_out import describe_machine
 from ..evaluation.ood_study import Measurement
 from ..evaluation.scans import NORMAL, FeatureStore
 from ..ood.score import OodCalibration, std_bias
 from ..ood.signs import Looks
+from ..scan.contrasts import Pair
 from .figures import Judged, within
 from .site import Site
 
@@ -159,7 +160,7 @@ def _ood(
         sigmas = [
             Sigma(of[key], row.pair, row.sigma_hat, np.asarray(row.per_slice))
             for row in (measurements(rows, n, checkpoint.card.sampler.n) if not checkpoint.deterministic else [])
-            if row.sigma_hat is not None and (key := (names[int(row.subject[4:])], _source(checkpoint, row.pair))) in of
+            if row.sigma_hat is not None and (key := (names[int(row.subject[4:])], Pair.parse(row.pair).source)) in of
         ]
         card = load_judge().card
         ood, judged = fit_ood(
@@ -179,7 +180,3 @@ def _ood(
         return None, {}
     say(f"P(OOD) stays the parent's, which judges the source image: fitting it anew takes {FOLDS} people.")
     return known.ood.model_copy(update={"ranges": {}}), {"ood": f"that of {parent.name}"}
-
-
-def _source(checkpoint: Checkpoint, key: str) -> Any:
-    return next(pair.source for pair in checkpoint.pairs if pair.key == key)

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..asked.place import LEFT, WORK
 from ..asked.settings import Hooks, Progress, Settings
-from ..checkpoints.card_text import people_in_words
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.correction import BLUR_MM
 from ..devices import resolve_device
@@ -22,13 +21,14 @@ from ..models import Model
 from ..scan.contrasts import Pair
 from ..training.finished import Finished
 from ..training.validation import FixedSlice
+from ..wording import plural
 from .figures import Answer, Judge, Judged, Line, digest, lines
 from .held_error import HeldOut
 from .page import Shown
 from .parts import Part, parent_model, parts, recipe_of
 from .plan import LONGER, Clock, Plan
 from .result import Trained
-from .site import Site
+from .site import Site, has_pair
 from .slices import Division, View, divide, fixed, frame
 from .spread import corrected_coverage
 from .tune import Tuned, Watch, tune
@@ -47,8 +47,9 @@ class Work:
             raise MrtransError(f"{notice.split(';')[0]}; choose --device cpu.")
         self.device = device
         self.people = list(site.people.values())
-        self.plan = Plan.of(settings.minutes, len(self.people), settings.seed)
+        self.plan = Plan.of(settings.minutes, len(self.people), settings.seed, self._judged_on_pairs())
         self.clock = Clock(self.plan.total)
+        self.before, self.options = self._fresh()
         self.view = View(parent.card.framing, self.before.multiple, self.before.neighbours_mm)
         self.judge = Judge(device, parent.card.sampler, parent.card.grid.spacing_mm, settings.seed)
         self.finished = Finished(self.work / "judged.jsonl", Judged)
@@ -58,24 +59,21 @@ class Work:
         self.seconds, self.slices, self.steps = 0.0, 0, 0
         self.per_slice: float | None = None
 
-    @cached_property
-    def options(self) -> dict[str, Any]:
-        """Of the networks, for the card."""
-        return parent_model(self.parent.card, self.parent.build())[1]
-
-    @cached_property
-    def before(self) -> Model:
-        """The parent."""
-        return self._fresh()
+    def _judged_on_pairs(self) -> list[int]:
+        """On how many pairs each person would be judged, left out: on those that somebody else has, too."""
+        own = [[self.site.sessions[index] for index in person] for person in self.people]
+        having = {pair: [has_pair(sessions, pair) for sessions in own] for pair in self.site.pairs}
+        return [sum(has[i] and sum(has) > 1 for has in having.values()) for i in range(len(own))]
 
     @cached_property
     def _parent_parts(self) -> list[Part]:
         """Of the parent: what they answer is what was before."""
         return parts(self.before, self.options)
 
-    def _fresh(self) -> Model:
-        model, _ = parent_model(self.parent.card, self.parent.build())
-        return model.to(self.device)
+    def _fresh(self) -> tuple[Model, dict[str, Any]]:
+        """A network that is as the parent, and its options."""
+        model, options = parent_model(self.parent.card, self.parent.build())
+        return model.to(self.device), options
 
     @property
     def cancelled(self) -> bool:
@@ -85,7 +83,8 @@ class Work:
     def run(self) -> Trained:
         """Train and judge."""
         people, count = self.people, len(self.people)
-        self.hooks.say(f"{people_in_words(count)}, {len(self.site.sessions)} sessions; {self.plan.line(count)}")
+        site = f"{plural(count, 'person', 'people')}, {plural(len(self.site.sessions), 'session')}"
+        self.hooks.say(f"{site}; {self.plan.line(count)}")
         longest, model, division = 1.0, self.before, None
         for number in self.plan.left_out:
             if self.cancelled and self.rows[0]:
@@ -114,7 +113,7 @@ class Work:
         )  # fmt: skip
 
     def _train(self, division: Division, phase: str, seconds: float) -> tuple[Model, list[Tuned]]:
-        model, crop = self._fresh(), frame(division.learned, self.view)
+        (model, _), crop = self._fresh(), frame(division.learned, self.view)
         self.slices = self.steps = 0  # what other networks saw is not what this one sees
         places, source = division.choosing, self.site.source
         pairs = _learned(self.site.pairs, division)
@@ -198,8 +197,8 @@ class Work:
     def _judged_on(self) -> str:
         people = len({row.person for row in self.rows[0]})
         if self.plan.left_out:
-            return f"{people_in_words(people)} left out in turn"
-        return f"slices kept out of {people_in_words(people)}, which proves less than people left out"
+            return f"{plural(people, 'person', 'people')} left out in turn"
+        return f"slices kept out of {plural(people, 'person', 'people')}, which proves less than people left out"
 
     def _warnings(self, table: Sequence[Line], missing: int) -> list[str]:
         out = ["Ended before it learned from everybody: one person was left out to judge by."] if missing else []
@@ -208,6 +207,9 @@ class Work:
             for line in table
             if line.gain < -0.02
         ]
+        judged = {line.pair for line in table}
+        if unknown := [str(pair) for pair in self.site.pairs if pair.key not in judged]:
+            out.append(f"Not judged, for want of people or slices kept out that have them: {', '.join(unknown)}.")
         if not self.plan.left_out:
             out.append(
                 "Fewer than three people: judged on slices kept out of those it learned from, which flatters. With the "
@@ -218,5 +220,4 @@ class Work:
 
 def _learned(pairs: Sequence[Pair], division: Division) -> list[Pair]:
     """Those that somebody has of whom a network learns; of others it knows what its parent knew, or less."""
-    there = [{*session.contrasts} for session in division.learned.sessions]
-    return [pair for pair in pairs if any({*pair} <= contrasts for contrasts in there)]
+    return [pair for pair in pairs if has_pair(division.learned.sessions, pair)]

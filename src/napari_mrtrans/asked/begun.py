@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import MrtransError
 from ..paths import adaptation_dir, write_together
-from .place import PREPARED, RECORD, WORK, alone, at_work
+from .place import PREPARED, WORK, alone, at_work, record_in
 
 #: What was asked, in the adaptation's folder.
 ASKED = "asked.json"
@@ -112,10 +112,7 @@ def has_learned(folder: Path) -> bool:
 
 def is_done(folder: Path) -> bool:
     """Whether a result lies in a folder."""
-    try:
-        return bool(json.loads((folder / RECORD).read_text(encoding="utf-8")).get("done"))
-    except (OSError, ValueError):
-        return False
+    return bool(record_in(folder).get("done"))
 
 
 def tidy(folder: Path) -> None:

@@ -83,7 +83,7 @@ def finished(out: Path, key: str) -> dict[str, Any] | None:
     Raises:
         MrtransError: the folder holds another adaptation.
     """
-    record = _record(out)
+    record = record_in(out)
     if record.get("key", key) != key:
         raise MrtransError(
             f"'{out}' holds an adaptation of other scans or with other settings; choose another folder with -o "
@@ -94,7 +94,7 @@ def finished(out: Path, key: str) -> dict[str, Any] | None:
 
 def key_in(out: Path) -> str | None:
     """That of the adaptation in a folder, None where there is none."""
-    return _record(out).get("key")
+    return record_in(out).get("key")
 
 
 def check_foreign(out: Path, names: Iterable[str]) -> None:
@@ -115,7 +115,8 @@ def check_foreign(out: Path, names: Iterable[str]) -> None:
         )
 
 
-def _record(out: Path) -> dict[str, Any]:
+def record_in(out: Path) -> dict[str, Any]:
+    """What is said of the adaptation in a folder; empty where there is none."""
     try:
         found = json.loads((out / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..models.families import POOL, family_of
+from ..wording import plural
 from .card import Adapted, Card, Unnamed
 from .checkpoint import Checkpoint
 from .planes import has_planes
@@ -41,6 +42,8 @@ def essence(checkpoint: Checkpoint) -> str:
         what += f" whose two samples are{critic} held to the target's {told}"
     elif card.options.get("adversarial_weight") == 0:
         what += ", in its last run without its critic"
+    elif card.options.get("sessions"):
+        what += " with session effects (not in the paper)"
     elif not what.endswith(")"):
         what += " as published"
     weights = checkpoint.n_parameters / 1e6
@@ -68,7 +71,7 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         *(("note", note) for note in card.notes),
     ]
     if (fitted := checkpoint.calibration) and fitted.ood:
-        spread = f"std corrected for {len(fitted.spread)} pairs, " if fitted.spread else ""
+        spread = f"std corrected for {plural(len(fitted.spread), 'pair')}, " if fitted.spread else ""
         lines.append(("calibrated afterwards", f"{spread}P(OOD) from {fitted.ood.score}"))
     return lines
 
@@ -77,7 +80,7 @@ def adaptation(adapted: Adapted) -> str:
     """What a checkpoint was adapted from and to, and what came of it."""
     old = " of " + " of ".join(adapted.lineage[-2::-1]) if len(adapted.lineage) > 1 else ""
     return (
-        f"from {adapted.parent}{old}, to {people_in_words(adapted.people)} of {adapted.site}, "
+        f"from {adapted.parent}{old}, to {plural(adapted.people, 'person', 'people')} of {adapted.site}, "
         f"{adapted.minutes:.3g} min: PSNR {adapted.gain_db:+.2f} dB on {adapted.judged_on}"
     )
 
@@ -89,12 +92,7 @@ def adapted_to(card: Card) -> str:
 
 def _unnamed(unnamed: Sequence[Unnamed]) -> str:
     """``2 people of 'a' and 1 person of 'b'``."""
-    return " and ".join(f"{people_in_words(one.people)} of '{one.site}'" for one in unnamed)
-
-
-def people_in_words(count: int) -> str:
-    """``1 person``, ``2 people``."""
-    return "1 person" if count == 1 else f"{count} people"
+    return " and ".join(f"{plural(one.people, 'person', 'people')} of '{one.site}'" for one in unnamed)
 
 
 def provenance(checkpoint: Checkpoint) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -134,13 +135,7 @@ class Checkpoint:
     @cached_property
     def n_parameters(self) -> int:
         """Number of weights."""
-        total = 0
-        for entry in read_header(self.path)[0].values():
-            count = 1
-            for size in entry["shape"]:
-                count *= size
-            total += count
-        return total
+        return sum(math.prod(entry["shape"]) for entry in read_header(self.path)[0].values())
 
     def hold(self) -> None:
         """From now on, tell of this file, whatever takes its place.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MrtransError
+from ..wording import plural
 from .orders import NO_ORDERS, Orders
 from .terminal import ProgressBar
 
@@ -51,6 +52,7 @@ def adapt(
 ) -> None:
     """Adapt a checkpoint to your scanner, on one complete session or more; judge it; install it if it is better."""
     from ..checkpoints.library import load_checkpoint
+    from ..datasets.sessions import noted
     from ..scan.contrasts import Pair
 
     try:
@@ -78,7 +80,7 @@ def adapt(
 
     with bar:
         for line in skipped:
-            bar.say(f"skipped {line}")
+            bar.say(noted(line))
         hooks = Hooks(show, bar.say, orders.stop.is_set, orders.leave.is_set, previews=False)
         outcome = adapt_sessions(parent, sessions, output, settings, hooks)
     for line in outcome.lines:
@@ -169,4 +171,4 @@ def phantom_site(
                 for contrast, volume in volumes.items()
             }
             write_together(folder / subject / "anat", files)
-        typer.echo(f"wrote {folder}: {people} people")
+        typer.echo(f"wrote {folder}: {plural(people, 'person', 'people')}")

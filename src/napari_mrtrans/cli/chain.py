@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Accelerator, Cache, Decoders
+
 
 def shipped(
     data: Annotated[
@@ -25,10 +27,10 @@ def shipped(
     max_minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after this long; the same command goes on.")
     ] = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Background decoding processes.")] = 1,
+    accelerator: Accelerator = "auto",
+    workers: Decoders = 1,
     compile_: Annotated[bool, typer.Option("--compile", help="Compile the networks first.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
+    cache: Cache = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of every recipe.")
     ] = None,
@@ -87,11 +89,12 @@ def pack(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.mrpack", help="What to write.")],
     recipe: Annotated[str, typer.Option(help="Whose data, splits and phantoms.")] = "t1-t2-flair-direct",
     every_mm: Annotated[float, typer.Option(min=0.5, help="Distance of the slices that are kept.")] = 4.0,
-    cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
+    cache: Cache = None,
 ) -> None:
     """Pack a recipe's training and validation slices (8 bits, brain boxes) into one file, to train elsewhere."""
     from ..datasets.packed import SUFFIX
     from ..datasets.packed import pack as write
+    from ..datasets.sessions import noted
     from ..errors import RecipeError
     from ..training.catalogue import load_recipe
     from ..training.setup import open_splits
@@ -103,7 +106,7 @@ def pack(
     root = _with_prepared(data, output.parent)
     splits, skipped = open_splits(load_recipe(recipe), root, cache)
     for line in skipped:
-        typer.echo(f"skipped {line}", err=True)
+        typer.echo(noted(line), err=True)
     path = write(splits, output, every_mm=every_mm, say=typer.echo)
     typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 

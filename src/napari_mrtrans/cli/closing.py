@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import typer
 
 from ..errors import MrtransError, fault_line
 from ..paths import plain_line
+from ..training.stopping import heard, interrupt
 
 
 def close(
@@ -37,9 +39,10 @@ def close(
 
 @contextmanager
 def goes_on(kept: Callable[[], object] = lambda: True) -> Iterator[None]:
-    """Of what goes on where it was when called again, Ctrl-C says so, if something was ``kept``."""
+    """Of what goes on where it was when called again, Ctrl-C says so, if something was ``kept``; SIGTERM is as that."""
     try:
-        yield
+        with heard(interrupt, signal.SIGTERM):
+            yield
     except KeyboardInterrupt:
         if not kept():
             raise

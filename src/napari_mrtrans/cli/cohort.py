@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MrtransError
+from ..wording import plural
 from .closing import close
 from .options import (
     Antithetic,
@@ -95,11 +96,10 @@ def cohort(
         written = Output(output, save_samples, thumbnails, bids)
         done = run(folder, written, checkpoint, request, workers=Workers(workers, scheduler), progress=show, say=say)
     notices = [f"{row.scan}: {row.reason}" for row in done.rows if row.status != "failed" and row.reason]
-    close(
-        f"{done.computed} scans computed. {len(done.rows)} in all, in '{output}'.", done.files, notices, _judged(done)
-    )
+    headline = f"{plural(done.computed, 'scan')} computed. {len(done.rows)} in all, in '{output}'."
+    close(headline, done.files, notices, _judged(done))
     if failed := sum(row.status != "done" for row in done.rows):
-        raise MrtransError(f"{failed} of {len(done.rows)} scans failed; {done.files[0].name} says why.")
+        raise MrtransError(f"{failed} of {plural(len(done.rows), 'scan')} failed; {done.files[0].name} says why.")
 
 
 def _judged(done: Cohort) -> str:
@@ -110,6 +110,6 @@ def _judged(done: Cohort) -> str:
     worst = max(known, key=lambda row: row.ood_probability or 0.0)
     unusual = sum(row.verdict == "out of distribution" for row in known)
     return (
-        f"{unusual} of {len(known)} scans out of distribution; least usual is {Path(worst.scan).name}, P(OOD) "
-        f"{worst.ood_probability:.2f}"
+        f"{unusual} of {plural(len(known), 'scan')} out of distribution; least usual is {Path(worst.scan).name}, "
+        f"P(OOD) {worst.ood_probability:.2f}"
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoints.library import choose_checkpoint
-from ..paths import check_folder, in_memory
+from ..paths import check_folder, in_memory, write_together
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
-from ..scan.intensity import clean, find_head, normalise
+from ..scan.prepared import PreparedVolume
 from ..scan.sample import sample_volume
 from ..transformation.ensemble import Ensemble
 from ..transformation.whole_volume import transform
@@ -44,26 +44,22 @@ def run_headless(output: Path, say: Callable[[str], None]) -> list[Path]:
 
 def save_panel(ensemble: Ensemble, path: Path, index: int) -> Path:
     """Write a picture of one axial slice: source, mean, std and the first two samples (which must have been kept)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     volume = ensemble.volume
     assert ensemble.samples is not None, "the panel shows samples; keep them"
     assert volume.contrast is not None
     orientation = Orientation.from_affine(volume.affine)
-    data = clean(volume.data)
-    source = normalise(data, find_head(data, volume.voxel_sizes)[0], volume.contrast)
     canonical = orientation.slice_index(index, volume.n_slices)
     target = ensemble.info["target"]
     images = {
-        f"{volume.contrast} (input)": source,
+        f"{volume.contrast} (input)": PreparedVolume.of(volume).normalised(volume.contrast),
         f"{target} mean of {ensemble.info['n']}": ensemble.mean,
         f"{target} std": ensemble.std,
         f"{target} sample 1": ensemble.samples[0],
         f"{target} sample 2": ensemble.samples[min(1, len(ensemble.samples) - 1)],
     }
     figure = Figure(figsize=(15, 3.9), facecolor="black", layout="constrained")
-    FigureCanvasAgg(figure)
     for axis, (title, array) in zip(figure.subplots(1, len(images)), images.items(), strict=True):
         plane = orientation.to_canonical(array)[canonical][::-1, ::-1]  # anterior up, the subject's right on the left
         spread = title.endswith("std")
@@ -76,5 +72,5 @@ def save_panel(ensemble: Ensemble, path: Path, index: int) -> Path:
             bar.ax.tick_params(colors="white", labelsize=8)
     note = f"{ensemble.info['checkpoint']} · seed {ensemble.info['seed']} · normalised units [0, 1] · research use only"
     figure.text(0.5, 0.01, note, color="#bbbbbb", ha="center", fontsize=8)
-    in_memory(partial(figure.savefig, dpi=110, format="png"))(path)
+    write_together(path.parent, {path.name: in_memory(partial(figure.savefig, dpi=110, format="png"))})
     return path

@@ -8,21 +8,23 @@ from typing import Annotated
 import typer
 
 from ..errors import MrtransError
-from .options import Antithetic
+from .options import Antithetic, Device, Output
 from .terminal import ProgressBar
 
 
 def evaluate(
     data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
     checkpoint: Annotated[list[str], typer.Option("--checkpoint", help="Installed name or file; may be repeated.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    output: Output,
     pairs: Annotated[str | None, typer.Option(help="Only these, e.g. 'T1->T2,T1->FLAIR'.")] = None,
     subjects: Annotated[
         str | None, typer.Option(help="Only these, or visits of them, comma-separated; default: the card's.")
     ] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="Samples.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Noise levels.")] = None,
-    slab: Annotated[int | None, typer.Option(help="Only this many slices in the middle of the head.")] = None,
+    slab: Annotated[
+        int | None, typer.Option(help="Only this many slices (11 or more) in the middle of the head.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the starting noise.")] = 0,
     antithetic: Antithetic = True,
     two_sample: Annotated[
@@ -34,7 +36,7 @@ def evaluate(
     three_planes: Annotated[
         bool, typer.Option("--three-planes", help="As further methods: from three sides (direct, flow, pool).")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    device: Device = "auto",
     montages: Annotated[
         bool, typer.Option("--montages/--no-montages", help="Show slices of the scans in the report, too.")
     ] = True,

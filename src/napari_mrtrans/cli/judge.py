@@ -19,6 +19,7 @@ def judge(
     """Train the small networks that judge source slices: which contrast, which artefact."""
     from ..checkpoints.judge_file import JudgeCard, is_judge
     from ..datasets.phantom import SOURCE
+    from ..datasets.sessions import noted
     from ..errors import MrtransError
     from ..evaluation.train_judge import Settings, train_judge
     from ..paths import check_folder
@@ -31,7 +32,7 @@ def judge(
     chosen = load_recipe(recipe)
     splits, skipped = open_splits(chosen, None if str(data) == PHANTOM else data)
     for line in skipped:
-        typer.echo(f"skipped {line}")
+        typer.echo(noted(line))
     phantoms = any(session.simulated for session in splits["train"].sessions)
     card = JudgeCard(data=[*chosen.data.sources, *([SOURCE] if phantoms else [])])
     train_judge(splits["train"], output, Settings(slices=slices, seed=seed, workers=workers), card, typer.echo)

@@ -11,6 +11,7 @@ import typer
 from ..errors import MrtransError
 from ..wording import plural
 from .closing import close, judged, unexpected
+from .options import Device, Model
 
 
 def ood(
@@ -22,11 +23,11 @@ def ood(
     from_: Annotated[
         str | None, typer.Option("--from", help="Source contrast; default: from file name or headers.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Family (flow, ddpm, …), installed name, or file.")] = None,
+    model: Model = None,
     n: Annotated[int | None, typer.Option("-n", min=2, help="Samples; default: the checkpoint's (20).")] = None,
     slices: Annotated[int, typer.Option(min=1, help="Axial slices of each volume, evenly spread.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """How unlike the training scans each volume is: sigma-hat and the calibrated probability P(OOD).

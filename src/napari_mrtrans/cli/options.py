@@ -1,4 +1,4 @@
-"""Options that several commands have in common: what is asked of a model (the fields of ``Request``)."""
+"""Options that several commands have in common: what is asked of a model (the fields of ``Request``), where it runs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ Prepare = Annotated[
 ]
 SaveSamples = Annotated[bool, typer.Option("--save-samples", help="Write every sample, too.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Decoders = Annotated[int, typer.Option(min=0, help="Background decoding processes.")]
+Cache = Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")]
 Batch = Annotated[str, typer.Option(help="Images for each network call, or auto.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also replace what another input of that name gave.")]
 Bids = Annotated[bool, typer.Option("--bids", help="Name results as BIDS derivatives: sub-01_desc-synthetic_T2w.")]

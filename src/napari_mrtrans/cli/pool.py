@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .options import Output
 
 
 def pool(
@@ -14,7 +15,7 @@ def pool(
         list[str],
         typer.Option(help="Installed name, or a file, of who draws next; may be repeated, also for one of them."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    output: Output,
 ) -> None:
     """Make a checkpoint that takes the samples of others in turn, two at a time.
 

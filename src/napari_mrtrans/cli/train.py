@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MrtransError, RecipeError
+from ..wording import plural
 from .adapt import adapt, phantom_site
 from .chain import pack, shipped
 from .closing import goes_on
 from .judge import judge
+from .options import Accelerator, Cache, Decoders, Device, Output
 from .pool import pool
 from .terminal import ProgressBar
 
@@ -50,12 +52,12 @@ def run(
     num_nodes: Annotated[
         int, typer.Option("--num-nodes", min=1, help="Machines; torchrun or SLURM starts it on each.")
     ] = 1,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Background decoding processes.")] = 1,
+    accelerator: Accelerator = "auto",
+    workers: Decoders = 1,
     compile_: Annotated[
         bool, typer.Option("--compile", help="Compile the network first (takes minutes; pays on long runs).")
     ] = False,
-    cache: Annotated[Path | None, typer.Option(help="Where decoded volumes are kept.")] = None,
+    cache: Cache = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. optimiser.lr=0.0002."),
@@ -113,9 +115,10 @@ def train_recipe(
     """Train with progress on the terminal."""
     from rich.console import Console
 
+    from ..datasets.sessions import noted
     from ..devices import resolve_device
     from ..paths import check_folder
-    from ..training.setup import PHANTOM, check_model, open_splits
+    from ..training.setup import PHANTOM, check_model, check_parents, open_splits
 
     try:
         from lightning_fabric.utilities.rank_zero import rank_zero_only
@@ -125,15 +128,16 @@ def train_recipe(
         raise MrtransError(f"Training needs more packages ({error}): pip install 'napari-mrtrans[train]'.") from None
 
     check_model(chosen)
+    check_parents(chosen)
     check_folder(output)
     if notice := resolve_device(hardware.accelerator)[1]:
         raise MrtransError(f"{notice.split(';')[0]}; choose --accelerator cpu.")
     splits, skipped = open_splits(chosen, None if data == PHANTOM else Path(data), cache)
     console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)
     bar = ProgressBar("loss …", unit="", console=console, pause=30.0)
-    bar.say(", ".join(f"{part}: {len(source.sessions)} sessions" for part, source in splits.items()))
+    bar.say(", ".join(f"{part}: {plural(len(source.sessions), 'session')}" for part, source in splits.items()))
     for line in skipped:
-        bar.say(f"skipped {line}")
+        bar.say(noted(line))
     bar.show(bar.title, 0, chosen.total_steps)
     first, smooth = 0, 0.0
 
@@ -162,7 +166,7 @@ def train_recipe(
 def validate_sampler(
     checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
     data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    output: Output,
     sampler: Annotated[str | None, typer.Option(help="The fast sampler; default: the checkpoint's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Its noise levels; default: the checkpoint's.")] = None,
     reference_steps: Annotated[
@@ -178,7 +182,7 @@ def validate_sampler(
     n: Annotated[int, typer.Option("-n", min=2, help="Samples in each of three sets.")] = 20,
     slices_per_subject: Annotated[int, typer.Option(min=1, help="Over the thick part of the head.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Of all noise.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Is a fast sampler's spread right? Compares it with the model's slow reference sampler on held-out subjects."""
     from ..checkpoints.library import load_checkpoint
@@ -208,7 +212,7 @@ def validate_sampler(
 def calibrate(
     checkpoint: Annotated[str, typer.Argument(help="Installed name, or a file.")],
     data: Annotated[Path, typer.Option(help="Data folder with the subjects it was trained on.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")],
+    output: Output,
     other: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND=FOLDER", help="Further unusual scans for the test; may be repeated."),
@@ -216,7 +220,7 @@ def calibrate(
     n: Annotated[int | None, typer.Option("-n", min=2, help="Samples; default: the checkpoint's.")] = None,
     slices: Annotated[int, typer.Option(min=1, help="Of each scan, evenly spread.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of noise, artefacts and draws.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:k or mps.")] = "auto",
+    device: Device = "auto",
     image_only: Annotated[
         bool,
         typer.Option("--image-only", help="Fit P(OOD) alone, without samples, in a minute; the spread stays as it is."),

@@ -77,8 +77,9 @@ def connect(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[
                     with _deaf_to_ctrl_c():
                         # Dask's own memory limit pauses a worker for good when one scan is large; the system's stays.
                         cluster = LocalCluster(
-                            n_workers=count, threads_per_worker=1, memory_limit=0, dashboard_address=None,
-                            silence_logs=logging.CRITICAL,
+                            n_workers=count, threads_per_worker=1, memory_limit=0, silence_logs=logging.CRITICAL,
+                            # A free port for what its scheduler tells over HTTP, which else asks for 8787 every time.
+                            dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},
                         )  # fmt: skip
                     stack.enter_context(cluster)
                     client = stack.enter_context(Client(cluster, timeout=60))

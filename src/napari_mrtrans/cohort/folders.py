@@ -12,6 +12,7 @@ from ..errors import MrtransError
 from ..scan.contrasts import Contrast, guess_contrast, names_anything, names_mask
 from ..scan.nifti import stem
 from ..transformation.names import is_result
+from ..wording import plural
 from .plan import Scan, find_scans
 
 #: A folder with more NIfTI files than these is not gone through.
@@ -64,6 +65,9 @@ def find_any(folder: Path, source: Contrast, say: Callable[[str], None]) -> tupl
         raise MrtransError(
             f"'{folder}' holds no {source} by the names of its files, only {there}; choose another contrast."
         )
+    unknown = [] if chosen is files else [path for path in files if told[path] is None]
+    if unknown:
+        say(f"{plural(len(unknown), 'file')} of unknown contrast left out, e.g. '{unknown[0].name}'.")
     return _distinct(((path, path.parent.relative_to(root), stem(path)) for path in chosen), say), False
 
 

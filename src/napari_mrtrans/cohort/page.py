@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from ..page.html import document
+from ..wording import plural
 from .summary import DONE, FAILED, MISSING, Row
 from .thumbnail import SPREAD
 
@@ -38,7 +40,8 @@ def page(title: str, about: str, rows: Sequence[Row], pictures: Path | None) -> 
     legend = f"Pictures: source, mean, standard deviation (0 to {SPREAD}) of the largest slice. "
     done = [row for row in rows if row.status == DONE]
     failed = [row for row in rows if row.status == FAILED]
-    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(about)}</p>", f"<p><b>{len(rows)} scans: {said}.</b></p>"]
+    counted = f"{plural(len(rows), 'scan')}: {said}"
+    parts = [f"<p>{escape(about)}</p>", f"<p><b>{counted}.</b></p>"]
     if failed:
         lines = "".join(
             f'<tr class="failed"><td>{escape(row.scan)}</td><td>{escape(row.reason)}</td></tr>\n' for row in failed
@@ -55,10 +58,7 @@ def page(title: str, about: str, rows: Sequence[Row], pictures: Path | None) -> 
         )
     if missing := [f"{row.scan} ({row.reason})" if row.reason else row.scan for row in rows if row.status == MISSING]:
         parts.append(f"<h2>Not done</h2>\n<p>{escape(', '.join(missing))}. Run their command again to go on.</p>")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(parts)
-    ) + "\n</body>\n</html>\n"
+    return document(title, _STYLE, "\n".join(parts))
 
 
 def _done(row: Row, pictures: Path | None) -> str:
@@ -68,7 +68,8 @@ def _done(row: Row, pictures: Path | None) -> str:
     said = "–" if p is None else f'{p:.2f}<div class="bar"><div style="width:{100 * p:.0f}%"></div></div>'
     sigma = "–" if row.sigma_hat is None else f"{row.sigma_hat:.4f}"
     picture = _img(pictures / row.thumbnail) if pictures else ""
-    cells = (scan, said, escape(row.verdict), sigma, picture)
+    verdict = escape(row.verdict) + (f"<small>{escape(row.ood_reason)}</small>" if row.ood_reason else "")
+    cells = (scan, said, verdict, sigma, picture)
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
 
 

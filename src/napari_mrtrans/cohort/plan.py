@@ -46,6 +46,23 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What is written, and where.
+
+    Attributes:
+        folder: A BIDS derivative of the data set.
+        keep_samples: Write every sample, too.
+        thumbnails: Make a small picture of each scan, and show it in the page.
+        bids: Name results as BIDS derivatives.
+    """
+
+    folder: Path
+    keep_samples: bool = False
+    thumbnails: bool = True
+    bids: bool = True
+
+
+@dataclass(frozen=True)
 class Order:
     """What is made of every scan, and where it goes; small, since it is sent with every task.
 
@@ -72,16 +89,7 @@ class Order:
     version: str = __version__
 
     @classmethod
-    def make(
-        cls,
-        out: Path,
-        checkpoint: Checkpoint,
-        request: Request,
-        *,
-        keep_samples: bool = False,
-        bids: bool = True,
-        thumbnails: bool = True,
-    ) -> Order:
+    def make(cls, output: Output, checkpoint: Checkpoint, request: Request) -> Order:
         """For a checkpoint that serves the pair of ``request``, whose source is known.
 
         Raises:
@@ -89,8 +97,8 @@ class Order:
         """
         resolved = request.resolved(checkpoint)
         digest = beside_digest(checkpoint, resolved.three_planes)
-        wanted = keep_samples, bids, thumbnails
-        return cls(out.resolve(), checkpoint.path.resolve(), checkpoint.sha256, digest, resolved, *wanted)
+        wanted = output.keep_samples, output.bids, output.thumbnails
+        return cls(output.folder.resolve(), checkpoint.path.resolve(), checkpoint.sha256, digest, resolved, *wanted)
 
     @property
     def source(self) -> Contrast:

@@ -18,9 +18,10 @@ from ..paths import check_folder, write_together
 from ..transformation.job import sampler_notice
 from ..transformation.request import Request
 from ..transformation.whole_volume import check_kept
+from ..wording import plural
 from .cluster import check_dask, compute, connect, seen
 from .page import page
-from .plan import Order, Scan, check_output, find_scans
+from .plan import Order, Output, Scan, check_output, find_scans
 from .summary import Ledger, Row, others, table
 from .thumbnail import redraw
 from .work import Outcome, never, one_by_one, remove_unfinished
@@ -81,23 +82,6 @@ class Workers:
     count: int | None = None
     scheduler: str | None = None
     here: bool = False
-
-
-@dataclass(frozen=True)
-class Output:
-    """What is written, and where.
-
-    Attributes:
-        folder: A BIDS derivative of the data set.
-        keep_samples: Write every sample, too.
-        thumbnails: Make a small picture of each scan, and show it in the page.
-        bids: Name results as BIDS derivatives.
-    """
-
-    folder: Path
-    keep_samples: bool = False
-    thumbnails: bool = True
-    bids: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,14 +160,7 @@ def run_scans(
     count = workers.count
     if not workers.here and workers.scheduler is None and resolve_device(request.device)[0].type != "cpu":
         count = count or 1  # they would share the one accelerator
-    order = Order.make(
-        output.folder,
-        checkpoint,
-        request,
-        keep_samples=output.keep_samples,
-        bids=output.bids,
-        thumbnails=output.thumbnails,
-    )
+    order = Order.make(output, checkpoint, request)
     scans = order.apart(scans, watch.say)
     check_kept(order.request, output.keep_samples)
     about = description(order.out, "Contrast transformation with uncertainty", "cohort")
@@ -197,9 +174,9 @@ def run_scans(
         ledger = Ledger.read(order, scans)
         order.check_free(ledger.todo)
         before = ledger.count
-        watch.say(f"{len(scans)} scans, {before} of them done before." if before else f"{len(scans)} scans.")
+        watch.say(plural(len(scans), "scan") + (f", {before} of them done before." if before else "."))
         if replaced := sum(order.record(scan).is_file() for scan in ledger.todo):
-            watch.say(f"{replaced} results of another checkpoint, other settings or changed scans are replaced.")
+            watch.say(f"Replacing {plural(replaced, 'result')} of another checkpoint, other settings or changed scans.")
         try:
             _compute_all(ledger, replace(workers, count=count), watch)
             if order.thumbnails:
@@ -273,6 +250,6 @@ def _write(ledger: Ledger, found: list[Row], checkpoint: Checkpoint, say: Callab
     some = "" if asked.slices is None else f", slices {asked.slices[0]}:{asked.slices[1]} only"
     about = f"{checkpoint.name} ({order.sha256[:12]}){sampling}{some}. napari-mrtrans {order.version}."
     about = " ".join([about, *left_out])
-    title = f"{order.source}→{order.target} of {len(found)} scans"
+    title = f"{order.source}→{order.target} of {plural(len(found), 'scan')}"
     document = page(title, about, found, order.out if order.thumbnails else None)
     return write_together(order.out, {f"{stem}.tsv": table(found), f"{stem}.html": document})

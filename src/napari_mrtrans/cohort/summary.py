@@ -12,6 +12,7 @@ from typing import Any
 
 from ..scan.nifti import stem
 from ..transformation.request import INDIFFERENT
+from ..wording import plural
 from .plan import Order, Scan
 from .work import Outcome
 
@@ -179,7 +180,7 @@ def others(ledger: Ledger, before: Path) -> tuple[list[Row], list[str]]:
         except csv.Error as error:
             said.append(f"The table before could be read in part only ({error}).")
     if gone:
-        said.append(f"Left out of the table before: {gone} results that are gone, or were made otherwise.")
+        said.append(f"Left out of the table before: {plural(gone, 'result')} made otherwise, or gone.")
     return kept, said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from ..paths import holds_something, in_memory
+from ..paths import holds_something, in_memory, write_together
 from ..scan.grid import Orientation
-from ..scan.intensity import clean, find_head, normalise
+from ..scan.prepared import PreparedVolume
 from ..transformation.ensemble import Ensemble
 from ..transformation.saved import saved_result
 
@@ -33,8 +34,7 @@ def save_thumbnail(path: Path, ensemble: Ensemble) -> None:
 
     volume, source = ensemble.volume, ensemble.info["source"]
     orientation = Orientation.from_affine(volume.affine)
-    data = clean(volume.data)
-    images = (normalise(data, find_head(data, volume.voxel_sizes)[0], source), ensemble.mean, ensemble.std)
+    images = (PreparedVolume.of(volume).normalised(source), ensemble.mean, ensemble.std)
     head, mean, std = (orientation.to_canonical(image) for image in images)
     answered = mean.any(axis=(1, 2))
     index = int(np.where(answered | ~answered.any(), (head > 0).sum(axis=(1, 2)), 0).argmax())
@@ -67,5 +67,4 @@ def redraw(order: Order, scans: Iterable[Scan]) -> None:
         with suppress(MrtransError, OSError, ValueError):
             result, found = saved_result(record)
             if found:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                save_thumbnail(path, result)
+                write_together(path.parent, {path.name: partial(save_thumbnail, ensemble=result)})

@@ -15,7 +15,7 @@ from uuid import uuid4
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.planes import beside_digest
-from ..errors import CheckpointError, MrtransError, OutOfMemory, SliceError, fault_line
+from ..errors import CheckpointError, MrtransError, PartOnly, fault_line
 from ..paths import WriteError, cannot_write, write_together
 from ..scan.volume import Volume
 from ..transformation.ensemble import Ensemble
@@ -137,7 +137,7 @@ def _make(scan: Scan, order: Order, tell: Callable[[float], None], cancelled: Ca
         ensemble = transform_request(
             volume, checkpoint, order.request, keep_samples=order.keep_samples, progress=progress, cancelled=cancelled
         )
-    except (SliceError, OutOfMemory) as error:
+    except PartOnly as error:
         if isinstance(error.result, Ensemble):
             _save(error.result, scan, order, "")  # without a key, so that it is tried again
         raise

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from ..errors import RecipeError
 from ..scan.contrasts import Contrast, names_mask
-from ..scan.grid import same_grid
 from ..scan.intensity import clean, find_head
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
 from . import computed_pd
 from .layout import NIFTI, PREPARED, Place, Shares
+from .loaded import check_one_grid
 
 EXAMPLE = "sub-01/anat/sub-01_T1w.nii.gz"
 SHARES: Shares | None = None
@@ -157,13 +157,8 @@ class Session:
             VolumeError: a file cannot be used.
         """
         volumes = {contrast: Volume.load(path, contrast) for contrast, path in self.files.items()}
+        check_one_grid(self.name, volumes.values())
         first = next(iter(volumes.values()))
-        for volume in volumes.values():
-            if not same_grid(volume.data.shape, volume.affine, first.data.shape, first.affine):
-                raise RecipeError(
-                    f"{self.name}: '{volume.name}' and '{first.name}' lie on different grids; bring them onto one with "
-                    "napari-mrtrans prepare."
-                )
         if self._computes_pd:
             images = {contrast: clean(volume.data) for contrast, volume in volumes.items()}
             brain, _ = find_head(next(iter(images.values())), first.voxel_sizes)

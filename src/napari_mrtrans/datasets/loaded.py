@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,11 +59,20 @@ class LoadedSession:
         Raises:
             RecipeError: the contrasts lie on different grids.
         """
-        first = next(iter(self.volumes.values()))
-        for volume in self.volumes.values():
-            if not same_grid(volume.data.shape, volume.affine, first.data.shape, first.affine):
-                raise RecipeError(
-                    f"{self.name}: '{volume.name}' and '{first.name}' lie on different grids; bring them onto one with "
-                    "napari-mrtrans prepare."
-                )
+        check_one_grid(self.name, self.volumes.values())
         return self.volumes, None
+
+
+def check_one_grid(session: str, volumes: Iterable[Volume]) -> None:
+    """See that the images of a session lie on one grid.
+
+    Raises:
+        RecipeError: two do not.
+    """
+    first, *others = volumes
+    for volume in others:
+        if not same_grid(volume.data.shape, volume.affine, first.data.shape, first.affine):
+            raise RecipeError(
+                f"{session}: '{volume.name}' and '{first.name}' lie on different grids; bring them onto one with "
+                "napari-mrtrans prepare."
+            )

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecipeError
+from ..paths import write_together
 from ..scan.contrasts import Contrast
 from ..scan.framing import extent
+from ..wording import plural
 from .bids import PLANE_MARK
 from .store import Decoded, Source, covered
 
@@ -77,30 +79,32 @@ def pack(splits: dict[str, Source], out: Path, *, every_mm: float = 4.0, say: Ca
 
     Raises:
         RecipeError: there are no axial slices.
+        MrtransError: the file cannot be written.
     """
     splits, sideways = _axial(splits)
     if sideways:
-        say(f"left out {sideways} sessions seen from the side: a packed file holds axial slices only")
+        say(f"left out {plural(sideways, 'session')} seen from the side: a packed file holds axial slices only")
     table: list[dict[str, Any]] = []
-    part_file = out.with_name(out.name + ".part")
-    part_file.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(part_file, "w", zipfile.ZIP_LZMA) as archive:
-        for part, source in splits.items():
-            for index, session in enumerate(source.sessions):
-                about = {"name": session.name, "part": part, "simulated": session.simulated}
-                about |= {"pixel_mm": source.spacing}
-                if part == "test":
-                    table.append(about | {"contrasts": [contrast.value for contrast in session.contrasts]})
-                    continue
-                more, images = _packed(source[index], every_mm)
-                about |= more
-                held = io.BytesIO()
-                np.save(held, images)
-                archive.writestr(f"{len(table)}.npy", held.getvalue())
-                table.append(about)
-                say(f"packed {session.name}: {images.shape[1]} slices")
-        archive.writestr(TABLE, json.dumps({"format": FORMAT, "sessions": table}))
-    part_file.replace(out)
+
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+            for part, source in splits.items():
+                for index, session in enumerate(source.sessions):
+                    about = {"name": session.name, "part": part, "simulated": session.simulated}
+                    about |= {"pixel_mm": source.spacing}
+                    if part == "test":
+                        table.append(about | {"contrasts": [contrast.value for contrast in session.contrasts]})
+                        continue
+                    more, images = _packed(source[index], every_mm)
+                    about |= more
+                    held = io.BytesIO()
+                    np.save(held, images)
+                    archive.writestr(f"{len(table)}.npy", held.getvalue())
+                    table.append(about)
+                    say(f"packed {session.name}: {plural(images.shape[1], 'slice')}")
+            archive.writestr(TABLE, json.dumps({"format": FORMAT, "sessions": table}))
+
+    write_together(out.parent, {out.name: write})
     return out
 
 
@@ -118,7 +122,8 @@ def _axial(splits: dict[str, Source]) -> tuple[dict[str, Source], int]:
 
 def _packed(decoded: Decoded, every_mm: float) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     step = max(1, round(every_mm / decoded.spacing))
-    chosen = np.flatnonzero(decoded.area >= LEAST_AREA * decoded.area.max())[step // 2 :: step]
+    large = np.flatnonzero(decoded.area >= LEAST_AREA * decoded.area.max())
+    chosen = large[min(step // 2, len(large) // 2) :: step]  # of few the middle one
     images = np.asarray(decoded.images[:, chosen], dtype=np.float32)
     (top, bottom), (left, right) = extent(images.max(axis=(0, 1)))
     box = np.round(255 * images[:, :, top:bottom, left:right]).astype(np.uint8)

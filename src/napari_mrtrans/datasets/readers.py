@@ -14,10 +14,12 @@ from ..wording import plural
 from . import bids, brats, ixi, mslesion, oasis
 from .bids import Session
 from .layout import Place, Shares
-from .sessions import by_preference, is_prepared_in, left_out_lines, versions_line
+from .sessions import by_preference, further_masks_line, is_prepared_in, left_out_lines, versions_line
 from .walk import nifti_files
 
 AUTO = "auto"
+#: What is done where another image of a contrast is wanted: a folder is what trainings and adaptations are given.
+_REMEDY = "move or rename the one that you do not want"
 
 
 class Reader(Protocol):
@@ -85,8 +87,9 @@ def read_folder(base: Path, name: str = AUTO, out: Path | None = None) -> Found:
         name, *others = recognise(base)
         if others:
             raise RecipeError(
-                f"'{base}' holds several data sets ({', '.join([name, *others])}); choose one by data.format (prepare: "
-                "--format), or give each a folder of its own and list them under data.folders."
+                f"'{base}' holds several data sets ({', '.join([name, *others])}); choose one by data.format of a "
+                "recipe or --format of prepare, or give each a folder of its own and name one of these (a recipe may "
+                "list several under data.folders)."
             )
     reader = READERS[name]
     files: dict[tuple[str, str], list[tuple[Place, Path]]] = {}
@@ -174,9 +177,7 @@ def _masks(group: list[tuple[Place, Path]]) -> list[Path]:
 def _left_out(name: str, group: list[tuple[Place, Path]]) -> list[str]:
     """A line for whatever of a session is not read though it might be."""
     found, masks = _by_contrast(group), _masks(group)
-    lines = [line for images in found.values() for line in left_out_lines(name, images)]
+    lines = [line for images in found.values() for line in left_out_lines(name, images, _REMEDY)]
     others = [path for place, path in group if place.contrast and place.contrast not in found]
     lines += versions_line(name, others, [images[0] for images in found.values()])
-    if len(masks) > 1:
-        lines.append(f"{name}: {', '.join(m.name for m in masks[1:])} left out, because '{masks[0].name}' is its mask")
-    return lines
+    return lines + further_masks_line(name, masks)

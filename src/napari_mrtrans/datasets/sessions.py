@@ -14,6 +14,9 @@ from .bids import OTHER_IMAGE, is_made
 from .layout import PREPARED
 from .walk import folders_below
 
+#: Before the reason in lines on files of a session that is used without them.
+_LEFT_OUT = " left out, because "
+
 
 @dataclass(frozen=True)
 class RawSession:
@@ -124,7 +127,7 @@ def find_sessions(inputs: list[Path], out: Path | None = None) -> tuple[list[Raw
                 continue
             sessions.append(RawSession(subject, session, files))
             for images in found.values():
-                left_out += left_out_lines(sessions[-1].stem, images)
+                left_out += left_out_lines(sessions[-1].stem, images, "give the files themselves")
         left_out += closed
     if not sessions and not passed_by:
         also = f"; {left_out[0]}" if left_out else ""
@@ -134,15 +137,20 @@ def find_sessions(inputs: list[Path], out: Path | None = None) -> tuple[list[Raw
     return sessions, left_out
 
 
-def left_out_lines(session: str, images: list[Path]) -> list[str]:
+def left_out_lines(session: str, images: list[Path], remedy: str) -> list[str]:
     """What is said of several images of one contrast in one session, of which the first is taken."""
     if len(images) < 2:
         return []
     others = ", ".join(path.name for path in images[1:])
     return [
-        f"{session}: {others} left out, because '{images[0].name}' is of the same contrast and comes first by name "
-        "(acq- last); to take another, give the files themselves."
+        f"{session}: {others}{_LEFT_OUT}'{images[0].name}' is of the same contrast and comes first by name "
+        f"(acq- last); to take another, {remedy}."
     ]
+
+
+def noted(line: str) -> str:
+    """A line on what is left out of a data folder, as it is told: of a session that is used it is a note."""
+    return f"note {line}" if _LEFT_OUT in line else f"skipped {line}"
 
 
 def versions_line(session: str, others: list[Path], taken: list[Path]) -> list[str]:
@@ -150,7 +158,13 @@ def versions_line(session: str, others: list[Path], taken: list[Path]) -> list[s
     if not others:
         return []
     names = ", ".join(sorted(path.name for path in others))
-    return [f"{session}: {names} left out, because raw and prepared images do not mix and '{taken[0].name}' is taken."]
+    return [f"{session}: {names}{_LEFT_OUT}raw and prepared images do not mix and '{taken[0].name}' is taken."]
+
+
+def further_masks_line(session: str, masks: list[Path]) -> list[str]:
+    """What is said of several masks of one session, of which the first is taken."""
+    others = ", ".join(mask.name for mask in masks[1:])
+    return [f"{session}: {others}{_LEFT_OUT}'{masks[0].name}' is its mask"] if others else []
 
 
 def check_one_person(paths: list[Path]) -> None:

@@ -14,6 +14,9 @@ from .files import FOLDERS, MOST_FILES, dicom_folders, files_in, folders_in, is_
 from .header import Header, read_header, unreadable_line
 from .stack import MULTI_FRAME, Stack, stacks_of
 
+#: Series that a line names.
+LISTED = 12
+
 
 def stacks_at(path: Path) -> list[Stack]:
     """All volumes in a folder and below it; of a file, those of its series.
@@ -195,6 +198,6 @@ def _only(path: Path, usable: list[Stack], stacks: list[Stack], contrast: Contra
     )
 
 
-def _listed(lines: list[str], most: int = 12) -> str:
-    more = f" and {len(lines) - most} more" if len(lines) > most else ""
-    return "; ".join(lines[:most]) + more
+def _listed(lines: list[str]) -> str:
+    more = f" and {len(lines) - LISTED} more" if len(lines) > LISTED else ""
+    return "; ".join(lines[:LISTED]) + more

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ _COMMON = {
     "brain",
     "head",
 }
+#: Headers that are remembered: those of a large study.
+KEPT = 8192
 _WORD = re.compile(r"\w+")
 _NAME = re.compile(r"[^\W_]{3,}|[^\W\d_\u0000-\u024f]{1,2}")
 
@@ -134,21 +137,28 @@ def _folded(text: str) -> str:
 
 def read_header(path: Path) -> Header | None:
     """The header of a file; None where SimpleITK cannot read it."""
+    with suppress(OSError, RuntimeError, UnicodeDecodeError):
+        found = path.stat()
+        return _read(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+    return None
+
+
+@lru_cache(maxsize=KEPT)
+def _read(path: Path, stamp: tuple[int, int, int]) -> Header:
+    """Of a file as it is by now; a study is looked through once for each of its series."""
     import SimpleITK as sitk
 
+    del stamp
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
-    try:
-        with quiet():
-            reader.ReadImageInformation()
-        keys = {key: key.lower() for key in reader.GetMetaDataKeys()}
-        known = {key: low for key, low in keys.items() if low in _NEEDED or low.startswith(_PATIENT)}
-        texts = {low: reader.GetMetaData(key) for key, low in known.items()}
-        charset = texts.get(CHARSET, "")
-        return Header(path, {low: decoded(text, charset) for low, text in texts.items()})
-    except (RuntimeError, UnicodeDecodeError):
-        return None
+    with quiet():
+        reader.ReadImageInformation()
+    keys = {key: key.lower() for key in reader.GetMetaDataKeys()}
+    known = {key: low for key, low in keys.items() if low in _NEEDED or low.startswith(_PATIENT)}
+    texts = {low: reader.GetMetaData(key) for key, low in known.items()}
+    charset = texts.get(CHARSET, "")
+    return Header(path, {low: decoded(text, charset) for low, text in texts.items()})
 
 
 def unreadable_line(path: Path) -> str:

@@ -20,6 +20,7 @@ from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint, write_calibration
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
+from ..devices import describe_machine
 from ..errors import MrtransError, VolumeError
 from ..ood.score import FEWEST, OodCalibration
 from ..ood.signs import Looks
@@ -29,7 +30,7 @@ from ..scan.volume import Volume
 from .calibrate_report import coverage_lines, spread_summary, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood, sigma_ranges
 from .fit_spread import coverage, fit_spread
-from .held_out import describe_machine, elsewhere, sessions_of
+from .held_out import elsewhere, sessions_of
 from .ood_study import ROLES, Measurement, Settings, doubts, measure, planned, roles
 from .report.ood_rows import OodRow, to_json
 from .scans import NORMAL, FeatureStore, Scan, drawn, person

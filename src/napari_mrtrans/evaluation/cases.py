@@ -36,56 +36,46 @@ from .way import Way, ways
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Sampling):
     """What is evaluated, and how.
 
     Attributes:
+        n: Samples, at least 1; None = the card's default.
+        steps: Noise levels, at least 1; None = the card's default.
+        seed: Of the starting noise, and of what is drawn at random for the figures; at least 0.
+        device: As :func:`napari_mrtrans.stream`.
+        antithetic: Samples in pairs of opposite noise, as elsewhere; False = independent draws, as the paper's.
         pairs: Restrict to these; None = all that a checkpoint serves.
         subjects: Restrict to these, or to visits of them (must not be training subjects of any checkpoint); None = the
             cards' test subjects.
-        n: Samples, at least 1; None = the card's default.
-        steps: Noise levels, at least 1; None = the card's default.
         slab: Only this many slices around the middle of the head (at least 11); None = all.
-        seed: Of the starting noise, and of what is drawn at random for the figures; at least 0.
-        device: As :func:`napari_mrtrans.stream`.
-        montages: Draw slices of the first subject of each pair and data set, too.
-        antithetic: Samples in pairs of opposite noise, as elsewhere; False = independent draws, as the paper's.
+        montages: Draw slices of the first subject of each pair and data set that a checkpoint answers for, too.
         two_sample: Train a classifier to tell samples from targets (:mod:`.two_sample`), too.
         three_planes: Checkpoints that can look at the head from three sides do so, too, as further methods.
     """
 
     pairs: Sequence[Pair] | None = None
     subjects: Sequence[str] | None = None
-    n: int | None = None
-    steps: int | None = None
     slab: int | None = None
-    seed: int = 0
-    device: str = "auto"
     montages: bool = True
-    antithetic: bool = True
     two_sample: bool = False
     three_planes: bool = False
-
-    @property
-    def sampling(self) -> Sampling:
-        """How checkpoints are sampled."""
-        return Sampling(self.n, self.steps, self.seed, self.device, self.antithetic)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One pair and subject, and what is measured on it.
-
-    ``first``: the first subject of its pair; ``first_of_data``: of its pair and data set.
-    """
+    """One pair and subject, and what is measured on it."""
 
     pair: Pair
     session: Session
     lookup: Lookup
     training: list[str]
     ways: list[Way]
-    first: bool
-    first_of_data: bool
+
+    @property
+    def data(self) -> str:
+        """Data set of the subject."""
+        return data_set(self.session.name)
 
     @property
     def rows(self) -> int:
@@ -103,8 +93,19 @@ class Task:
     drawn: Drawn = NOTHING
 
 
-def tasks(settings: Settings, case: Case, view: View, optional: Optional, montages: Path | None) -> Iterator[Task]:
-    """What is measured on a case; ``montages`` is the folder where they go, None where there are to be none."""
+def tasks(
+    settings: Settings, case: Case, view: View, optional: Optional, montages: Path | None, strip: bool
+) -> Iterator[Task]:
+    """What is measured on a case.
+
+    Args:
+        settings: What is evaluated.
+        case: The case.
+        view: Of its subject.
+        optional: Figures that may not be to be had.
+        montages: Folder for its slices; None = they are not kept.
+        strip: A picture of the middle one goes there, too.
+    """
     where = {"pair": str(case.pair), "subject": case.session.name, "slab": settings.slab, "version": __version__}
     where |= {"format": FORMAT, "answers": ANSWERS, "files": digest({"files": case.session.stamp(needed=())})}
     if case.lookup.sessions:
@@ -121,9 +122,9 @@ def tasks(settings: Settings, case: Case, view: View, optional: Optional, montag
             "calibrated": None if correction is None else correction.model_dump(),
         }  # fmt: skip
         drawn = NOTHING
-        if montages and case.first_of_data:
+        if montages:
             stem = f"{case.pair.source}-{case.pair.target}_{c.name}_{digest(key)[:8]}"
-            drawn = Drawn(montages / f"{stem}.png" if case.first else None, montages / f"{stem}.npz")
+            drawn = Drawn(montages / f"{stem}.png" if strip else None, montages / f"{stem}.npz")
         test = None
         if settings.two_sample and not way.three_planes:
             test = optional.two_sample(c, case.pair)
@@ -147,7 +148,6 @@ def cases(
         methods = [way for way in compared if pair in way.checkpoint.pairs]
         others = (check_planes(way.checkpoint) for way in methods if way.three_planes)
         known = seen_by([*serving, *others], root)
-        seen: set[str] = set()
         own = {name for c, names in held_out if pair in c.pairs for name in names}
         for name in chosen or sorted(own):
             if not chosen and name not in sessions:
@@ -155,9 +155,7 @@ def cases(
                 raise MrtransError(f"Subject '{name}' is not in '{root}'.{next(remedies, '')}")
             check_held_out(name, known, sessions, root)
             if {pair.source, pair.target} <= sessions[name].files.keys():
-                data = data_set(name)
-                yield Case(pair, sessions[name], lookup, training, methods, not seen, data not in seen)
-                seen.add(data)
+                yield Case(pair, sessions[name], lookup, training, methods)
 
 
 def not_there(

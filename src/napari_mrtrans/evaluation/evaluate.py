@@ -15,9 +15,11 @@ from typing import Any
 from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.pool import drawn_by
-from ..errors import MrtransError, OutOfMemory, SliceError, VolumeError, fault_line
+from ..devices import describe_machine
+from ..errors import MrtransError, PartOnly, VolumeError, fault_line
 from ..metrics.similarity import WINDOW
 from ..paths import check_folder
+from ..scan.contrasts import Pair
 from ..scan.intensity import HEADROOM
 from ..training.finished import Finished, digest
 from ..transformation.engine import MAX_HELD, BadNumbers
@@ -25,7 +27,7 @@ from ..transformation.request import ANSWERS
 from ..transformation.streaming import SliceUpdate
 from .cases import Case, Settings, Task, cases, not_there, tasks
 from .ensemble_figures import too_few_for
-from .held_out import NotMeasured, adapted_to, describe_machine, known_sessions, namesakes
+from .held_out import NotMeasured, adapted_to, known_sessions, namesakes
 from .measure import LESIONS, View
 from .optional import Optional
 from .report import paper_figures
@@ -90,17 +92,20 @@ def evaluate(
         wanted = ", ".join(map(str, settings.pairs or dict.fromkeys(pair for c in checkpoints for pair in c.pairs)))
         raise MrtransError(f"Nothing to evaluate: no held-out subject in '{root}' has both contrasts of {wanted}.")
     montages = out / "montages" if settings.montages else None
-    finished, optional = Finished(kept, Row), Optional(say, root, sessions, settings.sampling)
+    finished, optional = Finished(kept, Row), Optional(say, root, sessions, settings)
     machine = describe_machine(settings.device)
     rows: list[Row] = []
     left_out = not_there(checkpoints, sessions, settings, {case.pair for case in planned})
     for line in left_out:
         say(f"Left out: {line}")
     drawn: dict[tuple[str, str, str], Drawn] = {}
+    shown: dict[tuple[Pair, str], Case] = {}  # by pair and data set: whose slices are in the pictures
     done, total = 0, sum(case.rows for case in planned)
     for case in planned:
-        view = View(case.session, case.pair, settings.slab, optional.lpips, settings.sampling)
-        for task in tasks(settings, case, view, optional, montages):
+        view = View(case.session, case.pair, settings.slab, optional.lpips, settings)
+        folder = None if (case.pair, case.data) in shown else montages
+        strip = all(pair != case.pair for pair, _ in shown)
+        for task in tasks(settings, case, view, optional, folder, strip):
             title = f"{task.method}, {case.pair}, {case.session.name}"
             progress(title, done, total)
             try:
@@ -108,13 +113,14 @@ def evaluate(
                 make = partial(_noted, optional, task, tell, machine)
                 again = partial(_again, optional, task)
                 rows.append(finished.row(task.key, make, again))
-            except (NotMeasured, VolumeError, BadNumbers, SliceError, OutOfMemory) as error:
+            except (NotMeasured, VolumeError, BadNumbers, PartOnly) as error:
                 left_out.append(f"{title}: {error}")
                 say(f"Left out: {left_out[-1]}")
             else:
                 say(_line(rows[-1]))
                 if task.drawn != NOTHING:
                     drawn[str(case.pair), task.method, case.session.name] = task.drawn
+                    shown[case.pair, case.data] = case
             done += 1
     if not rows:
         raise MrtransError(f"Nothing could be measured. {left_out[-1]}")
@@ -127,20 +133,22 @@ def evaluate(
     if not (root / (here := root.resolve().name)).is_dir():  # the data set's own folder, or the one above, was given
         for one in about["checkpoints"]:
             one["trained_on"] = ["." if data.rpartition("/")[2] == here else data for data in one["trained_on"]]
-    pictures = _pictures(planned, settings, drawn, Results(rows, about), montages) if montages else {}
+    pictures = {}
+    if montages and shown:
+        pictures = _pictures([*shown.values()], settings, drawn, Results(rows, about), montages)
     return write_report(out, rows, about, ood or (), pictures)
 
 
 def _pictures(
-    planned: Sequence[Case],
+    shown: Sequence[Case],
     settings: Settings,
     drawn: Mapping[tuple[str, str, str], Drawn],
     results: Results,
     montages: Path,
 ) -> dict[str, Path]:
     """PNG files by caption: the paper's figures, with artefacts on the first subject of T1→T2, and single slices."""
-    case = next((case for case in planned if str(case.pair) == PAIR), planned[0])
-    view = View(case.session, case.pair, settings.slab, lambda *_: None, settings.sampling)
+    case = next((case for case in shown if str(case.pair) == PAIR), shown[0])
+    view = View(case.session, case.pair, settings.slab, lambda *_: None, settings)
     unusual: dict[str, Path] = {}
     try:
         for c in (way.checkpoint for way in case.ways if not (way.three_planes or way.checkpoint.deterministic)):

@@ -16,40 +16,14 @@ from numpy.typing import NDArray
 
 from ..errors import MrtransError
 from ..metrics import detection
-from ..ood.detector import Detector
-from ..ood.score import FEWEST, IMAGE_SCORES, SCORES, Isotonic, Novelty, OodCalibration, Range
+from ..ood.score import FEWEST, IMAGE_SCORES, SCORES, Isotonic, OodCalibration, Range
 from ..ood.signs import Looks, Signs, Standard
 from ..scan.contrasts import Contrast
-from .scans import NORMAL, WRONG, person
+from .out_of_fold import FOLDS, Image, fit_detector, fit_novelty, novelty_and_artefact, out_of_fold
+from .scans import NORMAL, person
 
-#: Of the calibration's cross-validation; fewer persons tell nothing of how persons differ.
-FOLDS = 5
-#: At most, where novelty is fitted: it should know nearly as many persons as the one that is kept.
-SCORE_FOLDS = 12
 #: Fewer usual scans tell no range of σ̂.
 FEWEST_SCANS = 5
-
-
-@dataclass(frozen=True)
-class Image:
-    """The features of one source scan.
-
-    Attributes:
-        subject: Name of the session.
-        source: Contrast.
-        kind: ``normal``, or what is unusual.
-        features: (slices, features), neighbouring slices in runs of :data:`~napari_mrtrans.ood.score.FEWEST`.
-    """
-
-    subject: str
-    source: Contrast
-    kind: str
-    features: NDArray[np.float64]
-
-    @property
-    def usual(self) -> bool:
-        """Nothing unusual about it."""
-        return self.kind == NORMAL
 
 
 @dataclass(frozen=True)
@@ -65,65 +39,6 @@ class Sigma:
     sigma_hat: float
     per_slice: NDArray[np.float64]
     seen: bool = False
-
-
-def fit_novelty(images: Sequence[Image], size: int) -> dict[Contrast, Novelty]:
-    """From the first ``size`` features of usual scans, for each contrast of which at least three persons have one."""
-    usual: dict[Contrast, dict[str, list[NDArray[np.float64]]]] = {}
-    for image in images:
-        if image.usual:
-            scans = usual.setdefault(image.source, {}).setdefault(person(image.subject), [])
-            scans.append(image.features[:, :size])
-    return {
-        source: Novelty.fit({name: np.concatenate(scans) for name, scans in people.items()})
-        for source, people in usual.items()
-        if len(people) >= 3
-    }
-
-
-def fit_detector(images: Sequence[Image]) -> Detector | None:
-    """Of all features; None where there are no unusual scans to learn from. Another contrast is no artefact."""
-    sources = {image.source for image in images if image.usual}
-    learned = [image for image in images if image.source in sources and image.kind != WRONG]
-    if all(image.usual for image in learned):
-        return None
-    return Detector.fit(
-        [image.features for image in learned],
-        [image.source for image in learned],
-        [None if image.usual else image.kind for image in learned],
-    )
-
-
-#: Novelty and artefact of each slice of a scan: (slices, 2).
-Score = Callable[[Image], NDArray[np.float64]]
-
-
-def novelty_and_artefact(images: Sequence[Image], size: int) -> Score:
-    """Both fitted to ``images``, novelty to the first ``size`` features; NaN where one cannot be."""
-    novelty, detector = fit_novelty(images, size), fit_detector(images)
-
-    def score(image: Image) -> NDArray[np.float64]:
-        unknown = np.full(len(image.features), np.nan)
-        known = novelty.get(image.source)
-        strange = known.slice_scores(image.features) if known else unknown
-        return np.stack([strange, detector.slice_scores(image.features, image.source) if detector else unknown], axis=1)
-
-    return score
-
-
-def out_of_fold(images: Sequence[Image], fit: Callable[[Sequence[Image]], Score]) -> list[NDArray[np.float64]]:
-    """Scores of each scan's slices by what was fitted to other persons; NaN with too few of them."""
-    from sklearn.model_selection import GroupKFold
-
-    people = [person(image.subject) for image in images]
-    found = [np.full((len(image.features), 2), np.nan) for image in images]
-    if len(set(people)) < FOLDS:
-        return found
-    for train, test in GroupKFold(min(SCORE_FOLDS, len(set(people)))).split(people, groups=people):
-        score = fit([images[i] for i in train])
-        for i in test:
-            found[i] = score(images[i])
-    return found
 
 
 @dataclass(frozen=True)
@@ -249,9 +164,9 @@ def _rows(draft: OodCalibration, sigma: Sigma, signs: Sequence[Signs], runs: boo
         yield _Row(image.subject, image.kind, scores)
 
 
-def balanced(labels: Sequence[bool], draws: int = 20, seed: int = 0) -> Iterator[NDArray[np.intp]]:
+def balanced(labels: Sequence[bool], draws: int = 20) -> Iterator[NDArray[np.intp]]:
     """Indices of random subsets with as many usual as unusual inputs (paper, "Calibration")."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     sides = [np.flatnonzero(np.asarray(labels, dtype=bool) == side) for side in (False, True)]
     size = min(len(side) for side in sides)
     for _ in range(draws):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +17,15 @@ from ..datasets.bids import Session, data_set, in_folder, known_by, subject_of
 from ..datasets.phantom import PREFIX, people_in
 from ..datasets.readers import read_folder, recognise
 from ..errors import MrtransError, RecipeError
-from ..scan.contrasts import Contrast, Pair
+from ..scan.contrasts import Pair
 from ..scan.grid import same_grid
-from ..scan.intensity import clean, find_head, normalise
+from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume, not_finite
+
+#: Subjects that a line proposes, at most.
+MOST_PROPOSED = 4
+#: How a command is told who is measured.
+_BY = "(evaluate: --subjects, validate-sampler: --subject)"
 
 
 class NotMeasured(MrtransError):
@@ -56,9 +61,10 @@ class PairedVolumes:
             NotMeasured: source and target lie on different grids.
         """
         volume = Volume.load(session.files[pair.source], pair.source)
-        source, head = _normalised(volume, pair.source)
+        seen = PreparedVolume.of(volume)
         acquired = Volume.load(session.files[pair.target])
-        target, there = _normalised(acquired, pair.target)
+        sought = PreparedVolume.of(acquired)
+        source, target = seen.normalised(pair.source), sought.normalised(pair.target)
         if not same_grid(source.shape, volume.affine, target.shape, acquired.affine):
             raise NotMeasured(
                 f"{session.name}: {pair.source} and {pair.target} lie on different grids; bring them onto one with "
@@ -66,17 +72,10 @@ class PairedVolumes:
             )
         known = np.isfinite(volume.data) & np.isfinite(acquired.data)
         lacks = ""
-        if count := int(((head | there) & ~known).sum()):
+        if count := int(((seen.head | sought.head) & ~known).sum()):
             unknown = not_finite(f"{pair.source} or {pair.target}", count)
             lacks = f"{session.name}: {unknown}; they are left out."
-        return cls(volume, source, target, head, head & there & known, lacks)
-
-
-def _normalised(volume: Volume, contrast: Contrast) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The volume in [0, 1] and its head mask, both on its own grid."""
-    data = clean(volume.data)
-    mask, _ = find_head(data, volume.voxel_sizes)
-    return normalise(data, mask, contrast), mask
+        return cls(volume, source, target, seen.head, seen.head & sought.head & known, lacks)
 
 
 def known_sessions(
@@ -89,8 +88,7 @@ def known_sessions(
     Raises:
         RecipeError: a data set that is needed is missing or holds no subjects.
     """
-    names = (name for c in checkpoints for part in c.card.splits.values() for name in part)
-    own = {data_set(name) for name in names if not name.startswith(PREFIX)} or {"."}
+    own = _data_sets(checkpoints)
     needed = {data_set(name) for name in subjects} if subjects else own
     known = {}
     for folder in sorted(own | needed):
@@ -100,15 +98,32 @@ def known_sessions(
             if folder in needed and (subjects or not root.is_dir()):
                 raise
             if folder in needed:
-                raise RecipeError(
-                    f"'{root / folder}', with the subjects that the checkpoint held out, is not there; give the folder "
-                    f"it was trained with, or (evaluate, validate-sampler) name subjects of '{root}' it has not seen."
-                ) from None
+                raise RecipeError(_lacking(root, folder, checkpoints)) from None
             continue
         for session in (s for name in formats for s in read_folder(place, name).sessions):
             prefixed = session if folder == "." else replace(session, subject=f"{folder}/{session.subject}")
             known[prefixed.name] = prefixed
     return known
+
+
+def _data_sets(checkpoints: Sequence[Checkpoint]) -> set[str]:
+    """Of whose people the checkpoints' splits tell."""
+    names = (name for c in checkpoints for part in c.card.splits.values() for name in part)
+    return {data_set(name) for name in names if not name.startswith(PREFIX)} or {"."}
+
+
+def _lacking(root: Path, folder: str, checkpoints: Sequence[Checkpoint]) -> str:
+    """What is said where a data set of some checkpoints is not there; those that another one held out are proposed."""
+    named = " and ".join(f"'{c.name}'" for c in checkpoints if folder in _data_sets([c]))
+    proposal = ""
+    for other in (c for c in checkpoints if folder not in _data_sets([c])):
+        with suppress(RecipeError):
+            if there := [*sessions_of(root, other, "test")][:MOST_PROPOSED]:
+                proposal = f", such as those that '{other.name}' held out: --subjects {','.join(there)}"
+    return (
+        f"'{root / folder}', with the subjects that {named} held out, is not there; give the folder it was trained "
+        f"with, or name subjects of '{root}' it has not seen {_BY}{proposal}."
+    )
 
 
 def _recognised(folder: Path, checkpoints: Sequence[Checkpoint]) -> tuple[Path, list[str]]:
@@ -232,7 +247,7 @@ def adapted_to(checkpoints: Sequence[Checkpoint]) -> list[str]:
     """Lines on those that have seen people whom their cards do not name, who may be among those held out."""
     return [
         f"'{c.name}' {card_text.adapted_to(c.card)}, whom its card does not name: the figures of these would flatter "
-        "it, so leave them out (--subjects)."
+        f"it, so leave them out {_BY}."
         for c in checkpoints
         if c.card.unnamed
     ]
@@ -253,7 +268,7 @@ def namesakes(
     others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
     return [
         f"'{alike[0]}'{others}: a training subject of a data set that is not there is called so. If it is this one, "
-        "leave it out (--subjects)."
+        f"leave it out {_BY}."
     ]
 
 
@@ -283,17 +298,3 @@ def held_out_sessions(
         )
     lines += [*adapted_to([checkpoint]), *namesakes(present, [checkpoint], there, root)]
     return [there[name] for name in present], lines
-
-
-def describe_machine(device: str) -> str:
-    """Processor, threads, what computes and in which number format, for a report."""
-    import torch
-
-    from ..devices import bf16_is_fast, resolve_device
-
-    kind = resolve_device(device)[0]
-    numbers = "bfloat16" if bf16_is_fast(kind.type) else "float32"
-    if kind.type == "cuda":
-        return f"{torch.cuda.get_device_name(kind)}, {numbers}"
-    name = torch.backends.cpu.get_cpu_capability() if kind.type == "cpu" else kind.type
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, {name}, {numbers}"

@@ -154,7 +154,7 @@ class View:
     ) -> Row:
         """The row of a checkpoint's answer, whose slices go where ``drawn`` says."""
         opened, asked, checkpoint = self.opened, self.sampling, way.checkpoint
-        slices, began = self.window[self.axis], time.perf_counter()  # reading the scans is none of the model's time
+        slices, began = self.window[self.axis], time.perf_counter()  # reading the scans does not count
         ensemble = transform(
             opened.volume, checkpoint, target=self.pair.target, source=self.pair.source, n=asked.n, steps=asked.steps,
             seed=asked.seed, device=asked.device, antithetic=asked.antithetic, slices=(slices.start, slices.stop),

@@ -52,7 +52,7 @@ def _noise(volume: Volume, rng: np.random.Generator) -> Image:
 
 
 def _cropped(volume: Volume, rng: np.random.Generator) -> Image:
-    """The left third to half of the head is missing."""
+    """A third to half of the head is missing on one side, that of the first voxels."""
     data = volume.data.copy()
     axis = int(np.argmax(np.abs(volume.affine[0, :3])))
     along = np.moveaxis(data, axis, 0)
@@ -71,11 +71,11 @@ def _rotated(volume: Volume, rng: np.random.Generator) -> Image:
 
 
 def _thick(volume: Volume, rng: np.random.Generator) -> Image:
-    """Slices of 8 to 14 mm, on the grid of the thin ones."""
+    """Slices of 8 to 14 mm, and of at least two of the thin ones, on the grid of these."""
     from scipy.ndimage import uniform_filter1d
 
     axis = volume.axial_axis
-    slices = max(1, round(rng.uniform(8, 14) / float(volume.voxel_sizes[axis])))
+    slices = max(2, round(rng.uniform(8, 14) / float(volume.voxel_sizes[axis])))
     return uniform_filter1d(volume.data, slices, axis=axis, mode="nearest")
 
 

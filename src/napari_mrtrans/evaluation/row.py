@@ -44,8 +44,9 @@ class Row:
 
     ``lesion_r`` is Pearson's r with the target inside the expert mask; ``lesion_sums`` is what it is made of
     (:mod:`.lesion_sums`), so that it can be pooled over people. ``two_sample`` is the AUC of :mod:`.two_sample`, None
-    where it was not asked for. ``lacks`` says what could not be measured, in lines, from the row on at which that
-    turned out; ``machine``, what took the seconds.
+    where it was not asked for. ``seconds_per_slice`` is the time from the scans, read already, to the whole answer,
+    over its slices: reading the network, finding the head and judging the source are in it. ``lacks`` says what could
+    not be measured, in lines, from the row on at which that turned out; ``machine``, what took the seconds.
     """
 
     method: str

@@ -106,10 +106,8 @@ def _cropped(slab: NDArray[np.float32], spacing: float, rng: np.random.Generator
 
 
 def _thick(slab: NDArray[np.float32], spacing: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Slices of 8 to 14 mm, brought to this grid."""
-    thickness = rng.uniform(8, 14) / spacing
-    if thickness < 2:
-        return slab
+    """Slices of 8 to 14 mm, and of at least two of the given ones, brought to this grid."""
+    thickness = max(rng.uniform(8, 14) / spacing, 2)
     sigma = thickness / 3.46  # the standard deviation of a box of that width
     return ndimage.gaussian_filter1d(slab, sigma, axis=0, mode="nearest")
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics import uncertainty
 from .slice_spread import INTERVALS, RINGS, SliceSpread, pooled
 
 #: Between the bins of standard deviation.
@@ -195,14 +196,10 @@ def volumes(slices: Sequence[SliceSpread]) -> list[VolumeSpread]:
 
 def rank_correlation(sigma_hats: NDArray[np.float64]) -> tuple[float, float]:
     """Spearman's ρ of F with R2, and of R1 with R2, over σ̂ (count, 3) of R1, R2 and F; NaN for fewer than 3."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(sigma_hats, axis=0)
-    if len(ranks) < 3 or (np.ptp(ranks, axis=0) == 0).any():
+    if len(sigma_hats) < 3:
         return float("nan"), float("nan")
-    # Rounding must not turn a perfect order into a ρ above 1.
-    table = np.minimum(np.corrcoef(ranks, rowvar=False), 1.0)
-    return float(table[2, 1]), float(table[0, 1])
+    first, second, fast = sigma_hats.T
+    return uncertainty.rank_correlation(fast, second), uncertainty.rank_correlation(first, second)
 
 
 def spectrum_ratio(slices: Sequence[SliceSpread], parts: int = RINGS) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ class Settings:
         workers: Background processes that draw slices.
     """
 
-    slices: int = 60_000
+    slices: int
     batch: int = 32
     lr: float = 2e-3
     seed: int = 0

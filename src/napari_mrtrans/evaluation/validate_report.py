@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..paths import in_memory, write_together
+from ..wording import plural
 from . import slice_spread, spread
 from .spread import RANK
 
@@ -59,7 +60,7 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     for v in report["volumes"]:
         ratio, gain = (f"{_text(v[key])} (R1 {_text(v['itself_' + key])})" for key in ("ratio", "difference"))
-        lines.append(f"- {v['name']}, {v['slices']} slices: sigma-hat ratio {ratio}, SSIM difference {gain}")
+        lines.append(f"- {v['name']}, {plural(v['slices'], 'slice')}: sigma-hat ratio {ratio}, SSIM difference {gain}")
     named = [(f"R1 inside the central {c['nominal']:.0%} interval of F", c, "R2") for c in report["coverage"]]
     bands = report["spectrum"]["bands"]
     named += [(f"power, {band} frequencies, F over R2", dict(zip(bands, pair, strict=True)), "R1 over R2")
@@ -75,11 +76,9 @@ def markdown(report: dict[str, Any]) -> str:
 
 def plot(report: dict[str, Any], path: Path) -> None:
     """Std ratio by bin with its noise floor; σ̂ of each slice; ratio of the power spectra: a PNG file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     by_bin, by_slice, by_ring = figure.subplots(1, 3)
     bins = [b for b in report["bins"] if b["ratio"] is not None]
     floor = np.array([b["floor"] or np.nan for b in bins])

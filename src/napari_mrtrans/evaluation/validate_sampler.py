@@ -23,6 +23,7 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import does_not_serve_line
 from ..datasets.bids import Session
+from ..devices import describe_machine
 from ..errors import CheckpointError, MrtransError, VolumeError
 from ..paths import check_folder
 from ..scan.contrasts import Pair
@@ -30,7 +31,7 @@ from ..scan.volume import Volume
 from ..transformation.engine import MAX_HELD
 from ..transformation.streaming import stream
 from . import slice_spread, spread
-from .held_out import NotMeasured, PairedVolumes, describe_machine, held_out_sessions
+from .held_out import NotMeasured, PairedVolumes, held_out_sessions
 from .validate_report import verdict, write_report
 
 if TYPE_CHECKING:

@@ -81,11 +81,10 @@ def follow(
         runner = runners[task.preview]
         try:
             ((index, samples),) = runner.compute([job.orientation.slice_index(task.index, count)])
-        except Cancelled:
-            scheduler.drop(task)
+        except Cancelled:  # scrolled past
             continue
         scheduler.finish(task)
-        update = runner.update(index, samples, scheduler.finished, len(job.order))
+        update = replace(runner.update(index, samples), done=scheduler.finished, total=len(job.order))
         if not task.preview:
             cache.put(key, update)
         yield replace(update, preview=task.preview)

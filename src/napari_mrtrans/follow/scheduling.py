@@ -50,7 +50,6 @@ class Scheduler:
         self._previewed: set[int] = set()
         self._finished: set[int] = set()
         self._closed = False
-        self.dropped = 0
 
     @property
     def finished(self) -> int:
@@ -105,11 +104,6 @@ class Scheduler:
             if task.index == self._centre:
                 return True
             return self._within_reach(task.index) and self._missing(self._centre) is None
-
-    def drop(self, task: Task) -> None:
-        """Count a task that was given up half-way."""
-        with self._changed:
-            self.dropped += 1
 
     def finish(self, task: Task) -> None:
         """A task is done."""

@@ -16,7 +16,7 @@ from ..scan.nifti import open_nifti, read_voxels, stem
 from ..scan.resample import resample
 from ..scan.volume import Volume, read_samples
 from .computed import computed_only, not_computed
-from .measure import box_around, check_large_enough, lesion_report, nothing_there
+from .measure import RING, box_around, check_large_enough, lesion_report, nothing_there
 from .report import LesionReport
 
 
@@ -28,7 +28,6 @@ def measure_files(
     std: Path | None = None,
     samples: Path | None = None,
     source: Path | None = None,
-    ring: float = 3.0,
     say: Callable[[str], None] = lambda line: None,
 ) -> LesionReport:
     """:func:`lesion_report` of files; ``samples`` lie on the grid of ``prediction``.
@@ -46,7 +45,7 @@ def measure_files(
         why = "no voxel is above 0" if finite else "all of it is NaN or infinite"
         raise MrtransError(f"The ROI '{roi.name}' marks nothing: {why}.")
     check_large_enough(mask, roi.name)
-    box = box_around(mask, int(np.ceil(ring)))
+    box = box_around(mask, int(np.ceil(RING)))
 
     def onto(path: Path | None) -> NDArray | None:
         if path is None:
@@ -74,7 +73,6 @@ def measure_files(
         std=spread,
         source=onto(source),
         samples=None if samples is None else read_samples(samples, like),
-        ring=ring,
         std_corrected=std is not None and _is_corrected(std),
     )
 

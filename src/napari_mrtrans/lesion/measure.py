@@ -24,6 +24,8 @@ from .report import Lesion, LesionReport
 MIN_VOXELS = 3
 #: A range below this fraction of the largest magnitude is rounding, not contrast.
 CONSTANT = 1e-6
+#: Voxels around a region that its contrast is with.
+RING = 3
 
 TOO_SMALL = f"ROI needs at least {MIN_VOXELS} voxels."
 NO_CONTRAST = "Intensity is constant in this ROI; correlation undefined."
@@ -37,7 +39,7 @@ def lesion_report(
     std: NDArray | None = None,
     samples: Iterable[NDArray] | None = None,
     source: NDArray | None = None,
-    ring: float = 3.0,
+    ring: float = RING,
     std_corrected: bool = False,
 ) -> LesionReport:
     """Compare a prediction with its target inside a region of interest; all arrays on one grid.

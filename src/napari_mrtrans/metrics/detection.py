@@ -77,15 +77,15 @@ def nll(labels: ArrayLike, probability: ArrayLike) -> float:
     return float(log_loss(truth, np.clip(p, least, 1 - least)))
 
 
-def ece(labels: ArrayLike, probability: ArrayLike, bins: int = BINS) -> float:
+def ece(labels: ArrayLike, probability: ArrayLike) -> float:
     """Expected calibration error (Eq. 16): mean |share of unusual inputs - mean probability| of equal-width bins.
 
     Raises:
         MrtransError: as :func:`auc`, or a probability is outside [0, 1].
     """
     truth, p = _probabilities(labels, probability)
-    bin_of = np.minimum((p * bins).astype(int), bins - 1)
-    gaps = np.bincount(bin_of, truth - p, bins)  # bin size x (share - mean probability)
+    bin_of = np.minimum((p * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bin_of, truth - p, BINS)  # bin size x (share - mean probability)
     return float(np.abs(gaps).sum() / truth.size)
 
 

@@ -57,7 +57,9 @@ FAMILIES: dict[str, Family] = {
         published_weights=123.1,
         critic_option="adversarial_weight",
     ),
-    "direct": Family("direct:Direct", deterministic=True, single_pass=True, described="Direct U-Net"),
+    "direct": Family(
+        "direct:Direct", deterministic=True, single_pass=True, described="Direct U-Net", published_weights=85.6
+    ),
 }
 
 #: What the card of a checkpoint names that takes the samples of others in turn; each of them has its own sampler.

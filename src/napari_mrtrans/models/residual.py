@@ -97,9 +97,15 @@ class ResidualModel(Model, ABC):
             self.mean_net = unet(mean_network, conditional=conditional, in_channels=seen, out_channels=1, time=False)
             self.mean_net.requires_grad_(False)
             context = self.mean_net.feature_channels if mean_features else 0
+            theirs = self.mean_net.unshuffle
         images = fixed["in_channels"] + seen + (1 if mean_network else 0)
         shown = {**fixed, "in_channels": images, "context_channels": context}
         self.net = unet(network, conditional=conditional, **shown)
+        if context and self.net.unshuffle != theirs:
+            raise ValueError(
+                f"network.unshuffle: {self.net.unshuffle}, but the mean network, whose feature map it is shown, has "
+                f"{theirs}; take that, or set mean_features: false"
+            )
 
     @property
     def multiple(self) -> int:

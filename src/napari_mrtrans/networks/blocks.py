@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
-    """Cosines and sines of ``values`` (batch,) at ``dim // 2`` geometric frequencies: (batch, dim), in [-1, 1]."""
+def sinusoidal_embedding(values: Tensor, dim: int) -> Tensor:
+    """Cosines and sines of ``values`` (batch,) at ``dim // 2`` geometric frequencies: (batch, dim), in [-1, 1].
+
+    The frequencies go from 1 to 1 / 10,000 radians.
+    """
     half = dim // 2
     exponents = torch.arange(half, device=values.device, dtype=torch.float32) / half
-    angles = values.float()[:, None] * torch.exp(-math.log(max_period) * exponents)[None]
+    angles = values.float()[:, None] * torch.exp(-math.log(10_000.0) * exponents)[None]
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 

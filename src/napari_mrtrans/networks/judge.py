@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 #: What one pixel of the last feature map covers along each side.
 STRIDE = 16
+#: Channels after each of the four halvings, and of the last layer.
+WIDTHS = (16, 24, 32, 48, 48)
 
 
 class SliceJudge(nn.Module):
@@ -19,14 +21,13 @@ class SliceJudge(nn.Module):
     Args:
         contrasts: How many there are to tell apart.
         kinds: How many kinds of artefacts, the absence of any included.
-        widths: Channels after each of the four halvings, and of the last layer.
     """
 
-    def __init__(self, contrasts: int, kinds: int, widths: tuple[int, ...] = (16, 24, 32, 48, 48)) -> None:
+    def __init__(self, contrasts: int, kinds: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
-        for number, width in enumerate(widths):
+        for number, width in enumerate(WIDTHS):
             layers += [
                 nn.Conv2d(channels, width, 3, stride=2 if number < 4 else 1, padding=1, bias=False),
                 nn.BatchNorm2d(width),

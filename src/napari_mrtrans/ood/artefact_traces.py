@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scan.neighbours import reach
+
 Image = NDArray[np.float32]
 
 #: Distances in mm to the neighbours that a slice is compared with; at least one slice away.
@@ -35,7 +37,7 @@ NAMES: tuple[str, ...] = (
 
 def steps(spacing: float) -> tuple[int, ...]:
     """How many slices lie between a slice and its neighbours at :data:`DISTANCES`, for this slice spacing in mm."""
-    return tuple(max(1, round(distance / spacing)) for distance in DISTANCES)
+    return tuple(reach(spacing, distance) for distance in DISTANCES)
 
 
 def traces(image: Image, neighbours: Sequence[tuple[Image, Image]]) -> NDArray[np.float64]:

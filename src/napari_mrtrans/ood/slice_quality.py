@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scan.neighbours import beside
 from . import artefact_traces, image_quality
 
 #: Features are only ever appended, so that a calibration fitted to fewer goes on to hold.
@@ -25,7 +26,6 @@ def slice_quality(
         spacing: Of the slices, in mm.
     """
     image = read(index)
-    neighbours = [
-        (read(max(index - step, 0)), read(min(index + step, count - 1))) for step in artefact_traces.steps(spacing)
-    ]
+    sides = [beside(index, count, step) for step in artefact_traces.steps(spacing)]
+    neighbours = [(read(below), read(above)) for below, above in sides]
     return np.concatenate([image_quality.features(image), artefact_traces.traces(image, neighbours)])

@@ -72,11 +72,15 @@ class Section:
 
 def page(title: str, sections: Iterable[Section]) -> str:
     """The whole document."""
-    body = "\n".join(_section(section) for section in sections)
+    return document(title, _STYLE, "\n".join(_section(section) for section in sections))
+
+
+def document(title: str, style: str, body: str) -> str:
+    """The whole document of a ``body`` that stands below the heading, with its style sheet."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n"
         "</body>\n</html>\n"
     )
 

@@ -23,7 +23,7 @@ BORDER_MM = 8.0
 BESIDE_MM = 12.0
 
 
-def nmi(a: NDArray[np.floating], b: NDArray[np.floating], bins: int = 32) -> float:
+def nmi(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """(H(a) + H(b)) / H(a, b): 1 for independent samples, 2 for one-to-one ones.
 
     Studholme, C. et al. An overlap invariant entropy measure of 3D medical image alignment. Pattern Recognition 32,
@@ -31,7 +31,7 @@ def nmi(a: NDArray[np.floating], b: NDArray[np.floating], bins: int = 32) -> flo
     """
     from scipy.stats import entropy
 
-    joint = np.histogram2d(a, b, bins)[0]
+    joint = np.histogram2d(a, b, 32)[0]
     together = entropy(joint.ravel())
     return float((entropy(joint.sum(axis=0)) + entropy(joint.sum(axis=1))) / together) if together > 0 else 1.0
 

@@ -20,8 +20,9 @@ from ..dicom.read import read_scan, recorded
 from ..errors import MrtransError
 from ..paths import part_of, write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
-from ..scan.intensity import clean, find_head, min_max, white_level
+from ..scan.intensity import clean, min_max, white_level
 from ..scan.masks import read_mask
+from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
 from .earlier import check_free, edited_mask, file_digest, finished_session, mask_file, owned_names, record_of, work_key
@@ -209,7 +210,7 @@ def _reference(volumes: dict[Contrast, Volume], wanted: Contrast | None, session
 def _brain(reference: Volume, mask: Path | None, options: Options, say: Say) -> tuple[NDArray[np.bool_], str]:
     """The brain, or, where it is not to be stripped, the head; and where the outline came from."""
     if not options.strip:
-        return find_head(clean(reference.data), reference.voxel_sizes)[0], "head"
+        return PreparedVolume.of(reference).head, "head"
     given = None if mask is None else read_mask(mask, reference, say)
     if given is not None and not given.any():
         raise MrtransError(f"The mask '{mask}' is empty; give another, or leave out --mask.")

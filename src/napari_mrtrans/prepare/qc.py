@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..paths import in_memory
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
-from ..scan.intensity import clean, find_head
+from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 
 if TYPE_CHECKING:
@@ -37,23 +37,17 @@ def save_picture(path: Path, images: Mapping[Contrast, Volume], brain: NDArray[n
         brain: The mask; None = without outline.
         title: Above the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     reference = next(iter(images.values()))
     orientation = Orientation.from_affine(reference.affine)
     sizes = reference.voxel_sizes[list(orientation.order)]
-    if brain is None:
-        outline, _ = find_head(clean(reference.data), reference.voxel_sizes)
-    else:
-        outline = brain
-    outline = orientation.to_canonical(outline)
+    outline = orientation.to_canonical(PreparedVolume.of(reference).head if brain is None else brain)
     low, high = np.argwhere(outline).min(axis=0), np.argwhere(outline).max(axis=0)
     middle = (low + high) // 2
     planes: list[tuple[int, int]] = [(0, int(low[0] + height * (high[0] - low[0]))) for height in HEIGHTS]
     planes += [(1, int(middle[1])), (2, int(middle[2]))]
     figure = Figure(figsize=(2.2 * (len(planes) + 1), 2.6 * len(images) + 0.5), facecolor="black", layout="constrained")
-    FigureCanvasAgg(figure)
     shown = {contrast: _scaled(orientation.to_canonical(volume.data)) for contrast, volume in images.items()}
     first = next(iter(shown.values()))
     rows = figure.subplots(len(images), len(planes) + 1, squeeze=False)

@@ -78,7 +78,8 @@ class Registration:
 def register(fixed: Volume, moving: Volume) -> Registration:
     """The rigid motion that brings ``moving`` onto ``fixed``; both show one head, in any contrast and orientation.
 
-    None where nothing that was found matches better than the files' own position, as of images registered already.
+    None at all (the identity) where nothing that was found matches better than the files' own position, as of images
+    registered already.
 
     Raises:
         VolumeError: a volume is too thin to see a head in it.

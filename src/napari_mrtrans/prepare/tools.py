@@ -112,7 +112,7 @@ def extract(volume: Volume, tool: str) -> NDArray[np.bool_]:
         try:
             subprocess.run(
                 [chosen.program, *chosen.arguments(str(image), str(brain), str(mask))],
-                check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                check=True, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
             )  # fmt: skip
             found = read_mask(mask, volume)
         except VolumeError as error:
@@ -120,6 +120,8 @@ def extract(volume: Volume, tool: str) -> NDArray[np.bool_]:
         except subprocess.CalledProcessError as error:
             lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
             raise ToolFailed(f"'{chosen.program}' failed ({lines[-1]})") from None
+        except OSError as error:
+            raise ToolFailed(f"'{chosen.program}' could not be started ({error.strerror or error})") from None
     if not found.any():
         raise ToolFailed(f"'{chosen.program}' found no brain in '{volume.name}'")
     return found

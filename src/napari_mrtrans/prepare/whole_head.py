@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 from ..paths import prepared_cache_dir, write_shared
 from ..scan.adult import is_adult_brain
-from ..scan.intensity import clean, head_mask, is_whole_head, padding, zero_level
+from ..scan.intensity import clean, find_head, padding, zero_level
 from ..scan.masks import checked_mask
 from ..scan.prepared import PreparedVolume, without_air
 from ..scan.volume import Volume
@@ -64,14 +64,14 @@ def brain_of(
         VolumeError: the volume is too thin to see a head in it.
         BrainError: no plausible brain was found, or the tool is not installed or failed.
     """
-    data = clean(volume.data)
     if mask is not None:
-        methods = [GIVEN]
-    elif not is_whole_head(data, volume.voxel_sizes):
-        mask, methods = head_mask(data), [STRIPPED]
-    else:
-        methods = usable_tools(volume.contrast) if tool == "auto" else [choose_tool(tool, volume.contrast)]
-    method, inside, _ = _first_of(methods, partial(_strip, volume, data, mask, bias=False), say)
+        return mask, GIVEN
+    data = clean(volume.data)
+    head, whole = find_head(data, volume.voxel_sizes)
+    if not whole:
+        return head, STRIPPED
+    methods = usable_tools(volume.contrast) if tool == "auto" else [choose_tool(tool, volume.contrast)]
+    method, inside, _ = _first_of(methods, partial(_strip, volume, data, None, bias=False), say)
     return inside, method
 
 

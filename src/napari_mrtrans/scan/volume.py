@@ -20,6 +20,11 @@ from .intensity import background
 from .masked import unmasked
 from .nifti import as_one_volume, open_nifti, raw_zooms, read_voxels, stem, unoriented_line, without_trailing_ones
 
+#: Fields of a NIfTI header that tell of a scan, not of its grid.
+_OF_SCAN = (
+    "aux_file", "cal_max", "cal_min", "data_type", "db_name", "dim_info", "extents", "glmax", "glmin", "session_error",
+    "slice_code", "slice_duration", "slice_end", "slice_start", "toffset", "unused_str",
+)  # fmt: skip
 #: What helps where an image holds nothing that a scanner gives.
 _AGAIN = "Convert it again from what the scanner gave, or give another scan."
 
@@ -146,13 +151,13 @@ class Volume:
 
 
 def describe(header: nib.Nifti1Header, descrip: str) -> None:
-    """Take out of a header all that tells of the scan rather than of its grid: names, remarks, intent, extensions."""
-    header["cal_min"], header["cal_max"] = 0.0, 0.0
+    """Take out of a header all that tells of the scan rather than of its grid: names, remarks, timing, extensions."""
+    for name in _OF_SCAN:
+        if name in header:  # of one kind or of both
+            header[name] = np.zeros_like(header[name])
+    header["pixdim"][4:] = 1
     header.set_intent("none")
-    header["descrip"], header["aux_file"] = descrip.encode("ascii", "replace")[:79], b""
-    for name in ("db_name", "data_type"):
-        if name in header:  # NIfTI-2 has neither
-            header[name] = b""
+    header["descrip"] = descrip.encode("ascii", "replace")[:79]
     header.extensions.clear()
 
 
@@ -185,9 +190,12 @@ def read_samples(path: str | Path, like: Volume) -> NDArray[np.generic]:
         VolumeError: unreadable, not 4-D, or on another grid.
     """
     image = open_nifti(Path(path))
-    affine = check_affine(image.affine, Path(path).name)
-    affine[:3] *= millimetres(affine, image.shape, stated_unit(image.header))
-    if image.ndim != 4 or not same_grid(image.shape[:3], affine, like.data.shape, like.affine):
+    fits = image.ndim == 4
+    if fits:
+        affine = check_affine(image.affine, Path(path).name)
+        affine[:3] *= millimetres(affine, image.shape, stated_unit(image.header))
+        fits = same_grid(image.shape[:3], affine, like.data.shape, like.affine)
+    if not fits:
         raise VolumeError(
             f"The samples '{Path(path).name}' are no 4-D volume on the grid of '{like.name}'. Give "
             "those that were saved with it."

@@ -48,7 +48,7 @@ class Finished(Generic[Row]):
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with self.path.open("a", encoding="utf-8") as file:
-                    file.write("\n" * (file.tell() > 0) + line)
+                    file.write(f"\n{line}")  # first the end of what a kill, or another run that writes, left
             except OSError as error:
                 raise MrtransError(
                     f"Cannot write to '{self.path.parent}' ({reason(error)}). Free some space and run it "

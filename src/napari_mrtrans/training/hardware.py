@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ..checkpoints.card import Training
-from ..devices import bf16_is_fast, channels_last_trains_faster, cpu_name, to_channels_last
+from ..devices import bf16_is_fast, channels_last_trains_faster, processor_name, to_channels_last
 from ..errors import RecipeError
 
 
@@ -78,7 +78,7 @@ def what_it_took(hours: float, device: torch.device) -> Training:
     return Training(
         hours=round(hours, 3),
         peak_memory_gib=round((torch.cuda.max_memory_allocated(device) if gpu else _peak_of_process()) / 2**30, 2),
-        device=torch.cuda.get_device_name(device) if gpu else device.type if device.type != "cpu" else cpu_name(),
+        device=processor_name(device),
     )
 
 

@@ -106,7 +106,10 @@ def prepare_start(
     if recipe.restyle_from is not None:
         styled = load_checkpoint(recipe.restyle_from)
         restyle = _restyle(recipe, styled.build(), styled, source)
-    model = build(recipe.model, options)
+    try:
+        model = build(recipe.model, options)
+    except ValueError as error:
+        raise RecipeError(f"Recipe '{recipe.name}': options: {error}.") from None
     if isinstance(model, ResidualModel) and isinstance(direct, Direct) and model.mean_net is not None:
         model.mean_net.load_state_dict(direct.net.state_dict())
         model.trained_mean = cross

@@ -17,7 +17,7 @@ from ..datasets.readers import read_folders
 from ..datasets.splits import PARTS, HeldOut, draw_held_out, read_splits, split_sessions
 from ..datasets.store import Source
 from ..datasets.turned import TurnedSession, in_planes
-from ..errors import MrtransError, RecipeError
+from ..errors import CheckpointError, MrtransError, RecipeError
 from ..paths import training_cache_dir
 from ..scan.contrasts import Pair
 from .recipe import Recipe
@@ -61,6 +61,24 @@ def check_model(recipe: Recipe) -> None:
             raise RecipeError(f"{where}: not a multiple of {model.multiple}.")
         if min(stage.crop) < model.smallest_crop:
             raise RecipeError(f"{where}: {recipe.model} needs at least {model.smallest_crop}.")
+
+
+def check_parents(recipe: Recipe) -> None:
+    """See before any data are read that the checkpoints are there that the recipe builds on.
+
+    Raises:
+        RecipeError: naming the key.
+    """
+    for key in ("start_from", "mean_checkpoint", "restyle_from", "cross_means"):
+        named = getattr(recipe, key) or ()
+        for name in (named,) if isinstance(named, str) else named:
+            try:
+                load_checkpoint(name)
+            except CheckpointError as error:
+                value = "FILE" if isinstance(named, str) else "'[FILE, …]'"
+                raise RecipeError(
+                    f"Recipe '{recipe.name}': {key}: {error} Name one that is there: --set {key}={value}"
+                ) from None
 
 
 def open_splits(recipe: Recipe, root: Path | None, cache: Path | None = None) -> tuple[dict[str, Source], list[str]]:

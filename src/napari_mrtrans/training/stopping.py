@@ -1,15 +1,17 @@
-"""When a training ends before its last step: its time is over, or Ctrl-C, or the SIGTERM of a scheduler."""
+"""Ctrl-C, the SIGTERM of a scheduler, and a time that is over: when a run, as a training, ends before its end."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from lightning_fabric import Fabric
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 TOLD = b"\nStopping after this step; once more stops at once, without what came after the last state.\n"
 
@@ -35,18 +37,9 @@ class Stopping:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Signals ask meanwhile, a second one interrupts as usual. Outside the main thread nobody is asked."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        heard = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-        if not self._alone or threading.current_thread() is not threading.main_thread():
-            heard = []
-        for number in heard:
-            signal.signal(number, self._ask)
-        try:
+        """Signals ask meanwhile, a second one interrupts as usual."""
+        with heard(self._ask, *([signal.SIGINT, signal.SIGTERM] if self._alone else [])):
             yield
-        finally:
-            for number in heard:
-                signal.signal(number, before[number])
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
@@ -54,6 +47,31 @@ class Stopping:
         self.asked = True
         with suppress(OSError):  # the same Ctrl-C has ended what reads the terminal's lines, such as tee
             os.write(2, TOLD)
+
+
+@contextmanager
+def heard(handler: Callable[[int, FrameType | None], None], *signals: int) -> Iterator[None]:
+    """Signals that are not ignored call ``handler`` meanwhile; outside the main thread nothing changes."""
+    before = {number: signal.getsignal(number) for number in signals}
+    known = [number for number, one in before.items() if one not in (signal.SIG_IGN, None)]
+    if threading.current_thread() is not threading.main_thread():
+        known = []
+    for number in known:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in known:
+            signal.signal(number, before[number])
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal is as Ctrl-C.
+
+    Raises:
+        KeyboardInterrupt: always.
+    """
+    raise KeyboardInterrupt
 
 
 def deaf(worker: int) -> None:

@@ -13,11 +13,10 @@ from torch import Tensor
 from ..checkpoints.card import SamplerDefaults
 from ..datasets.store import Decoded, Source
 from ..metrics.uncertainty import crps
-from ..models import Model
-from ..models.base import contrast_index
+from ..models import Model, drawing
+from ..models.drawing import Places
 from ..models.noise import Noise
 from ..models.sampler_plan import plan
-from ..models.samplers import Predict
 from ..scan.contrasts import Pair
 from ..scan.framing import STEP, Box, Framing
 from ..scan.neighbours import seen
@@ -111,20 +110,10 @@ def framed(
 @torch.no_grad()
 def draw(model: Model, one: FixedSlice, samples: range, device: torch.device, sampler: SamplerDefaults) -> Tensor:
     """Samples of a slice in [0, 1], (samples, 1, H, W): exactly those that the engine draws with :data:`SEED`."""
-    drawn = Noise(SEED, stream=model.stream)
-    run, sigmas = plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max)
-
-    def added(step: int) -> Tensor:
-        sheets = drawn.framed(one.grid, samples, [one.box], [one.position], step + 1)
-        return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(device)
-
-    def solve(predict: Predict, start: Tensor) -> Tensor:
-        return run(predict, start * sigmas[0], sigmas, noise=added)
-
-    noise = drawn.starts(model.latent, one.grid, samples, [one.box], [one.position])
+    planned = plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max)
     x = torch.from_numpy(one.source)[None].to(device)
-    first, second = (torch.tensor([contrast_index(contrast)], device=device) for contrast in one.pair)
-    return model.sample(x, first, second, torch.from_numpy(noise).to(device), solve)[0, :, None].clamp(0, 1)
+    places, noise = Places(one.grid, [one.box], [one.position]), Noise(SEED, stream=model.stream)
+    return drawing.draw(model, x, one.pair, places, noise, samples, planned)[0, :, None].clamp(0, 1)
 
 
 @torch.no_grad()

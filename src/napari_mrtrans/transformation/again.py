@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,14 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.library import list_checkpoints
 from ..checkpoints.planes import beside_digest
+from ..devices import made_on
 from ..dicom.read import read_scan
 from ..errors import CheckpointError, MrtransError
 from ..lesion.files import roi_from_file
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
 from .request import Request
+from .saved import json_of
 
 #: What a report must hold, and of which kind.
 _NEEDED = {
@@ -47,7 +48,7 @@ def repeated(
     Args:
         report: What ``transform`` wrote.
         image: The input, where it has moved.
-        say: Told when another version of this package made it, or only a part of it.
+        say: Told when another version of this package, or another machine, made it, or only a part of it.
         of_masks: Told what was assumed of the mask and the region, as when it was made.
 
     Raises:
@@ -70,7 +71,19 @@ def repeated(
     roi = None if asked.get("roi") is None else _roi(request, volume, of_masks)
     mask = None if asked.get("mask") is None else _mask(request, volume, of_masks)
     request = Request.from_json(asked, mask, roi)
-    return volume, _checkpoint(info), request, info["samples_kept"]
+    checkpoint = _checkpoint(info)
+    if line := _other_machine(info.get("made_on"), made_on(request.device)):
+        say(f"'{report.name}' was {line}: the last bits may differ.")
+    return volume, checkpoint, request, info["samples_kept"]
+
+
+def _other_machine(before: Any, now: Mapping[str, Any]) -> str:
+    """Where what bits depend on differs, what it was and is; earlier versions did not write it down."""
+    words = {"torch": "torch {}", "threads": "threads: {}", "number_format": "{}", "processor": "{}"}
+    known = before if isinstance(before, dict) else {}
+    differ = [name for name in words if name in known and known[name] != now[name]]
+    then, here = (", ".join(words[name].format(one[name]) for name in differ) for one in (known, now))
+    return f"made on {then}, and this is {here}" if differ else ""
 
 
 def other_head(report: Path, head: str) -> str:
@@ -90,16 +103,11 @@ def other_head(report: Path, head: str) -> str:
 
 
 def _read(report: Path) -> dict[str, Any]:
-    try:
-        info = json.loads(report.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MrtransError(f"'{report}' cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError):
-        info = None
-    known = isinstance(info, dict) and all(isinstance(info.get(name), kind) for name, kind in _NEEDED.items())
+    info = json_of(report)
+    known = all(isinstance(info.get(name), kind) for name, kind in _NEEDED.items())
     if not known or not info["request"].get("source"):
         raise MrtransError(f"'{report}' is no report of a result that can be repeated.")
-    return dict(info)
+    return info
 
 
 def _mask(request: Request, volume: Volume, say: Callable[[str], None]) -> NDArray[np.bool_]:

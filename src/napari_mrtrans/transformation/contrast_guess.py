@@ -10,10 +10,9 @@ from ..ood.image_quality import MIN_AREA
 from ..scan.contrasts import Contrast
 from ..scan.framing import STEP
 from ..scan.grid import SliceGrid
-from ..scan.intensity import is_whole_head
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
-from .slice_signs import judged, neighbours, padded
+from .slice_signs import judged, neighbours
 
 #: Slices that are looked at.
 SLICES = 5
@@ -28,7 +27,7 @@ def look_at_contrast(volume: Volume) -> tuple[Contrast, float] | None:
         VolumeError: there is no head.
     """
     prepared = PreparedVolume.of(volume)
-    if is_whole_head(prepared.data, volume.voxel_sizes):
+    if prepared.whole:
         return None
     median = float(np.median(prepared.data[prepared.head]))
     if median <= 0:
@@ -39,7 +38,7 @@ def look_at_contrast(volume: Volume) -> tuple[Contrast, float] | None:
     middles = usable[np.linspace(0, len(usable) - 1, SLICES + 2).round().astype(int)[1:-1]]
     slabs = [images[neighbours(int(z), len(images), prepared.spacing[0])] for z in middles]
     judge = load_judge()
-    told = judge(padded(judged(grid.to_model(np.stack(slabs)))))[:, : len(judge.card.contrasts)].mean(axis=0)
+    told = judge(judged(grid.to_model(np.stack(slabs))))[:, : len(judge.card.contrasts)].mean(axis=0)
     chances = np.exp(told - np.logaddexp.reduce(told))
     best = int(np.argmax(chances))
     return (judge.card.contrasts[best], float(chances[best])) if chances[best] >= SURE else None

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..checkpoints.card import SamplerDefaults
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.pool import members_of, shares
-from ..errors import MrtransError
+from ..devices import failure_line, is_out_of_memory, memory_line, to_channels_last
+from ..errors import MrtransError, OutOfMemory
 from ..scan.framing import Box
 from ..scan.neighbours import seen
 from .job import Job, common_step, in_steps
@@ -88,7 +89,7 @@ class Engine:
         on_step: Callable[[int, int], None] | None,
         others: Callable[[int], NDArray[np.float32]] | None = None,
     ) -> None:
-        from ..devices import bf16_is_fast, to_channels_last
+        from ..devices import bf16_is_fast
 
         self.device, self.cancel, self.on_step, self._others = device, cancel, on_step, others
         self._theirs: Exception | None = None
@@ -96,10 +97,9 @@ class Engine:
         members = {member.name: member for member in members_of(checkpoint)}
         self.turns, pooled = checkpoint.card.turns, len(members) > 1
         self.drawers = {
-            name: _Drawer(to_channels_last(member.build(device)), member.card.sampler, pooled)
-            for name, member in members.items()
+            name: _Drawer(_loaded(member, device), member.card.sampler, pooled) for name, member in members.items()
         }
-        self.bf16 = bf16_is_fast(device.type)
+        self.bf16 = bf16_is_fast(device)
         self.name = checkpoint.name
         self.framing, self.step = checkpoint.card.framing, common_step(d.model for d in self.drawers.values())
         self.job = in_steps(job, self.framing, self.step)
@@ -177,10 +177,9 @@ class Engine:
             if error is self._theirs:
                 self._theirs = None
                 raise
-            memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error).lower()
-            if not memory:
+            if not is_out_of_memory(error):
                 # A generator-based Qt worker would swallow a RuntimeError without a trace.
-                raise MrtransError(f"The {self.device.type} device failed: {str(error).splitlines()[0]}") from None
+                raise MrtransError(failure_line(self.device.type, error)) from None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return np.empty((0, 0, 0, 0), dtype=np.float32), True
@@ -214,36 +213,24 @@ class Engine:
     ) -> NDArray[np.float32]:
         import torch
 
-        from ..models.base import contrast_index
+        from ..models.drawing import Places, draw
         from ..models.noise import Noise
 
         job, model, request = self.job, drawer.model, self.job.request
-        drawn = Noise(request.seed, request.antithetic, model.stream)
-        positions = [index * job.prepared.spacing[0] for index in group]
         boxes = [self._slice(index)[1] for index in group]
+        places = Places(job.grid.shape, boxes, [index * job.prepared.spacing[0] for index in group])
         images = np.stack(
             [self._seen(index, box, model.neighbours_mm) for index, box in zip(group, boxes, strict=True)]
         )
         others = self._other_views(group, boxes)
-        noise = drawn.starts(model.latent, job.grid.shape, numbers, boxes, positions)
-        sample, levels = drawer.plan(job)
-
-        def added(step: int) -> torch.Tensor:
-            sheets = drawn.framed(job.grid.shape, numbers, boxes, positions, step + 1)
-            return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(self.device)
-
-        def solve(predict: Any, start: torch.Tensor) -> torch.Tensor:
-            return sample(predict, start * levels[0], levels, noise=added, callback=callback)
-
+        noise = Noise(request.seed, request.antithetic, model.stream)
+        sampler, levels = drawer.plan(job)
+        plan = partial(sampler, callback=callback), levels
         callback(0, 1)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             source = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
-            first, second = (
-                torch.full((len(group),), contrast_index(contrast), device=self.device) for contrast in request.pair
-            )
             beside = [torch.from_numpy(views).to(self.device) for views in others]
-            out = model.sample(source, first, second, torch.from_numpy(noise).to(self.device), solve, *beside)
-            out = out.float()
+            out = draw(model, source, request.pair, places, noise, numbers, plan, *beside).float()
             broken = (~torch.isfinite(out)).flatten(2).any(2).cpu().numpy()
             if broken.any():  # NaN would be black and infinity white: both look plausible
                 one, sample_ = np.argwhere(broken)[0]
@@ -257,6 +244,21 @@ class Engine:
     def _to_source(self, index: int, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Samples on model pixels of the slice's box to the source's pixels, canonical, 0 outside the head."""
         return self.job.grid.to_source(samples, self.job.mask[index], self._slice(index)[1])
+
+
+def _loaded(member: Checkpoint, device: torch.device) -> Model:
+    """A network on its device, its weights in the memory order that is fast.
+
+    Raises:
+        OutOfMemory: it does not fit there.
+        MrtransError: the device failed.
+    """
+    try:
+        return to_channels_last(member.build(device))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise MrtransError(failure_line(device.type, error)) from None
+    raise OutOfMemory(memory_line(device.type, f"as '{member.name}' was loaded"))
 
 
 def _shape(box: Box) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import beside_digest
 from ..checkpoints.pool import drawn_by
+from ..devices import made_on, resolve_device
 from ..models.families import POOL
 from ..ood.score import verdict
 from ..ood.signs import UNKNOWN
@@ -108,8 +109,6 @@ class Gathered:
             seconds: How long it took.
             notices: What the user was told.
         """
-        from ..devices import resolve_device
-
         request, beside = self._begun or _begun(checkpoint, request, volume)
         if self._upside_down:
             request = request.upside_down(len(self._weights))
@@ -140,6 +139,7 @@ class Gathered:
             "steps": checkpoint.steps if checkpoint.single_pass else steps,
             **({"drawn_by": drawn_by(checkpoint, n)} if pooled else {}),
             "device": str(resolve_device(request.device)[0]),
+            "made_on": made_on(request.device),
             "seconds": seconds,
             "repair": bool(request.repair) and n <= MAX_HELD,
             "repaired_voxels": self._repaired,

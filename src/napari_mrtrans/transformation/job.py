@@ -151,10 +151,13 @@ def make_job(prepared: PreparedVolume, checkpoint: Checkpoint, request: Request)
     if request.three_planes:
         check_height(np.count_nonzero(prepared.area) * prepared.spacing[0], prepared.volume.name)
     images = prepared.orientation.to_canonical(prepared.normalised(request.pair.source))
+    return Job(request, prepared, images, grid_of(prepared, checkpoint), _visiting_order(prepared, request))
+
+
+def grid_of(prepared: PreparedVolume, checkpoint: Checkpoint) -> SliceGrid:
+    """The grid on which a checkpoint sees a volume."""
     card = checkpoint.card
-    grid = SliceGrid.fit(prepared.mask, prepared.spacing[1:], card.grid.spacing_mm, STEP, card.framing.least)
-    order = _visiting_order(prepared, request)
-    return Job(request, prepared, images, grid, order)
+    return SliceGrid.fit(prepared.mask, prepared.spacing[1:], card.grid.spacing_mm, STEP, card.framing.least)
 
 
 def common_step(models: Iterable[Model]) -> int:

@@ -23,8 +23,7 @@ from ..lesion.report import LesionReport
 from ..page.html import NONE, Cell, Picture, Section, Table, page
 from ..page.panels import SCALES, Panel, panels_png
 from ..scan.contrasts import Contrast
-from ..scan.grid import Orientation
-from ..scan.intensity import clean, find_head, normalise
+from ..scan.prepared import PreparedVolume
 from ..wording import plural
 from .acquired import Acquired
 from .commands import command_line, python_call
@@ -37,7 +36,7 @@ LARGE = 0.3
 #: So many are listed, the largest first.
 MOST_LESIONS = 20
 _FOLDERS = re.compile(r"(?<![\w.~])(?:[A-Za-z]:)?~?(?:[\\/][^\\/'\"\n]+)*[\\/](?=[^\\/'\"\s])")
-_PACKAGES = ("torch", "numpy", "napari")
+_PACKAGES = ("numpy", "napari")
 
 
 @dataclass(frozen=True)
@@ -151,13 +150,12 @@ def _caption(result: Ensemble, beside: Beside) -> str:
 
 def _slices(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Picture:
     volume, info = result.volume, result.info
-    orientation = Orientation.from_affine(volume.affine)
-    data = clean(volume.data)
-    head, _ = find_head(data, volume.voxel_sizes)
+    prepared = PreparedVolume.of(volume)
+    orientation = prepared.orientation
     only = bool(info.get("roi") and info["roi"]["only"])
     images: dict[str, NDArray] = {}
     if beside.source:
-        images[f"source ({info['source']})"] = normalise(data, head, Contrast.parse(info["source"]))
+        images[f"source ({info['source']})"] = prepared.normalised(Contrast.parse(info["source"]))
     images["mean"] = result.mean
     if np.isfinite(result.sigma_hat):
         corrected = result.calibrated_std is not None
@@ -169,9 +167,7 @@ def _slices(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Picture:
         images["|error|"] = np.nan_to_num(beside.acquired.error(result.computed()))
     region = orientation.to_canonical((result.mean != 0) | (result.std != 0)) if only else None
     turned = {name: orientation.to_canonical(image) for name, image in images.items()}
-    inside = orientation.to_canonical(head)
-    rows, columns = (slice(*(np.flatnonzero(inside.any(axis=(0, 2 - a)))[[0, -1]] + (0, 1))) for a in range(2))
-    sizes = volume.voxel_sizes[list(orientation.order)]
+    rows, columns = (slice(*(np.flatnonzero(prepared.mask.any(axis=(0, 2 - a)))[[0, -1]] + (0, 1))) for a in range(2))
     lines = []
     for index in chosen:
         plane = orientation.slice_index(index, volume.n_slices)
@@ -182,7 +178,8 @@ def _slices(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Picture:
         ]
         lines.append((f"slice {_number(index, volume.n_slices, beside.numbers)}", panels))
     scales = ", ".join(f"{name} 0 to {top}" for name, top in SCALES.items() if any(n.endswith(name) for n in images))
-    return Picture(panels_png(lines, float(sizes[1] / sizes[2])), "png", f"Colours: {scales}." if scales else "Grey.")
+    _, down, across = prepared.spacing
+    return Picture(panels_png(lines, down / across), "png", f"Colours: {scales}." if scales else "Grey.")
 
 
 def _curve(result: Ensemble, beside: Beside, chosen: Sequence[int]) -> Section | None:
@@ -261,13 +258,21 @@ def _settings(result: Ensemble) -> Section:
         "slices": plural(len(info["slices"]), "slice") + ("" if info.get("complete") else ", ended early"),
         "region of interest": roi and f"{plural(roi['voxels'], 'voxel')}{', nothing else' if roi['only'] else ''}",
         "brain mask": asked.get("mask") and Path(asked.get("mask_file") or "of a layer").name,
-        "computed on": info.get("device"),
+        "computed on": _machine(info),
         "seconds": info.get("seconds") and f"{info['seconds']:.0f}",
         "made with": f"napari-mrtrans {info.get('napari_mrtrans', NONE)}",
         "page written with": ", ".join([f"Python {platform.python_version()}", *_versions()]),
     }
     rows = [[Cell(name), Cell(str(value))] for name, value in facts.items() if value is not None]
     return Section("Settings", tables=[Table("", ["setting", "value"], rows)])
+
+
+def _machine(info: Mapping[str, Any]) -> str | None:
+    """The device, and, where the report tells it, what else the last bits depend on, and the day."""
+    made = info.get("made_on") or {}
+    threads, torch = made.get("threads"), made.get("torch")
+    said = [info.get("device"), made.get("processor"), threads and plural(threads, "thread"), made.get("number_format")]
+    return ", ".join(filter(None, [*said, torch and f"torch {torch}", made.get("date")])) or None
 
 
 def _versions() -> list[str]:

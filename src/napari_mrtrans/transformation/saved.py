@@ -27,16 +27,26 @@ def read_report(record: Path) -> dict[str, Any]:
     Raises:
         MrtransError: it cannot be read, or is none.
     """
+    info = json_of(record)
+    if any(name not in info for name in _NEEDED):
+        raise MrtransError(f"'{record}' is no report of a result; give the JSON that transform wrote.")
+    Contrast.parse(info["target"])
+    return info
+
+
+def json_of(record: Path) -> dict[str, Any]:
+    """What a JSON file holds; empty where it is none, or no mapping.
+
+    Raises:
+        MrtransError: it cannot be read.
+    """
     try:
         info = json.loads(record.read_text(encoding="utf-8"))
     except OSError as error:
         raise MrtransError(f"'{record}' cannot be read ({error.strerror}).") from None
     except (ValueError, RecursionError):
-        info = None
-    if not isinstance(info, dict) or any(name not in info for name in _NEEDED):
-        raise MrtransError(f"'{record}' is no report of a result; give the JSON that transform wrote.")
-    Contrast.parse(info["target"])
-    return info
+        return {}
+    return info if isinstance(info, dict) else {}
 
 
 def saved_result(record: Path, image: Path | None = None) -> tuple[Ensemble, bool]:

@@ -21,8 +21,6 @@ REACH_MM = 3.0
 TOP = 2.0
 #: Larger pixels look as turned, moving or thick slices do: which artefact it is, they do not tell.
 COARSE_MM = 2.2
-#: Frames are multiples of this.
-MULTIPLE = 16
 
 Read = Callable[[int], NDArray[np.float32]]
 
@@ -69,11 +67,5 @@ def slice_features(
     """
     quality = slice_quality(read, index, count, spacing)
     slab = np.stack([read(number) for number in neighbours(index, count, spacing)])
-    told = load_judge()(padded(judged(slab * HEADROOM[contrast]))[None], person)[0]
+    told = load_judge()(judged(slab * HEADROOM[contrast])[None], person)[0]
     return np.concatenate([quality, told])
-
-
-def padded(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(…, rows, columns) with black added below and right, up to multiples of :data:`MULTIPLE`."""
-    more = [(0, 0)] * (image.ndim - 2) + [(0, -size % MULTIPLE) for size in image.shape[-2:]]
-    return np.pad(image, more)

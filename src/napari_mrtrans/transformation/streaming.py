@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
+from ..devices import memory_line
 from ..errors import MrtransError, OutOfMemory, SliceError
 from ..ood.score import std_bias
 from ..ood.signs import UNKNOWN, Signs
@@ -132,7 +133,7 @@ def _computed(runner: SliceRunner, group: list[int]) -> tuple[list[SliceUpdate],
     """
     try:
         results = runner.compute(group)
-        return [runner.update(index, result, 0, 0) for index, result in results], [], group[len(results) :]
+        return [runner.update(index, result) for index, result in results], [], group[len(results) :]
     except (Cancelled, OutOfMemory):
         raise
     except Exception as error:
@@ -212,20 +213,13 @@ class SliceRunner:
                 return list(zip(group, results, strict=True))
             if self._size == 1:
                 number = engine.job.orientation.slice_index(group[0], len(engine.job.mask))
-                raise OutOfMemory(_memory_line(engine.device.type, number))
+                raise OutOfMemory(memory_line(engine.device.type, f"at slice {number}. Finished slices were kept"))
             self._size = max(1, min(self._size, len(group) * engine.job.n) // 2)
             self._status(f"Out of memory; batch lowered to {self._size}.")
 
-    def update(self, index: int, result: Moments | NDArray[np.float32], done: int, total: int) -> SliceUpdate:
-        """What :meth:`compute` gave for one slice, as statistics."""
-        engine = self._engine
-        return replace(_finish(engine, self._checkpoint, index, result), done=done, total=total)
-
-
-def _memory_line(device_type: str, index: int) -> str:
-    name = "computer" if device_type == "cpu" else "GPU"
-    remedy = "Close other programs" if device_type == "cpu" else "Choose CPU, or close other programs"
-    return f"The {name} ran out of memory at slice {index}. Finished slices were kept. {remedy}."
+    def update(self, index: int, result: Moments | NDArray[np.float32]) -> SliceUpdate:
+        """What :meth:`compute` gave for one slice, as statistics; how many are done is for the caller to say."""
+        return _finish(self._engine, self._checkpoint, index, result)
 
 
 def narrowed(n: int, antithetic: bool) -> float:

@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes
-from ..scan.framing import STEP
-from ..scan.grid import SliceGrid
 from ..scan.planes import VIEWS, Plane, straight
 from ..scan.prepared import PreparedVolume
-from .job import Job
+from .job import Job, grid_of
 
 if TYPE_CHECKING:
     from .streaming import SliceRunner
@@ -83,9 +81,8 @@ def turned(job: Job, checkpoint: Checkpoint, plane: Plane) -> Job:
     spacing = [job.prepared.spacing[axis] for axis in axes]
     volume = straight(images, spacing, job.request.source, job.prepared.volume.name)
     prepared = PreparedVolume(volume, volume.data, mask.transpose(2, 1, 0), known=True)
-    card = checkpoint.card
-    grid = SliceGrid.fit(mask, (spacing[1], spacing[2]), card.grid.spacing_mm, STEP, card.framing.least)
     request = replace(
         job.request, n=1, slices=None, start_slice=None, mask=None, roi=None, roi_only=False, three_planes=False
     )  # fmt: skip
+    grid = grid_of(prepared, checkpoint)
     return Job(request, prepared, images, grid, [int(index) for index in np.flatnonzero(prepared.area)])

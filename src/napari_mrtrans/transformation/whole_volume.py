@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
-from ..errors import MrtransError, OutOfMemory, SliceError
+from ..errors import MrtransError, PartOnly
 from ..ood.score import FEWEST
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume, check_volume
@@ -84,13 +84,13 @@ def transform_request(
     if store is not None:
         store.keep_to(mask_digest(job.prepared.head))
     hooks = Hooks(status=note) if cancelled is None else Hooks(cancelled, status=note)
-    failure: SliceError | OutOfMemory | None = None
+    failure: PartOnly | None = None
     try:
         for update in run_job(job, checkpoint, hooks, store):
             gathered.add(update)
             if progress is not None:
                 progress(update)
-    except (SliceError, OutOfMemory) as error:
+    except PartOnly as error:
         failure = error
         notices.append(str(error))
     seconds = round(time.perf_counter() - began, 3)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari.settings import get_settings
 from napari.utils.notifications import show_error
+from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, QUrl
 from qtpy.QtGui import QHideEvent, QShowEvent
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QMainWindow,
     QScrollArea,
+    QSlider,
     QVBoxLayout,
     QWidget,
 )
@@ -77,9 +79,10 @@ class Dock(QWidget):
         outer.addWidget(area)
         bar = area.verticalScrollBar()
         self.setMinimumWidth(width + (bar.sizeHint().width() if bar is not None else 0))
-        for field in (*content.findChildren(QComboBox), *content.findChildren(QAbstractSpinBox)):
-            field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            field.installEventFilter(self)
+        for kind in (QComboBox, QAbstractSpinBox, QSlider):
+            for field in content.findChildren(kind):
+                field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                field.installEventFilter(self)
 
     def _stack(self, widgets: Iterable[QWidget], width: int, tall: QWidget | None = None) -> None:
         """Show ``widgets`` below one another, and the line at the foot; ``tall`` takes the height that is left."""
@@ -167,17 +170,34 @@ class Dock(QWidget):
 
 
 def _link_style() -> str:
-    return f"color: {_LINKS['light' if get_settings().appearance.theme == 'light' else 'dark']}"
+    theme = get_theme(get_settings().appearance.theme)
+    return f"color: {_LINKS['light' if theme.id == 'light' else 'dark']}"
+
+
+class _ResearchNote(QLabel):
+    """Its link can be read on the window's background."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._url = help_url()
+        self.setOpenExternalLinks(True)
+        self.setToolTip(self._url)
+        self._show()
+
+    def _show(self) -> None:
+        link = f' <a href="{self._url}" style="{_link_style()}">Help</a>' if self._url else ""
+        self.setText(f"Research use only. Not for diagnosis.{link}")
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """The window may have got another theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange:
+            self._show()
 
 
 def research_note() -> QLabel:
     """The line at the foot of a dock that shows results, with a link to where help is."""
-    url = help_url()
-    link = f' <a href="{url}" style="{_link_style()}">Help</a>' if url else ""
-    note = QLabel(f"Research use only. Not for diagnosis.{link}")
-    note.setOpenExternalLinks(True)
-    note.setToolTip(url)
-    return note
+    return _ResearchNote()
 
 
 def help_url() -> str:

@@ -29,3 +29,8 @@ class FigureTable(QTableWidget):
         assert header is not None and side is not None
         self._header, self._side = header, side
         side.hide()
+
+    def fit(self, most: int | None = None) -> None:
+        """Be as high as all rows, or as the first ``most`` of them."""
+        rows = sum(self.rowHeight(row) for row in range(self.rowCount())[:most])
+        self.setFixedHeight(self._header.sizeHint().height() + rows + 2 * self.frameWidth())

@@ -13,6 +13,11 @@ from ..scan.contrasts import Pair
 Field = QSpinBox | QComboBox | QCheckBox
 
 
+def settings() -> QSettings:
+    """What is kept of earlier windows."""
+    return QSettings(str(last_used_file()), QSettings.Format.IniFormat)
+
+
 class LastUsed:
     """Remembers the fields of a form in a file, by name; a value that is the preferred one anyway is forgotten.
 
@@ -23,12 +28,16 @@ class LastUsed:
     def __init__(self, fields: Mapping[str, Field]) -> None:
         self._fields = dict(fields)
         self._preferred = {name: _read(field) for name, field in fields.items()}
-        self._settings = QSettings(str(last_used_file()), QSettings.Format.IniFormat)
+        self._settings = settings()
 
     def prefer(self, name: str, text: str) -> None:
-        """The preference for a field has changed: it is what the field says from now on."""
+        """The preference for a field is what the field says from now on."""
         _write(self._fields[name], text)
         self._preferred[name] = _read(self._fields[name])
+
+    def forget(self, name: str) -> None:
+        """What was chosen last in a field does not come back: another value is preferred since."""
+        self._settings.remove(name)
 
     def restore(self) -> None:
         """Set the fields; what is no value for its field is ignored."""

@@ -28,12 +28,15 @@ class LayerCombo(QComboBox):
 
     Attributes:
         keep: A chosen layer that is removed stays chosen: something is being made of it.
+        by_hand: The user has chosen a layer himself, which is still there, or none.
 
     Signals:
-        layer_changed: Another layer, or none, is chosen, or the chosen one got another name.
+        layer_changed: Another layer, or none, is chosen.
+        renamed: The chosen layer got another name.
     """
 
     layer_changed = Signal()
+    renamed = Signal()
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class LayerCombo(QComboBox):
         self._wanted = wanted
         self._none = [none] if none else []
         self._layers: list[Layer] = []
-        self.keep = False
+        self.keep = self.by_hand = False
         self._kept: Layer | None = None
         self._shown: tuple[Layer | None, str] = (None, "")
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -56,6 +59,7 @@ class LayerCombo(QComboBox):
         for name in ("inserted", "removed", "reordered", "renamed"):
             getattr(viewer.layers.events, name).connect(self._sync)
         self.currentIndexChanged.connect(self._announce)
+        self.activated.connect(self._on_activated)
         self._sync()
 
     @property
@@ -91,6 +95,7 @@ class LayerCombo(QComboBox):
         self.blockSignals(True)
         self._layers = [layer for layer in self._viewer.layers if self._wanted(layer)]
         gone = chosen is not None and chosen not in self._layers
+        self.by_hand = self.by_hand and (self.keep or not gone)
         opened = getattr(event, "value", None) if getattr(event, "type", "") == "inserted" else None
         if gone and not self.keep and opened in self._layers and is_acquired(opened) and not is_mask(opened):
             chosen, gone = opened, False  # what was removed need not be chosen any more
@@ -113,9 +118,12 @@ class LayerCombo(QComboBox):
         layer = self.layer
         now = (layer, layer.name if layer is not None else "")
         if now != self._shown:
-            self._shown = now
+            before, self._shown = self._shown[0], now
             self.setToolTip(now[1])
-            self.layer_changed.emit()
+            (self.renamed if layer is before else self.layer_changed).emit()
+
+    def _on_activated(self) -> None:
+        self.by_hand = True
 
 
 def _is_mask_image(layer: Layer) -> bool:

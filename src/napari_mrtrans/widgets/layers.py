@@ -10,7 +10,7 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
 from .layer_kinds import LayerKinds
-from .parts import add_part
+from .parts import add_beside, add_part
 from .placement import inherited, with_sample_axis
 from .quantile import RunningQuantile
 from .redraw import redraw
@@ -81,7 +81,7 @@ class ResultLayers:
 
     def reserve(self) -> None:
         """Take the memory for mean and std: not for the GUI thread, which a large volume would hold up."""
-        self._reserved = self._kinds.volumes(self._shape)
+        self._reserved = self._volumes()
 
     @property
     def mean(self) -> Image | None:
@@ -125,9 +125,7 @@ class ResultLayers:
         """Add another layer that belongs to these; what was active stays so."""
         self._layers[kind] = layer
         add_part(layer)
-        before = self._viewer.layers.selection.active
-        self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = before
+        add_beside(self._viewer, layer)
 
     def alive(self) -> Iterator[Image]:
         """The layers of this run that nobody has deleted."""
@@ -159,14 +157,14 @@ class ResultLayers:
             return False
         kind = self._pending.pop(0)
         layer = self._image(kind)
-        before = self._viewer.layers.selection.active
         self._layers[kind] = layer
-        self._viewer.add_layer(layer)
+        if kind == "mean":
+            self._viewer.add_layer(layer)
+        else:
+            add_beside(self._viewer, layer)
         if kind in self._samples and self.mean in self._viewer.layers:
             # One window for all, or they could not be compared by eye.
             self._viewer.layers.link_layers([self.mean, layer], ("contrast_limits",))
-        if kind != "mean":
-            self._viewer.layers.selection.active = before
         return True
 
     def refresh(self) -> None:
@@ -179,7 +177,7 @@ class ResultLayers:
         for layer in self.alive():
             redraw(layer, thumbnail=flat and layer in (self.mean, self.std))
 
-    def complete(self) -> None:
+    def fill_rest(self) -> None:
         """Slices that never came hold no head: they are known to be 0."""
         for index in set(range(self._shape[self._axis])) - self._written if self._arrays else ():
             for volume in self._arrays.values():
@@ -220,9 +218,12 @@ class ResultLayers:
     def _where(self, index: int) -> tuple[slice | int, ...]:
         return (slice(None),) * self._axis + (index,)
 
+    def _volumes(self) -> dict[str, NDArray[np.float32]]:
+        return self._kinds.volumes(self._shape)
+
     def _allocate(self) -> None:
         reserved, self._reserved = self._reserved, None
-        self._arrays = self._kinds.volumes(self._shape) if reserved is None else reserved
+        self._arrays = self._volumes() if reserved is None else reserved
         self._samples = self._kinds.samples(self._shape, self._axis)
         self._pending = [*self._arrays, *self._samples]
 

@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSettings
-
-from . import last_used
+from .last_used import settings
 from .transform.progress import clock
 
 if TYPE_CHECKING:
     from ..checkpoints.checkpoint import Checkpoint
 
 
-def _settings() -> QSettings:
-    return QSettings(str(last_used.last_used_file()), QSettings.Format.IniFormat)
-
-
 def remember(name: str, images: int, seconds: float) -> None:
     """A checkpoint took so many seconds for so many images (slices times samples)."""
     if images > 0 and seconds > 0:
-        _settings().setValue(f"pace/{name}", f"{seconds / images:.6g}")
+        settings().setValue(f"pace/{name}", f"{seconds / images:.6g}")
 
 
 def estimate(models: Iterable[tuple[str, Checkpoint]], slices: int, n: int) -> str:
     """What is said of the time that ``n`` samples of up to so many slices take each of these models."""
-    settings, total, unknown = _settings(), 0.0, []
+    kept, total, unknown = settings(), 0.0, []
     for name, checkpoint in models:
-        pace = str(settings.value(f"pace/{checkpoint.name}", ""))
+        pace = str(kept.value(f"pace/{checkpoint.name}", ""))
         try:
             total += float(pace) * slices * (1 if checkpoint.deterministic else n)
         except ValueError:

@@ -49,6 +49,7 @@ class PairChoice(QObject):
         self._guessed_for: Image | None = None
         self._said: WeakKeyDictionary[Image, Contrast] = WeakKeyDictionary()
         self.image.layer_changed.connect(self._on_image)
+        self.image.renamed.connect(self._on_renamed)
         self.source.currentIndexChanged.connect(self._on_said)
         self.target.currentIndexChanged.connect(self.changed)
 
@@ -129,9 +130,19 @@ class PairChoice(QObject):
                 if guess is None and not self.problem_of_layer():
                     look_later(layer, self._on_look)
             self._guessed_for = layer
-            where = "placed by its NIfTI affine" if nifti_affine(layer) is not None else "without an affine"
-            self.image.setToolTip(f"{layer.name} ({where})")
+            self._name_image(layer)
         self._on_source()
+
+    def _on_renamed(self) -> None:
+        """A name may tell the contrast, if that is not known, and what stands in the way names the image."""
+        if isalive(self.target) and self.layer is not None:
+            self._name_image(self.layer)
+            if self.problem():
+                self._on_image()
+
+    def _name_image(self, layer: Image) -> None:
+        where = "placed by its NIfTI affine" if nifti_affine(layer) is not None else "without an affine"
+        self.image.setToolTip(f"{layer.name} ({where})")
 
     def _on_look(self, layer: Image, contrast: Contrast | None) -> None:
         """Offer what the image looks like; the choice stays the user's."""

@@ -69,7 +69,7 @@ class PairForm(QWidget):
         """What to keep in mind of the chosen image, a line each."""
         if self.layer is None or not is_synthetic(self.layer):
             return []
-        return [f"'{self.layer.name}' is synthetic itself: what is made of it is a guess from a guess."]
+        return ["This image is synthetic itself: what is made of it is a guess from a guess."]
 
     def reload(self) -> None:
         """Look again at which checkpoints are installed."""
@@ -104,6 +104,7 @@ class PairForm(QWidget):
 def sample_box() -> QSpinBox:
     """For the number of samples."""
     box = QSpinBox()
+    box.setAccessibleName("Number of samples")
     box.setRange(1, 1000)
     box.setValue(defaults().samples)
     box.setToolTip(
@@ -116,6 +117,7 @@ def sample_box() -> QSpinBox:
 def seed_box() -> QSpinBox:
     """For the seed."""
     box = QSpinBox()
+    box.setAccessibleName("Seed")
     box.setRange(0, 2**31 - 1)
     box.setToolTip("The same seed gives the same samples of a model again. Each kind of model has noise of its own.")
     return box

@@ -62,7 +62,7 @@ def inherited(layer: Layer) -> dict[str, Any]:
     }
 
 
-def unmarked(layer: Layer) -> dict[str, Any]:
+def drawn_on(layer: Layer) -> dict[str, Any]:
     """The same for what the user draws there, which no model made."""
     placement = inherited(layer)
     placement["metadata"].pop(RESULT_KEY, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,25 +12,23 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QWidget
 
 from ..errors import MrtransError
-from .layer_combo import LayerCombo
+from .compare.reference_combo import ReferenceCombo
 from .opening import OpenRow, files_of, open_scans
 from .pair_form import PairForm
-from .start_dock import StartDock
+from .source import is_acquired, is_mask
+from .start_dock import REFRESH_MS, StartDock
 from .state import DockState
 from .transform.progress import ProgressLine
 from .wording import passing
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from .transform.worker import Monitor, TransformWorker
 
-#: Between redraws while slices arrive: smooth to the eye, and leaves the window free.
-REFRESH_MS = 250
 #: Between layers that are added at the end: each holds up the window for a moment.
 WIND_UP_MS = 15
-
-_BUSY = {DockState.LOADING: "Cancel", DockState.RUNNING: "Cancel", DockState.CANCELLING: "Cancelling…"}
 
 
 class Startable(Protocol):
@@ -103,12 +101,28 @@ class RunDock(StartDock):
         self._stack((self.form, self.button, self.progress, self.message, self.opening, *results), 340)
 
     def open_scans(self, paths: Iterable[Path]) -> None:
-        """Add the layers of NIfTI files and DICOM; what cannot be opened is said, until something else was opened."""
-        if problems := open_scans(self._viewer, paths):
+        """Add the layers of NIfTI files and DICOM, and choose the first scan among them.
+
+        What cannot be opened is said, until something else was opened.
+        """
+        there = list(self._viewer.layers)
+        problems = open_scans(self._viewer, paths)
+        if not self._state.busy:
+            self._choose_scan([layer for layer in self._viewer.layers if layer not in there])
+        if problems:
             self._complain("\n".join(problems))
         if problems or self.message.text() == self._unopened:
             self._say("\n".join(filter(None, [*problems, "" if self._state.busy else self.form.problem])))
             self._unopened = self.message.text() if problems else ""
+
+    def _choose_scan(self, opened: Sequence[Layer]) -> None:
+        """Choose the first scan of what was opened here, unless one of that was taken as a reference of the chosen."""
+        if any(combo.layer in opened for combo in self.findChildren(ReferenceCombo)):
+            return
+        image = self.form.image
+        scans = [layer for layer in image.layers if layer in opened and is_acquired(layer) and not is_mask(layer)]
+        if scans:
+            image.choose(scans[0])
 
     def _open_sample(self) -> None:
         self._viewer.open_sample("napari-mrtrans", "icbm152")
@@ -194,35 +208,13 @@ class RunDock(StartDock):
         self.cancel()
         super()._end()
 
-    def _reload(self) -> None:
-        if not isalive(self) or self._later():
-            return
-        state, said, before = self._state, self.message.text(), (self.form.layer, self.form.pair, self.form.problem)
-        self.form.reload()
-        if (self.form.layer, self.form.pair, self.form.problem) == before and state is not self._state:
-            # Coming back to a tab is no new choice: how the last run ended still stands there.
-            self._set_state(state)
-            self._say(said)
-
     @property
-    def _editable(self) -> bool:
-        """The form may be changed."""
-        return not self._state.busy
-
-    @property
-    def _button_text(self) -> str:
-        return _BUSY.get(self._state, self._start_text)
+    def _asked(self) -> object:
+        return self.form.layer, self.form.pair, self.form.problem
 
     def _set_state(self, state: DockState) -> None:
-        for combo in self.form.findChildren(LayerCombo):
-            combo.keep = state.busy
-            if not state.busy and combo is not self.form.image:  # of an image that is gone, the form tells
-                combo.let_go()
-        self._state = state
-        self.form.setEnabled(self._editable)
+        super()._set_state(state)
         self.opening.setVisible(state is DockState.NO_IMAGE)
-        self.button.setText(self._button_text)
-        self.button.setEnabled(state is not DockState.CANCELLING and (state.busy or not self.form.problem))
         self.state_changed.emit(state)
 
     def _on_choice(self) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from napari.utils.notifications import show_info
+from qtpy.compat import isalive
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from .activity import Activity
 from .checkpoints.installed import installed
 from .dock import Dock
+from .layer_combo import LayerCombo
 from .state import DockState
 from .transform.progress import ProgressLine
+
+#: Between redraws while something runs: smooth to the eye, and leaves the window free.
+REFRESH_MS = 250
 
 
 class StartDock(Dock):
@@ -25,12 +30,20 @@ class StartDock(Dock):
         parent: The widget around it.
     """
 
+    #: What the button says while something runs.
+    _busy_texts: Mapping[DockState, str] = {
+        DockState.LOADING: "Cancel",
+        DockState.RUNNING: "Cancel",
+        DockState.CANCELLING: "Cancelling…",
+    }
+
     def __init__(self, form: Any, start: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._state = DockState.READY
         self._start_text = start
         self._activity: Activity | None = None
         self._missed = False
+        self._known: object = None
         self.form = form
         self.button = QPushButton(start)
         self.button.setMinimumHeight(32)
@@ -58,8 +71,24 @@ class StartDock(Dock):
         self._reload()
 
     def _reload(self) -> None:
-        """Look again at what there is to choose from."""
-        raise NotImplementedError
+        """Look again at what there is to choose from; that alone is no new choice: how the last run ended stays."""
+        if not isalive(self) or self._later():
+            return
+        self.form.changed.disconnect(self._on_choice)
+        self._look_again()
+        self.form.changed.connect(self._on_choice)
+        if self._asked == self._known:
+            self._set_state(self._state)
+        else:
+            self._on_choice()
+
+    def _look_again(self) -> None:
+        self.form.reload()
+
+    @property
+    def _asked(self) -> object:
+        """Where this is not what it was when the state last changed, the user has to know."""
+        return self.form.problem
 
     def _later(self) -> bool:
         """Whether something runs, of which the choice stays; :meth:`_catch_up` looks again once that has ended."""
@@ -72,8 +101,25 @@ class StartDock(Dock):
             self._missed = False
             self._reload()
 
+    @property
+    def _editable(self) -> bool:
+        """The form may be changed."""
+        return not self._state.busy
+
+    @property
+    def _button_text(self) -> str:
+        return self._busy_texts.get(self._state, self._start_text)
+
     def _set_state(self, state: DockState) -> None:
-        raise NotImplementedError
+        for combo in self.form.findChildren(LayerCombo):
+            combo.keep = state.busy
+            if not state.busy and combo is not getattr(self.form, "image", None):  # of which the form tells
+                combo.let_go()
+        self._state = state
+        self._known = self._asked
+        self.form.setEnabled(self._editable)
+        self.button.setText(self._button_text)
+        self.button.setEnabled(state is not DockState.CANCELLING and (state.busy or not self.form.problem))
 
     def _on_button(self) -> None:
         if self._state.busy:

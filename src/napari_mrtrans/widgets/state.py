@@ -1,4 +1,4 @@
-"""The states of the transformation dock."""
+"""The states of a dock that runs something."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class DockState(Enum):
 
     @property
     def busy(self) -> bool:
-        """True from the press of Transform until the worker has ended."""
+        """True from the press of its button until the run has ended."""
         return self in (DockState.LOADING, DockState.RUNNING, DockState.CANCELLING)

@@ -63,6 +63,16 @@ def test_the_paper_s_figures_are_laid_out(kept: Slices, tmp_path: Path, monkeypa
     assert made["unusual"][0][1][1].image is None  # an artefact has no target
 
 
+def test_each_picture_has_the_pixels_of_its_own_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, float] = {}
+    monkeypatch.setattr(paper_figures, "grid", lambda path, rows, aspect: made.update({path.stem: aspect}))
+    tiles = {("T1→T2", data): {"t1-flow": tile(True, False) | {"aspect": np.float64(aspect)}}
+             for data, aspect in (("x", 1.0), ("y", 1.5))}  # fmt: skip
+    artefacts = {f"{kind}_{part}": np.ones((40, 30)) for kind in KINDS for part in ("source", "mean", "std")}
+    draw(Slices(tiles, {"t1-flow": artefacts | {"aspect": np.float64(2)}}), RESULTS, tmp_path)
+    assert made == {"overview-x": 1.0, "overview-y": 1.5, "unusual": 2.0}
+
+
 def test_without_slices_nothing_is_drawn(tmp_path: Path) -> None:
     assert draw(Slices({}, {}), RESULTS, tmp_path) == {}
 

@@ -55,7 +55,7 @@ def image(value: float) -> dict[str, object]:
 
 
 LEARNING = [
-    {"notice": "1 person, 1 sessions; 8 min of training and about 2 min of figures."},
+    {"notice": "1 person, 1 session; 8 min of training and about 2 min of figures."},
     {
         "phase": "training", "done": 0.1, "seconds_left": 540.0, "curve": [[0.0, 1.0]],
         "preview": {

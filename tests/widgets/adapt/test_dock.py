@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from helpers import tiny_checkpoint
 from napari_mrtrans.asked.begun import Begun, unfinished
 from napari_mrtrans.checkpoints.card import Grid
 from napari_mrtrans.datasets.readers import read_folder
+from napari_mrtrans.errors import CheckpointError
 from napari_mrtrans.widgets.adapt import process
 from napari_mrtrans.widgets.adapt.look import Found, look
 from napari_mrtrans.widgets.adapt.table import SAMPLED, GainTable
@@ -51,6 +53,15 @@ def test_it_says_what_is_missing_before_anything_runs(adapting: Adapting) -> Non
         assert "'ward-flow' is being made in another window" in dock.message.text() and not dock.button.isEnabled()
     form.folder.line.setText("/nowhere")
     adapting.qtbot.waitUntil(lambda: "does not exist; choose the right one." in dock.message.text())
+
+
+def test_files_that_are_left_out_are_no_people(tmp_path: Path) -> None:
+    (anat := tmp_path / "sub-01" / "anat").mkdir(parents=True)
+    for part in ("run-01_T1w", "run-02_T1w", "T2w"):
+        (anat / f"sub-01_{part}.nii.gz").touch()
+    line = look(tmp_path).line
+    assert line.startswith("1 person, 1 session: T1, T2. sub-01: sub-01_run-02_T1w.nii.gz left out, because ")
+    assert line.endswith("; to take another, move or rename the one that you do not want")
 
 
 def test_nothing_begins_while_the_folder_is_looked_at(adapting: Adapting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +136,24 @@ def test_discard_deletes_the_installed_files_once_it_is_sure(adapting: Adapting,
     assert sure == ["Delete 'lab-flow' and its page for good?"]
     assert not installed.exists() and not result.isVisible()
     adapting.qtbot.waitUntil(lambda: not (adapting.home / "lab-flow").exists())
+
+
+def test_what_is_being_installed_cannot_be_discarded(adapting: Adapting, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapting.choose_folder()
+    adapting.begin()
+    assert adapting.end() is DockState.DONE
+    go, result = threading.Event(), adapting.dock.result
+
+    def slow(path: str) -> object:
+        go.wait(10)
+        raise CheckpointError("The disk is full; make room.")
+
+    monkeypatch.setattr("napari_mrtrans.widgets.adapt.dock.install", slow)
+    adapting.press(result.use)
+    assert not result.discard.isEnabled() and not result.use.isEnabled()
+    go.set()
+    adapting.qtbot.waitUntil(lambda: adapting.dock.message.text() == "The disk is full; make room.")
+    assert result.discard.isEnabled() and result.use.isEnabled()
 
 
 def test_a_second_cancel_drops_it(adapting: Adapting, sure: list[str]) -> None:
@@ -299,6 +328,22 @@ def test_images_that_do_not_belong_together_are_named(adapting: Adapting, brain:
     assert "'many-flow' knows FLAIR, T1, T2; take another model for T1→PD." in dock.message.text()
     pairs.target.contrast.setCurrentText("FLAIR")
     assert dock.message.text() == "" and dock.button.isEnabled()
+
+
+def test_a_target_chosen_by_hand_holds_until_it_is_gone(adapting: Adapting, brain: np.ndarray) -> None:
+    viewer, pairs = adapting.viewer, adapting.dock.form.pairs
+    adapting.dock.form.scans.setCurrentText("Open images")
+    for name in ("sub-01_T1w", "sub-01_FLAIR", "sub-01_T2w"):
+        viewer.add_image(brain, name=name)
+    target = pairs.target.image
+    target.choose(viewer.layers["sub-01_T2w"])
+    target.activated.emit(target.currentIndex())
+    viewer.add_image(brain, name="sub-01_PDw")
+    assert target.layer is viewer.layers["sub-01_T2w"]
+    viewer.layers.remove("sub-01_T2w")
+    viewer.layers.remove("sub-01_FLAIR")
+    viewer.add_image(brain, name="sub-02_PDw")
+    assert target.layer is viewer.layers["sub-01_PDw"]
 
 
 def test_images_that_do_not_tell_their_axial_axis_are_refused(adapting: Adapting, brain: np.ndarray) -> None:

@@ -218,6 +218,13 @@ def test_dialog_takes_nothing_but_an_address_and_a_whole_digest(manager, qtbot):
     assert dialog.result() == DownloadDialog.DialogCode.Accepted
 
 
+def test_nothing_is_left_of_a_dialog(manager, monkeypatch):
+    monkeypatch.setattr(DownloadDialog, "exec", lambda _: DownloadDialog.DialogCode.Rejected)
+    for _ in range(3):
+        assert DownloadDialog.ask(manager.dock) is None
+    manager.qtbot.waitUntil(lambda: not manager.dock.findChildren(DownloadDialog))
+
+
 def test_dock_from_the_menu(make_napari_viewer, checkpoints):
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-mrtrans", "Checkpoints")

@@ -25,6 +25,7 @@ from napari_mrtrans.widgets.cohort.run import Queue, _as_stored, _still_holds
 from napari_mrtrans.widgets.cohort.table import NAME, SIGMA, VERDICT
 from napari_mrtrans.widgets.sample_data import layer_of
 from napari_mrtrans.widgets.source import LayerSource, guess_layer_contrast, result_record
+from napari_mrtrans.widgets.start_dock import REFRESH_MS
 from napari_mrtrans.widgets.state import DockState
 
 from ..test_source import AFFINES, open_nifti
@@ -115,7 +116,8 @@ def test_a_bids_folder_from_start_to_the_layers_of_a_row(hands: Hands, tmp_path:
     assert (out / "cohort_T1_T2.html").is_file()
 
     assert not progress._all_instances  # nothing goes on in the activity dock
-    hands.double_click(2)
+    hands.dock.table.setCurrentCell(2, NAME)
+    hands.qtbot.keyClick(hands.dock.table, Qt.Key.Key_Return)
     assert hands.dock.message.text().startswith("2 of 3 scans done")
     source, mean, std = hands.viewer.layers
     assert [guess_layer_contrast(layer) for layer in (source, mean)] == ["T1", "T2"]
@@ -160,6 +162,9 @@ def test_a_cancel_keeps_what_is_finished_and_start_goes_on(
     assert hands.dock.progress.text.startswith("1 of 3 scans · ")
     assert "1-T1 50 %" in hands.dock.progress.text
     assert not hands.dock.form.isEnabled()
+    hands.double_click(2)
+    hands.qtbot.wait(2 * REFRESH_MS)
+    assert hands.dock.message.text() == "2-T1.nii.gz is not done yet."
     hands.press()
     assert hands.dock.button.text() == "Cancelling…"
     hands.wait(DockState.CANCELLED)
@@ -347,6 +352,57 @@ def test_mistakes_are_one_line(hands: Hands, tmp_path: Path, kind: str) -> None:
     assert line.startswith(expected.format(tmp_path / name, out)), line
     assert "\n" not in line
     assert not list(tmp_path.rglob("*_mean.nii.gz"))
+
+
+def test_what_is_mended_is_no_longer_told(hands: Hands, tmp_path: Path) -> None:
+    hands.choose(tmp_path / "later", tmp_path / "out")
+    assert hands.dock.message.text() == f"'{tmp_path / 'later'}' is no folder; choose another."
+    (tmp_path / "later").mkdir()
+    hands.dock.parent().hide()
+    hands.dock.parent().show()
+    assert hands.dock.message.text() == "" and hands.dock.button.isEnabled()
+
+
+def test_what_a_folder_holds_is_told_before_the_start(
+    hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a_T1", "b_T1", "b_FLAIR", "scan0007"):
+        (tmp_path / f"{name}.nii.gz").write_bytes(b"")
+    form = hands.dock.form
+    for source, line in (
+        ("T1", "2 T1 scans.\n1 file of unknown contrast left out, e.g. 'scan0007.nii.gz'."),
+        ("PD", f"'{tmp_path}' holds no PD by the names of its files, only 2 T1, 1 FLAIR, 1 unknown; choose another "
+         "contrast."),
+    ):  # fmt: skip
+        form.source.setCurrentText(source)
+        hands.choose(tmp_path)
+        assert not form.found.isVisible()
+        hands.qtbot.waitUntil(form.found.isVisible, timeout=20_000)
+        assert form.found.text() == line
+    form.origin.setCurrentText("Images in this window")
+    assert not form.found.isVisible()
+    form.origin.setCurrentText("A folder")
+    assert form.found.isVisible()
+
+    asked: list[tuple[Path, Callable[[str], None]]] = []
+    monkeypatch.setattr(
+        "napari_mrtrans.widgets.cohort.form.look_later", lambda folder, _, tell: asked.append((folder, tell))
+    )
+    (tmp_path / "next").mkdir()
+    hands.dock._reload()
+    hands.qtbot.waitUntil(lambda: len(asked) == 1)
+    hands.choose(tmp_path / "next")
+    asked[0][1]("9 T1 scans.")  # of the folder before
+    assert form.found.text() == ""
+    hands.qtbot.waitUntil(lambda: len(asked) == 2)
+    asked[1][1]("1 T1 scan.")
+    assert asked[1][0] == tmp_path / "next" and form.found.text() == "1 T1 scan."
+
+
+def test_who_cannot_see_the_form_hears_what_its_fields_are(hands: Hands) -> None:
+    form = hands.dock.form
+    for field in (form.source, form.target, form.samples, form.seed):
+        assert field.accessibleName()
 
 
 def test_three_planes(hands: Hands, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import current_thread, main_thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,16 +16,19 @@ from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QFileDialog
 
+from helpers import save_nifti
 from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.metrics.comparison import agreement
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.intensity import normalise
 from napari_mrtrans.widgets import pace
 from napari_mrtrans.widgets.compare.dock import CompareWidget
-from napari_mrtrans.widgets.last_used import LastUsed
+from napari_mrtrans.widgets.last_used import LastUsed, settings
+from napari_mrtrans.widgets.layers import ResultLayers
 from napari_mrtrans.widgets.lesion.roi import between
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform import worker
+from napari_mrtrans.widgets.transform.run import Run
 from napari_mrtrans.widgets.who import ONE_NAME, OTHERS, UNKNOWN, kinship
 
 from ..conftest import FakeEngine, has
@@ -150,6 +154,28 @@ def test_only_ticked_models_run_without_a_reference_on_this_slice(desk: Desk, en
     assert desk.dock.message.text() == "Tick at least one model."
     desk.tick(0)
     assert desk.dock.message.text() == ""
+
+
+def test_the_pace_is_the_worker_s_and_each_run_is_closed_once(
+    desk: Desk, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is taken in the worker's thread, and slices come into the window later than they were computed."""
+    closed, reserved = [], []
+    close, reserve = Run.close, ResultLayers.reserve
+
+    def watched(layers: ResultLayers) -> None:
+        reserve(layers)
+        reserved.append((current_thread() is main_thread(), list(layers._reserved)))
+
+    monkeypatch.setattr(Run, "close", lambda run: (closed.append(run.label), close(run)))
+    monkeypatch.setattr(ResultLayers, "reserve", watched)
+    engine.pace = 0.02
+    desk.run()
+    assert closed == ["flow, n=20", "direct"]
+    assert reserved == [(False, ["mean", "std", "error"]), (False, ["mean", "error"])]
+    for row in desk.dock.comparison.rows:
+        paced = float(str(settings().value(f"pace/{row.checkpoint}")))
+        assert paced == pytest.approx(row.seconds / row.slices / row.n, rel=1e-4)
 
 
 def test_progress_names_the_model_and_cancel_keeps_what_is_done(
@@ -462,6 +488,17 @@ def test_the_reference_is_of_the_same_person(desk: Desk, head: np.ndarray) -> No
     assert form.reference.layer is desk.truth
     viewer.layers.remove(desk.truth)
     assert form.reference.layer is None
+
+
+def test_a_scan_opened_here_is_compared_next_unless_it_is_the_reference(
+    desk: Desk, head: np.ndarray, tmp_path: Path
+) -> None:
+    form = desk.dock.form
+    desk.viewer.layers.remove(desk.truth)
+    desk.dock.open_scans([save_nifti(tmp_path / "a_T2w.nii.gz", head)])
+    assert form.layer is desk.source and form.reference.layer is desk.viewer.layers[-1]
+    desk.dock.open_scans([save_nifti(tmp_path / "b_T1w.nii.gz", head)])
+    assert form.layer is desk.viewer.layers[-1]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from napari_mrtrans.lesion.files import measure_files
 from napari_mrtrans.lesion.measure import NO_CONTRAST
 from napari_mrtrans.widgets.lesion import dock
 from napari_mrtrans.widgets.lesion.dock import PAUSE_MS, LesionWidget
-from napari_mrtrans.widgets.lesion.latest import complete, forget, latest
+from napari_mrtrans.widgets.lesion.latest import ended, forget, latest
 from napari_mrtrans.widgets.lesion.measure import _source_of, in_file, measured
 from napari_mrtrans.widgets.lesion.roi import between, roi_on
 from napari_mrtrans.widgets.parts import add_part
@@ -516,12 +517,12 @@ def test_what_was_measured_while_slices_came_is_measured_again_at_the_end(check:
     check.press()
     assert check.dock.report.n_voxels == 144
     check.mean.data[:] = whole
-    complete(check.mean)
+    ended(check.mean)
     assert check.dock.report.n_voxels == 360 == latest(check.mean).report.n_voxels
     assert check.dock.message.text() == ""
     # Where nobody shows it any more, it counts no longer.
     check.dock.prediction.choose(check.viewer.layers["a_T1w"])
-    complete(check.mean)
+    ended(check.mean)
     assert latest(check.mean) is None
 
 
@@ -607,6 +608,39 @@ def test_the_reference_of_the_same_contrast_is_suggested(check: Check) -> None:
     assert check.dock.report.r < 0
 
 
+def test_another_name_of_a_layer_leaves_the_figures(check: Check) -> None:
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    check.press()
+    report = check.dock.report
+    for layer in (roi, check.mean, check.truth):
+        layer.name = f"{layer.name} of mine"
+        assert check.dock.report is report is not None and check.dock._results.isVisible()
+
+
+def test_a_choice_by_hand_ends_with_its_layer(check: Check) -> None:
+    """The next mean is chosen by itself again, and the next image of the contrast as reference."""
+    combo = check.dock.prediction
+    combo.choose(check.viewer.layers["a_T1w"])
+    combo.activated.emit(combo.currentIndex())
+    check.viewer.layers.remove("a_T1w")
+    assert combo.layer is check.mean
+    combo.setCurrentIndex(0)
+    combo.activated.emit(0)
+    check.viewer.layers.remove(check.truth)
+    assert combo.layer is None  # as was chosen
+
+
+def test_notes_of_a_mask_go_with_it(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check.mean.metadata["affine"] = np.eye(4)
+    nib.save(nib.Nifti1Image(np.ones(SHAPE, np.uint8), np.eye(4)), tmp_path / "mask.nii.gz")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "mask.nii.gz"), ""))
+    check.qtbot.mouseClick(check.dock.open_file, Qt.MouseButton.LeftButton)
+    assert len(check.dock._told) == 1
+    check.viewer.layers.remove(check.dock.roi.layer)
+    check.until(lambda: gc.collect() >= 0 and not check.dock._told)
+
+
 @anywhere
 def test_points_and_rows_lead_to_their_voxels(check: Check) -> None:
     roi = check.labels()
@@ -633,6 +667,24 @@ def test_points_and_rows_lead_to_their_voxels(check: Check) -> None:
     assert check.mean.world_to_data(check.viewer.dims.point)[0] == pytest.approx(9)
     dock.table.cellClicked.emit(1, 0)
     assert check.mean.world_to_data(check.viewer.dims.point)[0] == pytest.approx(2)
+
+
+def test_keys_choose_a_lesion_and_measuring_anew_none(check: Check) -> None:
+    def seen() -> float:
+        return float(check.mean.world_to_data(check.viewer.dims.point)[0])
+
+    roi = check.labels()
+    roi.data[2, 4:9, 3:8] = 1
+    roi.data[9, 12:15, 10:13] = 1
+    check.press()
+    table = check.dock.table
+    table.setCurrentCell(0, 0)
+    for slice_number in (2, 9):
+        check.qtbot.keyClick(table, Qt.Key.Key_Down)
+        assert seen() == pytest.approx(slice_number)
+    roi.data[9] = 0
+    check.press()
+    assert table.rowCount() == 2 and seen() == pytest.approx(9)
 
 
 def test_csv_is_copied_and_saved(check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

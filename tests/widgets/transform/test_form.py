@@ -123,6 +123,23 @@ def test_contrast_is_guessed_and_can_be_corrected(bench, engine, brain):
     assert form.source.currentText() == "T1"
 
 
+def test_another_name_is_no_other_image(bench, engine, brain):
+    """How the run ended still stands there, and a name that tells the contrast is read."""
+    layer, roi = bench.viewer.add_image(brain, name="scan"), bench.viewer.add_labels(brain > 0, name="roi")
+    assert bench.dock.form.problem.startswith("Which contrast is 'scan'?")
+    layer.name = "a"
+    assert bench.dock.message.text().startswith("Which contrast is 'a'?")
+    layer.name = "a_T1w"
+    assert bench.dock.form.pair == Pair(Contrast.T1, Contrast.T2)
+    bench.dock.form.range.setCurrentText("Slices of a ROI")
+    bench.run()
+    said = bench.dock.message.text()
+    assert bench.dock.state is DockState.DONE and said.startswith("Done")
+    layer.name, roi.name = "b_T1w", "lesion"
+    assert (bench.dock.state, bench.dock.message.text()) == (DockState.DONE, said)
+    assert bench.dock.form.image.toolTip() == "b_T1w (without an affine)"
+
+
 def test_a_correction_counts_for_its_image_whenever_it_is_chosen(bench, engine, brain):
     form = bench.dock.form
     pairs = LayerPairs(bench.viewer)

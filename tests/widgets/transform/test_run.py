@@ -557,6 +557,33 @@ def test_side_by_side_shows_the_std_too(loaded):
     assert not loaded.layer("sub-01_T1w_T2_std").visible
 
 
+def test_side_by_side_leaves_the_view_as_it_was(loaded):
+    loaded.run()
+    std = loaded.layer("sub-01_T1w_T2_std")
+    loaded.viewer.canvas.grid.enabled = std.visible = True
+    for side_by_side in (True, False):
+        loaded.dock.compare.setChecked(side_by_side)
+        assert loaded.viewer.canvas.grid.enabled and std.visible
+
+
+def test_side_by_side_goes_with_the_result_that_is_chosen(loaded):
+    dock = loaded.dock
+    loaded.run()
+    first = dock._shown.layers
+    loaded.run()
+    second = dock._shown.layers
+    dock.compare.setChecked(True)
+    for number, chosen, other in ((0, first, second), (1, second, first), (1, second, first)):
+        dock.uncertainty.unsure.setCurrentText("Faded")
+        dock.results.runs.setCurrentIndex(number)
+        dock.results.runs.activated.emit(number)
+        assert chosen.mean.visible and chosen.std.visible
+        assert not other.mean.visible and not other.std.visible
+        assert dock.uncertainty.unsure.currentText() == "Shown as the others"  # as no veil is
+    dock.compare.setChecked(False)
+    assert second.mean.visible and not any(layer.visible for layer in (second.std, first.mean, first.std))
+
+
 def test_std_contrast_follows_the_spread(loaded):
     loaded.run()
     assert loaded.layer("sub-01_T1w_T2_mean").contrast_limits == [0.0, 1.0]
@@ -593,6 +620,18 @@ def test_the_bar_goes_with_the_choice_that_it_was_about(loaded, engine):
     assert done == total > 1
     loaded.viewer.layers.clear()
     assert loaded.dock.progress.count == (0, 1)
+
+
+def test_how_a_run_ended_stands_there_when_its_tab_is_shown_again(loaded, engine, tmp_path):
+    """All of it: a link to a page stays one."""
+    dock, message = loaded.dock, loaded.dock.message
+    loaded.run()
+    dock._say_written(tmp_path / "page.html")
+    before = dock.state, dock.progress.count, message.text(), message.textFormat()
+    dock.parent().hide()
+    dock.parent().show()
+    assert (dock.state, dock.progress.count, message.text(), message.textFormat()) == before
+    assert before[0] is DockState.DONE and message.textFormat() is Qt.TextFormat.RichText
 
 
 def test_a_double_click_starts_one_run_that_ends(loaded, engine):

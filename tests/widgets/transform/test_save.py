@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from napari_mrtrans import Contrast, Volume, transform
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.lesion.measure import measured
-from napari_mrtrans.widgets.placement import inherited, unmarked
+from napari_mrtrans.widgets.placement import drawn_on, inherited
 from napari_mrtrans.widgets.source import result_record
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.form import SliceRange
@@ -432,6 +433,24 @@ def test_any_other_error_is_one_line(loaded, out, errors, monkeypatch):
     assert errors == ["Nothing was saved: ZeroDivisionError: division by zero"]
 
 
+def test_a_button_keeps_the_and_of_a_name(bench, engine, brain):
+    bench.viewer.add_image(brain, name="R&D_T1w")
+    bench.run()
+    assert "R&&D_T1w" in bench.dock.save.text() and bench.dock.save.shortcut().isEmpty()
+
+
+def test_a_run_that_begins_while_another_is_saved_has_nothing_to_save(loaded, engine, out, monkeypatch):
+    go = threading.Event()
+    loaded.run()
+    monkeypatch.setattr(loaded.dock._run, "ensemble", lambda: go.wait(10) and 1 / 0)
+    loaded.qtbot.mouseClick(loaded.dock.save, Qt.MouseButton.LeftButton)
+    engine.pace = 5
+    loaded.press()
+    go.set()
+    loaded.qtbot.waitUntil(lambda: loaded.dock.save.text() == "Save results…")
+    assert not loaded.dock.save.isVisible()
+
+
 def test_a_result_is_proposed_beside_its_own_scan_until_they_are_collected(bench, engine, monkeypatch, tmp_path):
     """The page of one person's scan is not proposed for the folder of another's."""
     proposed, wanted = [], []
@@ -500,7 +519,7 @@ def test_what_was_not_asked_for_is_nothing_in_a_result_that_was_reopened(bench, 
     form.samples.setValue(3)
     mask = np.zeros(source.data.shape, int)
     mask[4:8, 7:13, 5:11] = 1
-    roi = bench.viewer.add_labels(mask, name="lesion", **unmarked(source))
+    roi = bench.viewer.add_labels(mask, name="lesion", **drawn_on(source))
     form.range.setCurrentText(reach.value)
     if reach is SliceRange.SLAB:
         form.extent._slab = (4, 7)

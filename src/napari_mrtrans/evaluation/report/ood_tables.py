@@ -17,7 +17,7 @@ RESAMPLES = 1000
 _NO_SCORES = ("sigma_hat", "slices")
 
 
-def detected(rows: Sequence[OodRow], seed: int = 0) -> Table | None:
+def detected(rows: Sequence[OodRow]) -> Table | None:
     """Table 3: calibration errors before and after calibration, AUC and the largest F1; None without both classes.
 
     Before calibration, σ̂ is scaled to [0, 1] by the range of these very inputs.
@@ -31,7 +31,7 @@ def detected(rows: Sequence[OodRow], seed: int = 0) -> Table | None:
         whole = len(calibrated) == len(mine)
         if not whole and not spread:
             continue
-        low, high = auc_interval(mine, seed) if spread else (np.nan, np.nan)
+        low, high = auc_interval(mine) if spread else (np.nan, np.nan)
         lines.append(
             [
                 *map(Cell, (checkpoint, pair, f"{len(mine) - sum(labels)} + {sum(labels)}")),
@@ -76,10 +76,10 @@ def by_kind(rows: Sequence[OodRow]) -> Table | None:
     return Table("AUC by kind of input and score", head, lines, note) if lines else None
 
 
-def auc_interval(rows: Sequence[OodRow], seed: int = 0) -> tuple[float, float]:
+def auc_interval(rows: Sequence[OodRow]) -> tuple[float, float]:
     """95 % bootstrap interval (percentiles) of the AUC of σ̂; a subject is drawn with all its inputs."""
     subjects = sorted({subject_of(row.subject) for row in rows})
-    drawn = np.random.default_rng(seed).multinomial(len(subjects), np.full(len(subjects), 1 / len(subjects)), RESAMPLES)
+    drawn = np.random.default_rng(0).multinomial(len(subjects), np.full(len(subjects), 1 / len(subjects)), RESAMPLES)
     weights = drawn[:, [subjects.index(subject_of(row.subject)) for row in rows]].astype(float)
     unusual = np.array([row.unusual for row in rows])
     scores = np.array([row.sigma_hat for row in rows])

@@ -50,25 +50,27 @@ def draw(slices: Slices, results: Results, folder: Path) -> dict[str, Path]:
     names = list(results.models)
     found: dict[str, Path] = {}
 
-    def add(stem: str, caption: str, rows: Rows) -> None:
+    def add(stem: str, caption: str, rows: Rows, tile: Tile) -> None:
         if rows:
             found[caption] = folder / f"{stem}.png"
-            aspect = float(next(iter(next(iter(slices.tiles.values())).values()))["aspect"])
-            grid(found[caption], rows, aspect)
+            grid(found[caption], rows, float(tile["aspect"]))
 
     for data in dict.fromkeys(data for _, data in slices.tiles):
         where = "" if data == "." else f" of {data}"
+        tile = next(iter(next(tiles for (_, of), tiles in slices.tiles.items() if of == data).values()))
         rows = _rows(slices, data, lambda pair, tiles: _overview(pair, tiles, names))
         add(f"overview-{data.strip('.') or 'all'}", f"One slice{where}, as the paper's Figs. 1 and 2: source, target, "
-            "and of each checkpoint the prediction, its absolute error and the standard deviation", rows)  # fmt: skip
+            "and of each checkpoint the prediction, its absolute error and the standard deviation",
+            rows, tile)  # fmt: skip
         rows = _rows(slices, data, lambda pair, tiles: _marked(tiles, names) if pair.endswith("→FLAIR") else None)
         add(f"flair-{data.strip('.') or 'all'}", f"The slice with most of the lesion{where}, FLAIR made of another "
-            "contrast, as the paper's Fig. 10; the expert mask in red", rows)  # fmt: skip
+            "contrast, as the paper's Fig. 10; the expert mask in red", rows, tile)  # fmt: skip
         rows = _rows(slices, data, lambda pair, tiles: _closeup(tiles, names))
         add(f"lesion-{data.strip('.') or 'all'}", f"A lesion{where} close up, as the paper's Fig. 11; the expert mask "
-            "in red", rows)  # fmt: skip
-    add("unusual", "Unusual inputs, as the paper's Fig. 4: simulated artefacts without a target, and lesions",
-        _unusual(slices, [name for name in names if name in slices.unusual]))  # fmt: skip
+            "in red", rows, tile)  # fmt: skip
+    if simulated := [name for name in names if name in slices.unusual]:
+        add("unusual", "Unusual inputs, as the paper's Fig. 4: simulated artefacts without a target, and lesions",
+            _unusual(slices, simulated), slices.unusual[simulated[0]])  # fmt: skip
     return found
 
 
@@ -123,7 +125,7 @@ def _closeup(tiles: dict[str, Tile], names: list[str]) -> list[Panel] | None:
 
 
 def _unusual(slices: Slices, names: list[str]) -> Rows:
-    if not names or not slices.tiles:
+    if not slices.tiles:
         return []
     rows: Rows = []
     for kind in KINDS:

@@ -56,6 +56,12 @@ def mean_of(rows: Iterable[Row], of: Callable[[Row], Any]) -> NDArray[np.float64
     return np.asarray(np.mean(means, axis=0), dtype=np.float64)
 
 
+def mean_of_known(rows: Iterable[Row], of: Callable[[Row], Any]) -> float | None:
+    """By :func:`mean_of`, of whoever has the figure; None where nobody has it."""
+    known = [row for row in rows if of(row) is not None]
+    return float(mean_of(known, of)) if known else None
+
+
 @dataclass(frozen=True)
 class Results:
     """Rows of :func:`napari_mrtrans.evaluation.evaluate.evaluate` and how they were obtained."""
@@ -140,14 +146,13 @@ class Results:
         }
 
     def mean(self, metric: Metric, method: str, pair: str | None = None, data: str | None = None) -> float | None:
-        """By :func:`mean_of`, of whoever has the figure; None where nobody has it."""
-        rows = [row for row in self.where(method, pair, data) if metric.of(row) is not None]
-        return float(mean_of(rows, metric.of)) if rows else None
+        """By :func:`mean_of_known`."""
+        return mean_of_known(self.where(method, pair, data), metric.of)
 
-    def curve(self, attribute: str, method: str, pair: str | None = None) -> list[float]:
+    def curve(self, attribute: str, method: str) -> list[float]:
         """Mean over people of a figure that is a list, as far as all have it; NaN where an item of it is unknown; empty
         where none has."""
-        rows = [row for row in self.where(method, pair) if getattr(row, attribute) is not None]
+        rows = [row for row in self.where(method) if getattr(row, attribute) is not None]
         shortest = min((len(getattr(row, attribute)) for row in rows), default=0)
         if not shortest:
             return []

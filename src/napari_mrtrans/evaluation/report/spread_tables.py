@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
 
@@ -12,7 +12,7 @@ from ...datasets.bids import data_set, subject_of
 from ...metrics.spectrum import BANDS
 from ..lesion_sums import pearson
 from ..row import COUNTS, Row
-from .results import Results, mean_of
+from .results import Results, mean_of_known
 from .tables import NONE, Cell, Table
 
 #: Heading and attribute of :class:`.Row`.
@@ -35,7 +35,7 @@ def errors(results: Results) -> Table | None:
                 continue
             ranks = [_mean(mine, attribute) for _, attribute in _MAPS]
             best = max((rank for rank in ranks if rank is not None), default=None)
-            bands = [_mean_of(mine, partial(_band_ratio, i)) for i in range(len(BANDS))]
+            bands = [mean_of_known(mine, partial(_band_ratio, i)) for i in range(len(BANDS))]
             rows.append(
                 [
                     Cell(method),
@@ -128,12 +128,7 @@ def _band_ratio(index: int, row: Row) -> float | None:
 
 
 def _mean(rows: Sequence[Row], attribute: str) -> float | None:
-    return _mean_of(rows, attrgetter(attribute))
-
-
-def _mean_of(rows: Sequence[Row], of: Callable[[Row], float | None]) -> float | None:
-    known = [row for row in rows if of(row) is not None]
-    return float(mean_of(known, of)) if known else None
+    return mean_of_known(rows, attrgetter(attribute))
 
 
 def _text(value: float | None, digits: int) -> str:

@@ -11,7 +11,7 @@ from ...datasets.bids import data_set, subject_of
 from ...metrics.coverage import LEVELS
 from ...page.html import NONE, Cell, Table
 from ..row import Row
-from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results, mean_of
+from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results, mean_of, mean_of_known
 from .significance import FEWEST, best, interval
 
 _AVERAGED = "The mean of the pairs' means. "
@@ -183,5 +183,5 @@ def _significance(counts: Sequence[int]) -> str:
 
 
 def _mean(rows: Sequence[Row], attribute: str) -> str:
-    known = [row for row in rows if getattr(row, attribute) is not None]
-    return f"{mean_of(known, attrgetter(attribute)):.2f}" if known else NONE
+    mean = mean_of_known(rows, attrgetter(attribute))
+    return NONE if mean is None else f"{mean:.2f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,12 @@ from ...asked.begun import Begun, drop
 from ...checkpoints.checkpoint import read_checkpoint
 from ...checkpoints.installing import install
 from ...errors import MrtransError
+from ..background import in_background
 from ..checkpoints.installed import installed
-from ..layer_combo import LayerCombo
 from ..start_dock import StartDock
 from ..state import DockState
 from ..transform.progress import clock
 from ..wording import for_adapting
-from .background import in_background
 from .curve import ErrorCurve
 from .form import AdaptForm
 from .preview import PreviewRow
@@ -34,17 +33,17 @@ if TYPE_CHECKING:
 
 #: Steps of the bar.
 WHOLE = 1000
-_BUTTON = {
-    DockState.LOADING: "Cancel",
-    DockState.RUNNING: "Cancel and keep the best so far",
-    DockState.CANCELLING: "Discard",
-}
 
 
 class AdaptWidget(StartDock):
     """Adapts a model to the sessions of one scanner, in a process of its own."""
 
     form: AdaptForm
+    _busy_texts: Mapping[DockState, str] = {
+        DockState.LOADING: "Cancel",
+        DockState.RUNNING: "Cancel and keep the best so far",
+        DockState.CANCELLING: "Discard",
+    }
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(AdaptForm(napari_viewer), "Adapt", parent)
@@ -60,7 +59,8 @@ class AdaptWidget(StartDock):
         self.unfinished.dropped.connect(self._on_drop)
         self.result.wanted.connect(self._on_use)
         self.result.discarded.connect(self._on_discard)
-        self._reload()
+        self.unfinished.reload()
+        self._on_choice()
 
     def start(self) -> None:
         """Adapt as the form says."""
@@ -119,26 +119,20 @@ class AdaptWidget(StartDock):
             self._run.leave()
         super()._end()
 
-    def _reload(self) -> None:
-        if not isalive(self) or self._later():
-            return
-        state, said = self._state, self.message.text()
+    def _look_again(self) -> None:
         self.unfinished.reload()
-        self.form.reload()
-        if state is not DockState.READY:  # how the last run ended still stands there
-            self._set_state(state)
-            self._say(said)
+        super()._look_again()
+
+    @property
+    def _asked(self) -> object:
+        """What a run has made takes its name: that must not hide how it ended."""
+        return self.form.problem if self._state is DockState.READY else None
 
     def _set_state(self, state: DockState) -> None:
-        for combo in self.form.findChildren(LayerCombo):
-            combo.keep = state.busy
-            if not state.busy:
-                combo.let_go()
-        self._state = state
-        for part in (self.form, self.unfinished):
-            part.setEnabled(not state.busy)
-        self.button.setText(_BUTTON.get(state, self._start_text))
-        self.button.setEnabled(state.busy or not self.form.problem)
+        super()._set_state(state)
+        self.unfinished.setEnabled(not state.busy)
+        if state is DockState.CANCELLING:
+            self.button.setEnabled(True)  # once more: nothing is kept
 
     def _on_button(self) -> None:
         asked = self._state is DockState.CANCELLING
@@ -204,13 +198,13 @@ class AdaptWidget(StartDock):
         if self.result.told["installed"]:
             self._use()
         else:
-            self.result.use.setEnabled(False)
+            self.result.setEnabled(False)  # what is being installed cannot be discarded
             in_background(partial(install, self.result.told["path"]), self._on_installed)
 
     def _on_installed(self, made: Any, problem: str) -> None:
         if not isalive(self):
             return
-        self.result.use.setEnabled(True)
+        self.result.setEnabled(True)
         if problem:
             self._complain(for_adapting(problem))
             return

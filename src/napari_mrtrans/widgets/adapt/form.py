@@ -25,7 +25,7 @@ from ...asked.settings import UNNAMED, Settings, check_free
 from ...checkpoints.library import list_checkpoints
 from ...errors import MrtransError
 from ...models.families import POOL, family_of
-from ..pair_choice import refill
+from ..model_combo import ModelCombo
 from ..path_row import PathRow
 from ..placement import check_axial
 from ..preferences import defaults
@@ -68,7 +68,7 @@ class AdaptForm(QWidget):
         super().__init__(parent)
         # at once: they say which folder is the user's, and napari takes a second to find them the first time
         self._preferred = defaults()
-        self.scans, self.model = QComboBox(), QComboBox()
+        self.scans, self.model = QComboBox(), ModelCombo()
         self.scans.addItems([choice.value for choice in Scans])
         self.scans.setAccessibleName("Where the sessions are")
         self.model.setAccessibleName("Model to start from")
@@ -88,7 +88,6 @@ class AdaptForm(QWidget):
         self.minutes.setToolTip("For training and figures. Preparing whole heads comes before.")
         self.site = QLineEdit(UNNAMED)
         self.site.setToolTip("What the new model is called, before its kind. Letters, digits, '.', '+' and '-'.")
-        self._checkpoints: list[Checkpoint] = []
         self._found = Found()
         self._taken = ""
         self._build()
@@ -129,8 +128,7 @@ class AdaptForm(QWidget):
     @property
     def checkpoint(self) -> Checkpoint | None:
         """The model to start from."""
-        index = self.model.currentIndex()
-        return self._checkpoints[index] if 0 <= index < len(self._checkpoints) else None
+        return self.model.checkpoint
 
     @property
     def problem(self) -> str:
@@ -190,9 +188,7 @@ class AdaptForm(QWidget):
         """Look again at what is installed, and at the folder."""
         if not isalive(self):
             return
-        self._checkpoints = [one for one in list_checkpoints() if one.card.model != POOL]
-        names = [checkpoint.name for checkpoint in self._checkpoints]
-        refill(self.model, names, names[0] if names else "")
+        self.model.offer([(one.name, one) for one in list_checkpoints() if one.card.model != POOL])
         self._settle.start()  # the folder may hold other files by now
         self._on_name()
 

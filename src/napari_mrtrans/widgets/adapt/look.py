@@ -63,5 +63,6 @@ def look(folder: Path) -> Found:
     line = f"{people} {'person' if people == 1 else 'people'}, {plural(visits, 'session')}: "
     line += ", ".join(contrasts)
     if skipped:
-        line += f". {len(skipped)} left out, e.g. {skipped[0]}"
+        more = f"; {plural(len(skipped) - 1, 'more note')}" if len(skipped) > 1 else ""
+        line += f". {skipped[0].rstrip('.')}{more}"
     return Found(line, "", tuple(frozenset(session.contrasts) for session in sessions))

@@ -47,6 +47,7 @@ class _Side(QWidget):
         self._guessed_for: Image | None = None
         self._said: WeakKeyDictionary[Image, Contrast] = WeakKeyDictionary()
         self.image.layer_changed.connect(self._on_image)
+        self.image.renamed.connect(self._on_image)
         self.contrast.currentIndexChanged.connect(self._on_said)
         self._on_image()
 
@@ -87,7 +88,6 @@ class LayerPairs(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._added: list[LayerPair] = []
-        self._by_hand = False
         self.source, self.target = _Side(viewer, "Source"), _Side(viewer, "Target")
         self.add, self.remove = QPushButton("Add this pair"), QPushButton("Remove")
         self.add.setToolTip("For pairs of more people, or of more contrasts of one person.")
@@ -104,7 +104,6 @@ class LayerPairs(QWidget):
         rows.addRow("Target", self.target)
         rows.addRow(buttons)
         rows.addRow(self.list)
-        self.target.image.activated.connect(self._on_target)
         self.source.changed.connect(self._suggest)
         self.target.changed.connect(self._on_choice)
         self.add.clicked.connect(self._on_add)
@@ -151,15 +150,12 @@ class LayerPairs(QWidget):
             return None
         return LayerPair(first.image.layer, second.image.layer, Pair(first.shown, second.shown))
 
-    def _on_target(self) -> None:
-        self._by_hand = True
-
     def _suggest(self, event: Any = None) -> None:
         """Another contrast of the same person as the source, until the user has chosen a target for himself."""
         if not isalive(self):
             return
         source = self.source.image.layer
-        if source is not None and not self._by_hand:
+        if source is not None and not self.target.image.by_hand:
             others = [
                 layer
                 for layer in self.target.image.layers
@@ -186,7 +182,7 @@ class LayerPairs(QWidget):
         one = self._chosen()
         if one is not None and not one.problem():
             self._added.append(one)
-            self._by_hand = False
+            self.target.image.by_hand = False
             self._fill()
 
     def _on_remove(self) -> None:

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from ...asked.begun import Begun, drop, has_learned, is_done, tidy
 from ...checkpoints.installing import remove
-from .background import in_background
+from ..background import in_background
 from .process import AdaptProcess
 
 

@@ -62,9 +62,7 @@ class GainTable(FigureTable):
                 elif row.get("slices"):
                     item.setToolTip(f"{row['slices']} slices, people: {row['people']}")
                 self.setItem(number, column, item)
-        header = self.horizontalHeader()
-        assert header is not None
-        self.setFixedHeight(header.sizeHint().height() + 22 * len(shown) + 2 * self.frameWidth())
+        self.fit()
 
 
 def gain(row: dict[str, Any]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,14 @@ from ...checkpoints.installing import download, install, remove
 from ...checkpoints.library import is_shipped, list_checkpoints
 from ...errors import MrtransError
 from ...paths import user_checkpoint_dir
+from ..background import in_background
 from ..dock import Dock, research_note
 from ..preferences import defaults
 from ..transform.progress import ProgressLine
 from .download_dialog import DownloadDialog
-from .install_worker import Job, Outcome, Transfer, in_background
 from .installed import installed
 from .table import CheckpointTable
+from .transfer import Job, Transfer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -152,10 +154,9 @@ class CheckpointsWidget(Dock):
         self._set_busy(True, cancellable=transfer is not None)
         self._say("")
         self.progress.show_waiting(text)
-        worker = in_background(job)
-        worker.returned.connect(self._on_outcome)
         self._timer.start()
-        worker.start()
+        said: list[str] = []
+        in_background(partial(job, said.append), partial(self._on_installed, said), "Nothing was installed: ")
 
     def _tick(self) -> None:
         transfer = self._transfer
@@ -170,7 +171,7 @@ class CheckpointsWidget(Dock):
         else:
             self.progress.show_waiting(megabytes)
 
-    def _on_outcome(self, outcome: Outcome) -> None:
+    def _on_installed(self, said: list[str], made: Checkpoint | None, problem: str) -> None:
         if not isalive(self):
             return
         cancelled = self._transfer is not None and self._transfer.cancel.is_set()
@@ -178,15 +179,15 @@ class CheckpointsWidget(Dock):
         self._timer.stop()
         self.progress.reset()
         self._set_busy(False)
-        if outcome.checkpoint is None:
+        if made is None:
             if cancelled:
-                self._say(outcome.problem)
+                self._say(problem)
             else:
-                self._complain(outcome.problem)
+                self._complain(problem)
             return
         installed.changed.emit()
-        self.reload(outcome.checkpoint.name)
-        self._say(outcome.said or f"Installed '{outcome.checkpoint.name}'.")
+        self.reload(made.name)
+        self._say("\n".join(said) or f"Installed '{made.name}'.")
 
     def _on_remove(self) -> None:
         checkpoint = self.table.checkpoint

@@ -48,6 +48,6 @@ class DownloadDialog(QDialog):
     def ask(cls, parent: QWidget) -> tuple[str, str] | None:
         """Address and digest, or None where the user closed the dialog."""
         dialog = cls(parent)
-        if dialog.exec() != QDialog.DialogCode.Accepted:
-            return None
-        return dialog.url.text().strip(), dialog.sha256.text()
+        accepted = dialog.exec() == QDialog.DialogCode.Accepted
+        dialog.deleteLater()
+        return (dialog.url.text().strip(), dialog.sha256.text()) if accepted else None

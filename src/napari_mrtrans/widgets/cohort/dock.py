@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from ...errors import MrtransError
-from ..start_dock import StartDock
+from ..start_dock import REFRESH_MS, StartDock
 from ..state import DockState
 from .form import CohortForm
 from .opening import open_scan
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REFRESH_MS = 250
 #: Steps of the bar for each scan.
 STEPS = 100
 
@@ -39,6 +38,7 @@ class CohortWidget(StartDock):
         super().__init__(CohortForm(napari_viewer), "Start", parent)
         self._viewer = napari_viewer
         self._queue: Queue | None = None
+        self._noticed = ""
         self._worker: TransformWorker | None = None
         self.table = ScanTable()
         self.table.hide()
@@ -64,6 +64,7 @@ class CohortWidget(StartDock):
             self._fail(str(error))
             return
         self._say("")
+        self._noticed = ""
         self.table.show_queue(None, True)
         self.table.hide()
         self._worker = worker = self._queue.worker()
@@ -103,23 +104,6 @@ class CohortWidget(StartDock):
         self.cancel()
         super()._end()
 
-    def _reload(self) -> None:
-        if isalive(self) and not self._later():
-            state, said = self._state, self.message.text()
-            self.form.reload()
-            if state is not DockState.READY:  # how the last run ended still stands there
-                self._set_state(state)
-            if said:
-                self._say(said)
-
-    def _set_state(self, state: DockState) -> None:
-        self._state = state
-        self.form.setEnabled(not state.busy)
-        self.button.setText(
-            "Cancelling…" if state is DockState.CANCELLING else "Cancel" if state.busy else self._start_text
-        )
-        self.button.setEnabled(state is not DockState.CANCELLING and (state.busy or not self.form.problem))
-
     def _tick(self) -> None:
         queue = self._queue
         if queue is None:
@@ -136,7 +120,10 @@ class CohortWidget(StartDock):
         self.progress.show_count(done, total, queue.line())
         if self._activity is not None:
             self._activity.show(done, total)
-        self._say("\n".join(queue.notices))
+        notices = "\n".join(queue.notices)
+        if notices != self._noticed:  # or what a row has said would be gone at once
+            self._noticed = notices
+            self._say(notices)
 
     def _on_finished(self, event: Any = None) -> None:
         queue, self._worker = self._queue, None

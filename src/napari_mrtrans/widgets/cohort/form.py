@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QWidget
 
 from ...errors import MrtransError
@@ -16,6 +18,7 @@ from ...scan.contrasts import Contrast, Pair
 from ...scan.nifti import is_nifti_name
 from ...transformation.request import Request
 from .. import choices
+from ..model_combo import ModelCombo
 from ..opening import READER
 from ..pair_choice import refill
 from ..pair_form import sample_box, seed_box
@@ -26,12 +29,17 @@ from ..source import LayerSource, check_layer, guess_layer_contrast
 from ..three_planes_box import ThreePlanesBox
 from .asked import Asked
 from .layer_list import LayerList
+from .look import look_later
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
     from ...checkpoints.checkpoint import Checkpoint
+
+
+#: After the last key in the line of the folder, it is looked at.
+SETTLE_MS = 300
 
 
 class Origin(StrEnum):
@@ -52,13 +60,18 @@ class CohortForm(QWidget):
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.origin, self.source, self.target, self.model = QComboBox(), QComboBox(), QComboBox(), QComboBox()
+        self.origin, self.source, self.target, self.model = QComboBox(), QComboBox(), QComboBox(), ModelCombo()
         self.origin.addItems([str(origin) for origin in Origin])
         self.source.addItems([contrast.value for contrast in Contrast])
         self.source.setToolTip("Only scans of this contrast are transformed; files tell it by their names.")
         self.target.setToolTip("Only what an installed checkpoint can make from this contrast.")
+        self.source.setAccessibleName("Contrast of the scans")
+        self.target.setAccessibleName("Contrast to make")
         self.folder = PathRow("Folder of scans")
         self.folder.setToolTip("BIDS, or any folder: NIfTI files in it and below it whose names tell the contrast.")
+        self.found = QLabel()
+        self.found.setWordWrap(True)
+        self.found.setTextFormat(Qt.TextFormat.PlainText)  # names of files are no markup
         self.layers = LayerList(viewer)
         self.samples, self.seed, self.three_planes = sample_box(), seed_box(), ThreePlanesBox()
         self.out = PathRow("Output folder")
@@ -69,9 +82,15 @@ class CohortForm(QWidget):
             "1: in this window, one scan after the other. More: so many one-thread processes of Dask, several scans at "
             "a time; each takes about 2 GB."
         )
-        self._checkpoints: list[Checkpoint] = []
         self._suggested = ""
         self._build()
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._look)
+        for changed in (self.folder.changed, self.source.currentIndexChanged):
+            changed.connect(self._on_folder)
+        self.folder.chosen.connect(self._settle.start)
         for combo, told in ((self.origin, self._on_origin), (self.source, self.reload), (self.target, self._on_pair)):
             combo.currentIndexChanged.connect(told)
         self.model.currentIndexChanged.connect(self._on_model)
@@ -87,6 +106,7 @@ class CohortForm(QWidget):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow("Scans", self.origin)
         rows.addRow("Folder", self.folder)
+        rows.addRow("", self.found)
         rows.addRow("Images", self.layers)
         numbers = QHBoxLayout()
         numbers.addWidget(self.samples, 1)
@@ -116,8 +136,7 @@ class CohortForm(QWidget):
     @property
     def checkpoint(self) -> Checkpoint | None:
         """The chosen checkpoint."""
-        index = self.model.currentIndex()
-        return self._checkpoints[index] if 0 <= index < len(self._checkpoints) else None
+        return self.model.checkpoint
 
     @property
     def problem(self) -> str:
@@ -171,7 +190,8 @@ class CohortForm(QWidget):
         )  # fmt: skip
 
     def reload(self) -> None:
-        """Look again at which checkpoints are installed."""
+        """Look again at which checkpoints are installed, and at the folder."""
+        self._settle.start()
         source = self.source.currentText()
         targets = choices.targets_from(Contrast(source)) if source else []
         refill(self.target, [target.value for target in targets])
@@ -186,10 +206,29 @@ class CohortForm(QWidget):
             for part in (row, self._rows.labelForField(row)):
                 if part is not None:
                     part.setVisible(shown)
+        self._show_found(self.found.text())
         told = [guess_layer_contrast(layer) for layer in self.layers.chosen] if self._from_layers else []
         if known := next((contrast for contrast in told if contrast is not None), None):
             self.source.setCurrentText(known.value)
         self._on_scans()
+
+    def _on_folder(self) -> None:
+        """Nothing is known of another folder, or of another contrast in it, until it was looked at."""
+        self._show_found("")
+        self._settle.start()
+
+    def _look(self) -> None:
+        folder, source = self.folder.path, Contrast(self.source.currentText())
+        if not self._from_layers and folder is not None and folder.is_dir():
+            look_later(folder, source, partial(self._on_found, folder, source))
+
+    def _on_found(self, folder: Path, source: Contrast, line: str) -> None:
+        if isalive(self) and (folder, source) == (self.folder.path, Contrast(self.source.currentText())):
+            self._show_found(line)
+
+    def _show_found(self, line: str) -> None:
+        self.found.setText(line)
+        self._rows.setRowVisible(self.found, bool(line) and not self._from_layers)
 
     def _on_layers(self) -> None:
         if self._from_layers:
@@ -207,16 +246,11 @@ class CohortForm(QWidget):
         self.changed.emit()
 
     def _on_pair(self) -> None:
-        models = choices.models_for(self.pair) if self.pair is not None else []
-        wanted = self.checkpoint.name if self.checkpoint else ""  # labels change with the pair and with other models
-        self._checkpoints = [checkpoint for _, checkpoint in models]
-        usual = next((label for label, checkpoint in models if checkpoint.name == wanted), "")
-        refill(self.model, [label for label, _ in models], usual)
+        self.model.offer(choices.models_for(self.pair) if self.pair is not None else [])
         self._on_model()
 
     def _on_model(self) -> None:
         checkpoint = self.checkpoint
-        self.model.setToolTip(choices.card_summary(checkpoint) if checkpoint else "")
         self.samples.setEnabled(checkpoint is not None and not checkpoint.deterministic)
         self.three_planes.show_for(checkpoint)
         self.changed.emit()

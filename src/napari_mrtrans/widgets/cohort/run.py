@@ -26,7 +26,6 @@ from .asked import SOURCES, Asked
 
 if TYPE_CHECKING:
     from ...cohort.plan import Order, Scan
-    from ...cohort.run import Cohort
     from ...cohort.summary import Ledger, Row
 
 
@@ -43,7 +42,6 @@ class Queue:
         rows: Of each scan, as it is now.
         shares: How much of each unfinished scan is done, in [0, 1].
         order: How they are done; None until they are found.
-        result: What there is in the end; None where there was an error.
         problem: Why it ended, in one line; empty where nothing was wrong.
     """
 
@@ -55,7 +53,6 @@ class Queue:
         self.rows: dict[Scan, Row] = {}
         self.shares: dict[Scan, float] = {}
         self.order: Order | None = None
-        self.result: Cohort | None = None
         self.problem = ""
         self._todo: tuple[Scan, ...] = ()
         self._began = 0.0
@@ -144,7 +141,7 @@ class Queue:
         watch = Watch(say=self._say, ledger=self._on_ledger, cancelled=self.monitor.cancel.is_set)
         self.scans = scans
         written = Output(asked.out, bids=bids)
-        self.result = run_scans(scans, written, asked.checkpoint, asked.request, workers=workers, watch=watch)
+        run_scans(scans, written, asked.checkpoint, asked.request, workers=workers, watch=watch)
 
     def _files(self) -> list[tuple[str, Path]]:
         """The images of the window as files: their own where they are what it holds, else copies."""
@@ -171,7 +168,7 @@ class Queue:
 
     def _say(self, line: str) -> None:
         """Keep what is said before the first scan; what is said of a scan stands in its row."""
-        if self.order is None and line != f"{len(self.scans)} scans.":
+        if self.order is None and line != f"{plural(len(self.scans), 'scan')}.":
             self.notices.append(for_window(line))
 
     def _on_ledger(self, ledger: Ledger, shares: dict[Scan, float]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Heading and what it means.
 COLUMNS = {
-    "Scan": "Double-click: opens source, mean and std.",
+    "Scan": "Double-click, or Return: opens source, mean and std.",
     "Verdict": "P(OOD) in words, with what speaks against the scan; why it failed; or how far it is.",
     "P(OOD)": "Probability that the scan is unlike those the model was trained on, so that its answer may be wrong.",
     "σ̂": "How far the samples differ from one another, averaged over the head.",
@@ -40,7 +40,7 @@ class ScanTable(FigureTable):
     """The scans of a queue; a click on a heading sorts them.
 
     Signals:
-        opened: The scan whose row was double-clicked.
+        opened: The scan whose row was double-clicked, or on which Return was pressed.
     """
 
     opened = Signal(object)
@@ -62,7 +62,7 @@ class ScanTable(FigureTable):
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as they are queued, until a heading is clicked
         side.setDefaultSectionSize(24)
         side.setMinimumSectionSize(24)
-        self.cellDoubleClicked.connect(self._on_double_click)
+        self.cellActivated.connect(self._on_activated)
 
     def show_queue(self, queue: Queue | None, running: bool) -> None:
         """Show how far a queue is; rows that are as they were are left alone."""
@@ -125,7 +125,7 @@ class ScanTable(FigureTable):
         super().resizeEvent(event)
         self.resizeRowsToContents()
 
-    def _on_double_click(self, line: int, column: int) -> None:
+    def _on_activated(self, line: int, column: int) -> None:
         self.opened.emit(self._scans[self._number(line)])
 
 

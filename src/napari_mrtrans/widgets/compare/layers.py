@@ -18,29 +18,31 @@ ERROR_LIMIT = 0.3
 
 
 class ComparedLayers(ResultLayers):
-    """Mean and std of one model, and its error |mean - reference| once :attr:`reference` is set.
+    """Mean and std of one model, and its error |mean - reference| where it is :attr:`measured`.
 
     Attributes:
+        measured: There will be a reference.
         reference: Normalised, on the grid of the mean, NaN where unknown, as is the error. Set it before the first
             slice.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.measured = False
         self.reference: NDArray[np.float32] | None = None
 
     def add(self, update: SliceUpdate, *, shown: bool = True) -> None:
         """Write one finished slice."""
         super().add(update, shown=shown)
-        if self.reference is not None:
+        if self.measured and self.reference is not None:
             where = self._where(update.index)
             self._arrays["error"][where] = np.abs(update.mean - self.reference[where])
 
-    def _allocate(self) -> None:
-        super()._allocate()
-        if self.reference is not None:
-            self._arrays["error"] = np.full(self._shape, np.nan, np.float32)
-            self._pending = list(self._arrays)
+    def _volumes(self) -> dict[str, NDArray[np.float32]]:
+        volumes = super()._volumes()
+        if self.measured:
+            volumes["error"] = np.full(self._shape, np.nan, np.float32)
+        return volumes
 
     def _image(self, kind: str) -> Image:
         layer = super()._image(kind)
@@ -48,6 +50,3 @@ class ComparedLayers(ResultLayers):
             layer.colormap = "inferno"
             layer.contrast_limits = (0.0, ERROR_LIMIT)
         return layer
-
-    def _labels(self, kind: str) -> dict[str, Any]:
-        return {**super()._labels(kind), "kind": kind}

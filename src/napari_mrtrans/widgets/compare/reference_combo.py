@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import ReferenceType, ref
 
-from napari.layers import Image, Layer
+from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
 from ...scan.contrasts import Contrast
@@ -29,9 +28,6 @@ class ReferenceCombo(LayerCombo):
 
     def __init__(self, viewer: ViewerModel, none: str, parent: QWidget | None = None) -> None:
         super().__init__(viewer, is_acquired, none=none, parent=parent)
-        self._by_hand = False
-        self._chosen: ReferenceType[Layer] | None = None
-        self.activated.connect(self._on_activated)
 
     def suggest(self, contrast: Contrast, of: Image | None = None) -> None:
         """Choose the image of ``contrast`` that names say is of the same person as ``of``, unless the user has decided.
@@ -40,9 +36,10 @@ class ReferenceCombo(LayerCombo):
         An image of which ``of`` was made is none. Of several, that which is chosen stays, else it is the newest. Where
         there is none, one that was suggested before, of another contrast or person, is no reference any more.
         """
-        if self._by_hand and self._holds(of):
+        chosen = self.layer
+        if self.by_hand and (chosen is None or of is None or kinship(chosen, of) != OTHERS):
             return
-        self._by_hand = False
+        self.by_hand = False
         record, there = {} if of is None else result_record(of), self._viewer.layers
         others = [one for one in self.layers if one is not of and not made_of(record, one, layer_stem(one), there)]
         fitting = [one for one in others if guess_layer_contrast(one) == contrast]
@@ -52,14 +49,3 @@ class ReferenceCombo(LayerCombo):
             self.choose(best[-1])
         elif not best and self.layer is not None and guess_layer_contrast(self.layer) is not None:
             self.setCurrentIndex(0)
-
-    def _holds(self, of: Image | None) -> bool:
-        if self._chosen is None:  # no reference is wanted
-            return True
-        chosen = self._chosen()
-        there = chosen is not None and chosen in self.layers
-        return there and (of is None or kinship(chosen, of) != OTHERS)
-
-    def _on_activated(self) -> None:
-        self._by_hand = True
-        self._chosen = None if self.layer is None else ref(self.layer)

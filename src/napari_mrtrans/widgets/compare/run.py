@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from ...errors import MrtransError
 from ...metrics.comparison import ModelRow, table
 from ...wording import plural
-from ..lesion.roi import image_to_image, moved_by_hand, shown_elsewhere
+from ..lesion.roi import moved_by_hand, shown_elsewhere
 from ..pace import remember
 from ..placement import inherited
-from ..source import RESULT_KEY, LayerSource, check_layer, layer_stem, nifti_affine
+from ..source import RESULT_KEY, layer_stem, nifti_affine
 from ..transform.progress import ProgressLine
 from ..transform.run import Run
 from ..transform.worker import Monitor, TransformWorker
@@ -33,6 +33,9 @@ class _ModelRun(Run):
     layers_type = ComparedLayers
     layers: ComparedLayers
     can_be_saved = False
+
+    def _remember_pace(self) -> None:
+        """The comparison does, by the worker's clock: slices come into the window later than they were computed."""
 
 
 class Comparison:
@@ -63,6 +66,8 @@ class Comparison:
             _ModelRun(viewer, settings, layer, checkpoint, monitor=self.monitor, name=name)
             for name, checkpoint in form.models.chosen
         ]
+        for run in self._runs:
+            run.layers.measured = reference is not None
         against = "" if reference is None else reference.name
         self.rows = [
             ModelRow(name, checkpoint.name, pair.key, run.n, settings.request.seed, reference=against)
@@ -74,7 +79,7 @@ class Comparison:
         self._ended = 0
         self._request = ComparisonRequest(
             tuple(run.work for run in self._runs),
-            None if reference is None else _reference_request(layer, reference, self._runs[0]),
+            None if reference is None else ReferenceRequest.of(reference, pair.target, layer),
         )
 
     @property
@@ -184,7 +189,7 @@ class Comparison:
     def close(self) -> None:
         """Nothing more will come."""
         self.redraw()
-        for run in self._runs:
+        for run in self._runs[self._ended :]:
             run.close()
 
     def finish_one(self) -> bool:
@@ -199,8 +204,3 @@ class Comparison:
     def csv(self) -> str:
         """The table as comma-separated values."""
         return table(self.rows)
-
-
-def _reference_request(layer: Image, reference: Image, run: Run) -> ReferenceRequest:
-    check_layer(reference)
-    return ReferenceRequest(LayerSource.of(reference, run.pair.target), image_to_image(layer, reference))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 
+from ..grid import Grid
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
@@ -28,7 +30,7 @@ class SideBySide:
         self._before: dict[Layer, tuple[bool, bool, float, Any]] = {}
         self._limits: dict[Layer, list[float]] = {}
         self._shown: list[Layer] = []
-        self._in_grid: bool | None = None
+        self._grid = Grid(viewer)
 
     def show(self, layers: Sequence[Layer], windows: Mapping[Layer, tuple[float, float]]) -> None:
         """Show these; called again with others, those. ``windows``: contrast limits that make them comparable."""
@@ -44,14 +46,11 @@ class SideBySide:
             if layer in self._viewer.layers:
                 self._limits.setdefault(layer, layer.contrast_limits)
                 layer.contrast_limits = limits
-        if self._in_grid is None:
-            self._in_grid = self._viewer.canvas.grid.enabled
-        self._viewer.canvas.grid.enabled = True
-        self._viewer.reset_view()
+        self._grid.enter()
 
     def leave(self) -> None:
         """As it was before, one picture or a grid; new layers stay as they are."""
-        if self._in_grid is None:
+        if not self._grid.entered:
             return
         for layer, (visible, named, size, position) in self._before.items():
             if layer in self._viewer.layers:
@@ -60,5 +59,4 @@ class SideBySide:
         for layer, limits in self._limits.items():
             layer.contrast_limits = limits
         self._before, self._limits, self._shown = {}, {}, []
-        self._viewer.canvas.grid.enabled, self._in_grid = self._in_grid, None
-        self._viewer.reset_view()
+        self._grid.leave()

@@ -56,7 +56,7 @@ class CompareTable(FigureTable):
             if row.error:
                 self._show_error(number, row.error)
         self.resizeRowsToContents()
-        self._fit()
+        self.fit()
 
     def _show_error(self, number: int, error: str) -> None:
         item = QTableWidgetItem(error)
@@ -68,13 +68,7 @@ class CompareTable(FigureTable):
         """Lines wrap anew."""
         super().resizeEvent(event)
         self.resizeRowsToContents()
-        self._fit()
-
-    def _fit(self) -> None:
-        header = self.horizontalHeader()
-        assert header is not None
-        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
-        self.setFixedHeight(header.sizeHint().height() + rows + 2 * self.frameWidth())
+        self.fit()
 
 
 def _cells(row: ModelRow) -> tuple[str, ...]:

@@ -12,12 +12,16 @@ from napari.qt.threading import thread_worker
 from numpy.typing import NDArray
 
 from ...errors import MrtransError
+from ..lesion.roi import image_to_image
+from ..source import LayerSource, check_layer
 from ..transform import worker
 from ..transform.worker import Monitor, TransformWorker, Work, guarded, plain_error
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ...scan.contrasts import Contrast
     from ...transformation.streaming import SliceUpdate
-    from ..source import LayerSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,16 @@ class ReferenceRequest:
 
     source: LayerSource
     to_reference: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, reference: Image, contrast: Contrast, beside: Image) -> ReferenceRequest:
+        """An acquired image of ``contrast``, for what lies where ``beside`` lies.
+
+        Raises:
+            MrtransError: it is not one 3-D scalar image.
+        """
+        check_layer(reference)
+        return cls(LayerSource.of(reference, contrast), image_to_image(beside, reference))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +138,7 @@ def _one_model(number: int, work: Work, monitor: Monitor, truth: _Truth | None) 
     error = ""
 
     def start() -> Iterable[SliceUpdate]:
+        work.begin()
         updates = worker.stream(work, monitor)  # imports torch, which is not this model's time
         began.append(monotonic())
         return updates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Layer
@@ -44,6 +45,7 @@ class LesionWidget(Dock):
         self.prediction = PredictionCombo(napari_viewer)
         self.reference = ReferenceCombo(napari_viewer, "None (no correlation)")
         self.roi = LayerCombo(napari_viewer, is_region)
+        self.roi.setAccessibleName("ROI")
         self.open_file = QPushButton("File…")
         self.open_file.setToolTip("Mark what a mask file (NIfTI, above 0 = inside) marks, on the prediction's voxels.")
         self.button = QPushButton("Measure")
@@ -54,7 +56,7 @@ class LesionWidget(Dock):
         self._csv = CsvButtons(self._file, self)
         self.copy, self.save = self._csv.copy, self._csv.save
         self._results = QWidget()
-        self._told: dict[Layer, list[str]] = {}
+        self._told: WeakKeyDictionary[Layer, list[str]] = WeakKeyDictionary()
         self._region: tuple[object, ...] = ()
         self._images: tuple[object, ...] | None = None
         self._build()
@@ -66,6 +68,7 @@ class LesionWidget(Dock):
         self._reference_edits = Watch(self._on_image_edit, ["data", "set_data", *MOVES])
         self._prediction_edits = Watch(self._on_image_edit, ["data", *MOVES])  # set_data with each slice that comes
         self.prediction.layer_changed.connect(self._suggest_reference)
+        self.prediction.renamed.connect(self._suggest_reference)
         for combo in (self.prediction, self.reference, self.roi):
             combo.layer_changed.connect(self._on_choice)
         napari_viewer.layers.events.inserted.connect(self._suggest_reference, position="last")

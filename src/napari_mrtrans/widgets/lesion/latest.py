@@ -80,7 +80,7 @@ def still_measured(viewer: ViewerModel, prediction: Image | None) -> Measured | 
     return Measured.of(report, reference, roi)
 
 
-def complete(prediction: Layer | None) -> None:
+def ended(prediction: Layer | None) -> None:
     """No more slices come into it: what was measured before counts only if it is measured again."""
     if prediction is not None and _latest.pop(prediction, None) is not None:
         changes.completed.emit(prediction)

@@ -25,7 +25,7 @@ from ...scan.nifti import stem as nifti_stem
 from ...scan.resample import resample
 from ..file_grid import FileGrid
 from ..parts import is_part
-from ..placement import lie_alike, place_of, unmarked
+from ..placement import drawn_on, lie_alike, place_of
 from ..reopened import is_corrected, made_of
 from ..source import (
     axial_axis,
@@ -131,7 +131,7 @@ def labels_from_file(path: Path, like: Image) -> tuple[Labels, list[str]]:
         )
     notes: list[str] = []
     mask = roi_from_file(path, affine, like.data.shape, name=like.name, say=notes.append)
-    return Labels(mask.astype(np.uint8), name=nifti_stem(path), **unmarked(like)), notes
+    return Labels(mask.astype(np.uint8), name=nifti_stem(path), **drawn_on(like)), notes
 
 
 def _check_head(prediction: Image, reference: Image) -> None:

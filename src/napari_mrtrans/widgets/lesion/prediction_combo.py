@@ -17,19 +17,13 @@ if TYPE_CHECKING:
 class PredictionCombo(LayerCombo):
     """Any image may be measured: a result of this session, one that was reopened, or that of another program."""
 
-    _by_hand = False
-
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(viewer, is_candidate, none="Choose…", parent=parent)
-        self.activated.connect(self._on_activated)
 
     def _sync(self, event: Any = None) -> None:
         super()._sync(event)
-        if not isalive(self) or self._by_hand or self.layer is not None:
+        if not isalive(self) or self.by_hand or self.layer is not None:
             return
         means = [layer for layer in self.layers if result_record(layer).get("kind") == "mean"]
         if means:
             self.choose(means[0])
-
-    def _on_activated(self) -> None:
-        self._by_hand = True

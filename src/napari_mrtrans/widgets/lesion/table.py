@@ -18,7 +18,7 @@ class LesionTable(FigureTable):
     """Number, size, correlation and its interval of the lesions, largest first.
 
     Signals:
-        lesion_clicked: Voxel index of the middle of a lesion, as an array.
+        lesion_clicked: Voxel index of the middle of a lesion that was clicked or chosen by key, as an array.
     """
 
     lesion_clicked = Signal(object)
@@ -35,13 +35,16 @@ class LesionTable(FigureTable):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(HEADINGS.index("95 %"), QHeaderView.ResizeMode.ResizeToContents)  # or it is cut
         side.setDefaultSectionSize(24)
-        self.cellClicked.connect(self._on_click)
+        self.cellClicked.connect(self._on_choice)
+        self.currentCellChanged.connect(self._on_choice)
 
     def show_report(self, report: LesionReport) -> None:
         """Replace all rows."""
         self._report = report
         rows = report.rows()
+        self.blockSignals(True)  # a row that goes is no choice of another
         self.setRowCount(len(rows))
+        self.blockSignals(False)
         for number, row in enumerate(rows):
             r = "–" if row["r"] is None else f"{row['r']:.3f}"
             span = "–" if row["r_low"] is None else f"{row['r_low']:.2f} to {row['r_high']:.2f}"
@@ -49,10 +52,8 @@ class LesionTable(FigureTable):
                 item = QTableWidgetItem(text)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
                 self.setItem(number, column, item)
-        header = self.horizontalHeader()
-        assert header is not None
-        self.setFixedHeight(header.sizeHint().height() + 24 * min(len(rows), ROWS) + 2 * self.frameWidth())
+        self.fit(ROWS)
 
-    def _on_click(self, row: int, column: int) -> None:
+    def _on_choice(self, row: int, *_: int) -> None:
         if self._report is not None and row > 0:
             self.lesion_clicked.emit(np.array(self._report.components[row - 1].centre))

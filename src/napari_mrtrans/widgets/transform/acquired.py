@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
-from napari.qt.threading import thread_worker
 from numpy.typing import NDArray
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
@@ -16,19 +14,18 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from ...errors import MrtransError
 from ...wording import plural
+from ..background import in_background
 from ..compare.layers import ERROR_LIMIT
 from ..compare.reference_combo import ReferenceCombo
 from ..compare.worker import ReferenceRequest
-from ..lesion.roi import image_to_image, moved_by_hand
+from ..lesion.roi import moved_by_hand
 from ..placement import beside
-from ..source import RESULT_KEY, LayerSource, check_layer, nifti_affine
+from ..source import RESULT_KEY, nifti_affine
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from .saved_run import Result
-
-logger = logging.getLogger(__name__)
 
 _KIND = "error"
 _IDLE = "Error map"
@@ -40,8 +37,7 @@ def reference_request(run: Result, reference: Image) -> ReferenceRequest:
     Raises:
         MrtransError: it is not one 3-D scalar image.
     """
-    check_layer(reference)
-    return ReferenceRequest(LayerSource.of(reference, run.pair.target), image_to_image(run.anchor, reference))
+    return ReferenceRequest.of(reference, run.pair.target, run.anchor)
 
 
 class AcquiredPanel(QWidget):
@@ -128,20 +124,21 @@ class AcquiredPanel(QWidget):
             return
         self._working = True
         self.refresh()
-        worker = thread_worker(_compared)(run, request, run.layers.mean.data)
         placed = nifti_affine(run.source) is not None and nifti_affine(reference) is not None
         notes = moved_by_hand(run.source, reference) if placed else []
-        worker.returned.connect(partial(self._on_compared, notes))
-        worker.start()
+        job = partial(_compared, run, request, run.layers.mean.data)
+        in_background(job, partial(self._on_compared, run, notes), "The comparison stopped: ")
 
-    def _on_compared(self, notes: list[str], outcome: tuple[Result, NDArray[np.float32] | None, str]) -> None:
+    def _on_compared(
+        self, run: Result, notes: list[str], compared: tuple[NDArray[np.float32], str] | None, problem: str
+    ) -> None:
         if not isalive(self):
             return
-        run, error, said = outcome
         self._working = False
-        if error is None:
-            self.failed.emit(said)
+        if compared is None:
+            self.failed.emit(problem)
         else:
+            error, said = compared
             self._add(run, error)
             if run is self._run:
                 self.figures.setText("\n".join([said, *notes]))
@@ -159,19 +156,11 @@ class AcquiredPanel(QWidget):
         run.layers.adopt(_KIND, layer)
 
 
-def _compared(
-    run: Result, request: ReferenceRequest, mean: NDArray[np.float32]
-) -> tuple[Result, NDArray[np.float32] | None, str]:
-    """The error map and the figures, or None and why there is none."""
-    try:
-        acquired = run.compared(request)
-        ssim, psnr, slices = acquired.agreement(mean, run.axis, run.gathered.finished)
-        told = [f"SSIM {ssim:.3f}"] if ssim is not None else []
-        told += [f"PSNR {psnr:.2f} dB"] if psnr is not None else []
-        said = f"{', '.join(told) or 'Nothing in common'} over {plural(slices, 'slice')}."
-        return run, acquired.error(mean), "\n".join([said, *acquired.notices])
-    except MrtransError as error:
-        return run, None, str(error)
-    except Exception as error:
-        logger.exception("The comparison failed")
-        return run, None, f"The comparison stopped: {type(error).__name__}: {error}"
+def _compared(run: Result, request: ReferenceRequest, mean: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
+    """The error map and the figures."""
+    acquired = run.compared(request)
+    ssim, psnr, slices = acquired.agreement(mean, run.axis, run.gathered.finished)
+    told = [f"SSIM {ssim:.3f}"] if ssim is not None else []
+    told += [f"PSNR {psnr:.2f} dB"] if psnr is not None else []
+    said = f"{', '.join(told) or 'Nothing in common'} over {plural(slices, 'slice')}."
+    return acquired.error(mean), "\n".join([said, *acquired.notices])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...errors import MrtransError
 from ...follow.slice_cache import SliceCache
@@ -19,6 +19,7 @@ from ..source import show_slice, slice_on_screen, slider_number, slider_numbers
 from ..state import DockState
 from ..wording import in_slider_numbers, passing
 from .acquired import AcquiredPanel
+from .beside_box import BesideBox
 from .extent import SliceRange
 from .files import FileButtons
 from .follow import FollowRun
@@ -51,7 +52,7 @@ class TransformWidget(RunDock):
         self.results = ResultList()
         self.files, self.acquired = FileButtons(napari_viewer), AcquiredPanel(napari_viewer)
         self.save, self.report = self.files.save, self.files.report
-        self.compare = QCheckBox("Source, mean and std side by side")
+        self.compare = BesideBox(napari_viewer)
         self.uncertainty = UncertaintyPanel(napari_viewer)
         self.card = SigmaCard()
         self.card.hide()
@@ -65,7 +66,7 @@ class TransformWidget(RunDock):
         self._settle.setInterval(SETTLE_MS)
         self._settle.timeout.connect(self._refollow)
         self.form.edited.connect(self._settle.start)
-        self.compare.toggled.connect(self._on_compare)
+        self.form.image.renamed.connect(self._on_inserted)
         self.results.chosen.connect(self._on_result_chosen)
         self.results.removed.connect(self._on_result_removed)
         self.files.told.connect(self._say)
@@ -121,7 +122,6 @@ class TransformWidget(RunDock):
         return FollowRun(self._viewer, settings, layer, checkpoint, self._slices, self._following)
 
     def _on_start(self, run: Run) -> None:
-        run.layers.show_std(self.compare.isChecked())
         self.form.remember()
 
     def _on_begin(self, run: Run) -> None:
@@ -134,6 +134,7 @@ class TransformWidget(RunDock):
         self._shown = run
         self.card.show_run(run)
         self.uncertainty.show_run(run)
+        self.compare.show_run(run)
         self.acquired.show_run(run)
         self._mark_slice()
 
@@ -170,10 +171,12 @@ class TransformWidget(RunDock):
         """Show it alone: chosen in turn, results can be compared by eye."""
         if self._state.busy:
             return
-        self.uncertainty.film.setChecked(False)  # before its layers come back
+        self.uncertainty.show_plainly()  # before its layers come back
+        self.compare.show_run(wanted)
         for run in self._results():
+            shown = (run.layers.mean, run.layers.std if self.compare.isChecked() else None) if run is wanted else ()
             for layer in run.layers.alive():
-                layer.visible = run is wanted and layer is run.layers.mean
+                layer.visible = layer in shown
         if wanted.layers.mean in self._viewer.layers:
             self._viewer.layers.selection.active = wanted.layers.mean
         self._show_results(wanted)
@@ -222,7 +225,7 @@ class TransformWidget(RunDock):
             self._show_results()
 
     def _on_inserted(self, event: Any = None) -> None:
-        """It may be a part of a saved result."""
+        """It may be a part of a saved result, or the image of which one was made."""
         if isalive(self) and not self._state.busy:
             self._show_results()
 
@@ -281,12 +284,6 @@ class TransformWidget(RunDock):
             self.progress.show_count(self._run.countdown.done, self._run.countdown.total, "")
         if self._state is DockState.FAILED:
             self._show_results()
-
-    def _on_compare(self, side_by_side: bool) -> None:
-        if self._shown is not None:
-            self._shown.layers.show_std(side_by_side)
-        self._viewer.canvas.grid.enabled = side_by_side
-        self._viewer.reset_view()
 
     def _on_slice_clicked(self, index: int) -> None:
         if (run := self._shown) is not None:

@@ -16,7 +16,7 @@ from ...errors import MrtransError
 from ...wording import plural
 from ..layer_combo import LayerCombo
 from ..lesion.roi import roi_on
-from ..placement import unmarked
+from ..placement import drawn_on
 from ..source import axial_axis, is_region, layer_affine, slice_on_screen, slider_numbers
 from ..watch import EDITS, MOVES, Watch, fingerprint, place
 
@@ -86,6 +86,7 @@ class Extent(QWidget):
         for box in (self.first, self.last):
             box.valueChanged.connect(self._on_numbers)
         self.roi.layer_changed.connect(self._on_roi)
+        self.roi.renamed.connect(self._on_renamed)
         self.new.clicked.connect(self._add_labels)
         viewer.dims.events.range.connect(self._show_numbers)
         self.show_range(SliceRange.ALL, None)
@@ -95,6 +96,7 @@ class Extent(QWidget):
             box.setRange(-_WIDEST, _WIDEST)
             box.setAccessibleName(name)
             box.setToolTip(f"{name} of the slab, in the numbers of the viewer's slider.")
+        self.roi.setAccessibleName("ROI")
         self.roi.setToolTip("The Labels or Shapes layer in which the region is marked; any grid.")
         self.new.setToolTip("Add a Labels layer on the voxels of this image, and paint the region in it.")
         slab = QHBoxLayout(self._slab_row)
@@ -207,6 +209,11 @@ class Extent(QWidget):
             self._look()
             self.changed.emit()
 
+    def _on_renamed(self) -> None:
+        """What stands in the way names the region."""
+        if self._trouble:
+            self._on_roi()
+
     def _watch(self) -> None:
         """Follow what is done to image and region, where there is one."""
         self._roi_edits.follow(self.roi.layer if self._kind.of_roi else None)
@@ -270,7 +277,7 @@ class Extent(QWidget):
         layer = self._layer
         if layer is None:
             return
-        labels = Labels(np.zeros(layer.data.shape, np.uint8), name=f"{layer.name} ROI", **unmarked(layer))
+        labels = Labels(np.zeros(layer.data.shape, np.uint8), name=f"{layer.name} ROI", **drawn_on(layer))
         self._viewer.add_layer(labels)
         labels.mode = "paint"
         self.roi.choose(labels)

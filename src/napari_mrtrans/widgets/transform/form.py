@@ -14,7 +14,7 @@ from ...transformation.request import Request
 from .. import choices
 from ..last_used import LastUsed
 from ..lesion.roi import roi_on
-from ..pair_choice import refill
+from ..model_combo import ModelCombo
 from ..pair_form import PairForm
 from ..preferences import defaults
 from .advanced import Advanced
@@ -40,8 +40,7 @@ class TransformForm(PairForm):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(viewer, SliceRange, parent)
         self._viewer = viewer
-        self.model = QComboBox()
-        self.model.setAccessibleName("Model")
+        self.model = ModelCombo()
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.range.setToolTip(
@@ -50,7 +49,6 @@ class TransformForm(PairForm):
         )
         self.advanced = Advanced(viewer)
         self.extent = Extent(viewer)
-        self._checkpoints: list[Checkpoint] = []
         self._masked: Layer | None = None
         self._build()
         self._remember()
@@ -73,6 +71,7 @@ class TransformForm(PairForm):
 
     def _on_preference(self, event: Any) -> None:
         if isalive(self) and event.type in ("samples", "device"):
+            self._last.forget(event.type)
             self._last.prefer(event.type, str(event.value))
 
     def remember(self) -> None:
@@ -102,8 +101,7 @@ class TransformForm(PairForm):
     @property
     def checkpoint(self) -> Checkpoint | None:
         """The chosen checkpoint."""
-        index = self.model.currentIndex()
-        return self._checkpoints[index] if 0 <= index < len(self._checkpoints) else None
+        return self.model.checkpoint
 
     @property
     def slice_range(self) -> SliceRange:
@@ -166,7 +164,7 @@ class TransformForm(PairForm):
         self._choice.choose(source, target)
         if model is None:
             return
-        for index, checkpoint in enumerate(self._checkpoints):
+        for index, checkpoint in enumerate(self.model.checkpoints):
             if model in (checkpoint.card.model, checkpoint.name):
                 self.model.setCurrentIndex(index)
                 return
@@ -178,18 +176,11 @@ class TransformForm(PairForm):
             self.model.setCurrentIndex((self.model.currentIndex() + step) % self.model.count())
 
     def _on_pair(self) -> None:
-        pair = self.pair
-        models = choices.models_for(pair) if pair is not None else []
-        wanted = self.checkpoint.name if self.checkpoint else self._last.model
-        self._checkpoints = [checkpoint for _, checkpoint in models]
-        usual = next((label for label, checkpoint in models if checkpoint.name == wanted), "")
-        refill(self.model, [label for label, _ in models], usual)
+        self.model.offer(choices.models_for(self.pair) if self.pair is not None else [], self._last.model)
         self._on_model()
 
     def _on_model(self) -> None:
-        checkpoint = self.checkpoint
-        self.model.setToolTip(choices.card_summary(checkpoint) if checkpoint else "")
-        pair = self.pair
+        checkpoint, pair = self.checkpoint, self.pair
         notes = [*self.notes_of_layer, *(choices.contrast_notes(checkpoint, pair) if checkpoint and pair else ())]
         self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from napari.qt.threading import thread_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
 from ...errors import MrtransError
 from ...paths import write_together
+from ..background import in_background
 from ..compare.worker import ReferenceRequest
 from ..lesion.latest import Measured, still_measured
 from ..source import slice_on_screen, slider_numbers
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from .result_folder import ResultFolder
     from .saved_run import Result
-
-logger = logging.getLogger(__name__)
 
 _IDLE = "Report…"
 
@@ -127,36 +125,26 @@ class ReportButton(QPushButton):
         self._folder.chosen(path.parent, run.path)
         self._writing = True
         self._refresh()
-        worker = thread_worker(_write)(job, path)
-        worker.returned.connect(self._on_written)
-        worker.start()
+        in_background(partial(_write, job, path), self._on_written, "No report was written: ")
 
     def _may_replace(self, path: Path) -> bool:
         question = f"'{path.name}' is in '{path.parent}' already. Replace it?"
         return QMessageBox.question(self, "Write a report", question) == QMessageBox.StandardButton.Yes
 
-    def _on_written(self, outcome: tuple[Path, str]) -> None:
+    def _on_written(self, path: Path | None, problem: str) -> None:
         if not isalive(self):
             return
-        path, problem = outcome
         self._writing = False
         self._refresh()
-        if problem:
+        if path is None:
             self.failed.emit(problem)
         else:
             self.written.emit(path)
 
 
-def _write(job: PageJob, path: Path) -> tuple[Path, str]:
-    """Why nothing was written, or an empty line: a worker's own errors would become a traceback in a notification."""
-    try:
-        write_together(path.parent, {path.name: _page(job)}, "Choose another place.")
-    except MrtransError as error:
-        return path, str(error)
-    except Exception as error:
-        logger.exception("Writing the report failed")
-        return path, f"No report was written: {type(error).__name__}: {error}"
-    return path, ""
+def _write(job: PageJob, path: Path) -> Path:
+    write_together(path.parent, {path.name: _page(job)}, "Choose another place.")
+    return path
 
 
 def _page(job: PageJob) -> str:

@@ -27,7 +27,7 @@ from ..dicom_reader import told_path
 from ..file_grid import FileGrid
 from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
-from ..lesion.latest import complete
+from ..lesion.latest import ended
 from ..pace import remember
 from ..reopened import remember_source
 from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
@@ -106,7 +106,6 @@ class Run:
         self.label += "" if self.deterministic else f", n={self.n}"
         self.label += ", three planes" if asked.three_planes else ""
         self.monitor = monitor or Monitor()
-        self.monitor.begin = self._make_ready
         self.countdown = Countdown()
         self.notices: list[str] = []
         self.source = layer
@@ -128,6 +127,7 @@ class Run:
                 start_slice=on_screen,
                 slices=(on_screen, on_screen + 1) if settings.this_slice else asked.slices,
             ),
+            self._make_ready,
         )
         self.layers = self.layers_type(
             viewer,
@@ -188,13 +188,16 @@ class Run:
 
     def close(self) -> None:
         """Nothing more will come."""
-        self.monitor.begin = nothing  # the worker outlives the run, whose layers it must not keep
+        self.work.begin = nothing  # what the worker holds outlives the run, whose layers it must not keep
         self._seconds = round(perf_counter() - self._began, 3)
         if self.complete:
-            self.layers.complete()
-            if self.work.request.steps is None and self.work.request.sampler is None:
-                remember(self.work.checkpoint.name, self.countdown.done * self.n, self.countdown.seconds)
-        complete(self.layers.mean)
+            self.layers.fill_rest()
+            self._remember_pace()
+        ended(self.layers.mean)
+
+    def _remember_pace(self) -> None:
+        if self.work.request.steps is None and self.work.request.sampler is None:
+            remember(self.work.checkpoint.name, self.countdown.done * self.n, self.countdown.seconds)
 
     def finish_one(self) -> bool:
         """One more step of completing the layers, short enough for the window; False when all is done."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.qt.threading import thread_worker
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
@@ -16,13 +14,12 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 from ...errors import MrtransError
 from ...paths import check_folder
 from ...transformation.names import KINDS, file_name
+from ..background import in_background
 from ..lesion.roi import moved_by_hand
 
 if TYPE_CHECKING:
     from .result_folder import ResultFolder
     from .run import Run
-
-logger = logging.getLogger(__name__)
 
 _REMEDY = "Choose another folder."
 #: Pixels for the name of a run on the button.
@@ -71,7 +68,7 @@ class SaveButton(QPushButton):
             return
         title = "" if self._run is None else self._run.title
         room = self.fontMetrics().elidedText(title, Qt.TextElideMode.ElideMiddle, NAME_WIDTH)
-        self.setText(f"Save {room}…" if title else _IDLE)
+        self.setText(f"Save {room.replace('&', '&&')}…" if title else _IDLE)  # no key of the button
         self.setToolTip(f"{title}\n{_TIP}" if title else _TIP)
 
     def _ask(self) -> None:
@@ -100,34 +97,21 @@ class SaveButton(QPushButton):
         self._saving = True
         self._name()
         self.setEnabled(False)
-        worker = thread_worker(_save)(run, folder)
-        worker.returned.connect(partial(self._on_saved, moved_by_hand(run.source)))
-        worker.start()
+        tell = partial(self._on_saved, moved_by_hand(run.source))
+        in_background(lambda: run.ensemble().save(folder, _REMEDY, overwrite=True), tell, "Nothing was saved: ")
 
     def _may_replace(self, folder: Path, names: list[str]) -> bool:
         question = f"{len(names)} of these files are in '{folder}' already ({names[0]}, …). Replace them?"
         return QMessageBox.question(self, "Save results", question) == QMessageBox.StandardButton.Yes
 
-    def _on_saved(self, notes: list[str], outcome: tuple[list[Path], str]) -> None:
+    def _on_saved(self, notes: list[str], files: dict[str, Path] | None, problem: str) -> None:
         if not isalive(self):
             return
-        paths, problem = outcome
         self._saving = False
-        self._name()
-        self.setEnabled(self._run is not None)
-        if problem:
+        self.offer(self._run)
+        if files is None:
             self.failed.emit(problem)
         else:
+            paths = list(files.values())
             said = f"Saved {len(paths)} files to '{paths[0].parent}', {paths[0].name} and others."
             self.told.emit("\n".join([said, *notes]))
-
-
-def _save(run: Run, folder: Path) -> tuple[list[Path], str]:
-    """The files, or why there are none: a worker's own errors would become a traceback in a notification."""
-    try:
-        return list(run.ensemble().save(folder, _REMEDY, overwrite=True).values()), ""
-    except MrtransError as error:
-        return [], str(error)
-    except Exception as error:
-        logger.exception("Saving failed")
-        return [], f"Nothing was saved: {type(error).__name__}: {error}"

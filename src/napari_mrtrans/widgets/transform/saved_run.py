@@ -18,7 +18,7 @@ from ...transformation.request import Request
 from ...transformation.saved import read_report, saved_result
 from ..choices import short_name
 from ..file_grid import FileGrid
-from ..parts import add_part, is_part
+from ..parts import add_beside, add_part, is_part
 from ..reopened import is_corrected, is_still, made_of
 from ..source import LayerSource, axial_axis, is_acquired, is_region, layer_affine, layer_stem, result_record
 from ..tally import SigmaTally
@@ -103,9 +103,7 @@ class SavedLayers:
     def adopt(self, kind: str, layer: Image) -> None:
         """Add another layer that belongs to these; what was active stays so."""
         add_part(layer)
-        before = self._viewer.layers.selection.active
-        self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = before
+        add_beside(self._viewer, layer)
 
     def show_std(self, visible: bool) -> None:
         """Show or hide the std layer."""

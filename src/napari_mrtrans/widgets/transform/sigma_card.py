@@ -104,7 +104,7 @@ class SigmaCard(QFrame):
         if spread:
             self._sentence.setText(
                 f"<b>σ̂ = {tally.overall:.4f}</b>: over {slices}, the {run.n} samples of a voxel spread by "
-                f"±{100 * self.overall:.1f} % of the {run.pair.target} intensity range."
+                f"±{100 * tally.overall:.1f} % of the {run.pair.target} intensity range."
             )
             self.plot.set_values(tally.sigma)
         else:

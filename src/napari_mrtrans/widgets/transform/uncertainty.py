@@ -109,17 +109,24 @@ class UncertaintyPanel(QWidget):
 
     def show_run(self, run: Result | None) -> None:
         """It is about this run from now on."""
-        self.film.setChecked(False)
-        self.unsure.setCurrentIndex(0)
+        self.show_plainly()
         self._run = run
         self.cursor_text.clear()
         self.histogram.hide()
         self.refresh()
 
+    def show_plainly(self) -> None:
+        """Neither a film nor anything over the mean."""
+        self.film.setChecked(False)
+        self.unsure.setCurrentIndex(0)
+
     def refresh(self) -> None:
         """Layers may have come or gone."""
-        self.setVisible(self._run is not None and self._run.layers.std is not None)
-        self.film.setVisible(self._run is not None and self._run.layers.n_kept > 1)
+        layers = None if self._run is None else self._run.layers
+        several = layers is not None and layers.std is not None and layers.n_kept > 1
+        self.setVisible(layers is not None and layers.std is not None)
+        self.film.setVisible(several)
+        self.film.setEnabled(several)  # its key would press it hidden, too
         self._limit_row.setVisible(self.unsure.currentIndex() > 0)
 
     @property

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import GeneratorWorker, thread_worker
 
+from ...devices import is_out_of_memory
 from ...errors import MrtransError, OutOfMemory
 from ...transformation.request import Request
 from ..wording import for_window, passing
@@ -30,17 +31,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
+def nothing() -> None:
+    """There is nothing to make ready."""
+
+
+@dataclass(eq=False)
 class Work:
-    """Everything one run depends on."""
+    """Everything one run depends on.
+
+    ``begin``: makes ready what takes the results; called in the worker's thread.
+    """
 
     source: LayerSource
     checkpoint: Checkpoint
     request: Request
-
-
-def nothing() -> None:
-    """There is nothing to make ready."""
+    begin: Callable[[], None] = nothing
 
 
 @dataclass(eq=False)
@@ -51,13 +56,11 @@ class Monitor:
         cancel: The run is to end.
         step: Network evaluations of the current batch, (done, total).
         stage: What is going on until the first of them.
-        begin: Makes ready what takes the results; called in the worker's thread.
     """
 
     cancel: Event = field(default_factory=Event)
     step: tuple[int, int] | None = None
     stage: str = "Starting…"
-    begin: Callable[[], None] = nothing
     _notices: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
     def stop(self) -> None:
@@ -111,7 +114,7 @@ class TransformWorker(GeneratorWorker):
 
 def _run(work: Work, monitor: Monitor) -> Iterator[SliceUpdate]:
     def start() -> Iterable[SliceUpdate]:
-        monitor.begin()
+        work.begin()
         return stream(work, monitor)
 
     yield from guarded(start, work.request)
@@ -141,7 +144,7 @@ def plain_error(error: Exception, request: Request, last: int | None) -> Mrtrans
         error.__cause__ = error.__context__ = None
         error.args = (for_window(str(error)),)
         return error.with_traceback(None)
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         where = f"at slice {request.start_slice}" if last is None else f"after slice {last}"
         batch = "" if request.batch == "auto" else f" (now {request.batch})"
         on_cpu = request.device == "cpu" or isinstance(error, MemoryError)
@@ -152,11 +155,3 @@ def plain_error(error: Exception, request: Request, last: int | None) -> Mrtrans
     logger.error("The transformation failed", exc_info=error)
     text = str(error).strip().splitlines() or ["no message"]
     return MrtransError(f"The transformation stopped: {type(error).__name__}: {text[0]}")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # By name and text: torch need not be imported, and its CPU allocator raises a bare RuntimeError.
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-    )
