@@ -16,6 +16,7 @@ from napari_mrtrans.training.catalogue import list_recipes, load_recipe
 from napari_mrtrans.training.cost import cost_line
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.widgets.choices import card_summary
+from napari_mrtrans.wording import plural
 
 Run = Callable[..., tuple[int, str, str]]
 RECIPE = {
@@ -162,7 +163,8 @@ def test_phantoms(
     )
     assert (code, err) == (0, "")
     held = 0 if alone else 1
-    assert f"train: {2 + held} sessions, validation: {held} session" in out
+    said = plural(held, "session")
+    assert f"train: {2 + held} sessions, validation: {said}, test: {said}" in out
     checkpoint = read_checkpoint(tmp_path / "out" / "tiny-direct.safetensors")
     card = checkpoint.card
     assert card.splits["train"][held:] == ["sub-phantom0x0000", "sub-phantom0x0001"]

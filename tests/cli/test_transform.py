@@ -187,6 +187,13 @@ def test_again_with_a_remark(changes: dict[str, Any], line: str, run: Run, first
     assert_repeated(first, tmp_path / "B")
 
 
+def test_again_of_another_machine_says_so_where_something_is_computed(run: Run, first: Path) -> None:
+    edited(first, made_on={"torch": "1.0"})
+    assert_one_line(run("transform", "--again", first, "-o", "B")[2], f"'{first.name}' was made on torch 1.0, and this")
+    code, out, err = run("transform", "--again", first, "-o", "B")
+    assert (code, err) == (0, "") and "done before, nothing to do" in out
+
+
 def new_voxels(root: Path) -> None:
     data = head(SHAPE)
     data[10, 12, 4] += 1

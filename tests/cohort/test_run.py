@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -24,6 +24,7 @@ from helpers import bids_folder, tiny_checkpoint
 from napari_mrtrans.cohort.plan import Order, Output, Scan, find_scans
 from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
+from napari_mrtrans.training.stopping import interrupt
 from napari_mrtrans.transformation.names import file_name
 from napari_mrtrans.transformation.request import Request
 
@@ -200,6 +201,31 @@ def test_a_cluster_takes_a_free_port_and_stays_on_this_machine(recwarn: pytest.W
             open_ports = [one.laddr.ip for one in psutil.Process().net_connections("inet") if one.status == "LISTEN"]
     assert not [warning for warning in recwarn if "already in use" in str(warning.message)]
     assert {*open_ports} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cluster_that_is_stopped_while_it_starts_is_closed(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Dask closes none before its workers are there: it fails, with a traceback."""
+    from napari_mrtrans.cohort import cluster
+
+    happened: list[str] = []
+
+    class Starting(ExitStack):
+        def __init__(self, **_: object) -> None:
+            super().__init__()
+            signal.raise_signal(number)
+            happened.append("started")
+            self.callback(happened.append, "closed")
+
+    monkeypatch.setattr("distributed.LocalCluster", Starting)
+    before = signal.signal(number, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), cluster.connect(None, 1, 1):
+            pass
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, before)
+    assert happened == ["started", "closed"]
 
 
 def test_no_more_workers_than_files_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,6 +147,7 @@ def test_features_end_with_what_the_networks_say() -> None:
         ((3.0, 0.0, 1.9), "looks like FLAIR, not T1"),  # as a FLAIR called T1 of a validation person
         ((3.0, 5.0, 1.9), "motion"),
         ((3.0, 0.0, 1.5), "unlike the training scans"),
+        ((0.0, 2.9, 1.9), "motion"),
         ((-9.0, -9.0, -9.0), ""),
     ],
 )

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
-from helpers import RAS, head
+from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans.ood.signs import UNKNOWN
+from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.volume import Volume
+from napari_mrtrans.transformation import whole_volume
+from napari_mrtrans.transformation.request import Request
 from napari_mrtrans.transformation.slice_update import SliceUpdate
 from napari_mrtrans.transformation.unfinished import Unfinished, finished
+from napari_mrtrans.transformation.whole_volume import transform_request
 
 
 def update(value: float) -> SliceUpdate:
@@ -61,6 +67,49 @@ def test_slices_of_another_brain_are_dropped(tmp_path: Path) -> None:
     """A tool was installed since the run was stopped."""
     for found, there in (("built-in", 0), ("built-in", 1), ("hd-bet", 0), ("built-in", 0)):
         store = Unfinished(tmp_path / "a_T2.json", "one model")
-        store.keep_to(found)
+        store.keep_to(found, {})
         assert len(store.read()) == there
         store.write(update(0.25))
+
+
+def made_on(machine: str, day: int) -> dict[str, object]:
+    return {"torch": "1.0", "threads": None, "number_format": "float32", "processor": machine, "date": f"2026-11-{day}"}
+
+
+def test_what_was_stopped_and_went_on_elsewhere_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever machine writes the report; on another day of the same one, there is nothing to say."""
+    checkpoint = tiny_checkpoint(tmp_path / "tiny.safetensors", "direct")
+    volume = Volume(head((20, 24, 8)), np.diag([1.0, 1.75, 5.5, 1.0]), Contrast.T1, "a")
+    request = Request(Contrast.T2, Contrast.T1, slices=(2, 6), batch=1, device="cpu")
+
+    def run(folder: str, day: int, machine: str, until: int) -> dict[str, Any]:
+        monkeypatch.setattr(whole_volume, "made_on", lambda device: made_on(machine, day))
+        seen: list[int] = []
+        return transform_request(
+            volume, checkpoint, request, store=Unfinished(tmp_path / folder / "a_T2.json", "key"),
+            progress=lambda update: seen.append(update.index), cancelled=lambda: len(seen) >= until,
+        ).info  # fmt: skip
+
+    first = made_on("one", 1)
+    assert run("same", 1, "one", 1)["made_on"] == first
+    info = run("same", 2, "one", 9)
+    assert (info["complete"], info["made_on"], info["notices"]) == (True, first, [])
+
+    run("other", 1, "one", 1)
+    run("other", 2, "two", 2)  # and once more on the first one, which must not make that forgotten
+    line = "Some slices were made on one, others on two: the last bits may differ."
+    info = run("other", 3, "one", 9)
+    assert (info["complete"], info["made_on"], info["notices"]) == (True, first, [line])
+    info = run("other", 4, "three", 9)  # all of it is there
+    assert (info["complete"], info["made_on"], info["notices"]) == (True, first, [line])
+
+
+def test_slices_of_an_earlier_version_go_on(tmp_path: Path) -> None:
+    """It did not write down what they were made on."""
+    earlier, now = (Unfinished(tmp_path / "a_T2.json", "key") for _ in range(2))
+    earlier.write(update(0.25))
+    (earlier.folder / "made_on").unlink()
+    now.keep_to("", made_on("one", 1))
+    assert len(now.read()) == 1 and now.makers == []
+    now.write(update(0.5))
+    assert now.makers == [made_on("one", 1)]

@@ -169,6 +169,17 @@ def test_a_truncated_file_is_called_so(bench, scan):
     assert re.fullmatch(r"'sub-01_T1w.nii.gz' is truncated or damaged \(.+\)\. Copy or convert it again\.", complaint)
 
 
+def test_nifti_that_the_reader_does_not_take_is_not_to_be_made_nifti(bench, tmp_path):
+    """A complex image, of which it raises an error without words."""
+    path = tmp_path / "sub-02_T1w.nii.gz"
+    nib.Nifti1Image(np.ones((4, 5, 6), np.complex64), np.eye(4)).to_filename(path)
+    bench.dock.open_scans([path])
+    assert bench.dock.message.text().splitlines()[0] == (
+        "'sub-02_T1w.nii.gz' cannot be opened (NotImplementedError). Enable napari-nifti, or write it with one real "
+        "number per voxel."
+    )
+
+
 def test_what_is_neither_nifti_nor_dicom_is_told_what_it_needs(bench, scan, tmp_path):
     """As the command line says it; a folder of NIfTI files goes to another dock."""
     study = tmp_path / "bids"

@@ -130,7 +130,7 @@ def _transform(
     of_masks: list[str],
 ) -> None:
     from ..paths import check_folder
-    from ..transformation.again import other_head
+    from ..transformation.again import other_head, other_machine
     from ..transformation.ensemble import Ensemble
     from ..transformation.names import check_free, file_name
     from ..transformation.unfinished import Unfinished, finished, kept_key, work_key
@@ -165,6 +165,8 @@ def _transform(
     if again is not None and (line := other_head(again, store.head)):
         notices.append(line)
         ensemble.info["notices"].append(line)
+    if again is not None and (line := other_machine(again, ensemble.info)):
+        notices.append(line)
     info = ensemble.info
     if not naming.overwrite:
         notices += _replaced(record, info)

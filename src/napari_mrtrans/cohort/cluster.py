@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MrtransError, fault_line
+from ..training.stopping import later
 from .plan import Order, Scan
 from .work import Outcome, work
 
@@ -74,14 +75,14 @@ def connect(scheduler: str | None, workers: int | None, tasks: int) -> Iterator[
             count = count if workers else min(count, room)
             with ExitStack() as stack:
                 try:
-                    with _deaf_to_ctrl_c():
+                    with later(signal.SIGTERM), _deaf_to_ctrl_c():  # Dask closes no cluster that is half begun
                         # Dask's own memory limit pauses a worker for good when one scan is large; the system's stays.
                         cluster = LocalCluster(
                             n_workers=count, threads_per_worker=1, memory_limit=0, silence_logs=logging.CRITICAL,
                             # A free port for what its scheduler tells over HTTP, which else asks for 8787 every time.
                             dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},
                         )  # fmt: skip
-                    stack.enter_context(cluster)
+                        stack.enter_context(cluster)
                     client = stack.enter_context(Client(cluster, timeout=60))
                 except (OSError, RuntimeError) as error:
                     raise MrtransError(

@@ -91,6 +91,9 @@ ARTEFACTS: dict[str, Callable[[Volume, np.random.Generator], Image]] = {
     "thick slices": _thick,
 }
 
+#: What a kept measurement of a kind needs to say of how it was made, where it was made otherwise before.
+MADE: dict[str, dict[str, int]] = {"thick slices": {"made": 2}}
+
 
 def corrupted(volume: Volume, kind: str, seed: int) -> Volume:
     """``volume`` (skull-stripped) with an artefact, a function of the volume, ``kind`` and ``seed``.

@@ -29,6 +29,7 @@ from ..transformation.job import SPREAD_OUT, make_job
 from ..transformation.request import ANSWERS, Request
 from ..transformation.streaming import Hooks, SliceUpdate, run_job
 from .held_out import PairedVolumes, known_to_parents
+from .ood_inputs import MADE
 from .other_scans import other_scans
 from .scans import KINDS, LESION, NORMAL, Scan, drawn
 
@@ -133,6 +134,7 @@ def measure(
             "kind": job.scan.kind,
             "few": few_of(checkpoint),
             "blur_mm": BLUR_MM,
+            **MADE.get(job.scan.kind, {}),
         }
         key["files"] = job.scan.stamp()
         row = finished.row(key, lambda job=job: job.run(checkpoint, settings))  # type: ignore[misc]

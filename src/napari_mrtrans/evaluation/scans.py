@@ -25,7 +25,7 @@ from ..training.finished import Finished
 from ..transformation.job import SPREAD_OUT, Job, common_step, evenly_spread, in_steps, make_job
 from ..transformation.request import ANSWERS, Request
 from ..transformation.slice_signs import slice_features
-from .ood_inputs import ARTEFACTS, corrupted
+from .ood_inputs import ARTEFACTS, MADE, corrupted
 
 NORMAL, WRONG, LESION = "normal", "wrong contrast", "lesion"
 #: Kinds of unusual scans that a calibration is fitted to.
@@ -157,6 +157,7 @@ class FeatureStore:
             "spread_out": SPREAD_OUT,
             "answers": ANSWERS,
             "judge": load_judge().digest,
+            **MADE.get(scan.kind, {}),
         }
 
         def measured() -> _Features:

@@ -45,7 +45,7 @@ def measure_files(
         why = "no voxel is above 0" if finite else "all of it is NaN or infinite"
         raise MrtransError(f"The ROI '{roi.name}' marks nothing: {why}.")
     check_large_enough(mask, roi.name)
-    box = box_around(mask, int(np.ceil(RING)))
+    box = box_around(mask, RING)
 
     def onto(path: Path | None) -> NDArray | None:
         if path is None:

@@ -32,9 +32,10 @@ TOO_FEW = f"not judged: fewer than {FEWEST} slices large enough, with head on ei
 SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "contrast", "image", "combined")
 #: Those that the source image alone decides.
 IMAGE_SCORES = ("novelty", "artefact", "contrast", "image")
-#: What :meth:`OodCalibration.reason` chooses from, and which of them tell more than that something is unusual: these
-#: are named from so many standard deviations of usual scans on, however loud novelty is. (A wrong contrast of the two
-#: validation people has 1.9 to 5.7, the right one at most 1.4, or 1.8 beside an artefact of 5 and more.)
+#: What :meth:`OodCalibration.reason` chooses from, and which of them tell more than that something is unusual. The
+#: louder of these is named where one reaches so many standard deviations of usual scans, however loud novelty is. (A
+#: wrong contrast of the two validation people has 1.9 to 5.7, the right one at most 1.4, or 1.8 beside an artefact
+#: above 5.)
 _REASONS, CLEAR = ("novelty", "artefact", "contrast"), {"artefact": 3.0, "contrast": 1.8}
 
 
@@ -226,9 +227,9 @@ class OodCalibration(_Strict):
         if not self.of_image and not scores["image"] >= scores[self.score]:
             return "the samples differ more than usual"
         signs = list(signs)
-        named = [name for name, least in CLEAR.items() if scores[name] >= least]
-        named = named or [name for name in _REASONS if np.isfinite(scores[name])]
-        leading = max(named, key=lambda name: scores[name])
+        clear = any(scores[name] >= least for name, least in CLEAR.items())
+        known = [name for name in (CLEAR if clear else _REASONS) if np.isfinite(scores[name])]
+        leading = max(known, key=lambda name: scores[name])
         other = self.looks.likeliest_other(signs, source) if self.looks and leading == "contrast" else None
         if other is not None:
             return f"looks like {other}, not {source}"

@@ -65,6 +65,18 @@ def heard(handler: Callable[[int, FrameType | None], None], *signals: int) -> It
             signal.signal(number, before[number])
 
 
+@contextmanager
+def later(*signals: int) -> Iterator[None]:
+    """Signals that come meanwhile are heard after it, one of each; outside the main thread nothing changes."""
+    came: set[int] = set()
+    try:
+        with heard(lambda number, frame: came.add(number), *signals):
+            yield
+    finally:
+        for number in came:
+            signal.raise_signal(number)
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
     """A signal is as Ctrl-C.
 

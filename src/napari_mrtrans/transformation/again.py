@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.library import list_checkpoints
 from ..checkpoints.planes import beside_digest
-from ..devices import made_on
 from ..dicom.read import read_scan
 from ..errors import CheckpointError, MrtransError
 from ..lesion.files import roi_from_file
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
+from .gathered import otherwise_made
 from .request import Request
 from .saved import json_of
 
@@ -48,7 +48,7 @@ def repeated(
     Args:
         report: What ``transform`` wrote.
         image: The input, where it has moved.
-        say: Told when another version of this package, or another machine, made it, or only a part of it.
+        say: Told when another version of this package made it, or only a part of it.
         of_masks: Told what was assumed of the mask and the region, as when it was made.
 
     Raises:
@@ -72,18 +72,19 @@ def repeated(
     mask = None if asked.get("mask") is None else _mask(request, volume, of_masks)
     request = Request.from_json(asked, mask, roi)
     checkpoint = _checkpoint(info)
-    if line := _other_machine(info.get("made_on"), made_on(request.device)):
-        say(f"'{report.name}' was {line}: the last bits may differ.")
     return volume, checkpoint, request, info["samples_kept"]
 
 
-def _other_machine(before: Any, now: Mapping[str, Any]) -> str:
-    """Where what bits depend on differs, what it was and is; earlier versions did not write it down."""
-    words = {"torch": "torch {}", "threads": "threads: {}", "number_format": "{}", "processor": "{}"}
-    known = before if isinstance(before, dict) else {}
-    differ = [name for name in words if name in known and known[name] != now[name]]
-    then, here = (", ".join(words[name].format(one[name]) for name in differ) for one in (known, now))
-    return f"made on {then}, and this is {here}" if differ else ""
+def other_machine(report: Path, info: dict[str, Any]) -> str:
+    """A line where a result was made on something else than its repetition; empty: the same, or it does not say.
+
+    Args:
+        report: Of the result.
+        info: The report of its repetition.
+    """
+    before = _read(report).get("made_on")  # earlier versions did not write it down
+    then, here = otherwise_made(before, info["made_on"]) if isinstance(before, dict) else ("", "")
+    return f"'{report.name}' was made on {then}, and this is {here}: the last bits may differ." if then else ""
 
 
 def other_head(report: Path, head: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +171,15 @@ def _begun(checkpoint: Checkpoint, request: Request, volume: Volume | None) -> t
     """The request with nothing left open, and the digest of what lies beside the checkpoint."""
     resolved = request.resolved(checkpoint, volume)
     return resolved, beside_digest(checkpoint, resolved.three_planes)
+
+
+def otherwise_made(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
+    """Where the last bits of two ``made_on`` may differ, what each says of it; empty where nothing known differs."""
+    words = {"torch": "torch {}", "threads": "threads: {}", "number_format": "{}", "processor": "{}"}
+    known = [name for name in words if before.get(name) is not None and now.get(name) is not None]
+    differ = [name for name in known if before[name] != now[name]]
+    then, here = (", ".join(words[name].format(one[name]) for name in differ) for one in (before, now))
+    return then, here
 
 
 def _region(request: Request) -> dict[str, Any] | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +72,15 @@ class SliceUpdate:
 class SliceStore(Protocol):
     """Keeps finished slices for another run."""
 
-    def keep_to(self, head: str) -> None:
-        """Told, before all else, the digest of the head that was found; slices of another one are dropped."""
+    @property
+    def makers(self) -> Sequence[Mapping[str, Any]]:
+        """What its slices were made on (``made_on`` of a report), the first one first; empty: not known."""
+
+    def keep_to(self, head: str, made_on: Mapping[str, Any]) -> None:
+        """Told, before all else, the digest of the head that was found, and what new slices are made on.
+
+        Slices of another head are dropped.
+        """
 
     def read(self) -> Mapping[int, SliceUpdate]:
         """Those that are there, by their index along the volume's axial axis."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -26,6 +26,8 @@ from .streaming import SliceUpdate
 
 #: Raise when slices are kept in another form.
 FORMAT = 2
+#: Says, beside the slices, what they were made on.
+MAKERS = "made_on"
 
 
 def work_key(volume: Volume, checkpoint: Checkpoint, request: Request) -> str:
@@ -78,10 +80,12 @@ class Unfinished:
         self._others = f"{start}*"
         self._key, self._samples, self._say = key, samples, say
         self.head, self._broken = "", False
+        self._made_on: Mapping[str, Any] = {}
+        self.makers: list[Mapping[str, Any]] = []
 
-    def keep_to(self, head: str) -> None:
-        """Say what head was found; slices of another one, found by another tool, are dropped."""
-        self.head = head
+    def keep_to(self, head: str, made_on: Mapping[str, Any]) -> None:
+        """Say what head was found; slices of another one, found by another tool, are dropped. And what makes more."""
+        self.head, self._made_on = head, made_on
 
     @property
     def _work(self) -> str:
@@ -96,6 +100,7 @@ class Unfinished:
         for other in self.folder.parent.glob(self._others):
             if other != self.folder or not known:
                 shutil.rmtree(other, ignore_errors=True)
+        self.makers = _makers(self.folder / MAKERS) if known else []
         if not known:
             return {}
         found = (_read(path) for path in sorted(self.folder.glob("slice-*.npz")))
@@ -103,6 +108,9 @@ class Unfinished:
 
     def write(self, update: SliceUpdate) -> None:
         """Keep a slice; a disk that takes none costs time later, not the result."""
+        new = all(_undated(self._made_on) != _undated(one) for one in self.makers)
+        if new:
+            self.makers.append(self._made_on)
         if self._broken:
             return
         values = {field.name: getattr(update, field.name) for field in fields(SliceUpdate)}
@@ -115,6 +123,10 @@ class Unfinished:
             if not self.folder.is_dir():
                 self.folder.mkdir(parents=True)
                 (self.folder / "key").write_text(self._work, encoding="utf-8")
+                new = True
+            if new:
+                part.write_text(json.dumps(self.makers), encoding="utf-8")
+                part.replace(self.folder / MAKERS)
             kept: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
             with part.open("wb") as file:
                 np.savez(file, **kept)
@@ -129,6 +141,18 @@ class Unfinished:
         """The result is complete; what else was begun for it is of no use."""
         for folder in self.folder.parent.glob(self._others):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _undated(made_on: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in made_on.items() if name != "date"}
+
+
+def _makers(path: Path) -> list[Mapping[str, Any]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # an earlier version did not write it
+        return []
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _read(path: Path) -> SliceUpdate | None:

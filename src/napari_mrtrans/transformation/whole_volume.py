@@ -10,13 +10,14 @@ from typing import Any, Unpack
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
+from ..devices import made_on
 from ..errors import MrtransError, PartOnly
 from ..ood.score import FEWEST
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume, check_volume
 from .engine import MAX_HELD
 from .ensemble import Ensemble
-from .gathered import Gathered
+from .gathered import Gathered, otherwise_made
 from .job import Job, evenly_spread, make_job, open_job
 from .request import Asked, Request, mask_digest
 from .slice_signs import can_be_judged
@@ -82,7 +83,7 @@ def transform_request(
     job = open_job(volume, checkpoint, request, note)
     gathered = _empty(job, keep_samples)
     if store is not None:
-        store.keep_to(mask_digest(job.prepared.head))
+        store.keep_to(mask_digest(job.prepared.head), made_on(job.request.device))
     hooks = Hooks(status=note) if cancelled is None else Hooks(cancelled, status=note)
     failure: PartOnly | None = None
     try:
@@ -93,8 +94,15 @@ def transform_request(
     except PartOnly as error:
         failure = error
         notices.append(str(error))
+    makers = store.makers if store is not None else []
+    for maker in makers[1:]:
+        then, here = otherwise_made(makers[0], maker)
+        if then:
+            note(f"Some slices were made on {then}, others on {here}: the last bits may differ.")
     seconds = round(time.perf_counter() - began, 3)
     result = gathered.ensemble(volume, checkpoint, job.request, seconds, list(dict.fromkeys(notices)))
+    if makers:
+        result.info["made_on"] = makers[0]
     if failure is not None:
         failure.result = result if result.info["slices"] else None
         raise failure

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from napari.layers import Image
-from napari.qt.threading import thread_worker
 
 from ..scan.contrasts import Contrast
+from .background import in_background
 from .source import LayerSource
 
 #: What was seen of layers that are still there; None where nothing is sure.
@@ -20,22 +21,16 @@ def look_later(layer: Image, tell: Callable[[Image, Contrast | None], None]) -> 
     if layer in _seen:
         tell(layer, _seen[layer])
         return
-    worker = thread_worker(_look)(LayerSource.of(layer, None))
 
-    def on_seen(contrast: Contrast | None) -> None:
+    def on_seen(contrast: Contrast | None, problem: str) -> None:  # which the form tells
         _seen[layer] = contrast
         tell(layer, contrast)
 
-    worker.returned.connect(on_seen)
-    worker.start()
+    in_background(partial(_look, LayerSource.of(layer, None)), on_seen)
 
 
 def _look(source: LayerSource) -> Contrast | None:
-    from ..errors import MrtransError
     from ..transformation.contrast_guess import look_at_contrast
 
-    try:
-        seen = look_at_contrast(source.volume())
-    except MrtransError:  # the form says what is wrong with it
-        return None
+    seen = look_at_contrast(source.volume())
     return None if seen is None else seen[0]

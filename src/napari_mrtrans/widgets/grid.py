@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, WeakSet
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+#: Of each viewer, whether its grid was on before the first came in, and who is in.
+_inside: WeakKeyDictionary[ViewerModel, tuple[bool, WeakSet[Grid]]] = WeakKeyDictionary()
+
 
 class Grid:
     """Layers next to each other, each in a cell of its own, and back to what was there before: one picture or a grid.
+
+    Where several switch it on, the last to leave switches it off.
 
     Args:
         viewer: Whose grid.
@@ -17,22 +23,33 @@ class Grid:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._before: bool | None = None
+        # napari gives each dock a proxy of its own
+        self._key: ViewerModel = getattr(viewer, "__wrapped__", viewer)
 
     @property
     def entered(self) -> bool:
         """It was switched on here, and not left yet."""
-        return self._before is not None
+        _, inside = self._known
+        return self in inside
 
     def enter(self) -> None:
         """Switch it on, with all of it in view."""
-        if self._before is None:
-            self._before = self._viewer.canvas.grid.enabled
+        before, inside = self._known
+        _inside[self._key] = before, inside
+        inside.add(self)
         self._viewer.canvas.grid.enabled = True
         self._viewer.reset_view()
 
     def leave(self) -> None:
-        """As it was before."""
-        if self._before is not None:
-            self._viewer.canvas.grid.enabled, self._before = self._before, None
+        """As it was before, once all have left."""
+        before, inside = self._known
+        if self in inside:
+            inside.remove(self)
+            if not inside:
+                self._viewer.canvas.grid.enabled = before
             self._viewer.reset_view()
+
+    @property
+    def _known(self) -> tuple[bool, WeakSet[Grid]]:
+        before, inside = _inside.get(self._key, (False, WeakSet()))
+        return before if inside else self._viewer.canvas.grid.enabled, inside

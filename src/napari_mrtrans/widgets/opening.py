@@ -40,7 +40,7 @@ def open_nifti(viewer: ViewerModel, path: Path) -> list[Layer]:
     try:
         return viewer.open(str(path), plugin=READER, rgb=False)
     except Exception as error:  # whatever a reader raises at a broken file
-        raise VolumeError(_unopened_line(path, str(error))) from error
+        raise VolumeError(_unopened_line(path, str(error) or type(error).__name__)) from error
 
 
 def open_scans(viewer: ViewerModel, paths: Iterable[Path]) -> list[str]:
@@ -63,7 +63,7 @@ def open_scans(viewer: ViewerModel, paths: Iterable[Path]) -> list[str]:
         except MrtransError as error:
             problems.append(str(error).replace(str(path), path.name))
         except Exception as error:  # whatever SimpleITK raises
-            problems.append(f"'{path.name}' cannot be opened: {error}")
+            problems.append(f"'{path.name}' cannot be opened: {str(error) or type(error).__name__}")
     return problems
 
 
@@ -103,7 +103,10 @@ def _unopened_line(path: Path, why: str) -> str:
         read_voxels(nifti_image(path), path)
     except VolumeError as error:
         return str(error)
-    return f"'{path}' cannot be opened ({why}). Convert it to .nii.gz."
+    remedy = "Convert it to .nii.gz."
+    if is_nifti_name(path.name):
+        remedy = f"Enable {READER}, or write it with one real number per voxel."
+    return f"'{path}' cannot be opened ({why}). {remedy}"
 
 
 def files_of(mime: QMimeData | None) -> list[Path]:

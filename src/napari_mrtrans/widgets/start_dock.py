@@ -75,8 +75,10 @@ class StartDock(Dock):
         if not isalive(self) or self._later():
             return
         self.form.changed.disconnect(self._on_choice)
-        self._look_again()
-        self.form.changed.connect(self._on_choice)
+        try:
+            self._look_again()
+        finally:
+            self.form.changed.connect(self._on_choice)
         if self._asked == self._known:
             self._set_state(self._state)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -144,6 +145,7 @@ def test_a_cancel_keeps_what_is_finished_and_start_goes_on(
 
     for number in range(3):
         save_nifti(tmp_path / "data" / f"{number}-T1.nii.gz", head(SHAPE, seed=number), VOXELS)
+    (tmp_path / "data" / "scan0007.nii.gz").write_bytes(b"")
     real, calls = work._make, []
 
     def make(scan: Any, order: Any, tell: Any, cancelled: Callable[[], bool]) -> None:
@@ -165,12 +167,14 @@ def test_a_cancel_keeps_what_is_finished_and_start_goes_on(
     hands.double_click(2)
     hands.qtbot.wait(2 * REFRESH_MS)
     assert hands.dock.message.text() == "2-T1.nii.gz is not done yet."
+    hands.double_click(0)
+    assert hands.dock.message.text() == "1 file of unknown contrast left out, e.g. 'scan0007.nii.gz'."
     hands.press()
     assert hands.dock.button.text() == "Cancelling…"
     hands.wait(DockState.CANCELLED)
     assert hands.states == ["done", "not done", "not done"]
     assert hands.dock.message.text().startswith("Cancelled. 1 of 3 scans done, in ")
-    assert hands.dock.message.text().endswith("Start goes on.")
+    assert hands.dock.message.text().splitlines()[0].endswith("Start goes on.")
     hands.run()
     assert hands.states == ["done"] * 3
     assert calls == ["0-T1", "1-T1", "1-T1", "2-T1"]
@@ -180,7 +184,7 @@ def test_a_cancel_keeps_what_is_finished_and_start_goes_on(
     hands.dock.table.sortItems(NAME, Qt.SortOrder.DescendingOrder)
     assert hands.column(NAME) == ["2-T1", "1-T1", "0-T1"]
     hands.double_click(0)
-    assert hands.viewer.layers[0].name.startswith("2-T1")
+    assert any(layer.name.startswith("2-T1") for layer in hands.viewer.layers)
 
 
 def test_it_ends_with_its_window(hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,6 +367,19 @@ def test_what_is_mended_is_no_longer_told(hands: Hands, tmp_path: Path) -> None:
     assert hands.dock.message.text() == "" and hands.dock.button.isEnabled()
 
 
+def test_a_look_that_fails_once_is_not_the_last(hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hands.dock.form, "reload", fail)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Stale"):
+                hands.dock._reload()
+    hands.choose(tmp_path, tmp_path / "out")
+    assert hands.dock.message.text() == "" and hands.dock.button.isEnabled()
+
+
 def test_what_a_folder_holds_is_told_before_the_start(
     hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,6 +400,13 @@ def test_what_a_folder_holds_is_told_before_the_start(
     assert not form.found.isVisible()
     form.origin.setCurrentText("A folder")
     assert form.found.isVisible()
+    hands.viewer.add_image(head(SHAPE).T, name="a_FLAIR")
+    form.origin.setCurrentText("Images in this window")
+    assert form.source.currentText() == "FLAIR"
+    hands.qtbot.wait(2 * form_module.SETTLE_MS)
+    form.origin.setCurrentText("A folder")
+    hands.qtbot.waitUntil(form.found.isVisible, timeout=20_000)
+    assert form.found.text().startswith("1 FLAIR scan.")
 
     asked: list[tuple[Path, Callable[[str], None]]] = []
     monkeypatch.setattr(
@@ -397,6 +421,18 @@ def test_what_a_folder_holds_is_told_before_the_start(
     hands.qtbot.waitUntil(lambda: len(asked) == 2)
     asked[1][1]("1 T1 scan.")
     assert asked[1][0] == tmp_path / "next" and form.found.text() == "1 T1 scan."
+
+
+def test_a_folder_that_cannot_be_looked_at_is_told(
+    hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise ValueError("odd folder")
+
+    monkeypatch.setattr("napari_mrtrans.widgets.cohort.look.look", fail)
+    hands.choose(tmp_path)
+    hands.qtbot.waitUntil(hands.dock.form.found.isVisible, timeout=5000)
+    assert hands.dock.form.found.text() == "Unexpected ValueError: odd folder"
 
 
 def test_who_cannot_see_the_form_hears_what_its_fields_are(hands: Hands) -> None:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from napari.layers import Image
+from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QFileDialog
 
@@ -28,6 +29,7 @@ from napari_mrtrans.widgets.layers import ResultLayers
 from napari_mrtrans.widgets.lesion.roi import between
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform import worker
+from napari_mrtrans.widgets.transform.beside_box import BesideBox
 from napari_mrtrans.widgets.transform.run import Run
 from napari_mrtrans.widgets.who import ONE_NAME, OTHERS, UNKNOWN, kinship
 
@@ -334,6 +336,24 @@ def test_side_by_side_leaves_a_grid_that_was_there(desk: Desk) -> None:
     assert not desk.dock.grid.isChecked()
 
 
+def test_the_last_to_leave_the_grid_switches_it_off(desk: Desk) -> None:
+    desk.run()
+    grid, beside = desk.viewer.canvas.grid, BesideBox(PublicOnlyProxy(desk.viewer))
+    desk.qtbot.addWidget(beside)
+    desk.dock.grid.click()
+    beside.setChecked(True)
+    desk.dock.grid.click()
+    assert grid.enabled
+    beside.setChecked(False)
+    assert not grid.enabled
+    beside.setChecked(True)
+    desk.dock.grid.click()
+    beside.setChecked(False)
+    assert grid.enabled
+    desk.dock.grid.click()
+    assert not grid.enabled
+
+
 def test_side_by_side_shows_a_reference_of_another_field_of_view_where_the_means_are(desk: Desk) -> None:
     """The reader mirrors each file about its own middle: four more slices at the top show it two levels off."""
     scanner = np.eye(4)[[2, 1, 0, 3]]
@@ -488,6 +508,19 @@ def test_the_reference_is_of_the_same_person(desk: Desk, head: np.ndarray) -> No
     assert form.reference.layer is desk.truth
     viewer.layers.remove(desk.truth)
     assert form.reference.layer is None
+
+
+def test_another_name_may_be_another_person_s(desk: Desk, head: np.ndarray) -> None:
+    viewer, form = desk.viewer, desk.dock.form
+    for name in ("sub-01_T2w", "sub-02_T2w", "sub-02_T1w"):
+        viewer.add_image(head, name=name)
+    image, own = viewer.layers["sub-02_T1w"], viewer.layers["sub-02_T2w"]
+    form.image.choose(image)
+    assert form.reference.layer is own
+    image.name = "sub-01_T1w"
+    assert form.reference.layer is viewer.layers["sub-01_T2w"]
+    form.reference.layer.name, own.name = "sub-03_T2w", "sub-01_T2w"
+    assert form.reference.layer is own
 
 
 def test_a_scan_opened_here_is_compared_next_unless_it_is_the_reference(

@@ -90,6 +90,8 @@ def test_a_slab_outside_is_one_line_and_another_image_is_asked_anew(loaded, brai
     assert said(loaded) == (
         "The slab from 1 to 40 is not within 'sub-01_T1w', whose slices are 0 to 11. Choose others above."
     )
+    loaded.source.name = "sub-09_T1w"
+    assert "not within 'sub-09_T1w'" in said(loaded)
     type_in(loaded, extent.last, 11)
     assert loaded.dock.button.isEnabled() and not loaded.dock.message.text()
     # In another image that is shorter, the same numbers are outside.

@@ -19,7 +19,7 @@ from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.follow.scheduling import Stage
 from napari_mrtrans.transformation.engine import Cancelled
 from napari_mrtrans.transformation.job import Job
-from napari_mrtrans.transformation.streaming import Hooks, SliceUpdate
+from napari_mrtrans.transformation.streaming import Hooks, SliceRunner, SliceUpdate
 from napari_mrtrans.widgets.background import in_background
 from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.lesion.latest import Measured, changes, latest, remember
@@ -483,7 +483,23 @@ def scroll(bench, step: int, count: int = 30, seconds: float = 3.0) -> float:
     return sorted(gaps)[int(0.9 * count)]
 
 
-def test_scrolling_30_slices_in_3_seconds_ends_on_the_right_one_and_leaves_the_window_free(computing):
+@pytest.fixture
+def given_up(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Slices that were begun and dropped."""
+    compute, dropped = SliceRunner.compute, []
+
+    def spied(runner: SliceRunner, pending: list[int]) -> object:
+        try:
+            return compute(runner, pending)
+        except Cancelled:
+            dropped.append(pending)
+            raise
+
+    monkeypatch.setattr(SliceRunner, "compute", spied)
+    return dropped
+
+
+def test_scrolling_30_slices_in_3_seconds_ends_on_the_right_one_and_leaves_the_window_free(computing, given_up):
     computing.press()
     computing.qtbot.waitUntil(lambda: has(computing.viewer, STD), timeout=60_000)
     updates: list[SliceUpdate] = []
@@ -491,12 +507,13 @@ def test_scrolling_30_slices_in_3_seconds_ends_on_the_right_one_and_leaves_the_w
     gap = scroll(computing, 1)
     scheduler = computing.dock._run.monitor.scheduler
     assert computing.viewer.dims.point[0] == 35
-    passed = [update for update in updates if not update.preview]
+    passed, dropped = [update for update in updates if not update.preview], len(given_up)
     computing.qtbot.waitUntil(lambda: scheduler.stage(35) is Stage.FINISHED, timeout=60_000)
     computing.qtbot.waitUntil(lambda: any(u.index == 35 and not u.preview for u in updates))
     finished = [update.index for update in updates if not update.preview]
     assert finished[len(passed)] == 35
     assert len(passed) <= 5
+    assert dropped >= 1
     volume = Volume(computing.source.data, layer_affine(computing.source), Contrast.T1)
     (expected,) = stream(volume, computing.checkpoint, target="T2", n=20, steps=50, slices=(35, 36), prepare=False)
     np.testing.assert_allclose(computing.layer(MEAN).data[35], expected.mean, atol=1e-4)

@@ -108,6 +108,17 @@ def test_the_film_goes_smoothly_through_the_samples_in_place_of_the_mean(ran):
     assert mean.visible
 
 
+def test_the_film_stops_where_it_cannot_be_stopped_any_more(ran, monkeypatch):
+    panel, mean = ran.dock.uncertainty, ran.layer("sub-01_T1w_T2_mean")
+    panel.film.click()
+    assert not mean.visible
+    monkeypatch.setattr(
+        type(ran.dock._run.layers), "std", None
+    )  # as of a result that was reopened, once its file is closed
+    panel.refresh()
+    assert not panel.film.isChecked() and not panel._timer.isActive() and mean.visible
+
+
 def test_the_film_of_a_volume_in_3d_shows_whole_samples(ran):
     ran.viewer.dims.ndisplay = 3
     panel = ran.dock.uncertainty

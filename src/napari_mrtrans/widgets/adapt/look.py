@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.qt.threading import thread_worker
-
-from ...errors import MrtransError, fault_line
 from ...scan.contrasts import Contrast
 from ...wording import plural
+from ..background import in_background
 
 if TYPE_CHECKING:
     from ...checkpoints.checkpoint import Checkpoint
@@ -42,20 +41,19 @@ class Found:
 
 def look_later(folder: Path, tell: Callable[[Found], None]) -> None:
     """Tell what is in ``folder``, from the event loop."""
-    worker = thread_worker(look)(folder)
-    worker.returned.connect(tell)
-    worker.errored.connect(lambda error: tell(Found(problem=fault_line(error))))
-    worker.start()
+    in_background(partial(look, folder), lambda found, problem: tell(found or Found(problem=problem)), "Unexpected ")
 
 
 def look(folder: Path) -> Found:
-    """What is in a folder, by the names of its files."""
+    """What is in a folder, by the names of its files, or that it cannot be read.
+
+    Raises:
+        MrtransError: there is nothing to be taken.
+    """
     from ...datasets.subjects import find_sessions
 
     try:
         sessions, skipped = find_sessions(folder)
-    except MrtransError as error:
-        return Found(problem=str(error))
     except OSError as error:
         return Found(problem=f"'{folder}' cannot be read ({error.strerror or error}); choose another folder.")
     people, visits = len({session.subject for session in sessions}), len(sessions)

@@ -99,6 +99,9 @@ class CohortWidget(StartDock):
             logger.info("A result cannot be opened", exc_info=True)
             said = str(error).splitlines()[:1] or [type(error).__name__]
             self._complain(f"The result of {scan.path.name} cannot be opened: {said[0]}")
+            return
+        if self._state.busy:  # in place of what an earlier row has said
+            self._say(self._noticed)
 
     def _end(self) -> None:
         self.cancel()

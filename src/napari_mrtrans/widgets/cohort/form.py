@@ -207,6 +207,7 @@ class CohortForm(QWidget):
                 if part is not None:
                     part.setVisible(shown)
         self._show_found(self.found.text())
+        self._settle.start()
         told = [guess_layer_contrast(layer) for layer in self.layers.chosen] if self._from_layers else []
         if known := next((contrast for contrast in told if contrast is not None), None):
             self.source.setCurrentText(known.value)

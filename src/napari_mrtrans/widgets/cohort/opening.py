@@ -22,8 +22,7 @@ def open_scan(viewer: ViewerModel, scan: Scan, order: Order) -> list[Layer]:
     """The layers of a scan's files, the scan's own where it is open already; the mean is chosen.
 
     Raises:
-        MrtransError: there is no mean any more.
-        Exception: a file is damaged or cannot be read; what its reader raises.
+        MrtransError: there is no mean any more, or a file is damaged or cannot be read.
     """
     folder = order.record(scan).parent
     std = [folder / order.file_name(scan, kind) for kind in ("std-calibrated", "std")]

@@ -53,7 +53,8 @@ class CompareForm(PairForm):
         self._choice.changed.connect(self._on_pair)
         self.models.changed.connect(self._on_models)
         self.reference.layer_changed.connect(self.changed)
-        viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
+        for event in (viewer.layers.events.inserted, viewer.layers.events.renamed):
+            event.connect(self._suggest_reference, position="last")
         self._choice.reload()
 
     def settings(self, pair: Pair) -> RunSettings:

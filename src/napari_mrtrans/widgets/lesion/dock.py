@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushB
 
 from ...errors import MrtransError
 from ...lesion.computed import lines_beside
+from ...lesion.measure import RING
 from ...lesion.report import LesionReport
 from ..compare.reference_combo import ReferenceCombo
 from ..csv_buttons import CsvButtons
@@ -23,7 +24,7 @@ from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, is_region, layer_stem, show_voxel
 from ..watch import EDITS, MOVES, Watch, fingerprint
 from .latest import Measured, changes, remember
-from .measure import RING, in_file, labels_from_file, measured
+from .measure import in_file, labels_from_file, measured
 from .prediction_combo import PredictionCombo
 from .scatter import ScatterPlot
 from .table import LesionTable

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...errors import MrtransError
 from ...lesion.computed import computed_only, not_computed
 from ...lesion.files import roi_from_file
-from ...lesion.measure import box_around, check_large_enough, lesion_report, nothing_there
+from ...lesion.measure import RING, box_around, check_large_enough, lesion_report, nothing_there
 from ...lesion.report import LesionReport
 from ...prepare.reference import COARSE, check_same_head
 from ...scan.intensity import clean, head_mask, is_stripped, is_whole_head
@@ -41,8 +41,6 @@ from .roi import image_on, image_to_image, moved_by_hand, roi_on
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-#: Voxels around the ROI that it is compared with.
-RING = 3
 #: Of a head with fewer voxels (every :data:`COARSE` along each axis), the outline tells nothing.
 MIN_HEAD = 2000
 

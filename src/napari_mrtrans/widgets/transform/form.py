@@ -90,6 +90,7 @@ class TransformForm(PairForm):
         self._choice.changed.connect(self._show_extent)
         self.view.axis_chosen.connect(self._show_extent)
         self.extent.changed.connect(self.changed)
+        self.image.renamed.connect(self._on_renamed)
         self.changed.connect(self.edited)
         for combo in self.findChildren(QComboBox):
             combo.currentIndexChanged.connect(self.edited)
@@ -122,6 +123,11 @@ class TransformForm(PairForm):
     def _on_range(self) -> None:
         self._show_extent()
         self.changed.emit()
+
+    def _on_renamed(self) -> None:
+        """What stands in the way of a slab or a region names the image."""
+        if self.extent.problem:
+            self._on_range()
 
     def _show_extent(self) -> None:
         self.extent.show_range(self.slice_range, None if self._choice.problem_of_layer() else self.layer)

@@ -94,7 +94,7 @@ class SigmaCard(QFrame):
         tally = self._tally
         if not tally.count:
             return
-        spread = bool(np.isfinite(tally.overall))
+        spread = bool(np.isfinite(self.overall))
         self._sentence.show()
         self.sign.setVisible(run.ood is not None)
         self._headline.setVisible(run.ood is not None)
@@ -103,8 +103,8 @@ class SigmaCard(QFrame):
         slices = plural(tally.count, "slice")
         if spread:
             self._sentence.setText(
-                f"<b>σ̂ = {tally.overall:.4f}</b>: over {slices}, the {run.n} samples of a voxel spread by "
-                f"±{100 * tally.overall:.1f} % of the {run.pair.target} intensity range."
+                f"<b>σ̂ = {self.overall:.4f}</b>: over {slices}, the {run.n} samples of a voxel spread by "
+                f"±{100 * self.overall:.1f} % of the {run.pair.target} intensity range."
             )
             self.plot.set_values(tally.sigma)
         else:

@@ -125,6 +125,8 @@ class UncertaintyPanel(QWidget):
         layers = None if self._run is None else self._run.layers
         several = layers is not None and layers.std is not None and layers.n_kept > 1
         self.setVisible(layers is not None and layers.std is not None)
+        if not several:
+            self.film.setChecked(False)  # what is off cannot be stopped
         self.film.setVisible(several)
         self.film.setEnabled(several)  # its key would press it hidden, too
         self._limit_row.setVisible(self.unsure.currentIndex() > 0)
