@@ -161,7 +161,7 @@ def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp
     ("only", "expected"),
     [
         ("t1-t2-flair-flow", ["direct-whole", "t1-t2-flair-direct", "flow-whole", "t1-t2-flair-flow"]),
-        ("t1-t2-flair-ddpm", ["ddpm-whole", "t1-t2-flair-ddpm"]),
+        ("t1-t2-flair-ddpm", ["ddpm-whole", "ddpm-pd", "t1-t2-flair-ddpm"]),
         (
             "t1-t2-flair-resvit",
             [
