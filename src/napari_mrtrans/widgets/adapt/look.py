@@ -58,7 +58,7 @@ def look(folder: Path) -> Found:
         return Found(problem=f"'{folder}' cannot be read ({error.strerror or error}); choose another folder.")
     people, visits = len({session.subject for session in sessions}), len(sessions)
     contrasts = [contrast for contrast in Contrast if any(contrast in session.contrasts for session in sessions)]
-    line = f"{people} {'person' if people == 1 else 'people'}, {plural(visits, 'session')}: "
+    line = f"{plural(people, 'person', 'people')}, {plural(visits, 'session')}: "
     line += ", ".join(contrasts)
     if skipped:
         more = f"; {plural(len(skipped) - 1, 'more note')}" if len(skipped) > 1 else ""
