@@ -51,6 +51,9 @@ class SamplerDefaults(_Strict):
         n: Samples of each slice.
         sigma_min: Last and least noise level, in units of the variable that is sampled.
         sigma_max: First one, as ``sigma_min``.
+        mirror: The network saw heads mirrored as often as not, so what it says of a slice's mirror image counts as
+            much: a model of one answer gives the mean of both, others draw every second antithetic pair there
+            (:func:`~napari_mrtrans.models.drawing.draw`).
     """
 
     name: str = "dpm++2m"
@@ -58,6 +61,7 @@ class SamplerDefaults(_Strict):
     n: int = Field(20, ge=1)
     sigma_min: float = Field(0.002, gt=0)
     sigma_max: float = Field(20.0, gt=0)
+    mirror: bool = False
 
     @model_validator(mode="after")
     def _falling(self) -> SamplerDefaults:

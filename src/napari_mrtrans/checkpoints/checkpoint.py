@@ -237,9 +237,14 @@ def card_metadata(card: Card) -> dict[str, str]:
     """The card as it stands in a file's header."""
     document = card.model_dump(mode="json")
     document["pairs"] = [pair.key for pair in card.pairs]
-    for later in ("seen_before", "unnamed_before", "folder"):  # which versions before them do not know
-        if not document[later]:
-            del document[later]
+    for holder, later in (
+        (document, "seen_before"),
+        (document, "unnamed_before"),
+        (document, "folder"),
+        (document["sampler"], "mirror"),
+    ):  # which versions before them do not know
+        if not holder[later]:
+            del holder[later]
     return {CARD_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False)}
 
 

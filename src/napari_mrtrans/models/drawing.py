@@ -1,9 +1,15 @@
-"""The one way in which a network's samples of slices are drawn, in use and while it is trained."""
+"""The one way in which a network's samples of slices are drawn, in use and while it is trained.
+
+A network that saw mirrored heads in training guesses anew in the mirror image of a slice, and errs a little
+differently there. So both count where :attr:`Places.symmetric` says so: of a model of one answer the mean of the two,
+of others half of the antithetic pairs each, which costs nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,11 +29,37 @@ class Places:
         shape: Of the model's grid.
         boxes: Each slice's frame in it.
         positions: Of each slice along the axis across the slices, in mm.
+        symmetric: A slice's mirror image, its columns the other way round, could be another's.
     """
 
     shape: tuple[int, int]
     boxes: Sequence[Box]
     positions: Sequence[float]
+    symmetric: bool = False
+
+
+@dataclass(frozen=True)
+class Way:
+    """How noise becomes an image.
+
+    Attributes:
+        sampler: As :mod:`.samplers` has them.
+        levels: Its noise levels (:func:`~.sampler_plan.plan`).
+        tell: Called before every evaluation of the network with how many there were and will be.
+    """
+
+    sampler: Callable[..., Tensor]
+    levels: list[float]
+    tell: Callable[[int, int], None] | None = None
+
+
+def mirrored(sample: int) -> bool:
+    """Whether a sample is drawn of the slice's mirror image, where there is symmetry.
+
+    Both of an antithetic pair are or neither, and of ever so many pairs about half, the members of a pool, too, which
+    take turns: those whose number has an odd count of binary ones (the Thue-Morse sequence).
+    """
+    return (sample // 2).bit_count() % 2 == 1
 
 
 def draw(
@@ -37,7 +69,7 @@ def draw(
     places: Places,
     noise: Noise,
     numbers: Sequence[int],
-    plan: tuple[Callable[..., Tensor], list[float]],
+    way: Way,
     *others: Tensor,
 ) -> Tensor:
     """Samples of slices on the device of ``source``: (slices, samples, H, W), not clamped.
@@ -49,18 +81,58 @@ def draw(
         places: Of the slices.
         noise: That samples start from, and that stochastic samplers add.
         numbers: Of the samples.
-        plan: The sampler and its noise levels (:func:`~.sampler_plan.plan`).
+        way: From noise to an image.
         *others: What other views of the head say, as of :meth:`~.base.Model.sample`.
     """
+    if not places.symmetric:
+        return _draw(model, source, pair, places, noise, numbers, way, *others)
+    here, there = [k for k in numbers if not mirrored(k)], [k for k in numbers if mirrored(k)]
+    if model.deterministic:
+        here = there = [*numbers]
+    sides = [(chosen, turn) for chosen, turn in ((here, _as_is), (there, _turned)) if chosen]
+    drawn = []
+    for number, (chosen, turn) in enumerate(sides):
+        told = replace(way, tell=way.tell and partial(_tell, way.tell, number, len(sides)))
+        views = (turn(view) for view in others)
+        drawn.append(turn(_draw(model, turn(source), pair, places, noise, chosen, told, *views)))
+    if model.deterministic:
+        return torch.stack(drawn).mean(0)
+    order = [k for chosen, _ in sides for k in chosen]
+    return torch.cat(drawn, dim=1)[:, [order.index(k) for k in numbers]]
+
+
+def _as_is(images: Tensor) -> Tensor:
+    return images
+
+
+def _turned(images: Tensor) -> Tensor:
+    return images.flip(-1)
+
+
+def _tell(tell: Callable[[int, int], None], part: int, parts: int, done: int, total: int) -> None:
+    """Part ``part`` of so many alike is so far."""
+    tell(part * total + done, parts * total)
+
+
+def _draw(
+    model: Model,
+    source: Tensor,
+    pair: Pair,
+    places: Places,
+    noise: Noise,
+    numbers: Sequence[int],
+    way: Way,
+    *others: Tensor,
+) -> Tensor:
+    """:func:`draw` of the slices as they are."""
     device, where = source.device, (numbers, places.boxes, places.positions)
-    sampler, levels = plan
 
     def added(step: int) -> Tensor:
         sheets = noise.framed(places.shape, *where, step + 1)
         return torch.from_numpy(sheets).flatten(0, 1)[:, None].to(device)
 
     def solve(predict: Predict, start: Tensor) -> Tensor:
-        return sampler(predict, start * levels[0], levels, noise=added)
+        return way.sampler(predict, start * way.levels[0], way.levels, noise=added, callback=way.tell)
 
     first, second = (torch.full((len(source),), contrast_index(contrast), device=device) for contrast in pair)
     starts = torch.from_numpy(noise.starts(model.latent, places.shape, *where)).to(device)

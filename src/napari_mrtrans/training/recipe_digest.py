@@ -24,6 +24,7 @@ _LATER = (
     ("augmentation", "source_curve"),
     ("augmentation", "source_slab_mm"),
     ("optimiser", "name"),
+    ("sampler", "mirror"),
 )
 
 

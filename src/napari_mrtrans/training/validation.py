@@ -14,7 +14,7 @@ from ..checkpoints.card import SamplerDefaults
 from ..datasets.store import Decoded, Source
 from ..metrics.uncertainty import crps
 from ..models import Model, drawing
-from ..models.drawing import Places
+from ..models.drawing import Places, Way
 from ..models.noise import Noise
 from ..models.sampler_plan import plan
 from ..scan.contrasts import Pair
@@ -110,10 +110,11 @@ def framed(
 @torch.no_grad()
 def draw(model: Model, one: FixedSlice, samples: range, device: torch.device, sampler: SamplerDefaults) -> Tensor:
     """Samples of a slice in [0, 1], (samples, 1, H, W): exactly those that the engine draws with :data:`SEED`."""
-    planned = plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max)
+    way = Way(*plan(model, sampler.name, sampler.steps, sampler.sigma_min, sampler.sigma_max))
     x = torch.from_numpy(one.source)[None].to(device)
-    places, noise = Places(one.grid, [one.box], [one.position]), Noise(SEED, stream=model.stream)
-    return drawing.draw(model, x, one.pair, places, noise, samples, planned)[0, :, None].clamp(0, 1)
+    places = Places(one.grid, [one.box], [one.position], sampler.mirror)
+    noise = Noise(SEED, stream=model.stream)
+    return drawing.draw(model, x, one.pair, places, noise, samples, way)[0, :, None].clamp(0, 1)
 
 
 @torch.no_grad()

@@ -213,24 +213,23 @@ class Engine:
     ) -> NDArray[np.float32]:
         import torch
 
-        from ..models.drawing import Places, draw
+        from ..models.drawing import Places, Way, draw
         from ..models.noise import Noise
 
         job, model, request = self.job, drawer.model, self.job.request
         boxes = [self._slice(index)[1] for index in group]
-        places = Places(job.grid.shape, boxes, [index * job.prepared.spacing[0] for index in group])
+        places = Places(job.grid.shape, boxes, [index * job.prepared.spacing[0] for index in group], drawer.own.mirror)
         images = np.stack(
             [self._seen(index, box, model.neighbours_mm) for index, box in zip(group, boxes, strict=True)]
         )
         others = self._other_views(group, boxes)
         noise = Noise(request.seed, request.antithetic, model.stream)
-        sampler, levels = drawer.plan(job)
-        plan = partial(sampler, callback=callback), levels
+        way = Way(*drawer.plan(job), callback)
         callback(0, 1)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             source = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
             beside = [torch.from_numpy(views).to(self.device) for views in others]
-            out = draw(model, source, request.pair, places, noise, numbers, plan, *beside).float()
+            out = draw(model, source, request.pair, places, noise, numbers, way, *beside).float()
             broken = (~torch.isfinite(out)).flatten(2).any(2).cpu().numpy()
             if broken.any():  # NaN would be black and infinity white: both look plausible
                 one, sample_ = np.argwhere(broken)[0]
