@@ -317,6 +317,13 @@ def test_what_the_network_cannot_do_is_said_before_training(override: str, expec
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("override", ["augmentation.flip=0", "data.planes=[coronal]", "data.planes=[axial, sagittal]"])
+def test_mirror_images_are_for_networks_that_saw_mirrored_axial_slices(override: str, write) -> None:
+    check_model(load_recipe(write(), ["sampler.mirror=true"]))
+    with pytest.raises(RecipeError, match="'small': sampler.mirror is for networks that see axial slices, mirrored"):
+        check_model(load_recipe(write(), ["sampler.mirror=true", override]))
+
+
 def test_shipped_files_are_of_the_recipes_that_their_cards_name() -> None:
     """A key that comes later must not change the digests of before: finished runs would be trained anew."""
     cards = [one.card for one in list_checkpoints() if one.card.recipe and not one.card.adapted]
