@@ -320,7 +320,7 @@ def test_what_the_network_cannot_do_is_said_before_training(override: str, expec
 @pytest.mark.parametrize("override", ["augmentation.flip=0", "data.planes=[coronal]", "data.planes=[axial, sagittal]"])
 def test_mirror_images_are_for_networks_that_saw_mirrored_axial_slices(override: str, write) -> None:
     check_model(load_recipe(write(), ["sampler.mirror=true"]))
-    with pytest.raises(RecipeError, match="'small': sampler.mirror is for networks that see axial slices, mirrored"):
+    with pytest.raises(RecipeError, match=r"'small': sampler\.mirror is for networks that see axial slices, mirrored"):
         check_model(load_recipe(write(), ["sampler.mirror=true", override]))
 
 

@@ -20,8 +20,8 @@ from .base import Model, contrast_index
 from .noise import Noise
 from .samplers import Predict
 
-#: Of ten pairs. Chosen so that those of each of two to six models that take turns are spread over both sides, too, which
-#: every second pair would not be of two models, nor the Thue-Morse sequence of three.
+#: Of ten pairs. Chosen so that those of each of two to six models that take turns are spread over both sides, too,
+#: which every second pair would not be of two models, nor the Thue-Morse sequence of three.
 _MIRRORED = frozenset({1, 2, 5, 8, 9})
 
 
