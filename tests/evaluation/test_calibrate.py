@@ -34,6 +34,7 @@ from napari_mrtrans.evaluation.fit_spread import coverage, fit_spread, person_va
 from napari_mrtrans.evaluation.held_out import PairedVolumes, known_sessions, sessions_of
 from napari_mrtrans.evaluation.ood_study import Input, Measurement, Settings, doubts, planned, roles
 from napari_mrtrans.evaluation.other_scans import other_scans, read_others
+from napari_mrtrans.evaluation.pd_images import with_computed_pd
 from napari_mrtrans.evaluation.report.ood_rows import OodRow, read_rows
 from napari_mrtrans.evaluation.scans import LESION, FeatureStore, Scan
 from napari_mrtrans.ood.score import IMAGE_SCORES, SCORES
@@ -403,12 +404,54 @@ def test_from_the_command_line_to_a_probability(
     assert len(lines) > 10
 
 
+def test_pairs_with_pd_are_corrected_on_computed_images_and_all_others_stay(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [T1_T2, *map(Pair.parse, ("T1->PD", "PD->T2"))]
+    made = tiny_checkpoint(tmp_path / "tiny.safetensors", "flow", pairs=pairs, splits=SPLITS)
+    write_calibration(made, Calibration(card=made.card_digest), tmp_path)
+    calibrate_spread(data, read_checkpoint(made.path), tmp_path, one_slice(made), say=lambda line: None)
+    acquired = read_checkpoint(made.path).calibration
+    assert acquired is not None and set(acquired.spread) == {"T1->T2"}
+    words = ["calibrate", str(made.path), "--data", str(data), "-o", str(tmp_path), "--slices", "1"]
+    monkeypatch.setattr(sys, "argv", ["napari-mrtrans-train", *words, "--spread-only", "--computed-pd"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code, capsys.readouterr().err
+    both = read_checkpoint(made.path).calibration
+    assert both is not None and set(both.spread) == {pair.key for pair in pairs}
+    assert both.spread["T1->T2"] == acquired.spread["T1->T2"]
+    assert both.about["coverage"] == acquired.about["coverage"]
+    assert {item["pair"] for item in both.about["coverage_computed_pd"]} == {"T1->PD", "PD->T2"}
+    images = sorted((tmp_path / "computed-pd").iterdir())
+    assert len(images) == 6  # one for each person
+    table = (tmp_path / "tiny.spread.md").read_text()
+    assert table.index("| T1->T2 |") < table.index("With PD computed") < table.index("| PD->T2 |")
+
+    # Again without: what was computed of images that nobody acquired is gone.
+    calibrate_spread(data, read_checkpoint(made.path), tmp_path, one_slice(made), say=lambda line: None)
+    again = read_checkpoint(made.path).calibration
+    assert again is not None and again.spread == acquired.spread and "coverage_computed_pd" not in again.about
+
+
+def test_people_of_whom_no_pd_can_be_computed_are_told(tmp_path: Path, data: Path) -> None:
+    made = checkpoint(tmp_path)
+    sessions = {name: one for name, one in sessions_of(data, made, "train").items() if name in ("sub-00", "sub-01")}
+    single = replace(sessions["sub-01"], files={Contrast.T1: sessions["sub-01"].files[Contrast.T1]})
+    dark = replace(sessions["sub-00"], files={**sessions["sub-00"].files})
+    dark.files[Contrast.T1] = save_nifti(tmp_path / "dark_T1w.nii.gz", np.zeros((40, 48, 12), np.float32))
+    said: list[str] = []
+    there = with_computed_pd({"sub-00": dark, "sub-01": single}, tmp_path / "pd", 0, said.append)
+    assert there == {} and len(said) == 1 and said[0].startswith("no PD computed of sub-00: ")
+
+
 @pytest.mark.parametrize(
     ("family", "more", "told"),
     [
         ("direct", [], "gives one answer, which has no spread; leave out --spread-only"),
         ("flow", [], "has no calibration yet; leave out --spread-only"),
         ("flow", ["--image-only"], "give it without --image-only and --other"),
+        ("direct", ["--computed-pd"], "--computed-pd corrects a spread; leave it out"),
     ],
 )
 def test_a_spread_that_cannot_be_corrected_alone(

@@ -141,7 +141,9 @@ def _with_prepared(data: Path, output: Path) -> Path:
 def _calibrate(made: list[Path], root: Path, output: Path) -> None:
     from ..checkpoints.checkpoint import read_checkpoint
     from ..evaluation.calibrate import calibrate
+    from ..evaluation.ood_study import Settings
     from ..training.chain import FINISHED
 
     for path in made:
-        calibrate(root, read_checkpoint(path), output / FINISHED)
+        checkpoint = read_checkpoint(path)
+        calibrate(root, checkpoint, output / FINISHED, Settings(checkpoint.card.sampler.n, computed_pd=True))

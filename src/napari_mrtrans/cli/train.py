@@ -228,6 +228,9 @@ def calibrate(
     spread_only: Annotated[
         bool, typer.Option("--spread-only", help="Correct the spread anew; P(OOD) stays as it is.")
     ] = False,
+    computed_pd: Annotated[
+        bool, typer.Option("--computed-pd", help="Pairs with PD, too, where none was acquired: of computed images.")
+    ] = False,
 ) -> None:
     """Fit the correction of a checkpoint's spread and P(OOD); put the calibration beside the checkpoint to use it."""
     from ..checkpoints.library import load_checkpoint
@@ -238,7 +241,10 @@ def calibrate(
 
     others = read_others(other or [])
     loaded = load_checkpoint(checkpoint)
-    settings = Settings(n or loaded.card.sampler.n, slices, seed, device, sampling=not image_only)
+    count = n or loaded.card.sampler.n
+    settings = Settings(count, slices, seed, device, sampling=not image_only, computed_pd=computed_pd)
+    if computed_pd and (image_only or loaded.deterministic):
+        raise MrtransError("--computed-pd corrects a spread; leave it out.")
     if spread_only:
         if image_only or others:
             raise MrtransError("--spread-only leaves P(OOD) as it is; give it without --image-only and --other.")

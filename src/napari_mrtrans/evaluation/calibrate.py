@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint, write_calibration
+from ..checkpoints.correction import SpreadCorrection
 from ..checkpoints.judge_file import load_judge
 from ..datasets.bids import Session
 from ..devices import describe_machine
@@ -25,13 +26,14 @@ from ..errors import MrtransError, VolumeError
 from ..ood.score import FEWEST, OodCalibration
 from ..ood.signs import Looks
 from ..paths import check_folder, write_together
-from ..scan.contrasts import Pair
+from ..scan.contrasts import Contrast, Pair
 from ..scan.volume import Volume
-from .calibrate_report import coverage_lines, spread_summary, summary
+from .calibrate_report import COMPUTED_PD, coverage_lines, spread_summary, summary
 from .fit_ood import FOLDS, Image, Sigma, fit_ood, sigma_ranges
 from .fit_spread import coverage, fit_spread
 from .held_out import elsewhere, sessions_of
 from .ood_study import ROLES, Measurement, Settings, doubts, measure, planned, roles
+from .pd_images import with_computed_pd
 from .report.ood_rows import OodRow, to_json
 from .scans import NORMAL, FeatureStore, Scan, drawn, person
 
@@ -97,10 +99,11 @@ def calibrate(
     looks = Looks(contrasts=card.contrasts, kinds=card.kinds)
     say("novelty and artefacts, person by person")
     ood, cross_validated = fit_ood(images, sigmas, settings.n, looks, say)
-    spread = fit_spread(rows)
+    spread, of_pd = _with_pd(checkpoint, sessions, out, settings, fit_spread(rows), say)
     how = _how(settings)
     about = {
         **how,
+        **of_pd,
         "subjects": {part: [name for name, role in part_of.items() if role == part] for part in checkpoint.card.splits},
         "cross_validated": cross_validated,
     }
@@ -112,6 +115,7 @@ def calibrate(
         ood = ood.model_copy(update={"n": known.ood.n, "ranges": known.ood.ranges} if known.ood else {})
         then = known.about.get("spread") or {name: known.about[name] for name in how if name in known.about}
         about |= {"coverage": known.about.get("coverage", []), "spread": then}
+        about |= {name: known.about[name] for name in [COMPUTED_PD] if name in known.about}
     calibration = Calibration(card=checkpoint.card_digest, spread=spread, ood=ood, about=about)
     files = {
         f"{checkpoint.name}.ood.json": to_json(judged),
@@ -150,19 +154,47 @@ def calibrate_spread(
     settings = settings or Settings(checkpoint.card.sampler.n)
     for line in doubts(checkpoint, sessions):
         say(line)
-    measured = measure(checkpoint, sessions, out / checkpoint.name, settings, errors_only=True, say=say)
-    rows = [row for _, row in measured]
+    kept = out / checkpoint.name
+    rows = [row for _, row in measure(checkpoint, sessions, kept, settings, only=lambda job: job.has_target, say=say)]
     spread = fit_spread(rows)
     if not spread:
         raise MrtransError(_no_validation(root, checkpoint))
     found = coverage([row for row in rows if row.role == "test"], spread)
     for line in coverage_lines(found) if found else ():
         say(line)
-    about = {**known.about, "coverage": found, "spread": _how(settings)}
+    spread, of_pd = _with_pd(checkpoint, sessions, out, settings, spread, say)
+    before = {name: value for name, value in known.about.items() if name != COMPUTED_PD}
+    about = {**before, "coverage": found, "spread": _how(settings), **of_pd}
     ood = known.ood and _with_ranges(known.ood, rows, settings.n)
     calibration = known.model_copy(update={"spread": spread, "ood": ood, "about": about})
     files = _spread_file(checkpoint.name, calibration)
     return [write_calibration(checkpoint, calibration, out), *write_together(out, files)]
+
+
+def _with_pd(
+    checkpoint: Checkpoint,
+    sessions: Mapping[str, Session],
+    out: Path,
+    settings: Settings,
+    spread: dict[str, SpreadCorrection],
+    say: Callable[[str], None],
+) -> tuple[dict[str, SpreadCorrection], dict[str, Any]]:
+    """With the pairs of computed PD, where they are asked for; and what their intervals hold. All others stay."""
+    lacking = {pair for pair in checkpoint.pairs if Contrast.PD in pair and pair.key not in spread}
+    if not (settings.computed_pd and settings.sampling and lacking) or checkpoint.deterministic:
+        return spread, {}
+    there = with_computed_pd(sessions, out / "computed-pd", settings.seed, say)
+    rows = [
+        row
+        for _, row in measure(
+            checkpoint, there, out / checkpoint.name, settings,
+            only=lambda job: job.has_target and job.pair in lacking, say=say,
+        )
+    ]  # fmt: skip
+    of_pd = fit_spread(rows)
+    if not of_pd:
+        say("No PD is computed of any validation subject, so the spread of pairs with PD will not be corrected.")
+    return spread | of_pd, {COMPUTED_PD: coverage([row for row in rows if row.role == "test"], of_pd)}
 
 
 def _readable(

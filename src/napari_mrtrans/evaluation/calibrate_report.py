@@ -16,6 +16,8 @@ from .fit_ood import balanced_figures
 from .report.ood_rows import OodRow
 from .scans import KINDS, LESION, NORMAL, person
 
+#: Where a calibration tells of pairs with PD that was computed, as ``coverage`` does of acquired images.
+COMPUTED_PD = "coverage_computed_pd"
 #: Of what is drawn for every test subject.
 ALL = "all artefacts and wrong contrast"
 
@@ -63,7 +65,9 @@ def spread_summary(name: str, calibration: Calibration) -> str:
         return ""
     how = calibration.about.get("spread") or calibration.about
     people = ", ".join(dict.fromkeys(item["subject"] for item in found))
-    lines = [f"# {name}: what its intervals hold", "", *coverage_lines(found), "",
+    computed = calibration.about.get(COMPUTED_PD)
+    made = ["", "With PD computed from the other contrasts:", "", *coverage_lines(computed)] if computed else []
+    lines = [f"# {name}: what its intervals hold", "", *coverage_lines(found), *made, "",
              f"Test subjects only: {people}. Slices of each scan: {how['slices']}; n = {how['n']}, seed {how['seed']}. "
              f"{how['date']}, {how['machine']}."]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -81,6 +81,8 @@ class Settings:
         seed: Of the starting noise, the artefacts and the draw of kinds.
         device: As :func:`napari_mrtrans.stream`.
         sampling: False: no σ̂ and no errors, as of a deterministic checkpoint.
+        computed_pd: Pairs with PD that nobody's images were acquired of get a correction of the spread, too, on PD
+            computed from the other contrasts; what it is worth for an acquired PD is not known.
     """
 
     n: int
@@ -88,6 +90,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     sampling: bool = True
+    computed_pd: bool = False
 
 
 def measure(
@@ -97,7 +100,7 @@ def measure(
     settings: Settings,
     *,
     others: Mapping[str, Sequence[Path]] | None = None,
-    errors_only: bool = False,
+    only: Callable[[Input], bool] = lambda _: True,
     say: Callable[[str], None] = print,
 ) -> list[tuple[Input, Measurement]]:
     """Measure everything; what is in ``out`` already is taken from there.
@@ -108,7 +111,7 @@ def measure(
         out: Folder; ``measured.jsonl`` is kept there.
         settings: How much.
         others: Further unusual scans, by kind: files whose names tell their contrast.
-        errors_only: Only what has an acquired target.
+        only: What is measured of it.
         say: Told each finished line.
     """
     finished = Finished(out / "measured.jsonl", Measurement)
@@ -119,13 +122,13 @@ def measure(
         "spread_out": SPREAD_OUT,
         **asdict(settings),
     }
-    common.pop("device")
+    del common["device"], common["computed_pd"]
     first = {pair.source: pair for pair in reversed(checkpoint.pairs)}
     unusual = other_scans(checkpoint, others or {}, say)
     further = [Input(first[scan.source], scan.session.name, "test", scan) for scan in unusual]
     rows = []
     for job in [*planned(checkpoint, sessions, settings.seed), *further]:
-        if errors_only and not job.has_target:
+        if not only(job):
             continue
         key = {
             **common,
