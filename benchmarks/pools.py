@@ -48,7 +48,7 @@ def main() -> None:
     checkpoints = {name: load_checkpoint(name) for name in most}
     models = {name: checkpoint.build() for name, checkpoint in checkpoints.items()}
     multiple = next(iter(models.values())).multiple
-    chosen = _slices(asked.data, next(iter(checkpoints.values())), multiple, asked.part, asked.slices)
+    chosen = slices_of(asked.data, next(iter(checkpoints.values())), multiple, asked.part, asked.slices)
     rows: list[list[list[float]]] = [[] for _ in asked.pool]
     for one in chosen:
         drawn = {}
@@ -56,7 +56,7 @@ def main() -> None:
             samples = draw(models[name], one, range(count), torch.device("cpu"), checkpoints[name].card.sampler)
             drawn[name] = samples[:, 0].numpy()
         for figures, pool in zip(rows, asked.pool, strict=True):
-            figures.append(_figures(one, [drawn[name][:count] for name, count in pool.items()]))
+            figures.append(figures_of(one, [drawn[name][:count] for name, count in pool.items()]))
     print(f"| {asked.part}, {len(chosen)} slices | {' | '.join(NAMES)} |\n{'|---' * (len(NAMES) + 1)}|")
     for figures, pool in zip(rows, asked.pool, strict=True):
         psnr, std, rmse, score, held, rank, plain = np.mean(figures, axis=0)
@@ -71,14 +71,16 @@ def _pool(text: str) -> dict[str, int]:
     return {name: int(count) for name, _, count in (part.partition(":") for part in text.split(","))}
 
 
-def _slices(root: Path, checkpoint: Checkpoint, multiple: int, part: str, count: int) -> list[FixedSlice]:
+def slices_of(root: Path, checkpoint: Checkpoint, multiple: int, part: str, count: int) -> list[FixedSlice]:
+    """Evenly spread ones of a checkpoint's people, six pairs."""
     sessions = sessions_of(root, checkpoint, part)
     source = Source(tuple(sessions.values()), checkpoint.card.grid.spacing_mm, training_cache_dir())
     frame = (checkpoint.card.framing, multiple)
     return [one for pair in PAIRS for one in fixed_slices(source, (pair,), count // len(PAIRS), frame)]
 
 
-def _figures(one: FixedSlice, groups: list[NDArray[np.float32]]) -> list[float]:
+def figures_of(one: FixedSlice, groups: list[NDArray[np.float32]]) -> list[float]:
+    """PSNR, mean std, RMSE, CRPS, what the 90 % interval holds, both ranks; samples in the order of their numbers."""
     samples = np.concatenate(groups)
     inside = (one.source[0] > 0) & (one.target > 0)
     mean = samples.mean(axis=0)
