@@ -60,8 +60,8 @@ class Way:
 def mirrored(sample: int) -> bool:
     """Whether a sample is drawn of the slice's mirror image, where there is symmetry.
 
-    Both of an antithetic pair are or neither; of ten pairs five are, and about half of those of each member of a pool
-    (:data:`_MIRRORED`).
+    Both of an antithetic pair are or neither; of ten pairs five are, and about half of those of each of two to six
+    models that take turns in a pool (:data:`_MIRRORED`).
     """
     return sample // 2 % 10 in _MIRRORED
 
@@ -93,24 +93,19 @@ def draw(
     here, there = [k for k in numbers if not mirrored(k)], [k for k in numbers if mirrored(k)]
     if model.deterministic:
         here = there = [*numbers]
-    sides = [(chosen, turn) for chosen, turn in ((here, _as_is), (there, _turned)) if chosen]
+    sides = [(chosen, turned) for chosen, turned in ((here, False), (there, True)) if chosen]
     drawn = []
-    for number, (chosen, turn) in enumerate(sides):
+    for number, (chosen, turned) in enumerate(sides):
         told = replace(way, tell=way.tell and partial(_tell, way.tell, number, len(sides)))
-        views = (turn(view) for view in others)
-        drawn.append(turn(_draw(model, turn(source), pair, places, noise, chosen, told, *views)))
+        if told.tell is not None:  # models that take one pass do not ask whether they may
+            told.tell(0, 1)
+        images = [image.flip(-1) if turned else image for image in (source, *others)]
+        side = _draw(model, images[0], pair, places, replace(noise, turned=turned), chosen, told, *images[1:])
+        drawn.append(side.flip(-1) if turned else side)
     if model.deterministic:
         return torch.stack(drawn).mean(0)
     order = [k for chosen, _ in sides for k in chosen]
     return torch.cat(drawn, dim=1)[:, [order.index(k) for k in numbers]]
-
-
-def _as_is(images: Tensor) -> Tensor:
-    return images
-
-
-def _turned(images: Tensor) -> Tensor:
-    return images.flip(-1)
 
 
 def _tell(tell: Callable[[int, int], None], part: int, parts: int, done: int, total: int) -> None:

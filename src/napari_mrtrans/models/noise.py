@@ -36,11 +36,14 @@ class Noise:
         seed: At least 0.
         antithetic: Pairs as above; else all samples are independent, as the paper's.
         stream: :attr:`~.base.Model.stream`; 0 gives what seeds gave before there were streams.
+        turned: Slices are mirror images, their columns the other way round, and so are the boxes of noise: the same
+            noise stays at the same place in the head, wherever the box of a slice lies.
     """
 
     seed: int
     antithetic: bool = True
     stream: int = 0
+    turned: bool = False
 
     def of(self, shape: tuple[int, ...], sample: int, position: float, step: int = 0) -> NDArray[np.float32]:
         """(rows, columns) that a sample starts from, or its latent vector (length,).
@@ -68,12 +71,13 @@ class Noise:
         step: int = 0,
     ) -> NDArray[np.float32]:
         """Each sample's noise on a grid of ``shape``, cut to each slice's box: (slices, samples, rows, columns)."""
-        return np.stack(
+        framed = np.stack(
             [
                 [self.of(shape, sample, position, step)[box] for sample in samples]
                 for box, position in zip(boxes, positions, strict=True)
             ]
         )
+        return np.ascontiguousarray(framed[..., ::-1]) if self.turned else framed
 
     def starts(
         self,
