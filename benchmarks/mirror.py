@@ -16,6 +16,8 @@ from pools import NAMES, figures_of, slices_of
 
 from napari_mrtrans import load_checkpoint
 from napari_mrtrans.devices import bf16_is_fast, describe_machine
+from napari_mrtrans.models.drawing import mirrored
+from napari_mrtrans.models.families import POOL
 from napari_mrtrans.training.validation import draw
 
 
@@ -32,6 +34,8 @@ def main() -> None:
     print(f"| {asked.part}, n = {asked.n} | {' | '.join(NAMES)} | slices better |\n{'|---' * (len(NAMES) + 2)}|")
     for name in asked.checkpoints:
         checkpoint = load_checkpoint(name)
+        if checkpoint.card.model == POOL:
+            parser.error(f"'{name}' is a pool; give its members")
         model, sampler = checkpoint.build(), checkpoint.card.sampler
         chosen = slices_of(asked.data, checkpoint, model.multiple, asked.part, asked.slices)
         found = {}
@@ -41,7 +45,10 @@ def main() -> None:
             for one in chosen:
                 with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")):
                     drawn = draw(model, one, range(1 if model.deterministic else asked.n), device, own)
-                rows.append(figures_of(one, [drawn[:, 0].float().numpy()]))
+                samples = drawn[:, 0].float().numpy()
+                sides = [[k for k in range(len(samples)) if mirrored(k) == side] for side in (False, True)]
+                groups = [samples[side] for side in sides] if mirror and len(samples) > 1 else [samples]
+                rows.append(figures_of(one, groups))
             found[mirror] = np.array(rows)
         better = int((found[True][:, 0] > found[False][:, 0]).sum())
         for mirror, told in ((False, "–"), (True, f"{better} of {len(chosen)}")):

@@ -17,6 +17,7 @@ import pytest
 from helpers import tiny_checkpoint
 from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.calibration import Calibration
+from napari_mrtrans.checkpoints.card import SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import CALIBRATION_SUFFIX, read_checkpoint, write_calibration
 from napari_mrtrans.checkpoints.installing import DownloadCancelled, check_digest, download, export, install, remove
 from napari_mrtrans.checkpoints.library import list_checkpoints
@@ -152,6 +153,13 @@ def test_a_damaged_network_for_other_planes_is_told(user: Path, tmp_path: Path) 
     with pytest.raises(CheckpointError, match=r"'run\.planes\.safetensors' is truncated; install it again"):
         install(made)
     assert contents(user) == []
+
+
+def test_a_network_for_other_planes_has_no_mirror_images(tmp_path: Path) -> None:
+    axial = tiny_checkpoint(tmp_path / "mine.safetensors", "direct")
+    tiny_checkpoint(tmp_path / f"mine{PLANES_SUFFIX}", "direct", sampler=SamplerDefaults(mirror=True))
+    with pytest.raises(CheckpointError, match=r"mirror images, which is for axial slices; train it with sampler\.mirror"):
+        planes_of(axial)
 
 
 def test_a_network_for_other_planes_is_no_checkpoint_by_itself(user: Path, tmp_path: Path) -> None:

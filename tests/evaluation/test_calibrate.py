@@ -16,6 +16,7 @@ from helpers import TINY, bids_folder, save_nifti, tiny_checkpoint, tiny_model
 from napari_mrtrans import Volume, stream, transform
 from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.card import Adapted
+from napari_mrtrans.checkpoints.card_text import details
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_calibration, write_checkpoint
 from napari_mrtrans.checkpoints.correction import Z90, SpreadCorrection, Voxels
 from napari_mrtrans.checkpoints.judge_file import load_judge
@@ -420,7 +421,8 @@ def test_pairs_with_pd_are_corrected_on_computed_images_and_all_others_stay(
     assert not end.value.code, capsys.readouterr().err
     both = read_checkpoint(made.path).calibration
     assert both is not None and set(both.spread) == {pair.key for pair in pairs}
-    assert both.spread["T1->T2"] == acquired.spread["T1->T2"]
+    assert both.spread["T1->T2"] == acquired.spread["T1->T2"] and not both.spread["T1->T2"].computed
+    assert both.spread["T1->PD"].computed and both.spread["PD->T2"].computed
     assert both.about["coverage"] == acquired.about["coverage"]
     assert {item["pair"] for item in both.about["coverage_computed_pd"]} == {"T1->PD", "PD->T2"}
     images = sorted((tmp_path / "computed-pd").iterdir())
@@ -428,10 +430,31 @@ def test_pairs_with_pd_are_corrected_on_computed_images_and_all_others_stay(
     table = (tmp_path / "tiny.spread.md").read_text()
     assert table.index("| T1->T2 |") < table.index("With PD computed") < table.index("| PD->T2 |")
 
+    # A result says so.
+    made = read_checkpoint(made.path)
+    volume = Volume.load(next((data / "sub-05").rglob("*T1w.nii.gz")))
+    told = transform(volume, made, target="PD", slices=(4, 5), n=2, prepare=False).info["notices"]
+    assert any("calibrated on PD computed from other contrasts" in line for line in told)
+    plain = transform(volume, made, target="T2", slices=(4, 5), n=2, prepare=False).info["notices"]
+    assert not any("computed" in line for line in plain)
+
     # Again without: what was computed of images that nobody acquired is gone.
-    calibrate_spread(data, read_checkpoint(made.path), tmp_path, one_slice(made), say=lambda line: None)
+    said: list[str] = []
+    calibrate_spread(data, made, tmp_path, one_slice(made), say=said.append)
+    assert any("The correction of PD->T2, T1->PD goes" in line for line in said)
     again = read_checkpoint(made.path).calibration
     assert again is not None and again.spread == acquired.spread and "coverage_computed_pd" not in again.about
+
+
+def test_corrections_on_computed_images_are_counted_as_such(first: Path, tmp_path: Path) -> None:
+    made = checkpoint(tmp_path, "direct")
+    calibration = read_checkpoint(first / "tiny.safetensors").calibration
+    assert calibration is not None
+    plain = SpreadCorrection(floor=0.1, factor=1.0)
+    spread = {"T1->T2": plain, "T1->PD": plain.model_copy(update={"computed": True})}
+    write_calibration(made, calibration.model_copy(update={"card": made.card_digest, "spread": spread}), tmp_path)
+    told = dict(details(read_checkpoint(made.path)))["calibrated afterwards"]
+    assert told.startswith("std corrected for 2 pairs (1 of them on computed images), P(OOD)")
 
 
 def test_people_of_whom_no_pd_can_be_computed_are_told(tmp_path: Path, data: Path) -> None:
@@ -443,6 +466,11 @@ def test_people_of_whom_no_pd_can_be_computed_are_told(tmp_path: Path, data: Pat
     said: list[str] = []
     there = with_computed_pd({"sub-00": dark, "sub-01": single}, tmp_path / "pd", 0, said.append)
     assert there == {} and len(said) == 1 and said[0].startswith("no PD computed of sub-00: ")
+    gone = {"sub-00": replace(sessions["sub-00"], mask=tmp_path / "gone.nii.gz")}  # a mask is not needed
+    assert with_computed_pd(gone, tmp_path / "pd", 0, said.append)["sub-00"].files[Contrast.PD].is_file()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MrtransError, match="file"):
+        with_computed_pd(sessions, tmp_path / "file", 0, said.append)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 
 from helpers import PAIRS, head, save_nifti, tiny_checkpoint
 from napari_mrtrans import metrics
+from napari_mrtrans.checkpoints.card import SamplerDefaults
+from napari_mrtrans.checkpoints.pool import make_pool
 from napari_mrtrans.datasets.bids import Session
-from napari_mrtrans.evaluation.ensemble_figures import Answer, of_samples, one_of_each, too_few_for
+from napari_mrtrans.evaluation.ensemble_figures import Answer, of_samples, one_of_each, strata, too_few_for
 from napari_mrtrans.evaluation.held_out import NotMeasured
 from napari_mrtrans.evaluation.measure import Sampling, View, _fitted
 from napari_mrtrans.evaluation.tiles import NOTHING, Drawn, read_tile
 from napari_mrtrans.evaluation.way import Way
 from napari_mrtrans.metrics.comparison import MARGIN
 from napari_mrtrans.metrics.coverage import LEVELS
+from napari_mrtrans.models.drawing import mirrored
 from napari_mrtrans.scan.contrasts import Contrast
 
 
@@ -252,6 +255,21 @@ def test_few_samples_leave_out_what_needs_more(one: Session) -> None:
     assert alone.std_over_rmse is alone.mean_std is alone.sparsification is None
     # Nor have samples that are all the same, however many they are.
     assert of.row("x", samples[0], np.repeat(samples[:1], 5, axis=0)).normal_share is None
+
+
+def test_samples_of_either_side_are_strata_where_there_are_two_of_each(tmp_path: Path) -> None:
+    """The CRPS and the powers weigh pairs of them as chance would."""
+    sampler = SamplerDefaults(steps=3, n=4, mirror=True)
+    made = {name: tiny_checkpoint(tmp_path / f"{name}.safetensors", "flow", sampler=sampler) for name in ("a", "b")}
+    plain = tiny_checkpoint(tmp_path / "plain.safetensors", "flow")
+    assert strata(plain, 20, antithetic=True) == ["plain"] * 20
+    sides = strata(made["a"], 20, antithetic=True)
+    assert [side.endswith(", mirrored") for side in sides] == [mirrored(k) for k in range(20)]
+    assert strata(made["a"], 4, antithetic=True) == ["a"] * 4  # one independent sample of either side
+    assert len({*strata(made["a"], 4, antithetic=False)}) == 2
+    pool = make_pool("pool", [made["a"], made["b"]], tmp_path)
+    assert {*strata(pool, 40, antithetic=True)} == {"a", "a, mirrored", "b", "b, mirrored"}
+    assert {*strata(pool, 8, antithetic=True)} == {"a", "b"}
 
 
 def test_the_box_keeps_a_margin_within_the_volume(one: Session) -> None:

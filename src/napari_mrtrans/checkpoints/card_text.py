@@ -19,6 +19,7 @@ def headline(checkpoint: Checkpoint) -> str:
     if card.model == POOL:
         return f"{checkpoint.name}  (pool, {n_parameters(checkpoint) / 1e6:.1f} M weights, {card.sampler.n} samples)"
     steps = "1 pass" if checkpoint.single_pass else f"{card.sampler.steps} steps"
+    steps += " of either side" if card.sampler.mirror and checkpoint.deterministic else ""
     steps += "" if checkpoint.deterministic else f" x {card.sampler.n} samples"
     size = f"{checkpoint.n_parameters / 1e6:.1f} M weights, {checkpoint.size_bytes / 1e6:.1f} MB"
     return f"{checkpoint.name}  ({card.model}, {size}, {steps})"
@@ -71,7 +72,9 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         *(("note", note) for note in card.notes),
     ]
     if (fitted := checkpoint.calibration) and fitted.ood:
-        spread = f"std corrected for {plural(len(fitted.spread), 'pair')}, " if fitted.spread else ""
+        made = sum(one.computed for one in fitted.spread.values())
+        of_made = f" ({made} of them on computed images)" if made else ""
+        spread = f"std corrected for {plural(len(fitted.spread), 'pair')}{of_made}, " if fitted.spread else ""
         lines.append(("calibrated afterwards", f"{spread}P(OOD) from {fitted.ood.score}"))
     return lines
 

@@ -104,6 +104,7 @@ class SpreadCorrection(BaseModel):
         blur_mm: Surroundings that the variance is averaged over first; 0 = none.
         by_answer: Curve over the answer's intensity, at evenly spaced points from 0 to 1; none = 1 everywhere.
         by_source: The same over the source's.
+        computed: Fitted to images computed from other contrasts: what it is worth for acquired ones is not known.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -113,6 +114,7 @@ class SpreadCorrection(BaseModel):
     blur_mm: float = Field(default=0.0, ge=0)
     by_answer: Curve = []
     by_source: Curve = []
+    computed: bool = False
 
     def __call__(
         self,
@@ -181,7 +183,8 @@ class SpreadCorrection(BaseModel):
         parts = list(parts)
         pairs = [(own._std(voxels), voxels.error / own.curves(voxels.answer, voxels.source)) for own, voxels in parts]
         plain = cls.fit(*(np.concatenate(values) for values in zip(*pairs, strict=True)))
-        return [own.model_copy(update={"floor": plain.floor, "factor": plain.factor}) for own, _ in parts]
+        fitted = {"floor": plain.floor, "factor": plain.factor, "computed": False}
+        return [own.model_copy(update=fitted) for own, _ in parts]
 
     def not_narrower(self, voxels: Voxels) -> SpreadCorrection:
         """The same, or scaled until it leaves the ``std`` of these as wide as they are on average."""

@@ -37,10 +37,15 @@ def planes_of(checkpoint: Checkpoint) -> Checkpoint | None:
     """It; None where there is none, or one that lacks a pair.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: it is damaged, or answers with mirror images, which sagittal slices do not have.
     """
     file = _file(checkpoint)
     found = read_checkpoint(file) if file else None
+    if found and found.card.sampler.mirror:
+        raise CheckpointError(
+            f"'{found.path.name}' answers with mirror images, which is for axial slices; train it with sampler.mirror: "
+            "false, or remove it."
+        )
     return found if found and {*checkpoint.pairs} <= {*found.pairs} else None
 
 

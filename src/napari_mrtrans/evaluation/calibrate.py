@@ -99,7 +99,8 @@ def calibrate(
     looks = Looks(contrasts=card.contrasts, kinds=card.kinds)
     say("novelty and artefacts, person by person")
     ood, cross_validated = fit_ood(images, sigmas, settings.n, looks, say)
-    spread, of_pd = _with_pd(checkpoint, sessions, out, settings, fit_spread(rows), say)
+    acquired = fit_spread(rows)
+    spread, of_pd = _with_pd(checkpoint, sessions, out, settings, acquired, say)
     how = _how(settings)
     about = {
         **how,
@@ -109,7 +110,7 @@ def calibrate(
     }
     test = [(job, row) for job, row in measured if row.role == "test"]
     judged = [judge(row, store.of(job.scan, checkpoint), checkpoint.name, ood, settings.n) for job, row in test]
-    about["coverage"] = coverage([row for _, row in test], spread)
+    about["coverage"] = coverage([row for _, row in test], acquired)
     if not settings.sampling and (known := checkpoint.calibration_in(out) or checkpoint.calibration) is not None:
         spread = known.spread
         ood = ood.model_copy(update={"n": known.ood.n, "ranges": known.ood.ranges} if known.ood else {})
@@ -181,7 +182,13 @@ def _with_pd(
 ) -> tuple[dict[str, SpreadCorrection], dict[str, Any]]:
     """With the pairs of computed PD, where they are asked for; and what their intervals hold. All others stay."""
     lacking = {pair for pair in checkpoint.pairs if Contrast.PD in pair and pair.key not in spread}
-    if not (settings.computed_pd and settings.sampling and lacking) or checkpoint.deterministic:
+    if checkpoint.deterministic or not settings.sampling:
+        return spread, {}
+    if not settings.computed_pd or not lacking:
+        if settings.computed_pd:
+            say("No pair with PD is left to correct on computed images.")
+        elif lost := sorted(pair.key for pair in lacking if pair.key in checkpoint.spread):
+            say(f"The correction of {', '.join(lost)} goes: it was of computed images. --computed-pd keeps it.")
         return spread, {}
     there = with_computed_pd(sessions, out / "computed-pd", settings.seed, say)
     rows = [
@@ -194,6 +201,7 @@ def _with_pd(
     of_pd = fit_spread(rows)
     if not of_pd:
         say("No PD is computed of any validation subject, so the spread of pairs with PD will not be corrected.")
+    of_pd = {pair: one.model_copy(update={"computed": True}) for pair, one in of_pd.items()}
     return spread | of_pd, {COMPUTED_PD: coverage([row for row in rows if row.role == "test"], of_pd)}
 
 

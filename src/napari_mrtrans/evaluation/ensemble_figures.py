@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.pool import drawn_by, members_of
 from ..metrics.coverage import calibration_error, coverage, pit
 from ..metrics.spectrum import band_ratios
 from ..metrics.uncertainty import crps, gradient, rank_correlation, rank_of_intensity, sparsification_error
@@ -34,7 +36,7 @@ class Answer:
         spacing: Of the array's axes, in mm.
         antithetic: Samples come in pairs of opposite noise.
         calibrated: The corrected standard deviation, or None.
-        drawn_by: The name of the model that drew each sample; default: one drew all.
+        drawn_by: What drew each sample (:func:`strata`); default: one model all.
     """
 
     prediction: NDArray
@@ -59,6 +61,22 @@ class Answer:
     def drawers(self) -> Sequence[str]:
         """Who drew each of the samples."""
         return self.drawn_by or [""] * (0 if self.samples is None else len(self.samples))
+
+
+def strata(checkpoint: Checkpoint, n: int, antithetic: bool) -> list[str]:
+    """What each of ``n`` samples was drawn by, so many each in place of as many as chance would have.
+
+    The name of the model and, where two independent ones of either are there of every model, the side of the slice
+    (:func:`~napari_mrtrans.models.drawing.mirrored`).
+    """
+    from ..models.drawing import mirrored
+
+    names = drawn_by(checkpoint, n)
+    both = {member.name for member in members_of(checkpoint) if member.card.sampler.mirror}
+    sides = [f"{name}, mirrored" if name in both and mirrored(k) else name for k, name in enumerate(names)]
+    independent = Counter(sides[::2] if antithetic else sides)
+    expected = {*names, *(f"{name}, mirrored" for name in both)}
+    return sides if min(independent[one] for one in expected) > 1 else names
 
 
 def one_of_each(samples: NDArray, axis: int, antithetic: bool) -> NDArray:

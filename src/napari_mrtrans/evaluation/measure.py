@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
-from ..checkpoints.pool import drawn_by
 from ..datasets.bids import Session
 from ..errors import MrtransError, VolumeError
 from ..metrics.comparison import MARGIN
@@ -23,7 +22,7 @@ from ..scan.grid import Orientation
 from ..scan.masks import read_mask
 from ..transformation.streaming import SliceUpdate
 from ..transformation.whole_volume import transform
-from .ensemble_figures import Answer, of_errors, of_samples, one_of_each
+from .ensemble_figures import Answer, of_errors, of_samples, one_of_each, strata
 from .held_out import NotMeasured, PairedVolumes
 from .lesion_sums import pearson, sums
 from .lookup import Lookup
@@ -163,7 +162,7 @@ class View:
         seconds = (time.perf_counter() - began) / max(1, ensemble.info["slices_done"])
         samples = None if ensemble.samples is None else ensemble.samples[(slice(None), *self.window)]
         shown = None if ensemble.calibrated_std is None else ensemble.calibrated_std[self.window]
-        by = () if samples is None else drawn_by(checkpoint, len(samples))
+        by = () if samples is None else strata(checkpoint, len(samples), asked.antithetic)
         row = self.row(way.name, ensemble.mean[self.window], samples, seconds, shown, by)
         if two_sample is not None:
             one = ensemble.mean[self.window] if samples is None else one_of_each(samples, self.axis, asked.antithetic)

@@ -29,7 +29,7 @@ def with_computed_pd(
     """
     out = {}
     for name, session in sessions.items():
-        asked = replace(session, pd_seed=seed)
+        asked = replace(session, pd_seed=seed, mask=None)
         if Contrast.PD not in asked.contrasts or Contrast.PD in session.files:
             continue
         stem = f"{name.replace('/', '_')}_{digest({'files': asked.stamp(needed=())})[:8]}"
@@ -40,7 +40,6 @@ def with_computed_pd(
             except (MrtransError, ValueError) as error:
                 say(f"no PD computed of {name}: {error}")
                 continue
-            folder.mkdir(parents=True, exist_ok=True)
             write_together(folder, {path.name: made.image_like(made.data).to_filename})
         out[name] = replace(session, files={**session.files, Contrast.PD: path})
     return out

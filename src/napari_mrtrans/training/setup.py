@@ -45,7 +45,8 @@ def check_model(recipe: Recipe) -> None:
         check_sampler(recipe.sampler.name)
     except MrtransError as error:
         raise RecipeError(f"Recipe '{recipe.name}': sampler.name: {error}") from None
-    if recipe.sampler.mirror and (recipe.augmentation.flip == 0 or recipe.data.planes != ("axial",)):
+    never_turned = recipe.augmentation.flip == 0 and recipe.only_contrast is None  # else its parent's matters
+    if recipe.sampler.mirror and (never_turned or recipe.data.planes != ("axial",)):
         raise RecipeError(
             f"Recipe '{recipe.name}': sampler.mirror is for networks that see axial slices, mirrored ones among them: "
             "set it to false, or augmentation.flip above 0 and data.planes to [axial]."

@@ -129,7 +129,8 @@ def validate(
     """PSNR inside the head (dB, range 1) averaged over held-out slices.
 
     Unless deterministic, also mean std / RMSE and CRPS; ``psnr`` is then that of the mean of 4 samples, in antithetic
-    pairs, and ``crps`` of one of each pair.
+    pairs, and ``crps`` of one of each pair: with ``sampler.mirror`` of one of either side, which flatters it by some
+    thousandths of it.
     """
     was_training = model.training
     model.eval()

@@ -176,6 +176,9 @@ class SliceRunner:
             hooks.status(notice)
         if job.request.repair and job.n > MAX_HELD:
             hooks.status(f"Outliers are not repaired: above {MAX_HELD} samples, no median is held.")
+        correction = checkpoint.spread.get(job.request.pair.key) if job.n > 1 else None
+        if correction is not None and correction.computed:
+            hooks.status("Std is calibrated on PD computed from other contrasts; of an acquired PD it may hold less.")
         self._checkpoint, self._status = checkpoint, hooks.status
         others = None
         if job.request.three_planes:

@@ -69,7 +69,9 @@ def _cells(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     calibration = checkpoint.calibration
     fitted = []
     if calibration is not None and calibration.spread:
-        fitted.append(f"Std was compared with true errors for {len(calibration.spread)} pairs.")
+        made = sum(one.computed for one in calibration.spread.values())
+        of_made = f", {made} of them on computed images" if made else ""
+        fitted.append(f"Std was compared with true errors for {len(calibration.spread)} pairs{of_made}.")
     if calibration is not None and calibration.ood:
         fitted.append("P(OOD) was fitted on people kept for that.")
     origin = "plugin" if is_shipped(checkpoint) else "you"
