@@ -158,7 +158,9 @@ def test_a_damaged_network_for_other_planes_is_told(user: Path, tmp_path: Path) 
 def test_a_network_for_other_planes_has_no_mirror_images(tmp_path: Path) -> None:
     axial = tiny_checkpoint(tmp_path / "mine.safetensors", "direct")
     tiny_checkpoint(tmp_path / f"mine{PLANES_SUFFIX}", "direct", sampler=SamplerDefaults(mirror=True))
-    with pytest.raises(CheckpointError, match=r"mirror images, which is for axial slices; train it with sampler\.mirror"):
+    with pytest.raises(
+        CheckpointError, match=r"mirror images, which is for axial slices; train it with sampler\.mirror"
+    ):
         planes_of(axial)
 
 
