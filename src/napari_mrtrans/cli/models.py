@@ -83,7 +83,7 @@ def _list(as_json: bool) -> None:
                 "pairs": [str(pair) for pair in c.pairs],
                 "size_bytes": c.size_bytes,
                 "parameters": n_parameters(c),
-                "sampler": c.card.sampler.model_dump(),
+                "sampler": c.card.sampler.model_dump(exclude=None if c.card.sampler.mirror else {"mirror"}),
                 "steps": c.steps,
                 "origin": "shipped" if is_shipped(c) else "user",
                 "parent": c.card.adapted.parent if c.card.adapted else None,
