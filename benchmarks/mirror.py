@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pools import NAMES, figures_of, slices_of
+from pools import NAMES, cells_of, figures_of, slices_of
 
 from napari_mrtrans import load_checkpoint
 from napari_mrtrans.devices import bf16_is_fast, describe_machine
@@ -52,10 +52,8 @@ def main() -> None:
             found[mirror] = np.array(rows)
         better = int((found[True][:, 0] > found[False][:, 0]).sum())
         for mirror, told in ((False, "–"), (True, f"{better} of {len(chosen)}")):
-            psnr, std, rmse, score, held, rank, plain = found[mirror].mean(axis=0)
-            cells = ((psnr, 2), (std / rmse, 2), (score, 4), (held, 2), (rank, 3), (plain, 3))
-            shown = ("–" if np.isnan(value) else f"{value:.{digits}f}" for value, digits in cells)
-            print(f"| {name}, {'both sides' if mirror else 'one side'} | {' | '.join(shown)} | {told} |", flush=True)
+            cells = " | ".join(cells_of(found[mirror]))
+            print(f"| {name}, {'both sides' if mirror else 'one side'} | {cells} | {told} |", flush=True)
     print(f"\n{describe_machine('cpu')}, torch {torch.__version__}.")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_mrtrans import load_checkpoint
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint
@@ -59,16 +59,20 @@ def main() -> None:
             figures.append(figures_of(one, [drawn[name][:count] for name, count in pool.items()]))
     print(f"| {asked.part}, {len(chosen)} slices | {' | '.join(NAMES)} |\n{'|---' * (len(NAMES) + 1)}|")
     for figures, pool in zip(rows, asked.pool, strict=True):
-        psnr, std, rmse, score, held, rank, plain = np.mean(figures, axis=0)
         what = ", ".join(f"{count} of {name}" for name, count in pool.items())
-        cells = ((psnr, 2), (std / rmse, 2), (score, 4), (held, 2), (rank, 3), (plain, 3))
-        found = ("–" if np.isnan(value) else f"{value:.{digits}f}" for value, digits in cells)
-        print(f"| {what} | {' | '.join(found)} |")
+        print(f"| {what} | {' | '.join(cells_of(figures))} |")
     print(f"\n{describe_machine('cpu')}, torch {torch.__version__}.")
 
 
 def _pool(text: str) -> dict[str, int]:
     return {name: int(count) for name, _, count in (part.partition(":") for part in text.split(","))}
+
+
+def cells_of(rows: ArrayLike) -> list[str]:
+    """The means of :func:`figures_of` over slices, as :data:`NAMES` has them."""
+    psnr, std, rmse, score, held, rank, plain = np.mean(rows, axis=0)
+    cells = ((psnr, 2), (std / rmse, 2), (score, 4), (held, 2), (rank, 3), (plain, 3))
+    return ["–" if np.isnan(value) else f"{value:.{digits}f}" for value, digits in cells]
 
 
 def slices_of(root: Path, checkpoint: Checkpoint, multiple: int, part: str, count: int) -> list[FixedSlice]:

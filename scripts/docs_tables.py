@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_mrtrans.evaluation.report import summary
+
 DOCS = Path(__file__).parents[1] / "docs"
 PAIRS = ("T1→T2", "T1→FLAIR", "T2→T1", "T2→FLAIR", "FLAIR→T1", "FLAIR→T2")
 SAMPLING = ("flow", "ddpm", "ncsn", "cgan", "pool")
@@ -33,16 +35,9 @@ METHODS = {
     "t1-t2-flair-flow, three planes": "the same, three planes (below)",
     "t1-t2-flair-pool": "t1-t2-flair-pool",
 }
-#: Columns of the same table: a figure, its heading, its digits.
-COLUMNS = (
-    ("ssim", "SSIM3D", 4),
-    ("psnr", "PSNR (dB)", 2),
-    ("psnr_fitted", "PSNR, fitted (dB)", 2),
-    ("sample_psnr", "PSNR of one sample (dB)", 2),
-    ("lpips", "LPIPS", 4),
-    ("std_over_rmse", "mean std / RMSE", 2),
-    ("fine_detail", "fine detail", 2),
-)
+#: Figures of the same table, by their headings and digits in the report.
+FIGURES = {"ssim", "psnr", "psnr_fitted", "sample_psnr", "lpips", "std_over_rmse", "fine_detail"}
+COLUMNS = [column for column in summary.COLUMNS if column[1] in FIGURES]
 
 Rows = list[dict[str, Any]]
 
@@ -71,10 +66,10 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]], indent: str = "")
 def methods(rows: Rows) -> list[str]:
     """All methods, the six pairs together."""
     lines = [
-        [told, *(shown(mean(rows, method, figure), digits) for figure, _, digits in COLUMNS)]
+        [told, *(shown(mean(rows, method, figure), digits) for _, figure, digits in COLUMNS)]
         for method, told in METHODS.items()
     ]
-    return table(["method, six pairs", *(heading for _, heading, _ in COLUMNS)], lines)
+    return table(["method, six pairs", *(heading for heading, _, _ in COLUMNS)], lines)
 
 
 def planes(rows: Rows) -> list[str]:

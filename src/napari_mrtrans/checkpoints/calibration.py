@@ -30,3 +30,8 @@ class Calibration(BaseModel):
     spread: dict[str, SpreadCorrection] = {}
     ood: OodCalibration | None = None
     about: dict[str, Any] = {}
+
+    @property
+    def on_computed(self) -> int:
+        """For how many pairs the correction was fitted to computed images."""
+        return sum(correction.computed for correction in self.spread.values())

@@ -52,7 +52,7 @@ class SamplerDefaults(_Strict):
         sigma_min: Last and least noise level, in units of the variable that is sampled.
         sigma_max: First one, as ``sigma_min``.
         mirror: The network saw heads mirrored as often as not, so what it says of a slice's mirror image counts as
-            much: a model of one answer gives the mean of both, others draw every second antithetic pair there
+            much: a model of one answer gives the mean of both, others draw half of their antithetic pairs there
             (:func:`~napari_mrtrans.models.drawing.draw`).
     """
 

@@ -72,7 +72,7 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         *(("note", note) for note in card.notes),
     ]
     if (fitted := checkpoint.calibration) and fitted.ood:
-        made = sum(one.computed for one in fitted.spread.values())
+        made = fitted.on_computed
         of_made = f" ({made} of them on computed images)" if made else ""
         spread = f"std corrected for {plural(len(fitted.spread), 'pair')}{of_made}, " if fitted.spread else ""
         lines.append(("calibrated afterwards", f"{spread}P(OOD) from {fitted.ood.score}"))

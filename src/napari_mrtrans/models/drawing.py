@@ -2,7 +2,7 @@
 
 A network that saw mirrored heads in training guesses anew in the mirror image of a slice, and errs a little
 differently there. So both count where :attr:`Places.symmetric` says so: of a model of one answer the mean of the two,
-of others half of the antithetic pairs each, which costs nothing.
+of others half of the antithetic pairs each, in as many evaluations as of one side.
 """
 
 from __future__ import annotations
@@ -88,42 +88,23 @@ def draw(
         way: From noise to an image.
         *others: What other views of the head say, as of :meth:`~.base.Model.sample`.
     """
-    if not places.symmetric:
-        return _draw(model, source, pair, places, noise, numbers, way, *others)
-    here, there = [k for k in numbers if not mirrored(k)], [k for k in numbers if mirrored(k)]
-    if model.deterministic:
-        here = there = [*numbers]
-    sides = [(chosen, turned) for chosen, turned in ((here, False), (there, True)) if chosen]
-    drawn = []
-    for number, (chosen, turned) in enumerate(sides):
-        told = replace(way, tell=way.tell and partial(_tell, way.tell, number, len(sides)))
-        if told.tell is not None:  # models that take one pass do not ask whether they may
-            told.tell(0, 1)
-        images = [image.flip(-1) if turned else image for image in (source, *others)]
-        side = _draw(model, images[0], pair, places, replace(noise, turned=turned), chosen, told, *images[1:])
-        drawn.append(side.flip(-1) if turned else side)
-    if model.deterministic:
-        return torch.stack(drawn).mean(0)
-    order = [k for chosen, _ in sides for k in chosen]
-    return torch.cat(drawn, dim=1)[:, [order.index(k) for k in numbers]]
-
-
-def _tell(tell: Callable[[int, int], None], part: int, parts: int, done: int, total: int) -> None:
-    """Part ``part`` of so many alike is so far."""
-    tell(part * total + done, parts * total)
-
-
-def _draw(
-    model: Model,
-    source: Tensor,
-    pair: Pair,
-    places: Places,
-    noise: Noise,
-    numbers: Sequence[int],
-    way: Way,
-    *others: Tensor,
-) -> Tensor:
-    """:func:`draw` of the slices as they are."""
+    if places.symmetric:
+        here, there = [k for k in numbers if not mirrored(k)], [k for k in numbers if mirrored(k)]
+        if model.deterministic:
+            here = there = [*numbers]
+        sides = [(chosen, turned) for chosen, turned in ((here, False), (there, True)) if chosen]
+        one_side, drawn = replace(places, symmetric=False), []
+        for number, (chosen, turned) in enumerate(sides):
+            told = replace(way, tell=way.tell and partial(_tell, way.tell, number, len(sides)))
+            if told.tell is not None:  # models that take one pass do not ask whether they may
+                told.tell(0, 1)
+            images = [image.flip(-1) if turned else image for image in (source, *others)]
+            side = draw(model, images[0], pair, one_side, replace(noise, turned=turned), chosen, told, *images[1:])
+            drawn.append(side.flip(-1) if turned else side)
+        if model.deterministic:
+            return torch.stack(drawn).mean(0)
+        order = [k for chosen, _ in sides for k in chosen]
+        return torch.cat(drawn, dim=1)[:, [order.index(k) for k in numbers]]
     device, where = source.device, (numbers, places.boxes, places.positions)
 
     def added(step: int) -> Tensor:
@@ -136,3 +117,8 @@ def _draw(
     first, second = (torch.full((len(source),), contrast_index(contrast), device=device) for contrast in pair)
     starts = torch.from_numpy(noise.starts(model.latent, places.shape, *where)).to(device)
     return model.sample(source, first, second, starts, solve, *others)
+
+
+def _tell(tell: Callable[[int, int], None], part: int, parts: int, done: int, total: int) -> None:
+    """Part ``part`` of so many alike is so far."""
+    tell(part * total + done, parts * total)

@@ -69,7 +69,7 @@ def _cells(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     calibration = checkpoint.calibration
     fitted = []
     if calibration is not None and calibration.spread:
-        made = sum(one.computed for one in calibration.spread.values())
+        made = calibration.on_computed
         of_made = f", {made} of them on computed images" if made else ""
         fitted.append(f"Std was compared with true errors for {len(calibration.spread)} pairs{of_made}.")
     if calibration is not None and calibration.ood:
