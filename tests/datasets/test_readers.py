@@ -17,7 +17,8 @@ from napari_mrtrans.errors import MrtransError, RecipeError
 from napari_mrtrans.evaluation.held_out import PairedVolumes, known_sessions, session_names
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.training.catalogue import load_recipe
-from napari_mrtrans.training.recipe import DataOptions, Recipe
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.recipe_parts import DataOptions
 from napari_mrtrans.training.setup import open_splits
 
 T1, T2, PD, FLAIR = Contrast.T1, Contrast.T2, Contrast.PD, Contrast.FLAIR

@@ -36,7 +36,8 @@ from napari_mrtrans.training.hardware import Hardware, check_shared
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.opponent import Opponent
-from napari_mrtrans.training.recipe import Augmentation, Recipe
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.recipe_parts import Augmentation
 from napari_mrtrans.training.setup import open_splits
 from napari_mrtrans.training.state import STATE
 from napari_mrtrans.training.stopping import Stopping

@@ -16,7 +16,7 @@ from napari_mrtrans.errors import RecipeError
 from napari_mrtrans.models import FAMILIES
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.training.catalogue import list_recipes, load_recipe
-from napari_mrtrans.training.recipe import Stage
+from napari_mrtrans.training.recipe_parts import Stage
 from napari_mrtrans.training.setup import check_model, check_parents
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

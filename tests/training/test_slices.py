@@ -15,7 +15,8 @@ from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.scan.framing import Framing, extent
 from napari_mrtrans.scan.intensity import HEADROOM
 from napari_mrtrans.training.augment import change_curve, change_gamma, random_crop, slab_weights, smooth_field
-from napari_mrtrans.training.recipe import Augmentation, Recipe, Stage
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.recipe_parts import Augmentation, Stage
 from napari_mrtrans.training.setup import open_splits
 from napari_mrtrans.training.slices import TrainingSlices, batches
 from napari_mrtrans.training.validation import fixed_slices

@@ -9,7 +9,8 @@ from ..checkpoints.card import Card
 from ..models import Direct, Model, ResidualModel
 from ..models.sigma import SigmaModel
 from ..scan.contrasts import Pair
-from ..training.recipe import Augmentation, DataOptions, Optimiser, Recipe, Stage
+from ..training.recipe import Recipe
+from ..training.recipe_parts import Augmentation, DataOptions, Optimiser, Stage
 
 #: More steps than minutes have.
 ENDLESS = 10_000_000

@@ -43,25 +43,19 @@ class Intensity(_Strict):
 
 
 class SamplerDefaults(_Strict):
-    """What is used when the user says nothing else.
+    """What is used when the user says nothing else."""
 
-    Attributes:
-        name: One of :data:`napari_mrtrans.models.sampler_plan.SAMPLERS`.
-        steps: Noise levels.
-        n: Samples of each slice.
-        sigma_min: Last and least noise level, in units of the variable that is sampled.
-        sigma_max: First one, as ``sigma_min``.
-        mirror: The network saw heads mirrored as often as not, so what it says of a slice's mirror image counts as
-            much: a model of one answer gives the mean of both, others draw half of their antithetic pairs there
-            (:func:`~napari_mrtrans.models.drawing.draw`).
-    """
-
-    name: str = "dpm++2m"
-    steps: int = Field(8, ge=1)
-    n: int = Field(20, ge=1)
-    sigma_min: float = Field(0.002, gt=0)
-    sigma_max: float = Field(20.0, gt=0)
-    mirror: bool = False
+    name: str = Field("dpm++2m", description="one of napari_mrtrans.models.sampler_plan.SAMPLERS")
+    steps: int = Field(8, ge=1, description="noise levels")
+    n: int = Field(20, ge=1, description="samples of each slice")
+    sigma_min: float = Field(0.002, gt=0, description="last and least noise level, in units of what is sampled")
+    sigma_max: float = Field(20.0, gt=0, description="first noise level")
+    mirror: bool = Field(
+        False,
+        description="the network saw heads mirrored as often as not, so its answer to a slice's mirror image counts as "
+        "much: a model of one answer gives the mean of both, others draw half of their antithetic pairs there "
+        "(models/drawing.py)",
+    )
 
     @model_validator(mode="after")
     def _falling(self) -> SamplerDefaults:
@@ -73,9 +67,9 @@ class SamplerDefaults(_Strict):
 class DataSource(_Strict):
     """A data set that a checkpoint was trained on."""
 
-    name: str
-    licence: str
-    citation: str
+    name: str = Field(description="of a data set that was trained on")
+    licence: str = Field(description="its licence")
+    citation: str = Field(description="what to cite for it")
 
 
 class Training(_Strict):

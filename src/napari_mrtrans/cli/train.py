@@ -69,6 +69,7 @@ def run(
         ),
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the recipe as it will run, and stop.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="List every key that a recipe may have.")] = False,
 ) -> None:
     """Train a model from a RECIPE and write a checkpoint that the plugin can use."""
     from ..training.catalogue import list_recipes, load_recipe
@@ -83,6 +84,13 @@ def run(
                 f"{name:32} {loaded.model:8} {pairs:9} {loaded.slices:>10,} slices  {cost_line(loaded):24} "
                 f"{loaded.description}"
             )
+        return
+    if keys:
+        from ..training.recipe import Recipe
+        from ..training.recipe_keys import keys_of
+
+        for key in keys_of(Recipe):
+            typer.echo(f"{key.name:28} {key.usual:16} {key.meaning}")
         return
     if recipe is None:
         raise RecipeError("Name a recipe or a YAML file; --list shows the shipped ones.")

@@ -10,7 +10,7 @@ class PhantomOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    subjects: int = Field(40, ge=1)
+    subjects: int = Field(40, ge=1, description="imaginary people")
     share: float = Field(0.5, gt=0, le=1, description="probability that a slice is a phantom's, not one of --data")
     lesions: float = Field(0.3, ge=0, le=1, description="probability that a phantom has multiple-sclerosis lesions")
     tumours: float = Field(0.1, ge=0, le=1, description="probability that it has a tumour instead")

@@ -14,7 +14,7 @@ from ..scan.contrasts import Contrast
 from ..scan.intensity import HEADROOM
 from ..scan.neighbours import reach
 from ..training.augment import random_crop, smooth_field
-from ..training.recipe import Augmentation, Stage
+from ..training.recipe_parts import Augmentation, Stage
 from ..transformation.slice_signs import REACH_MM, judged, neighbours
 from .slice_artefacts import CHANGES, NONE, change
 

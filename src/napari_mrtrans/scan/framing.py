@@ -25,7 +25,7 @@ class Framing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: int = Field(128, ge=STEP, le=MOST, description="fewest rows; the smallest slices fill a fraction of it")
-    columns: int = Field(128, ge=STEP, le=MOST)
+    columns: int = Field(128, ge=STEP, le=MOST, description="fewest columns")
     margin: int = Field(4, ge=0, le=MOST, description="pixels around the head, both sides together")
 
     @property

@@ -9,7 +9,7 @@ from scipy import ndimage
 from ..scan.contrasts import Contrast
 from ..scan.framing import extent
 from ..scan.intensity import HEADROOM
-from .recipe import Augmentation, Stage
+from .recipe_parts import Augmentation, Stage
 
 #: Training frames lie up to this many pixels beside where the engine's would, and wherever larger heads allow.
 JITTER = 4

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .recipe import Optimiser
+from .recipe_parts import Optimiser
 
 #: Coefficients of the quintic Newton-Schulz iteration, and how often it is done (Jordan et al. 2024).
 QUINTIC, ROUNDS = (3.4445, -4.775, 2.0315), 5

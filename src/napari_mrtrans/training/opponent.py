@@ -12,7 +12,8 @@ from lightning_fabric import Fabric
 from ..errors import RecipeError
 from ..models import Batch, Model
 from .hardware import finite_gradients
-from .recipe import Optimiser, Recipe
+from .recipe import Recipe
+from .recipe_parts import Optimiser
 
 
 @dataclass

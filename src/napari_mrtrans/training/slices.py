@@ -17,7 +17,8 @@ from ..models.base import Batch, contrast_index
 from ..scan.contrasts import Pair
 from ..scan.neighbours import seen
 from .augment import change_gamma, change_source, random_crop, slab_weights
-from .recipe import Recipe, Stage
+from .recipe import Recipe
+from .recipe_parts import Stage
 from .stopping import deaf
 
 #: How often a network that sees neighbours is trained as if there were none.
