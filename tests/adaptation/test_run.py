@@ -221,6 +221,50 @@ def test_nothing_is_better_without_any_of_three_people(
     assert not outcome.better and "not better than 'old'" in outcome.lines[-1]
 
 
+def adapted_where(
+    errors: dict[int, list[float]], site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Checkpoint, adapting.Outcome]:
+    """Each of three people left out; the held-out errors of each run (3: on everybody), the last one again and again."""
+    runs: list[tune.HeldOut] = []
+    asked_before: list[int] = []
+
+    def error(held: tune.HeldOut, model: object) -> float:
+        if not any(held is known for known in runs):
+            runs.append(held)
+            asked_before.append(0)
+        number = next(i for i, known in enumerate(runs) if known is held)
+        asked_before[number] += 1
+        return errors[number][min(asked_before[number], len(errors[number])) - 1]
+
+    monkeypatch.setattr(tune.HeldOut, "error", error)
+    plan = Plan(2.4, (0, 1, 2), 0.4, 0.8, 0.1)
+    monkeypatch.setattr(Plan, "of", classmethod(lambda cls, *_: plan))
+    parent = tiny_checkpoint(tmp_path / "old.safetensors", "direct")
+    found, _ = adapting.find_sessions(site)
+    settings = asked.Settings(minutes=SHORT, pairs=T1_T2)
+    return parent, adapting.adapt_sessions(parent, found, tmp_path / "out", settings, asked.Hooks())
+
+
+def test_one_person_whom_nothing_helps_does_not_take_the_time_from_everybody(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    better = [1.0, *(0.9 - 0.01 * k for k in range(50))]
+    parent, outcome = adapted_where({0: better, 1: [1.0, 2.0], 2: better, 3: better}, site, tmp_path, monkeypatch)
+    old, new = parent.build().state_dict(), outcome.checkpoint.build().state_dict()
+    assert any(not torch.equal(old[name], value) for name, value in new.items())
+
+
+def test_what_people_left_out_gained_is_not_said_of_a_network_that_is_its_parent(
+    site: Path, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    better = [1.0, *(0.9 - 0.01 * k for k in range(50))]
+    _, outcome = adapted_where({0: better, 1: better, 2: better, 3: [1.0, 2.0]}, site, tmp_path, monkeypatch)
+    adapted = outcome.checkpoint.card.adapted
+    assert (outcome.better, outcome.installed) == (False, False)
+    assert adapted is not None and adapted.gain_db == 0 and all(line.gain == 0 for line in outcome.table)
+    assert any("as it was" in line for line in outcome.lines)
+
+
 @pytest.mark.parametrize(("family", "pair"), [("flow", "T1->T2"), ("direct", "T2->T1"), ("cgan", "T2->T1")])
 def test_a_contrast_of_a_part_of_the_head_judges_that_part(
     family: str, pair: str, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -85,32 +85,45 @@ class Work:
         people, count = self.people, len(self.people)
         site = f"{plural(count, 'person', 'people')}, {plural(len(self.site.sessions), 'session')}"
         self.hooks.say(f"{site}; {self.plan.line(count)}")
-        longest, model, division = 1.0, self.before, None
+        reached: list[float] = []  # when each run without a person was best, as a share of its time
+        model: Model = self.before
+        division: Division | None = None
+        changed = True
         for number in self.plan.left_out:
             if self.cancelled and self.rows[0]:
                 break
             phase = f"without person {number + 1} of {count}"
             division = divide(self.site.source, people[number])
             model, tuned = self._train(division, phase, self.plan.each)
-            longest = min(longest, max((t.best[0] / max(t.seconds, 1e-6) for t in tuned), default=1.0))
+            reached.append(max((t.best[0] / max(t.seconds, 1e-6) for t in tuned), default=1.0))
             self._judge(model, division, phase)
         whole = divide(self.site.source)
         if division is None or not self.cancelled:
             division = whole
             # Where the short runs were best long before their end, more of the same would be too much.
-            seconds = min(self.plan.whole, LONGER * longest * self.plan.each) if longest < 0.6 else self.plan.whole
-            model, _ = self._train(whole, "training on everybody" if count > 1 else "training", seconds)
+            usual = float(np.median(reached)) if reached else 1.0
+            seconds = min(self.plan.whole, LONGER * usual * self.plan.each) if usual < 0.6 else self.plan.whole
+            model, tuned = self._train(whole, "training on everybody" if count > 1 else "training", seconds)
+            changed = any(t.best[0] > 0 for t in tuned)
             self.clock.finish(self.plan.whole - seconds)
         if not self.plan.left_out:
             self._judge(model, whole, "figures")
+        if not changed:
+            self._as_before()
         table, learned = self._table(), {*division.learned.sessions}
         from_whom = [any(self.site.source.sessions[i] in learned for i in own) for own in people]
         return Trained(
             model=model, options=self.options, table=table, rows=self.rows, samples=self.judge.samples(model),
             minutes=self.seconds / 60, slices=self.slices, steps=self.steps, curves=self.curves,
             shown=list(self.shown.values()), judged_on=self._judged_on(),
-            warnings=self._warnings(table, count - sum(from_whom)), people=sum(from_whom), sessions=len(learned),
+            warnings=self._warnings(table, count - sum(from_whom), changed), people=sum(from_whom),
+            sessions=len(learned),
         )  # fmt: skip
+
+    def _as_before(self) -> None:
+        """The figures of a network that nothing made better, whatever those without a person gained: its parent's."""
+        self.rows = (self.rows[0], self.rows[0])
+        self.shown = {pair: replace(shown, after=shown.before) for pair, shown in self.shown.items()}
 
     def _train(self, division: Division, phase: str, seconds: float) -> tuple[Model, list[Tuned]]:
         (model, _), crop = self._fresh(), frame(division.learned, self.view)
@@ -200,8 +213,9 @@ class Work:
             return f"{plural(people, 'person', 'people')} left out in turn"
         return f"slices kept out of {plural(people, 'person', 'people')}, which proves less than people left out"
 
-    def _warnings(self, table: Sequence[Line], missing: int) -> list[str]:
-        out = ["Ended before it learned from everybody: one person was left out to judge by."] if missing else []
+    def _warnings(self, table: Sequence[Line], missing: int, changed: bool) -> list[str]:
+        out = [] if changed else [f"Trained on everybody, nothing became better: it is '{self.parent.name}' as it was."]
+        out += ["Ended before it learned from everybody: one person was left out to judge by."] if missing else []
         out += [
             f"{line.pair.replace('->', '→')} became worse by {-line.gain:.2f} dB."
             for line in table
