@@ -224,7 +224,7 @@ def test_nothing_is_better_without_any_of_three_people(
 def adapted_where(
     errors: dict[int, list[float]], site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Checkpoint, adapting.Outcome]:
-    """Each of three people left out; the held-out errors of each run (3: on everybody), the last one again and again."""
+    """Three people left out in turn; held-out errors of each run (3: on everybody), the last one again and again."""
     runs: list[tune.HeldOut] = []
     asked_before: list[int] = []
 

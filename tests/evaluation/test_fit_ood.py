@@ -203,3 +203,12 @@ def test_folds_are_of_people_alone_wherever_that_leaves_enough_of_each_contrast(
 def test_few_scans_tell_no_range() -> None:
     assert sigma_ranges([("T1->T2", 0.05)] * 4) == {}
     assert sigma_ranges([("T1->T2", 0.05)] * 5)["T1->T2"].middle == 0.05
+
+
+def test_sigma_hat_of_several_targets_is_compared_within_each() -> None:
+    images, sigmas = study(size=0.0, sigma=0.08)
+    wide = [replace(s, pair="T1->FLAIR", sigma_hat=3 * s.sigma_hat, per_slice=3 * s.per_slice) for s in sigmas]
+    _, alone = fit_ood(images, sigmas, 20, LOOKS)
+    ood, both = fit_ood(images, [*sigmas, *wide], 20, LOOKS)
+    assert both["sigma_hat"]["auc"] == pytest.approx(alone["sigma_hat"]["auc"]) and alone["sigma_hat"]["auc"] > 0.99
+    assert ood.score not in ("sigma_hat", "sigma_hat_max")

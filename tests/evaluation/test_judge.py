@@ -106,6 +106,7 @@ def test_training_writes_networks_each_without_some_people(source: Source, tmp_p
             own = torch.cat([p.log_softmax(1) for p in loaded.networks[fold](torch.from_numpy(images))], dim=1)
         np.testing.assert_allclose(loaded(images, name), own, rtol=1e-5, atol=1e-5)
     stranger = loaded(images, "sub-nobody")
+    np.testing.assert_array_equal(stranger, loaded(images, f"another-site/{next(iter(folds)).split('/')[-1]}"))
     assert stranger.shape == (2, len(loaded.card.contrasts) + len(loaded.card.kinds))
     for part in (stranger[:, : len(CONTRASTS)], stranger[:, len(CONTRASTS) :]):
         np.testing.assert_allclose(np.exp(part).sum(axis=1), 1, rtol=1e-5)
@@ -138,7 +139,8 @@ def test_written_numbers_are_read_back(tmp_path: Path) -> None:
 def test_the_shipped_networks_know_the_package_contrasts() -> None:
     card = load_judge().card
     assert card.contrasts == list(CONTRASTS) and card.kinds == list(KINDS)
-    assert judge_file().stat().st_size < 1_000_000 and card.data and card.folds
+    assert judge_file().stat().st_size < 1_000_000 and card.data
+    assert card.folds and all("/" in name for name in card.folds)
 
 
 def test_no_other_file_is_replaced(tmp_path: Path) -> None:

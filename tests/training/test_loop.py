@@ -287,6 +287,9 @@ def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, S
     stamp = path.stat().st_mtime_ns
     assert train(recipe(), splits, tmp_path, resume=True, say=said.append) == path
     assert said[-1].startswith("Trained to its end before, nothing to do. '") and path.stat().st_mtime_ns == stamp
+    moved = {**splits, "validation": splits["train"], "train": splits["validation"]}
+    with pytest.raises(RecipeError, match=r"with other people: .* and .* more came since, went, or is in another part"):
+        train(recipe(), moved, tmp_path, resume=True, say=said.append)
 
 
 @pytest.fixture

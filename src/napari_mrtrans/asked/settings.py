@@ -19,7 +19,7 @@ from ..scan.contrasts import Pair
 #: What a site is called that was given no name.
 UNNAMED = "my-scanner"
 #: How much better, in dB of PSNR and on average over the pairs, an adapted checkpoint must be to be installed.
-WORTH_IT_DB = 0.05
+WORTH_IT_DB = 0.1
 
 
 class Asked(TypedDict, total=False):

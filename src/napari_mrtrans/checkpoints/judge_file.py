@@ -32,7 +32,7 @@ class JudgeCard(BaseModel):
     Attributes:
         contrasts: In the order of their outputs.
         kinds: Of artefacts, ``none`` first.
-        folds: Number of the network that has not seen a person, by ``sub-XX``.
+        folds: Number of the network that has not seen a subject, by ``data-set/sub-XX``, for many a set has a ``sub-01``.
         slices: Seen in training.
         seed: Of the training.
         data: What they were trained on.
@@ -62,17 +62,17 @@ class Judge:
     networks: list[SliceJudge]
     digest: str = ""
 
-    def __call__(self, slices: NDArray[np.float32], person: str = "") -> NDArray[np.float64]:
+    def __call__(self, slices: NDArray[np.float32], subject: str = "") -> NDArray[np.float64]:
         """Log probability of each contrast, then of each kind: (batch, both).
 
         Args:
             slices: (batch, 3, rows, columns) as :func:`~napari_mrtrans.transformation.slice_signs.judged`; rows and
                 columns are multiples of 16.
-            person: Whose; networks that were trained on this person are not asked.
+            subject: Whose, with the data set; networks that were trained on them are not asked.
         """
         import torch
 
-        fold = self.card.folds.get(person)
+        fold = self.card.folds.get(subject)
         asked = self.networks if fold is None else [self.networks[fold]]
         with torch.inference_mode():
             given = torch.from_numpy(np.ascontiguousarray(slices, dtype=np.float32))

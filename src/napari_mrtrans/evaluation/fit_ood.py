@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import MrtransError
 from ..metrics import detection
-from ..ood.score import FEWEST, IMAGE_SCORES, SCORES, Isotonic, OodCalibration, Range
+from ..ood.score import FEWEST, IMAGE_SCORES, RAW_SCORES, SCORES, Isotonic, OodCalibration, Range
 from ..ood.signs import Looks, Signs, Standard
 from ..scan.contrasts import Contrast
 from .out_of_fold import FOLDS, Image, fit_detector, fit_novelty, novelty_and_artefact, out_of_fold
@@ -46,6 +46,7 @@ class _Row:
     """Scores of one scan, or of a few slices of it, out of fold."""
 
     subject: str
+    pair: str
     kind: str
     scores: dict[str, float]
 
@@ -116,7 +117,10 @@ def fit_ood(
     figures = {name: own for name, own in judged.items() if own is not None}
     if not figures:
         raise MrtransError("Calibration needs normal and unusual scans of every subject; some have no usable slice.")
-    best = max(figures, key=lambda name: (round(figures[name]["auc"], 2), name == "image", figures[name]["auc"]))
+    several = len({row.pair for row in scored(RAW_SCORES[0], False)}) > 1
+    comparable = [name for name in figures if name not in RAW_SCORES or not several]
+    aucs = {name: figures[name]["auc"] for name in comparable or figures}
+    best = max(aucs, key=lambda name: (round(aucs[name], 2), name == "image", aucs[name]))
     whole = min(len(image.features) for image in images)
     probability = {
         count: Isotonic.fit([row.scores[best] for row in chosen], [row.unusual for row in chosen])
@@ -161,7 +165,7 @@ def _rows(draft: OodCalibration, sigma: Sigma, signs: Sequence[Signs], runs: boo
     for start in range(0, len(signs) - length + 1, length):
         some = signs[start : start + length]
         scores = draft.scores(sigma.pair, draft.n, sigma.sigma_hat, sigma.per_slice, some)
-        yield _Row(image.subject, image.kind, scores)
+        yield _Row(image.subject, sigma.pair, image.kind, scores)
 
 
 def balanced(labels: Sequence[bool], draws: int = 20) -> Iterator[NDArray[np.intp]]:
@@ -195,7 +199,19 @@ def _figures(rows: Sequence[_Row], score: str, wanted: int) -> dict[str, float] 
     for train, test in GroupKFold(FOLDS).split(values, labels, people):
         fold = Isotonic.fit(values[train].tolist(), labels[train].tolist())
         probability[test] = [fold(value) for value in values[test]]
-    return {"auc": detection.auc(labels, values), **balanced_figures(labels.tolist(), probability.tolist())}
+    return {"auc": _auc(rows, score), **balanced_figures(labels.tolist(), probability.tolist())}
+
+
+def _auc(rows: Sequence[_Row], score: str) -> float:
+    """Of raw σ̂ within each pair, for that of different targets does not compare; averaged over the unusual inputs."""
+    aucs, counts = [], []
+    for pair in dict.fromkeys(row.pair if score in RAW_SCORES else "" for row in rows):
+        mine = [row for row in rows if score not in RAW_SCORES or row.pair == pair]
+        labels = [row.unusual for row in mine]
+        if any(labels) and not all(labels):
+            aucs.append(detection.auc(labels, [row.scores[score] for row in mine]))
+            counts.append(sum(labels))
+    return float(np.average(aucs, weights=counts)) if aucs else 0.5
 
 
 def sigma_ranges(sigmas: Iterable[tuple[str, float]]) -> dict[str, Range]:

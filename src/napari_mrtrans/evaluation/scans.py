@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.judge_file import load_judge
 from ..checkpoints.pool import members_of
-from ..datasets.bids import Session
+from ..datasets.bids import Session, subject_of
 from ..errors import VolumeError
 from ..ood.score import FEWEST
 from ..ood.slice_quality import NAMES
@@ -165,7 +165,7 @@ class FeatureStore:
             job = make_job(PreparedVolume.of(given), checkpoint, Request(pair.target, pair.source))
             job = in_steps(job, framing, step)
             where = scan.slices(job.prepared, 1 if scan.kind == LESION else PLACES)
-            return _Features(np.round(_features(job, where, person(scan.session.name)), 6).tolist())
+            return _Features(np.round(_features(job, where, subject_of(scan.session.name)), 6).tolist())
 
         return np.asarray(self._finished.row(key, measured).slices, dtype=np.float64)
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from ..checkpoints.judge_file import Judge, JudgeCard, write_judge
+from ..datasets.bids import subject_of
 from ..datasets.store import Source
 from ..errors import MrtransError
 from ..networks.judge import SliceJudge
@@ -44,12 +45,13 @@ class Settings:
 
 
 def folds_of(source: Source) -> dict[str, int]:
-    """Fold of each person, data sets spread evenly over the folds; phantoms are in none (-1)."""
-    people = sorted({session.name for session in source.sessions if not session.simulated}, key=_origin)
+    """Fold of each subject (``data-set/sub-XX``), data sets spread evenly over the folds, a person who is in several in
+    one; phantoms are in none (-1)."""
+    names = sorted({session.name for session in source.sessions if not session.simulated}, key=_origin)
     found: dict[str, int] = {}
-    for name in people:
+    for name in names:
         found.setdefault(person(name), len(found) % FOLDS)
-    return found
+    return {subject_of(name): found[person(name)] for name in names}
 
 
 def _origin(name: str) -> tuple[str, str]:
@@ -84,8 +86,10 @@ def train_judge(
     """
     folds = folds_of(source)
     if len(set(folds.values())) < FOLDS:
-        raise MrtransError(f"Judging networks need at least {FOLDS} people to train on; there are {len(folds)}.")
-    fold_of = torch.tensor([folds.get(person(s.name), -1) if not s.simulated else -1 for s in source.sessions])
+        raise MrtransError(
+            f"Judging networks need at least {FOLDS} people to train on; there are {len({*map(person, folds)})}."
+        )
+    fold_of = torch.tensor([folds.get(subject_of(s.name), -1) if not s.simulated else -1 for s in source.sessions])
     torch.manual_seed(settings.seed)
     networks = [SliceJudge(len(CONTRASTS), len(KINDS)) for _ in range(FOLDS)]
     optimiser = torch.optim.AdamW([p for net in networks for p in net.parameters()], lr=settings.lr, weight_decay=0.02)

@@ -30,6 +30,8 @@ TOO_FEW = f"not judged: fewer than {FEWEST} slices large enough, with head on ei
 #: novelty, artefact and contrast, smoothly (log-sum-exp), so none hides what another sees; ``combined`` is the larger
 #: of the image's score and that of σ̂. All but σ̂ itself are in standard deviations of usual scans.
 SCORES = ("sigma_hat", "sigma_hat_max", "novelty", "artefact", "contrast", "image", "combined")
+#: σ̂ on each target's own scale: that of different pairs does not compare.
+RAW_SCORES = ("sigma_hat", "sigma_hat_max")
 #: Those that the source image alone decides.
 IMAGE_SCORES = ("novelty", "artefact", "contrast", "image")
 #: What :meth:`OodCalibration.reason` chooses from, and which of them tell more than that something is unusual. The

@@ -37,7 +37,7 @@ from .recipe import Recipe
 from .slices import TrainingSlices, batches
 from .state import STATE, Parts, alone, check_begun, drop_state, is_trained, kept_residual_std, load_state, save_state
 from .stopping import Stopping
-from .table import check_table, is_given
+from .table import check_people, check_table, is_given
 from .validation import fixed_slices, validate
 
 
@@ -84,6 +84,7 @@ def train(
     """
     path = out / f"{recipe.checkpoint_name}.safetensors"
     if resume and is_trained(path, recipe):
+        check_people(path, splits)
         say(f"Trained to its end before, nothing to do. '{path}' is there.")
         return path
     if resume:

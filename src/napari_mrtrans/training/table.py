@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..checkpoints.checkpoint import read_checkpoint
 from ..datasets.bids import subject_of
 from ..datasets.splits import FILE, read_splits
 from ..datasets.store import Source
@@ -41,6 +42,23 @@ def check_table(checkpoint: Path, recipe: Recipe, splits: dict[str, Source]) -> 
         raise RecipeError(
             f"'{table}' says on whom '{others[0].stem}' was trained, and these are other people; choose another folder "
             "with -o."
+        )
+
+
+def check_people(checkpoint: Path, splits: dict[str, Source]) -> None:
+    """See that a finished checkpoint was trained, watched and kept from the people who are in these splits now.
+
+    Raises:
+        RecipeError: it was not; some were added, taken away, or moved to another part.
+    """
+    before = read_checkpoint(checkpoint).card.splits
+    now = {part: {*source.names} for part, source in splits.items()}
+    moved = sorted({name for part in {*before, *now} for name in {*before.get(part, [])} ^ now.get(part, set())})
+    if moved:
+        more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+        raise RecipeError(
+            f"'{checkpoint}' has been trained to its end, but with other people: {moved[0]}{more} came since, went, or "
+            "is in another part. Give it the same data, or train it anew in another folder."
         )
 
 

@@ -53,7 +53,7 @@ def judged(slices: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def slice_features(
-    read: Read, index: int, count: int, spacing: float, contrast: Contrast, person: str = ""
+    read: Read, index: int, count: int, spacing: float, contrast: Contrast, subject: str = ""
 ) -> NDArray[np.float64]:
     """The quality features of a slice and, last, what the shipped networks make of it; NaN with almost no head.
 
@@ -63,9 +63,9 @@ def slice_features(
         count: Slices of the volume; beyond its ends, the last slice stands in.
         spacing: Of the slices, in mm.
         contrast: That the volume was normalised for.
-        person: Whose: networks that were trained on this person are not asked.
+        subject: Whose, with the data set: networks that were trained on them are not asked.
     """
     quality = slice_quality(read, index, count, spacing)
     slab = np.stack([read(number) for number in neighbours(index, count, spacing)])
-    told = load_judge()(judged(slab * HEADROOM[contrast])[None], person)[0]
+    told = load_judge()(judged(slab * HEADROOM[contrast])[None], subject)[0]
     return np.concatenate([quality, told])

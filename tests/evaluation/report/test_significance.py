@@ -51,3 +51,10 @@ def test_the_interval_of_the_mean_is_as_wide_as_the_normal_one() -> None:
 def test_intervals_of_one_and_of_equal_values() -> None:
     assert interval([0.9]) is None
     assert interval([0.9, 0.9, 0.9]) == pytest.approx((0.9, 0.9))
+
+
+@pytest.mark.parametrize("subjects", [2, 4, 8])
+def test_intervals_of_few_subjects_hold_the_mean_as_often_as_they_say(subjects: int) -> None:
+    draws = np.random.default_rng(0).normal(3, 2, (1000, subjects))
+    held = [low <= 3 <= high for low, high in (interval(values) for values in draws)]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)

@@ -49,8 +49,8 @@ def detected(rows: Sequence[OodRow]) -> Table | None:
             "F1 of calling all unusual"]  # fmt: skip
     note = (
         "ECE, Brier score and NLL: smaller is better. σ̂ before calibration is scaled by the range of these inputs. "
-        "Second line of AUC: 95 % bootstrap interval over subjects. A maximum F1 means something only above the F1 of "
-        "calling every input unusual."
+        "Second line of AUC: 95 % bootstrap interval over subjects, too narrow for few of them. A maximum F1 means "
+        "something only above the F1 of calling every input unusual."
     )
     return Table("Telling unusual inputs from normal ones", head, lines, note) if lines else None
 

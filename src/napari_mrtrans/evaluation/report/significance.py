@@ -1,4 +1,4 @@
-"""Which of several methods is best, and how sure a mean is (paper, "Results"; subject-level bootstrap besides)."""
+"""Which of several methods is best, and how sure a mean is (paper, "Results"; intervals over subjects besides)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ ALPHA = 0.05
 #: With fewer pairs no order of them is rarer than ALPHA: the smallest one-sided p of the signed-rank test is 2^-n.
 FEWEST = 5
 RESAMPLES = 2000
+#: Of fewer subjects a percentile bootstrap is too narrow (of four, four in five such intervals hold the mean).
+MANY = 20
 
 
 def better(first: ArrayLike, second: ArrayLike) -> float:
@@ -40,11 +42,15 @@ def best(values: Mapping[str, Sequence[float]], *, smaller: bool = False) -> set
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
-    """95 % bootstrap interval (percentiles) of the mean over subjects; None for a single one."""
-    from scipy.stats import bootstrap
+    """95 % interval of the mean over subjects: Student's t, from :data:`MANY` on bootstrap percentiles; None for a
+    single one."""
+    from scipy.stats import bootstrap, t
 
     if len(values) < 2:
         return None
+    if len(values) < MANY:
+        wide = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+        return float(np.mean(values) - wide), float(np.mean(values) + wide)
     rng = np.random.default_rng(seed)
     found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng).confidence_interval
     return float(found.low), float(found.high)

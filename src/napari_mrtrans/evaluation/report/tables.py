@@ -12,7 +12,7 @@ from ...metrics.coverage import LEVELS
 from ...page.html import NONE, Cell, Table
 from ..row import Row
 from .results import CONSISTENCY, INSIDE, SIMILARITY, Metric, Results, mean_of, mean_of_known
-from .significance import FEWEST, best, interval
+from .significance import FEWEST, MANY, best, interval
 
 _AVERAGED = "The mean of the pairs' means. "
 _OF_ALL_PAIRS = "±, interval and test are of those people who have all pairs. "
@@ -168,7 +168,7 @@ def _significance(counts: Sequence[int]) -> str:
         return "Nobody has all of them: neither an interval nor a test is possible."
     if most == 1:
         return "One subject: neither an interval nor a test is possible. The best value is underlined."
-    note = "Second line: 95 % bootstrap interval of the mean over subjects. "
+    note = f"Second line: 95 % interval of the mean over subjects (Student's t; from {MANY} subjects on, bootstrap). "
     if most >= FEWEST:
         note += (
             "Bold: no other checkpoint is better by the pairwise one-sided Wilcoxon signed-rank test (p < 0.05, "
