@@ -32,7 +32,7 @@ class JudgeCard(BaseModel):
     Attributes:
         contrasts: In the order of their outputs.
         kinds: Of artefacts, ``none`` first.
-        folds: Number of the network that has not seen a subject, by ``data-set/sub-XX``, for many a set has a ``sub-01``.
+        folds: Number of the network that has not seen a subject, by ``data-set/sub-XX``: many sets have a ``sub-01``.
         slices: Seen in training.
         seed: Of the training.
         data: What they were trained on.
