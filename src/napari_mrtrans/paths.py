@@ -29,7 +29,8 @@ _HOST = sha256(platform.node().encode()).hexdigest()[:4]
 LONGEST_NAME = 255 - len(f".part-{_HOST}-1234567890-")
 #: What helps where a folder cannot be written, and where its disk is full.
 ELSEWHERE = "Choose another folder with -o."
-_FREE = "Free some space and run it again; what was finished is kept."
+KEPT = "; what was finished is kept"
+_FREE = f"Free some space and run it again{KEPT}."
 
 
 class WriteError(MrtransError):
@@ -292,5 +293,5 @@ def plain_line(error: OSError) -> str:
     if _is_full(error):
         return f"The disk is full{where}. {_FREE}"
     if isinstance(error, FileNotFoundError):
-        return f"A file has gone{where}. Put it back and run it again; what was finished is kept."
-    return f"The system refused: {reason(error)}{where}. Mend that and run it again; what was finished is kept."
+        return f"A file has gone{where}. Put it back and run it again{KEPT}."
+    return f"The system refused: {reason(error)}{where}. Mend that and run it again{KEPT}."

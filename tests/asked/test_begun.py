@@ -39,6 +39,26 @@ def test_what_was_begun_is_found_with_all_that_was_asked(home: Path, tmp_path: P
     assert unfinished() == [first]
 
 
+def test_what_it_learned_stays_where_it_cannot_be_gone_on_with(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = wanted(tmp_path).written()
+    learned = one.folder / WORK / "best.safetensors"
+    learned.parent.mkdir()
+    learned.write_bytes(b"weights")
+
+    def full(*_: object) -> None:
+        raise MrtransError("No space left on device")
+
+    monkeypatch.setattr(begun, "write_together", full)
+    with pytest.raises(MrtransError):
+        one.written()
+    assert learned.read_bytes() == b"weights" and unfinished() == [one]
+    with pytest.raises(MrtransError):
+        wanted(tmp_path, "other").written()
+    assert not (home / "other-flow").exists()
+
+
 def test_one_at_work_is_not_offered_and_cannot_be_dropped(home: Path, tmp_path: Path) -> None:
     one = wanted(tmp_path).written()
     with FileLock(str(one.folder / ".adapt.lock")):

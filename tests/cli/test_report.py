@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from cli.test_main import RAI, SHAPE, Run, assert_one_line, installed, run, scan  # noqa: F401 (fixtures)
+from dicom_files import MPRAGE, dicom_series
 from helpers import head, save_nifti
 
 
@@ -50,6 +51,21 @@ def test_a_page_of_a_saved_result(tmp_path: Path, run: Run, scan: Path, installe
     )
     (tmp_path / "full").write_text("a file")
     assert_one_line(run("report", record, "-o", "full/page.html")[2], "Choose another file with -o.")
+
+
+def test_a_source_of_dicom_slices_is_measured_in_the_lesions_too(tmp_path: Path, run: Run, installed: Path) -> None:
+    tags = {f"t{tag.replace('|', '_')}": value for tag, value in MPRAGE.items()}
+    dicom_series(tmp_path / "dicom", head(SHAPE).astype(np.int16), RAI, **tags)
+    words = ("transform", "dicom", "--to", "T2", "--model", "tiny-flow", "-n", 2, "--steps", 1)
+    code, _, err = run(*words, "-o", "A")
+    assert code == 0, err
+    (record,) = (tmp_path / "A").glob("*.json")
+    roi = np.zeros(SHAPE, np.uint8)
+    roi[7:12, 9:14, 3:5] = 1
+    save_nifti(tmp_path / "lesions.nii.gz", roi, RAI)
+    code, _, err = run("report", str(record), "--roi", "lesions.nii.gz")
+    assert (code, err) == (0, ""), err
+    assert "lesions.nii.gz" in record.with_name(f"{record.stem}_report.html").read_text()
 
 
 def test_lesions_are_of_the_corrected_spread_and_what_was_not_computed_of_them_is_told(

@@ -541,6 +541,9 @@ def test_a_scan_of_the_same_name_elsewhere_is_another_unless_it_was_moved(
     moved.path.parent.mkdir()
     moved.path.write_bytes(scan.path.read_bytes())
     what.check_free([moved])
+    unpacked = replace(scan, path=moved.path.with_name(f"{scan.stem}.nii"))
+    nib.load(scan.path).to_filename(unpacked.path)
+    what.check_free([unpacked])
     save_nifti(moved.path, head(SHAPE, seed=9), VOXELS)
     with pytest.raises(MrtransError, match="is the result of another scan"):
         what.check_free([moved])

@@ -125,12 +125,16 @@ def test_one_file_for_each_contrast_and_none_with_contrast_agent_of_a_part_or_a_
         "sub-01/anat/sub-01_T2w.nii.gz",
         "sub-02/anat/sub-02_ce-gd_T1w.nii.gz",
         "sub-02/anat/sub-02_T2w.nii.gz",
+        "sub-03/ses-post/anat/sub-03_ses-post_acq-gd_T1w.nii.gz",
+        "sub-03/ses-post/anat/sub-03_ses-post_acq-mprage_T1w.nii.gz",
+        "sub-03/ses-post/anat/sub-03_ses-post_acq-gd_T2w.nii.gz",
     )
-    parts, first, second = read_bids(tmp_path, (".",))
+    parts, first, second, third = read_bids(tmp_path, (".",))
     assert parts.files == {T1: tmp_path / "sub-00/anat/sub-00_part-mag_T1w.nii.gz"}
     assert first.files[T1].name == "sub-01_run-1_T1w.nii.gz"
     assert first.files[T2].name == "sub-01_T2w.nii.gz" and set(first.files) == {T1, T2}
     assert set(second.files) == {T2}
+    assert third.files[T1].name == "sub-03_ses-post_acq-mprage_T1w.nii.gz" and set(third.files) == {T1, T2}
 
 
 def test_several_folders_keep_their_subjects_apart(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def test_words_come_before_timing() -> None:
 def test_a_contrast_agent_makes_no_plain_t1() -> None:
     assert guess(header(t0008_103e="t1_tse", t0018_0010="Gadovist")) == (None, "")
     assert guess(header(t0008_103e="t2_tse", t0018_0010="Gadovist"))[0] is Contrast.T2
+    for none in ("NONE", "No contrast", "N/A"):
+        assert guess(header(t0008_103e="t1_tse", t0018_0010=none))[0] is Contrast.T1
     short = {"t0018_0020": "SE", "t0018_0080": "500", "t0018_0081": "12"}
     assert guess(header(t0008_103e="AX POST GAD", **short)) == (None, "")
 

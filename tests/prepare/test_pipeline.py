@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,6 +146,14 @@ def test_a_mask_that_was_corrected_by_hand_is_neither_passed_over_nor_lost(sessi
     status, said = prepare(session, *scans, "--mask", str(mask))
     assert status == 0, said
     np.testing.assert_array_equal(np.asarray(nib.load(mask).dataobj) > 0, corrected > 0)
+    status, said = prepare(session, *scans)  # as the command of a whole folder, which takes no --mask
+    assert status == 0 and "nothing to do" in said
+    status, said = prepare(session, *scans, "--normalise", "none")
+    assert status == 0 and "with the brain mask that was given before" in said
+    np.testing.assert_array_equal(np.asarray(nib.load(mask).dataobj) > 0, corrected > 0)
+    for words in (("--no-strip",), ("--brain", "built-in")):
+        status, said = prepare(session, *scans, *words)
+        assert (status, said.partition("; ")[0]) == (2, f"'{mask}' was given with --mask and would be lost")
     save_nifti(mask, np.asarray(image.dataobj), image.affine)
     status, said = prepare(session, *scans, *given, "--overwrite")
     assert status == 0 and "nothing to do" not in said
@@ -369,6 +378,20 @@ def test_a_full_disk_is_one_line(session: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(MrtransError, match="No space left on device"):
         prepare_session(found, session / "out", Options(False, False, False), say=lambda _: None)
     assert not list((session / "out" / "sub-07").rglob("*.*"))
+    tried: list[str] = []
+    prepared = pipeline.prepare_session
+
+    def counted(raw: RawSession, *given: object) -> list[Path]:
+        tried.append(raw.stem)
+        return prepared(raw, *given)
+
+    monkeypatch.setattr(pipeline, "prepare_session", counted)
+    shutil.copytree(session / "raw" / "sub-07", session / "raw" / "sub-08")
+    for path in (session / "raw" / "sub-08").rglob("*.nii.gz"):
+        path.rename(path.with_name(path.name.replace("sub-07", "sub-08")))
+    status, said = prepare(session, str(session / "raw"), "--no-register", "--no-bias", "--no-strip")
+    assert status == 2 and "No space left on device" in said
+    assert tried == ["sub-07_ses-2"]  # the disk is as full for the others
 
 
 def test_sessions_of_files_and_folders(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ NAMES: dict[Contrast | None, list[str]] = {
         "FLAIR_to_T1.nii.gz",
         "T2-FLAIR",
         "T2_FLAIR",
+        "sub-CE_ses-post_FLAIR",
         "T2FLAIR.nii.gz",
         "T2w FLAIR",
         "Sag CUBE T2 FLAIR",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,27 @@ def test_slices_of_another_brain_are_dropped(tmp_path: Path) -> None:
         store.keep_to(found, {})
         assert len(store.read()) == there
         store.write(update(0.25))
+
+
+def test_a_disk_that_was_full_for_a_moment_costs_one_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    store = Unfinished(tmp_path / "a_T2.json", "one model", say=said.append)
+    store.keep_to("built-in", {"torch": "1"})
+    savez, full = np.savez, iter([True, True, False, False])
+
+    def save(*given: object, **values: object) -> None:
+        if next(full):
+            raise OSError(28, "No space left on device")
+        savez(*given, **values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(np, "savez", save)
+    for index in range(4):
+        assert store.holds_slices == (index > 2)
+        store.write(replace(update(0.25), index=index))
+    assert len(said) == 1 and "No space left on device" in said[0]
+    again = Unfinished(tmp_path / "a_T2.json", "one model")
+    again.keep_to("built-in", {"torch": "1"})
+    assert sorted(again.read()) == [2, 3] and again.makers == [{"torch": "1"}]
 
 
 def made_on(machine: str, day: int) -> dict[str, object]:

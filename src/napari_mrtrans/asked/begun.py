@@ -64,14 +64,16 @@ class Begun:
         """It with a folder of its own, in which it lies on disk.
 
         Raises:
-            MrtransError: it cannot be written; nothing is left of it.
+            MrtransError: it cannot be written; no folder is left of it that was not there before.
         """
         new = replace(self, folder=self.folder if self.folder.name else free_folder(self.name), began=time.time())
+        begun_before = new.folder.exists()
         document = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(new).items() if name != "folder"}
         try:
             write_together(new.folder, {ASKED: json.dumps(document, indent=1) + "\n"}, _REMEDY)
         except MrtransError:
-            shutil.rmtree(new.folder, ignore_errors=True)
+            if not begun_before:
+                shutil.rmtree(new.folder, ignore_errors=True)
             raise
         return new
 

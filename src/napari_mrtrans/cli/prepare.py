@@ -40,7 +40,7 @@ def prepare(
     """Raw scans in: co-registration, bias field, brain extraction, [0, 1]; one folder for evaluate and training."""
     from ..datasets.raw import sessions_to_prepare
     from ..dicom.read import all_slices
-    from ..paths import check_folder
+    from ..paths import WriteError, check_folder
     from ..prepare.earlier import better_tool_line, finished_session
     from ..prepare.pipeline import Options, prepare_session
     from ..prepare.slices import session_of_slices
@@ -65,7 +65,7 @@ def prepare(
         except (ModuleNotFoundError, BrokenPipeError):  # no session would fare better
             raise
         except Exception as error:  # one bad session, or a fault of ours, must not cost the night's other sessions
-            if len(sessions) == 1:
+            if len(sessions) == 1 or (isinstance(error, WriteError) and error.everywhere):  # a full disk is so for all
                 for line in notices:
                     typer.echo(line, err=True)
                 raise

@@ -129,7 +129,7 @@ def _transform(
     again: Path | None,
     of_masks: list[str],
 ) -> None:
-    from ..paths import check_folder
+    from ..paths import KEPT, check_folder
     from ..transformation.again import other_head, other_machine
     from ..transformation.ensemble import Ensemble
     from ..transformation.names import check_free, file_name
@@ -170,7 +170,14 @@ def _transform(
     info = ensemble.info
     if not naming.overwrite:
         notices += _replaced(record, info)
-    files = ensemble.save(output, overwrite=naming.overwrite, bids=naming.bids).values()
+    try:
+        files = ensemble.save(output, overwrite=naming.overwrite, bids=naming.bids).values()
+    except MrtransError as error:
+        for line in dict.fromkeys(notices):
+            typer.echo(line, err=True)
+        if store.holds_slices:
+            raise
+        raise MrtransError(str(error).replace(KEPT, "")) from None
     if failure is None:
         store.remove()
     close(f"{_what(info)}, {info['seconds']:.0f} s", files, notices, judged(info))

@@ -142,7 +142,7 @@ class Order:
                 there, digest = Path(info["input"]), info["input_digest"]
             except (OSError, ValueError, LookupError, TypeError):
                 continue
-            if there != scan.path and (there.name != scan.path.name or _digest(scan) not in ("", digest)):
+            if there != scan.path and (stem(there) != scan.stem or _digest(scan) not in ("", digest)):
                 raise MrtransError(
                     f"'{self.record(scan)}' is the result of another scan ('{there}'); choose another folder with -o."
                 )

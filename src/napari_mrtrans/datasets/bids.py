@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecipeError
-from ..scan.contrasts import Contrast, names_mask
+from ..scan.contrasts import Contrast, names_agent, names_mask
 from ..scan.intensity import clean, find_head
 from ..scan.masks import read_mask
 from ..scan.volume import Volume
@@ -48,10 +48,20 @@ _PERSON = re.compile(r"(?:.*/)?sub-[^/]*")
 PLANE_MARK = "/plane-"
 
 #: In the name of what BIDS gives a contrast's suffix, but is another one, or not its magnitude.
-OTHER_IMAGE = re.compile(r"_ce-|_part-(?:phase|real|imag)(?=_|$)")
+_OTHER_IMAGE = re.compile(r"_ce-|_part-(?:phase|real|imag)(?=_|$)")
+
+#: What BIDS says of an acquisition where something may tell of a contrast agent, too, and the contrast it is said of.
+_LABEL, _T1 = re.compile(r"_(?:acq|rec|desc)-([A-Za-z0-9+]+)"), re.compile(r"_T1w(?=\.|$)")
 
 #: In the name of an image that a model made.
 _MADE = re.compile(r"_desc-\w*[Ss]ynthetic")
+
+
+def is_other_image(name: str) -> bool:
+    """Whether a file's name, with or without its ending, says that it is another image than its suffix does: one with
+    contrast agent (``ce``, or a word for it in ``acq``, ``rec`` or ``desc`` of a T1), the phase, or a part of one."""
+    labels = _LABEL.findall(name) if _T1.search(name) else ()
+    return bool(_OTHER_IMAGE.search(name)) or any(map(names_agent, labels))
 
 
 def is_made(name: str) -> bool:
@@ -173,7 +183,7 @@ def place(path: str) -> Place | None:
     name = _NAME.match(path)
     if not name or (name["masks"] and name["suffix"] != "mask"):
         return None
-    unused = names_mask(path) or OTHER_IMAGE.search(name["stem"]) or is_made(name["stem"])
+    unused = names_mask(path) or is_other_image(f"{name['stem']}_{name['suffix']}") or is_made(name["stem"])
     contrast = None if unused else Contrast.parse(name["suffix"])
     rank = int(PREPARED in path) if contrast else int(not _LESION.search(name["stem"]))
     mask = bool(name["masks"]) and not _BRAIN.search(name["stem"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from ..scan.contrasts import Contrast
+from .bids import is_other_image
 from .layout import NIFTI, PREPARED, Place, Shares
 
 EXAMPLE = "sub-OAS30001_ses-d0129_T1w.nii.gz"
@@ -25,6 +26,6 @@ def place(path: str) -> Place | None:
     """What a path below the data folder says; None: not of this data set."""
     if not (name := _NAME.search(path)):
         return None
-    scan = _SCAN.fullmatch(name["rest"])
+    scan = None if is_other_image(f"_{name['rest']}") else _SCAN.fullmatch(name["rest"])
     contrast = Contrast.parse(scan["suffix"]) if scan else None
     return Place(name["subject"], f"ses-{name['day']}", contrast, rank=int(PREPARED in path))

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import MrtransError
 from ..scan.contrasts import BIDS_SUFFIX, Contrast, guess_contrast
 from ..scan.nifti import is_nifti_name, missing_line, stem
-from .bids import OTHER_IMAGE, is_made
+from .bids import is_made, is_other_image
 from .layout import PREPARED
 from .walk import folders_below
 
@@ -46,12 +46,12 @@ class RawSession:
 def anat_images(anat: Path, contrast: Contrast) -> list[Path]:
     """All files of one contrast in a BIDS ``anat`` folder.
 
-    An image with contrast agent (BIDS entity ``ce``) is another contrast under the same suffix, the phase, real or
-    imaginary part of one (``part``) is no image of the anatomy, and one that a model made is no scan; nor is what is
-    hidden, such as what macOS keeps beside each file (``._sub-01_T1w.nii.gz``).
+    An image with contrast agent (BIDS entity ``ce``, or a T1 with ``acq-gd`` and such) is another contrast under the
+    same suffix, the phase, real or imaginary part of one (``part``) is no image of the anatomy, and one that a model
+    made is no scan; nor is what is hidden, such as what macOS keeps beside each file (``._sub-01_T1w.nii.gz``).
     """
     names = (path for path in anat.iterdir() if is_nifti_name(path.name) and not path.name.startswith("."))
-    found = (path for path in names if not is_made(path.name) and not OTHER_IMAGE.search(path.name))
+    found = (path for path in names if not is_made(path.name) and not is_other_image(path.name))
     return sorted((path for path in found if stem(path).endswith(f"_{BIDS_SUFFIX[contrast]}")), key=by_preference)
 
 

@@ -21,6 +21,8 @@ _OTHER = re.compile(
     r"|localizer|localiser|scout|survey|aahead\w*|loc|report|screen\w*|posdisp\w*)(?![a-z])",
     re.IGNORECASE,
 )
+#: What scanners write as contrast agent where there was none.
+_NO_AGENT = {"", "none", "no", "no contrast", "without", "without contrast", "n/a", "na", "nil", "-"}
 _OTHER_TYPES = {
     "P",
     "PHASE",
@@ -53,7 +55,7 @@ def guess(header: Header) -> tuple[Contrast | None, str]:
     """The contrast that a header tells, and where it stands there; None and nothing where it does not."""
     if other_kind(header):
         return None, ""
-    agent = bool(header.text("0018|0010"))
+    agent = header.text("0018|0010").casefold() not in _NO_AGENT
     for tag, name in _NAMES.items():
         text = _plain(header.text(tag))
         agent = agent or names_agent(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..dicom.read import read_scan
 from ..errors import MrtransError
 from ..scan.grid import turned_onto
 from ..scan.masks import load_mask
@@ -50,7 +51,7 @@ def measure_files(
     def onto(path: Path | None) -> NDArray | None:
         if path is None:
             return None
-        volume = Volume.load(path)
+        volume = read_scan(path)
         to_volume = np.linalg.inv(volume.affine) @ like.affine
         data = resample(volume.data, to_volume, like.data.shape, box=box)
         if data is not volume.data:

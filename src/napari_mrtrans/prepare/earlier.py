@@ -16,7 +16,7 @@ from ..paths import holds_something
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.nifti import missing_line
 from .tools import usable_tools
-from .whole_head import FORMAT
+from .whole_head import FORMAT, GIVEN
 
 if TYPE_CHECKING:
     from .pipeline import Options
@@ -45,6 +45,8 @@ def finished_session(
     record = record_of(session, output)
     if not holds_something(record) or edited_mask(record, session.stem) is not None:  # spares reading the scans
         return None
+    if mask is None and options.strip and options.tool == "auto":
+        mask = mask_given_before(record, session.stem, options)
     done = finished_files(record, work_key(session, options, mask))
     if done is not None:
         say(f"{session.stem}: done before, nothing to do")
@@ -103,6 +105,16 @@ def edited_mask(record: Path, stem: str) -> Path | None:
         return mask if written and holds_something(mask) and file_digest(mask) != written else None
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def mask_given_before(record: Path, stem: str, options: Options) -> Path | None:
+    """The brain mask of an earlier result, if it was given and not found: a correction by hand, for instance."""
+    mask = mask_file(record, stem)
+    try:
+        given = json.loads(record.read_text(encoding="utf-8"))["brain"]["method"] == GIVEN
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return mask if given and not options.overwrite and holds_something(mask) else None
 
 
 def owned_names(stem: str) -> set[str]:

@@ -25,7 +25,17 @@ from ..scan.masks import read_mask
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume
 from .bias import log_bias, remove_bias
-from .earlier import check_free, edited_mask, file_digest, finished_session, mask_file, owned_names, record_of, work_key
+from .earlier import (
+    check_free,
+    edited_mask,
+    file_digest,
+    finished_session,
+    mask_file,
+    mask_given_before,
+    owned_names,
+    record_of,
+    work_key,
+)
 from .images import resample
 from .qc import save_picture
 from .register import LEAST_SAME_EDGES, Registration, register
@@ -108,6 +118,12 @@ def prepare_session(
     check_free(record, session, overwrite=options.overwrite)
     if edited is not None and not options.overwrite and not (mask is not None and mask.samefile(edited)):
         raise MrtransError(f"'{edited}' was changed since it was written; give it with --mask, or --overwrite.")
+    if mask is None and edited is None and (mask := mask_given_before(record, stem, options)) is not None:
+        if not options.strip or options.tool != "auto":
+            raise MrtransError(f"'{mask}' was given with --mask and would be lost; leave out "
+                               f"{'--brain' if options.strip else '--no-strip'}, or --overwrite.")  # fmt: skip
+        key = work_key(session, options, mask)
+        say(f"{stem}: with the brain mask that was given before; --overwrite looks for the brain anew")
     volumes = {contrast: read_scan(path, contrast) for contrast, path in session.files.items()}
     for volume in volumes.values():
         for line in volume.notices:

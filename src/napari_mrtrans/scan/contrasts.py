@@ -90,6 +90,8 @@ _AGENT = _whole(
     r"|post([ _-]?(c|ce|gd|con|contrast|gad|gado\w*|km))?|inject\w*|dotarem|magnevist|omniscan|clariscan"
     r"|artirem|(pro|multi)hance|primovist"
 )
+#: Whose image it is, and of which visit (``ses-post``: after what?), as BIDS begins a name.
+_WHOSE = re.compile(r"^sub-[^_]+_(?:ses-[^_]+_)?", re.IGNORECASE)
 #: As at the end of ``BRAVO+C``.
 _PLUS_AGENT = re.compile(r"\+ ?(c|gd|gad|gado\w*)(?![a-z0-9])", re.IGNORECASE)
 #: Two echoes of one sequence, of which a name tells both.
@@ -132,7 +134,8 @@ def guess_contrast(name: str) -> Contrast | None:
     names, ``key-value`` parts are ignored.
     """
     stem = _stem(name)
-    agent = bool(_AGENT.search(stem) or _PLUS_AGENT.search(stem))
+    plain = _WHOSE.sub("", stem)
+    agent = bool(_AGENT.search(plain) or _PLUS_AGENT.search(plain))
     if _OTHER_PART.search(stem):
         return None
     stem = _REFERENCE.sub("", _without_entities(stem))

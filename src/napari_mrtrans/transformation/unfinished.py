@@ -108,11 +108,8 @@ class Unfinished:
 
     def write(self, update: SliceUpdate) -> None:
         """Keep a slice; a disk that takes none costs time later, not the result."""
-        new = all(_undated(self._made_on) != _undated(one) for one in self.makers)
-        if new:
-            self.makers.append(self._made_on)
-        if self._broken:
-            return
+        known = any(_undated(self._made_on) == _undated(one) for one in self.makers)
+        makers = self.makers if known else [*self.makers, self._made_on]
         values = {field.name: getattr(update, field.name) for field in fields(SliceUpdate)}
         values["signs"] = update.signs.to_array()
         if not self._samples:
@@ -122,11 +119,11 @@ class Unfinished:
         try:
             if not self.folder.is_dir():
                 self.folder.mkdir(parents=True)
+            if not (self.folder / MAKERS).exists() or not known:
                 (self.folder / "key").write_text(self._work, encoding="utf-8")
-                new = True
-            if new:
-                part.write_text(json.dumps(self.makers), encoding="utf-8")
+                part.write_text(json.dumps(makers), encoding="utf-8")
                 part.replace(self.folder / MAKERS)
+                self.makers = makers
             kept: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
             with part.open("wb") as file:
                 np.savez(file, **kept)
@@ -134,8 +131,14 @@ class Unfinished:
         except OSError as error:
             with suppress(OSError):
                 part.unlink()
-            self._broken = True
-            self._say(f"Finished slices cannot be kept in '{self.folder.parent}' ({reason(error)}).")
+            if not self._broken:  # said once; the next slice is tried again, for a full disk may have room by then
+                self._broken = True
+                self._say(f"Finished slices cannot be kept in '{self.folder.parent}' ({reason(error)}).")
+
+    @property
+    def holds_slices(self) -> bool:
+        """Whether any is kept."""
+        return any(self.folder.glob("slice-*.npz"))
 
     def remove(self) -> None:
         """The result is complete; what else was begun for it is of no use."""
