@@ -83,6 +83,10 @@ class Gathered:
         self._repaired += update.repaired
         self._total = update.total or self._total
 
+    def expect(self, total: int) -> None:
+        """So many slices would be all of them, if any are known of; that updates of remembered slices do not tell."""
+        self._total = total or self._total
+
     def turned(self, turn: NDArray[np.floating]) -> Gathered:
         """The same in another order of the axes: ``turn`` as from :func:`nibabel.orientations.ornt_transform`."""
         twin = copy(self)

@@ -41,6 +41,14 @@ def kinship(first: Layer, second: Layer) -> int:
     return ONE_FOLDER if a.is_absolute() and a.parent == b.parent else UNKNOWN
 
 
+def may_be_one(first: Layer, second: Layer) -> bool:
+    """Whether one may be taken for an image of the same person unasked: not where names tell two, or where files of
+    two folders are numbered otherwise."""
+    told, (a, b) = kinship(first, second), map(_origin, (first, second))
+    apart = a.is_absolute() and b.is_absolute() and () not in (_number(a.name), _number(b.name))
+    return told > UNKNOWN or (told == UNKNOWN and not apart)
+
+
 def _origin(layer: Layer) -> Path:
     """The file, or else the name, of the image that a layer is or was made of."""
     record = result_record(layer)

@@ -222,7 +222,7 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     form.layers.item(2).setCheckState(Qt.CheckState.Unchecked)
     assert form.out.path == tmp_path / "in" / "derivatives" / "napari-mrtrans" and form.problem == ""
     form.layers.item(0).setCheckState(Qt.CheckState.Unchecked)
-    form.out.line.setText("")
+    assert form.out.line.text() == ""  # what was suggested is of the image that is not ticked any more
     assert form.problem == "Choose the output folder."  # what is in memory only has no place
     form.out.line.setText(str(tmp_path / "out"))
     form.layers.item(0).setCheckState(Qt.CheckState.Checked)

@@ -12,8 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from napari.layers import Image
+from napari.layers import Image, Layer
+from napari.layers._source import Source
 from napari.utils._proxies import PublicOnlyProxy
+from napari_nifti import napari_get_reader
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtWidgets import QApplication, QFileDialog
 
@@ -31,7 +33,7 @@ from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform import worker
 from napari_mrtrans.widgets.transform.beside_box import BesideBox
 from napari_mrtrans.widgets.transform.run import Run
-from napari_mrtrans.widgets.who import ONE_NAME, OTHERS, UNKNOWN, kinship
+from napari_mrtrans.widgets.who import ONE_NAME, OTHERS, UNKNOWN, kinship, may_be_one
 
 from ..conftest import FakeEngine, has
 
@@ -551,3 +553,22 @@ def test_a_scan_opened_here_is_compared_next_unless_it_is_the_reference(
 def test_whose_images_are_is_told_by_names(first: str, second: str, kin: int) -> None:
     a, b = (Image(np.zeros((2, 2, 2)), name=name) for name in (first, second))
     assert kinship(a, b) == kinship(b, a) == kin
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "one"),
+    [
+        ("a/BraTS-GLI-00005-000-t1n", "b/BraTS-GLI-00006-000-t2w", False),
+        ("a/BraTS-GLI-00005-000-t1n", "b/BraTS-GLI-00005-000-t2w", True),
+        ("a/P1_T1", "a/P2_T2", True),
+        ("a/T1", "b/T2", True),
+    ],
+)
+def test_files_of_two_folders_and_numbers_are_no_suggestion(first: str, second: str, one: bool, tmp_path: Path) -> None:
+    layers = []
+    for name in (first, second):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        path = save_nifti(tmp_path / f"{name}.nii.gz", np.ones((2, 2, 2), np.float32))
+        layers += (Layer.create(*data) for data in napari_get_reader(str(path))(str(path)))
+        layers[-1]._source = Source(path=str(path))
+    assert may_be_one(*layers) == may_be_one(*reversed(layers)) == one

@@ -176,6 +176,20 @@ def test_any_image_may_be_measured_and_no_p_is_shown(check: Check) -> None:
     assert check.dock.message.text() == "'a_T2w' is prediction and reference; choose another one of them."
 
 
+def test_what_is_to_know_of_figures_that_stay_is_said_anew(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    roi = check.labels()
+    roi.data[2:10, 3:12, 4:12] = 1
+    check.press()
+    before, said = check.dock.report, check.dock.message.text()
+    real = dock.measured
+    monkeypatch.setattr(dock, "measured", lambda *layers: (real(*layers)[0], ["'a_T2w' was moved"]))
+    check.press()
+    assert check.dock.report == before and check.dock.message.text() == "'a_T2w' was moved"
+    monkeypatch.undo()
+    check.press()
+    assert check.dock.message.text() == said
+
+
 @anywhere
 def test_painted_roi(check: Check) -> None:
     roi = check.labels()

@@ -194,6 +194,21 @@ def test_a_slice_without_head_is_told(loaded):
     loaded.qtbot.waitUntil(lambda: loaded.dock.progress.text == "slice 0 · no head here")
 
 
+def test_slices_that_were_remembered_are_a_complete_result_and_no_pace(loaded, network, monkeypatch):
+    paces = []
+    monkeypatch.setattr("napari_mrtrans.widgets.transform.run.remember", lambda *pace: paces.append(pace))
+    for _ in range(2):
+        loaded.press()
+        loaded.qtbot.waitUntil(lambda: loaded.dock._run.monitor.scheduler.finished == 10)
+        loaded.qtbot.waitUntil(lambda: len(loaded.dock._run.gathered.finished) == 10)
+        loaded.qtbot.waitUntil(lambda: loaded.dock._run.monitor.scheduler.offered == 10)
+        loaded.press()
+        loaded.wait_for(DockState.CANCELLED)
+        ended(loaded)
+    assert len([index for _, index, preview in network.computed if not preview]) == 10
+    assert loaded.dock._run.ensemble().info["complete"] is True and paces == []
+
+
 def test_stopping_leaves_finished_slices_only(loaded, network):
     loaded.press()
     wait_for_slice(loaded, 6)

@@ -155,6 +155,16 @@ def test_there_is_nothing_to_report_of_another_image(ran, brain):
     assert not ran.dock.report.isVisible()
 
 
+def test_figures_of_a_reference_are_not_shown_of_another_that_was_chosen_meanwhile(ran, brain):
+    panel = ran.dock.acquired
+    first, second = (ran.viewer.add_image(brain, name=f"sub-01_acq-{k}_T2w") for k in range(2))
+    panel.reference.choose(first)
+    ran.qtbot.mouseClick(panel.button, Qt.MouseButton.LeftButton)
+    panel.reference.choose(second)
+    ran.qtbot.waitUntil(panel.button.isEnabled, timeout=60_000)
+    assert not panel.figures.text() and not any("error" in layer.name for layer in ran.viewer.layers)
+
+
 def test_error_map_and_figures_of_an_acquired_image(ran, brain, errors):
     panel = ran.dock.acquired
     assert not panel.isVisible()

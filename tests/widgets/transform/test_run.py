@@ -7,6 +7,7 @@ import re
 import threading
 import weakref
 
+import nibabel as nib
 import numpy as np
 import pytest
 from napari.utils import progress
@@ -545,6 +546,36 @@ def test_closing_the_dock_for_good_cancels_hiding_does_not(loaded, engine):
     again = TransformWidget(loaded.viewer)
     loaded.viewer.window.add_dock_widget(again, name="again")
     assert again.state is DockState.READY
+
+
+def test_results_outlive_the_dock_that_made_them(loaded, engine):
+    loaded.run()
+    loaded.viewer.window.remove_dock_widget(loaded.dock)
+    again = TransformWidget(loaded.viewer)
+    loaded.viewer.window.add_dock_widget(again, name="again")
+    assert again.results.runs.count() == 1 and [again._shown] == again._runs
+    assert not again.files.save.isHidden()
+    engine.pace = 0.2
+    again.button.click()
+    loaded.qtbot.waitUntil(lambda: again._run is not None and len(again._run.gathered.finished) > 1)
+    ended = again._run
+    loaded.viewer.window.remove_dock_widget(again)
+    loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000)
+    last = TransformWidget(loaded.viewer)
+    loaded.viewer.window.add_dock_widget(last, name="last")
+    assert ended in last._results() and not ended.complete
+
+
+def test_a_result_is_there_again_with_the_file_that_it_was_made_of(bench, engine, brain, tmp_path):
+    nib.Nifti1Image(brain.transpose(2, 1, 0), np.eye(4)).to_filename(tmp_path / "sub-01_T1w.nii.gz")
+    bench.dock.open_scans([tmp_path / "sub-01_T1w.nii.gz"])
+    bench.run()
+    run = bench.dock._shown
+    bench.viewer.layers.remove(run.source)
+    bench.dock.open_scans([tmp_path / "sub-01_T1w.nii.gz"])
+    assert bench.dock.form.layer is not run.source and bench.dock._results() == [run]
+    bench.dock.form.image.choose(bench.viewer.add_image(brain, name="sub-01_T1w"))
+    assert bench.dock._results() == []
 
 
 def test_side_by_side_shows_the_std_too(loaded):

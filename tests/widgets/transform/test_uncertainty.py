@@ -52,6 +52,15 @@ def test_a_veil_hides_what_is_unsure_and_only_that(ran):
     assert [layer.name for layer in ran.viewer.layers] == ["sub-01_T1w"]
 
 
+def test_nothing_lies_over_the_mean_in_a_grid(ran):
+    panel = ran.dock.uncertainty
+    panel.unsure.setCurrentText("Hidden")
+    ran.dock.compare.setChecked(True)
+    assert not panel.unsure.isEnabled() and not panel.veil.visible and "side by side" in panel.unsure.toolTip()
+    ran.dock.compare.setChecked(False)
+    assert panel.unsure.isEnabled() and panel.unsure.currentText() == "Shown as the others"
+
+
 def test_contour_lines_of_the_std_move_with_the_limit(ran):
     panel = ran.dock.uncertainty
     panel.unsure.setCurrentText("Contour lines")

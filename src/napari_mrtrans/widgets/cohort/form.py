@@ -244,6 +244,9 @@ class CohortForm(QWidget):
         if folder is not None and self.out.line.text() in ("", self._suggested):
             self._suggested = str(folder / "derivatives" / "napari-mrtrans")
             self.out.line.setText(self._suggested)
+        elif folder is None and self.out.line.text() == self._suggested:  # of scans that are not these
+            self._suggested = ""
+            self.out.line.clear()
         self.changed.emit()
 
     def _on_pair(self) -> None:

@@ -11,7 +11,7 @@ from ...scan.contrasts import Contrast
 from ..layer_combo import LayerCombo
 from ..reopened import made_of
 from ..source import guess_layer_contrast, is_acquired, layer_stem, result_record
-from ..who import OTHERS, UNKNOWN, kinship
+from ..who import OTHERS, UNKNOWN, kinship, may_be_one
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -43,8 +43,9 @@ class ReferenceCombo(LayerCombo):
         record, there = {} if of is None else result_record(of), self._viewer.layers
         others = [one for one in self.layers if one is not of and not made_of(record, one, layer_stem(one), there)]
         fitting = [one for one in others if guess_layer_contrast(one) == contrast]
+        fitting = [one for one in fitting if of is None or may_be_one(one, of)]
         near = [UNKNOWN if of is None else kinship(one, of) for one in fitting]
-        best = [one for one, kin in zip(fitting, near, strict=True) if kin == max(near) > OTHERS]
+        best = [one for one, kin in zip(fitting, near, strict=True) if kin == max(near)]
         if best and self.layer not in best:
             self.choose(best[-1])
         elif not best and self.layer is not None and guess_layer_contrast(self.layer) is not None:

@@ -137,8 +137,11 @@ class LesionWidget(Dock):
             self._show_report(None, str(error))
         else:
             remember(prediction, Measured.of(report, reference, roi))
-            if report != self.report:  # a point that is marked stays so
-                self._show_report(report, "\n".join([*self._doubt(), *notes, *self._told.get(roi, [])]))
+            message = "\n".join([*self._doubt(), *notes, *self._told.get(roi, [])])
+            if report != self.report:
+                self._show_report(report, message)
+            else:  # a point that is marked stays so
+                self._say(message)
 
     def _show_report(self, report: LesionReport | None, message: str) -> None:
         self.report = report

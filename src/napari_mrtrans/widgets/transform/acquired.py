@@ -127,17 +127,22 @@ class AcquiredPanel(QWidget):
         placed = nifti_affine(run.source) is not None and nifti_affine(reference) is not None
         notes = moved_by_hand(run.source, reference) if placed else []
         job = partial(_compared, run, request, run.layers.mean.data)
-        in_background(job, partial(self._on_compared, run, notes), "The comparison stopped: ")
+        in_background(job, partial(self._on_compared, run, reference, notes), "The comparison stopped: ")
 
     def _on_compared(
-        self, run: Result, notes: list[str], compared: tuple[NDArray[np.float32], str] | None, problem: str
+        self,
+        run: Result,
+        reference: Image,
+        notes: list[str],
+        compared: tuple[NDArray[np.float32], str] | None,
+        problem: str,
     ) -> None:
         if not isalive(self):
             return
         self._working = False
         if compared is None:
             self.failed.emit(problem)
-        else:
+        elif reference is self.reference.layer:  # of another that was chosen meanwhile, nobody asked
             error, said = compared
             self._add(run, error)
             if run is self._run:

@@ -24,6 +24,7 @@ from .extent import SliceRange
 from .files import FileButtons
 from .follow import FollowRun
 from .form import TransformForm
+from .kept_runs import kept_runs
 from .result_list import ResultList
 from .run import Run
 from .saved_run import SavedRun, saved_runs
@@ -58,7 +59,7 @@ class TransformWidget(RunDock):
         self.card.hide()
         self._build(self.results, self.files, self.compare, self.card, self.acquired, self.uncertainty)
         self._slices = SliceCache()
-        self._runs: list[Run] = []
+        self._runs = kept_runs(napari_viewer)
         self._saved: list[SavedRun] = []
         self._shown: Result | None = None
         self._settle = QTimer(self)
@@ -94,7 +95,10 @@ class TransformWidget(RunDock):
         self.button.setToolTip(f"{shortcuts.shown('start')}. Following the slider: {shortcuts.shown('follow')}")
 
     def _end(self) -> None:
+        run = self._run if self._state.busy else None
         super()._end()
+        if run is not None:
+            run.close()  # what it has is kept, and nobody else will
         self.compare.setChecked(False)
         self.uncertainty.end()
 
@@ -153,7 +157,7 @@ class TransformWidget(RunDock):
 
     def _forget(self) -> None:
         """Runs of which no layer is left need not be kept; the one shown can still be saved."""
-        self._runs = [run for run in self._runs if run is self._shown or any(run.layers.alive())]
+        self._runs[:] = [run for run in self._runs if run is self._shown or any(run.layers.alive())]
 
     def _show_results(self, wanted: Result | None = None) -> None:
         """The result ``wanted`` of those of the chosen image, else the one shown, else the last; or nothing."""

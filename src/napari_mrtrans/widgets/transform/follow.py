@@ -65,7 +65,6 @@ class FollowRun(Run):
         super().__init__(
             viewer, replace(settings, request=axial), layer, checkpoint, monitor=FollowMonitor(cache=cache)
         )
-        self._viewer = viewer
         if settings.keep_samples is not KeepSamples.NONE:
             self.notices.append("Samples are not kept while the slider is followed.")
         if settings.request.three_planes:
@@ -100,7 +99,11 @@ class FollowRun(Run):
         """Let go of the sliders and leave finished slices only."""
         for event in self._events:
             event.disconnect(self._look)
+        self.gathered.expect(self.monitor.scheduler.offered)
         super().close()
+
+    def _remember_pace(self) -> None:
+        """Slices that were remembered took no time, and those waited for took the user's."""
 
     def add(self, update: SliceUpdate) -> None:
         """Take in a preview or a finished slice."""

@@ -29,8 +29,8 @@ from ..layer_kinds import KeepSamples, LayerKinds
 from ..layers import ResultLayers
 from ..lesion.latest import ended
 from ..pace import remember
-from ..reopened import remember_source
-from ..source import LayerSource, axial_axis, check_layer, layer_affine, layer_stem, slice_on_screen
+from ..reopened import made_of, remember_source
+from ..source import LayerSource, axial_axis, check_layer, is_acquired, layer_affine, layer_stem, slice_on_screen
 from ..tally import SigmaTally
 from .progress import Countdown, ProgressLine
 from .worker import Monitor, TransformWorker, Work, nothing, transform_worker
@@ -94,6 +94,7 @@ class Run:
         if self.can_be_saved:
             _check_name(layer, settings.request.pair.target.value)
         asked = settings.request
+        self._viewer = viewer
         self.pair = pair = asked.pair
         self.n = 1 if checkpoint.deterministic else asked.n or checkpoint.card.sampler.n
         if settings.keep_samples is not KeepSamples.NONE and self.n > MAX_HELD:
@@ -150,8 +151,11 @@ class Run:
         return f"{self.work.source.name} → {self.pair.target} ({self.label})"
 
     def about(self, layer: Image | None) -> bool:
-        """It is what was made of ``layer``, or what made it."""
-        return layer is not None and (layer is self.source or layer in self.layers.made)
+        """It is what was made of ``layer``, or what made it; where its source is gone, of that file opened again."""
+        if layer is None or layer is self.source or layer in self.layers.made:
+            return layer is not None
+        record = {"run": self._id, "input": self.work.source.name}
+        return is_acquired(layer) and made_of(record, layer, layer_stem(layer), self._viewer.layers)
 
     @property
     def anchor(self) -> Image:
@@ -196,7 +200,8 @@ class Run:
         ended(self.layers.mean)
 
     def _remember_pace(self) -> None:
-        if self.work.request.steps is None and self.work.request.sampler is None:
+        request = self.work.request
+        if request.steps is None and request.sampler is None and not request.three_planes:
             remember(self.work.checkpoint.name, self.countdown.done * self.n, self.countdown.seconds)
 
     def finish_one(self) -> bool:

@@ -34,6 +34,13 @@ _COLOURS = Colormap(
 )
 
 
+_TIP = (
+    "Voxels whose samples differ: darkened the more they do, hidden from a limit on, or circled from once, twice and "
+    "three times the limit on."
+)
+_NO_GRID = "While layers lie side by side, nothing can lie over the mean."
+
+
 class Unsure(StrEnum):
     """What becomes of voxels whose std is large."""
 
@@ -58,10 +65,6 @@ class UncertaintyPanel(QWidget):
         self._seen: dict[Image, bool] = {}
         self.unsure = QComboBox()
         self.unsure.addItems([choice.value for choice in Unsure])
-        self.unsure.setToolTip(
-            "Voxels whose samples differ: darkened the more they do, hidden from a limit on, or circled from once, "
-            "twice and three times the limit on."
-        )
         self.limit = QSlider(Qt.Orientation.Horizontal)
         self.limit.setRange(1, 100)
         self.limit.setValue(50)
@@ -82,6 +85,8 @@ class UncertaintyPanel(QWidget):
         self.limit.valueChanged.connect(self._veil)
         self.film.toggled.connect(self._on_film)
         viewer.mouse_move_callbacks.append(self._on_move)
+        viewer.canvas.grid.events.enabled.connect(self._on_grid)
+        self._on_grid()
         self.show_run(None)
 
     def _build(self) -> None:
@@ -105,7 +110,17 @@ class UncertaintyPanel(QWidget):
         """The dock is gone; the viewer may live on."""
         if self._on_move in self._viewer.mouse_move_callbacks:
             self._viewer.mouse_move_callbacks.remove(self._on_move)
+        self._viewer.canvas.grid.events.enabled.disconnect(self._on_grid)
         self.show_run(None)
+
+    def _on_grid(self, event: Any = None) -> None:
+        """In a grid what should lie over the mean would have a cell of its own."""
+        if isalive(self):
+            side_by_side = self._viewer.canvas.grid.enabled
+            if side_by_side:
+                self.unsure.setCurrentIndex(0)
+            self.unsure.setEnabled(not side_by_side)
+            self.unsure.setToolTip(_NO_GRID if side_by_side else _TIP)
 
     def show_run(self, run: Result | None) -> None:
         """It is about this run from now on."""
