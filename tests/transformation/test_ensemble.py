@@ -316,3 +316,13 @@ def test_computed_is_what_was_asked_for() -> None:
         asked.mean[:5], asked.std[:4] = 0, 0  # a mean of 0 that its samples spread about is one
         there = known & ((np.arange(SHAPE[0]) >= 4)[:, None, None] | (not only))
         np.testing.assert_array_equal(np.isfinite(asked.computed()), there)
+
+
+def test_a_volume_and_what_is_made_of_it_are_shown_in_a_line(flow: Checkpoint, direct: Checkpoint) -> None:
+    volume = Volume(head(SHAPE), np.diag([1, 1, 3, 1]), "T1", "sub-01_T1w")
+    told = "<Volume 'sub-01_T1w', T1, 20 x 24 x 7 voxels of 1 x 1 x 3 mm>"
+    assert repr(volume) == told
+    made = run(volume, flow)
+    assert repr(made).startswith("<Ensemble T1→T2 by tiny-flow, n = 2, ") and repr(made).endswith(f" of {told}>")
+    assert "σ̂" in repr(made) and "σ̂" not in repr(run(volume, direct))
+    assert repr(ensemble(volume, info={})) == f"<Ensemble σ̂ 0.1, of {told}>"

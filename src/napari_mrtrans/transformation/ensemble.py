@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import MrtransError
 from ..paths import write_together
 from ..scan.volume import Volume
+from ..wording import plural
 from .names import KINDS, check_free, file_name, synthetic
 
 
@@ -50,6 +51,14 @@ class Ensemble:
     sigma_hat: float
     info: dict[str, Any] = field(default_factory=dict)
     calibrated_std: NDArray[np.float32] | None = None
+
+    def __repr__(self) -> str:
+        """In a line: ``<Ensemble T1→T2 by t1-t2-flair-flow, n = 20, 120 slices, σ̂ 0.052, of <Volume …>>``."""
+        names = ("source", "target", "checkpoint", "n", "slices_done")
+        source, target, by, n, done = (self.info.get(name) for name in names)
+        made = f" {source}→{target} by {by}, n = {n}, {plural(done, 'slice')}," if done is not None else ""
+        sigma = f" σ̂ {self.sigma_hat:.3g}," if np.isfinite(self.sigma_hat) else ""
+        return f"<Ensemble{made}{sigma} of {self.volume!r}>"
 
     def computed(self) -> NDArray[np.float32]:
         """The mean with NaN where nothing was asked for: in other slices, and outside a region that alone was."""
