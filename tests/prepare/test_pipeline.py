@@ -146,11 +146,21 @@ def test_a_mask_that_was_corrected_by_hand_is_neither_passed_over_nor_lost(sessi
     status, said = prepare(session, *scans, "--mask", str(mask))
     assert status == 0, said
     np.testing.assert_array_equal(np.asarray(nib.load(mask).dataobj) > 0, corrected > 0)
+    [raw], _ = find_sessions([session / "raw"])
+    found = raw.files
     status, said = prepare(session, *scans)  # as the command of a whole folder, which takes no --mask
     assert status == 0 and "nothing to do" in said
     status, said = prepare(session, *scans, "--normalise", "none")
     assert status == 0 and "with the brain mask that was given before" in said
     np.testing.assert_array_equal(np.asarray(nib.load(mask).dataobj) > 0, corrected > 0)
+    moved = nib.load(session / "raw" / "sub-07" / "ses-2" / "anat" / "sub-07_ses-2_T1w.nii.gz")
+    turned = session / "turned" / "sub-07" / "ses-2" / "anat" / "sub-07_ses-2_T1w.nii.gz"
+    save_nifti(turned, np.asarray(moved.dataobj)[:, :, :-4], moved.affine)
+    with pytest.raises(MrtransError, match="which was given before, does not lie on the grid of T1; give a --mask on"):
+        prepare_session(
+            RawSession("sub-07", "ses-2", {Contrast.T1: turned, Contrast.T2: found[Contrast.T2]}),
+            session / "out", Options(register=False, bias=False), None, lambda _: None,
+        )  # fmt: skip
     for words in (("--no-strip",), ("--brain", "built-in")):
         status, said = prepare(session, *scans, *words)
         assert (status, said.partition("; ")[0]) == (2, f"'{mask}' was given with --mask and would be lost")

@@ -322,6 +322,8 @@ def test_a_volume_and_what_is_made_of_it_are_shown_in_a_line(flow: Checkpoint, d
     volume = Volume(head(SHAPE), np.diag([1, 1, 3, 1]), "T1", "sub-01_T1w")
     told = "<Volume 'sub-01_T1w', T1, 20 x 24 x 7 voxels of 1 x 1 x 3 mm>"
     assert repr(volume) == told
+    wide = Volume(np.tile(head(SHAPE), (52, 1, 1)), np.diag([0.2, 1, 3, 1]))
+    assert repr(wide) == "<Volume 'volume', no contrast, 1040 x 24 x 7 voxels of 0.2 x 1 x 3 mm>"
     made = run(volume, flow)
     assert repr(made).startswith("<Ensemble T1→T2 by tiny-flow, n = 2, ") and repr(made).endswith(f" of {told}>")
     assert "σ̂" in repr(made) and "σ̂" not in repr(run(volume, direct))

@@ -92,6 +92,20 @@ def test_a_disk_that_was_full_for_a_moment_costs_one_slice(tmp_path: Path, monke
     again = Unfinished(tmp_path / "a_T2.json", "one model")
     again.keep_to("built-in", {"torch": "1"})
     assert sorted(again.read()) == [2, 3] and again.makers == [{"torch": "1"}]
+    # Going on with another torch, what a full disk takes is the line of that, and no slice.
+    write = Path.write_text
+
+    def truncate(path: Path, *given: str, **more: str) -> int:
+        write(path, "")
+        raise OSError(28, "No space left on device")
+
+    again.keep_to("built-in", {"torch": "2"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", truncate)
+        again.write(replace(update(0.25), index=5))
+    last = Unfinished(tmp_path / "a_T2.json", "one model")
+    last.keep_to("built-in", {"torch": "2"})
+    assert sorted(last.read()) == [2, 3] and last.makers == [{"torch": "1"}]
 
 
 def made_on(machine: str, day: int) -> dict[str, object]:

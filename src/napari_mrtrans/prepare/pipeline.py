@@ -17,7 +17,7 @@ from .. import __version__
 from ..datasets.derivatives import check_own, description, ignored
 from ..datasets.sessions import RawSession
 from ..dicom.read import read_scan, recorded
-from ..errors import MrtransError
+from ..errors import MrtransError, VolumeError
 from ..paths import part_of, write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.intensity import clean, min_max, white_level
@@ -118,7 +118,9 @@ def prepare_session(
     check_free(record, session, overwrite=options.overwrite)
     if edited is not None and not options.overwrite and not (mask is not None and mask.samefile(edited)):
         raise MrtransError(f"'{edited}' was changed since it was written; give it with --mask, or --overwrite.")
-    if mask is None and edited is None and (mask := mask_given_before(record, stem, options)) is not None:
+    earlier = mask_given_before(record, stem, options) if mask is None and edited is None else None
+    if earlier is not None:
+        mask = earlier
         if not options.strip or options.tool != "auto":
             raise MrtransError(f"'{mask}' was given with --mask and would be lost; leave out "
                                f"{'--brain' if options.strip else '--no-strip'}, or --overwrite.")  # fmt: skip
@@ -153,7 +155,13 @@ def prepare_session(
             raise MrtransError(
                 f"{session.stem}: {contrast} and {chosen} do not overlap by their headers; leave out --no-register."
             )
-    brain, method = _brain(reference, mask, options, say)
+    try:
+        brain, method = _brain(reference, mask, options, say)
+    except VolumeError:
+        if earlier is None:
+            raise
+        raise MrtransError(f"'{mask}', which was given before, does not lie on the grid of {chosen}; give a --mask on "
+                           "that grid, or --overwrite to look for the brain anew.") from None  # fmt: skip
     if options.strip:
         say(f"{stem}: brain mask ({method}), {brain.sum() * np.prod(reference.voxel_sizes) / 1000.0:.0f} ml")
     images = {}

@@ -94,6 +94,10 @@ _AGENT = _whole(
 _WHOSE = re.compile(r"^sub-[^_]+_(?:ses-[^_]+_)?", re.IGNORECASE)
 #: As at the end of ``BRAVO+C``.
 _PLUS_AGENT = re.compile(r"\+ ?(c|gd|gad|gado\w*)(?![a-z0-9])", re.IGNORECASE)
+#: At the end of a label that may hold letters and digits alone: ``acq-mprageGd``, ``acq-mpragepostC``.
+_GLUED_AGENT = re.compile(
+    r"(?<=[a-z0-9])(?:Gd|GD|Gad|Gado[a-z]*|CE|Post)(?=_|$)|(?<=[A-Za-z0-9])[Pp]ost(?:[Cc]|[Gg]d|GD|[Cc]on(?:trast)?)(?=_|$)"
+)
 #: Two echoes of one sequence, of which a name tells both.
 _DUAL_ECHO = _whole(
     r"(pd|dp|proton[ _-]?density)(w|weighted)?[ _+&-]*t2(w|weighted)?|t2(w|weighted)?[ _+&-]*(pd|dp)(w|weighted)?"
@@ -134,8 +138,7 @@ def guess_contrast(name: str) -> Contrast | None:
     names, ``key-value`` parts are ignored.
     """
     stem = _stem(name)
-    plain = _WHOSE.sub("", stem)
-    agent = bool(_AGENT.search(plain) or _PLUS_AGENT.search(plain))
+    agent = names_agent(_WHOSE.sub("", stem))
     if _OTHER_PART.search(stem):
         return None
     stem = _REFERENCE.sub("", _without_entities(stem))
@@ -180,7 +183,7 @@ def names_mask(name: str) -> bool:
 
 def names_agent(name: str) -> bool:
     """Whether a name tells of a contrast agent."""
-    return any(pattern.search(name) for pattern in (_POST_CONTRAST, _AGENT, _PLUS_AGENT))
+    return any(pattern.search(name) for pattern in (_POST_CONTRAST, _AGENT, _PLUS_AGENT, _GLUED_AGENT))
 
 
 def names_map(name: str) -> bool:

@@ -59,7 +59,7 @@ class Volume:
 
     def __repr__(self) -> str:
         """In a line: ``<Volume 'sub-01_T1w', T1, 240 x 240 x 155 voxels of 1 x 1 x 1 mm>``."""
-        shape, sizes = (" x ".join(f"{n:.3g}" for n in of) for of in (self.data.shape, self.voxel_sizes))
+        shape, sizes = (" x ".join(of) for of in (map(str, self.data.shape), (f"{mm:.3g}" for mm in self.voxel_sizes)))
         return f"<Volume '{self.name}', {self.contrast or 'no contrast'}, {shape} voxels of {sizes} mm>"
 
     def __post_init__(self) -> None:

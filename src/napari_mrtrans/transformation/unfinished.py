@@ -117,13 +117,13 @@ class Unfinished:
         path = self.folder / f"slice-{update.index:05}.npz"
         part = path.with_suffix(".part")
         try:
-            if not self.folder.is_dir():
-                self.folder.mkdir(parents=True)
-            if not (self.folder / MAKERS).exists() or not known:
-                (self.folder / "key").write_text(self._work, encoding="utf-8")
-                part.write_text(json.dumps(makers), encoding="utf-8")
-                part.replace(self.folder / MAKERS)
-                self.makers = makers
+            self.folder.mkdir(parents=True, exist_ok=True)
+            texts = {"key": self._work, MAKERS: json.dumps(makers)}
+            for name, text in texts.items():
+                if not (self.folder / name).exists() or (name == MAKERS and not known):
+                    part.write_text(text, encoding="utf-8")
+                    part.replace(self.folder / name)
+            self.makers = makers
             kept: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
             with part.open("wb") as file:
                 np.savez(file, **kept)

@@ -27,6 +27,7 @@ from napari_mrtrans.widgets.layer_kinds import KeepSamples
 from napari_mrtrans.widgets.lesion.measure import measured
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
+from napari_mrtrans.widgets.transform.kept_runs import kept_runs
 
 from ..conftest import Heartbeat, has, write_card
 
@@ -557,7 +558,7 @@ def test_results_outlive_the_dock_that_made_them(loaded, engine):
     assert not again.files.save.isHidden()
     engine.pace = 0.2
     again.button.click()
-    loaded.qtbot.waitUntil(lambda: again._run is not None and len(again._run.gathered.finished) > 1)
+    loaded.qtbot.waitUntil(lambda: again._run is not None and any(again._run.layers.alive()))
     ended = again._run
     loaded.viewer.window.remove_dock_widget(again)
     loaded.qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=5000)
@@ -703,13 +704,32 @@ def test_a_brain_mask_is_of_one_image(loaded, engine, brain):
     assert engine.requests[-1].request.mask is None
 
 
-def test_a_closed_dock_lets_go_of_its_runs(loaded):
+def test_a_closed_dock_shows_nothing_any_more_and_runs_go_with_their_layers(loaded):
     loaded.run()
     run = weakref.ref(loaded.dock._run)
     before = len(loaded.viewer.mouse_move_callbacks)
     loaded.viewer.window.remove_dock_widget(loaded.dock)
     loaded.qtbot.waitUntil(lambda: len(loaded.viewer.mouse_move_callbacks) == before - 1, timeout=2000)
-    assert loaded.dock.uncertainty._run is None and run() is not None  # the dock itself has it until it is gone
+    assert loaded.dock.uncertainty._run is None
+    kept = kept_runs(loaded.viewer)
+    assert kept == [run()] and loaded.dock._runs == []
+    kept.left(None)
+    loaded.viewer.layers.clear()
+    assert kept == []
+
+
+def test_runs_go_with_their_viewer(make_napari_viewer, qtbot, engine, brain):
+    viewer = make_napari_viewer()
+    dock = TransformWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="dock")
+    viewer.add_image(brain, name="a_T1w")
+    dock.start()
+    qtbot.waitUntil(lambda: dock.state is DockState.DONE)
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)
+    run = weakref.ref(dock._run)
+    viewer.close()
+    dock = viewer = None
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and run() is None, timeout=5000)
 
 
 def test_what_is_installed_during_a_run_can_be_chosen_after_it(loaded, engine, checkpoints):

@@ -142,7 +142,7 @@ class AcquiredPanel(QWidget):
         self._working = False
         if compared is None:
             self.failed.emit(problem)
-        elif reference is self.reference.layer:  # of another that was chosen meanwhile, nobody asked
+        elif run is not self._run or reference is self.reference.layer:  # nobody asks any more where another was chosen
             error, said = compared
             self._add(run, error)
             if run is self._run:

@@ -97,8 +97,7 @@ class TransformWidget(RunDock):
     def _end(self) -> None:
         run = self._run if self._state.busy else None
         super()._end()
-        if run is not None:
-            run.close()  # what it has is kept, and nobody else will
+        self._runs = self._runs.left(run)
         self.compare.setChecked(False)
         self.uncertainty.end()
 
@@ -188,7 +187,7 @@ class TransformWidget(RunDock):
     def _on_result_removed(self, run: Result) -> None:
         if self._state.busy:
             return
-        if run in self._runs:
+        if isinstance(run, Run) and run in self._runs:
             self._runs.remove(run)
         for layer in list(run.layers.alive()):
             self._viewer.layers.remove(layer)
