@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from napari_mrtrans.evaluation.report import summary
+from napari_mrtrans.training.recipe import Recipe
+from napari_mrtrans.training.recipe_keys import keys_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAIRS = ("T1→T2", "T1→FLAIR", "T2→T1", "T2→FLAIR", "FLAIR→T1", "FLAIR→T2")
@@ -107,12 +109,14 @@ def powers(rows: Rows) -> list[str]:
     return table(["power", *SAMPLING], [[pair, *(cell(name, pair) for name in SAMPLING)] for pair in PAIRS], "  ")
 
 
-def intervals(results: Path) -> list[list[str]]:
-    """What the intervals hold and the rank correlations, of `calibrate`'s NAME.spread.md: acquired images first."""
+def intervals(results: Path, computed: bool) -> list[list[str]]:
+    """What the intervals hold and the rank correlations, of `calibrate`'s NAME.spread.md; of pairs of acquired images,
+    or of those with PD ``computed``.
+    """
     cells: dict[str, dict[str, list[str]]] = {}
     for name in SAMPLING:
         text = (results / f"t1-t2-flair-{name}.spread.md").read_text()
-        for line in text.partition("With PD computed")[0].splitlines():
+        for line in text.partition("With PD computed")[2 if computed else 0].splitlines():
             pair, *figures = (cell.strip() for cell in line.strip("|").split("|"))
             if "->" in pair or pair == "all":
                 cells.setdefault(pair.replace("->", "→"), {})[name] = figures
@@ -125,10 +129,17 @@ def intervals(results: Path) -> list[list[str]]:
         [pair, *(f"{two(of[n][2])} → {two(of[n][3])} ({two(of[n][4])})" for n in SAMPLING)]
         for pair, of in cells.items()
     ]
+    of, scans = (", computed PD", 32) if computed else ("", 28)
     return [
-        table(["coverage", *SAMPLING], held, "  "),
-        table(["rank correlation, 28 scans", *SAMPLING], ranked, "  "),
+        table([f"coverage{of}", *SAMPLING], held, "  "),
+        table([f"rank correlation, {scans} scans{of}", *SAMPLING], ranked, "  "),
     ]
+
+
+def recipe_keys() -> list[str]:
+    """Every key of a recipe."""
+    told = [[f"`{key.name}`", f"`{key.usual}`" if key.usual else "", key.meaning] for key in keys_of(Recipe)]
+    return table(["key of a recipe", "if left out", "what it is"], told)
 
 
 def tables(docs: Path = DOCS) -> dict[str, list[list[str]]]:
@@ -137,7 +148,12 @@ def tables(docs: Path = DOCS) -> dict[str, list[list[str]]]:
     rows = json.loads((results / "metrics.json").read_text())["rows"]
     return {
         "models.md": [methods(rows), planes(rows)],
-        "uncertainty.md": [*intervals(results), ranks(rows), powers(rows)],
+        "uncertainty.md": [
+            *(lines for computed in (False, True) for lines in intervals(results, computed)),
+            ranks(rows),
+            powers(rows),
+        ],
+        "training.md": [recipe_keys()],
     }
 
 

@@ -14,7 +14,7 @@ docs_tables = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(docs_tables)
 
 
-@pytest.mark.parametrize("name", ["models.md", "uncertainty.md"])
+@pytest.mark.parametrize("name", ["models.md", "uncertainty.md", "training.md"])
 def test_tables_are_those_of_docs_results(name: str) -> None:
     text = (ROOT / "docs" / name).read_text()
     for table in docs_tables.tables()[name]:
