@@ -274,6 +274,22 @@ def test_only_ones_own_can_be_removed(user: Path, file: Path, tmp_path: Path) ->
     assert shipped.exists()
 
 
+def test_a_calibration_of_ones_own_of_a_shipped_checkpoint_comes_and_goes(
+    user: Path, file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "shipped").mkdir()
+    shipped = Path(shutil.copy(file, tmp_path / "shipped" / "tiny-flow.safetensors"))
+    with pytest.raises(CheckpointError, match="'tiny-flow' comes with the plugin"):
+        install(file)
+    checkpoint = read_checkpoint(file)
+    write_calibration(checkpoint, Calibration(card=checkpoint.card_digest, about={"n": 3}), file.parent)
+    said: list[str] = []
+    assert install(file, say=said.append).path == shipped
+    brought = user / "tiny-flow.calibration.json"
+    assert brought.is_file() and "brought its calibration" in said[0] and not (user / "tiny-flow.safetensors").exists()
+    assert remove("tiny-flow") == [brought] and shipped.exists() and not brought.exists()
+
+
 def test_what_is_not_installed_cannot_be_removed(user: Path, file: Path) -> None:
     install(file)
     with pytest.raises(CheckpointError, match="No checkpoint 'flow' is installed"):
@@ -331,6 +347,11 @@ def test_nobody_answers(user: Path) -> None:
         address = f"http://127.0.0.1:{free.getsockname()[1]}/x.safetensors"
     with pytest.raises(CheckpointError, match=r"Cannot download .* \(no connection\)"):
         download(address, "0" * 64)
+
+
+def test_an_address_that_is_none_was_not_damaged_on_the_way(user: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"Cannot download 'https:///x.safetensors'"):
+        download("https:///x.safetensors", "0" * 64)
 
 
 @pytest.mark.parametrize(

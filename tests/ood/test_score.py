@@ -164,8 +164,9 @@ def test_an_artefact_of_an_unknown_kind_is_not_named() -> None:
     assert ood.reason(scores, all_slices, Contrast.T1) == "unlike the training scans"
 
 
-def test_a_verdict_by_sigma_hat_says_so() -> None:
-    ood = calibration(score="combined")
+@pytest.mark.parametrize("score", ["combined", "sigma_hat", "sigma_hat_max"])
+def test_a_verdict_by_sigma_hat_says_so(score: str) -> None:
+    ood = calibration(score=score)
     scores = ood.scores("T1->T2", 20, 0.5, np.array([0.5]), signs(0.0, 0.0, 0.0))
     assert ood.reason(scores, signs(0.0, 0.0, 0.0), Contrast.T1) == "the samples differ more than usual"
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +60,24 @@ def test_slices_come_nearest_to_the_start_first_and_each_once(brain: Volume, flo
     assert sorted(update.index for update in updates) == filled.tolist()
     assert [update.done for update in updates] == list(range(1, len(filled) + 1))
     assert {update.total for update in updates} == {len(filled)}
+
+
+def test_a_run_that_has_ended_holds_nothing(brain: Volume, flow: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither volumes nor networks wait for Python to look for cycles."""
+    engines: list[weakref.ref[Engine]] = []
+    begin = Engine.__init__
+
+    def begun(self: Engine, *given: Any, **more: Any) -> None:
+        begin(self, *given, **more)
+        engines.append(weakref.ref(self))
+
+    monkeypatch.setattr(Engine, "__init__", begun)
+    gc.disable()
+    try:
+        transform(brain, flow, target="T2", n=1, steps=1, slices=(5, 7))
+        assert engines and all(engine() is None for engine in engines)
+    finally:
+        gc.enable()
 
 
 def test_a_checkpoint_may_be_named(brain: Volume, direct: Checkpoint) -> None:

@@ -22,8 +22,8 @@ from .pool import left_behind
 
 #: Seconds without an answer before a download is given up.
 TIMEOUT = 30
-#: Bytes between two reports of progress.
-CHUNK = 1 << 16
+#: Bytes between two reports of progress, when a cancelled download ends.
+CHUNK = 1 << 12
 _REMEDY = "Make room or mend its permissions, or name another in NAPARI_MRTRANS_CHECKPOINTS."
 
 
@@ -74,7 +74,10 @@ def install(
         return there
     taken = [folder / file] if planes is not None else [folder / file, folder / f"{name}{PLANES_SUFFIX}"]
     _refuse_taken(name, taken)
-    for member in left_behind(checkpoint, folder):
+    members = left_behind(checkpoint, folder)
+    for member in members:  # all of them before the first is copied
+        _refuse_taken(member.name, [folder / f"{member.name}.safetensors"])
+    for member in members:
         install(member.path)
 
     def copy(part: Path) -> None:
@@ -83,12 +86,7 @@ def install(
         if expected is not None and digest(part) != expected:
             raise CheckpointError(_another(path))
 
-    files = _beside(name, calibration, planes)
-    write_together(
-        folder,
-        files | {file: copy},
-        _REMEDY,
-    )
+    write_together(folder, _beside(name, calibration, planes) | {file: copy}, _REMEDY)
     return read_checkpoint(folder / file)
 
 
@@ -109,12 +107,13 @@ def _beside(name: str, calibration: str | None, planes: Path | None) -> dict[str
 def _brought(
     checkpoint: Checkpoint, calibration: str | None, planes: Path | None, say: Callable[[str], None]
 ) -> Checkpoint | None:
-    """The user's own copy of this very file, with another calibration, or another network for other planes, than it
-    had; None: there is nothing to bring."""
-    own = (one for one in _listed() if one.name == checkpoint.name and not is_shipped(one))
-    there = next((one for one in own if one.sha256 == checkpoint.sha256), None)
+    """This very file where it is installed already, with another calibration, or another network for other planes, than
+    it had; None: there is nothing to bring. The calibration of a shipped one goes to the user's folder."""
+    there = next((one for one in _listed() if (one.name, one.sha256) == (checkpoint.name, checkpoint.sha256)), None)
     if there is None:
         return None
+    folder = user_checkpoint_dir() if is_shipped(there) else there.path.parent
+    planes = None if is_shipped(there) else planes
     if there.calibration and calibration_text(there.calibration) == calibration:
         calibration = None
     known = own_planes(there)
@@ -122,17 +121,17 @@ def _brought(
         planes = None
     if calibration is None and planes is None:
         return None
-    write_together(there.path.parent, _beside(there.name, calibration, planes), _REMEDY)
+    write_together(folder, _beside(there.name, calibration, planes), _REMEDY)
     parts = [*(["calibration"] if calibration else []), *(["network for other planes"] if planes else [])]
-    say(f"'{there.name}' is installed already; brought its {' and its '.join(parts)} to '{there.path.parent}'.")
+    say(f"'{there.name}' is installed already; brought its {' and its '.join(parts)} to '{folder}'.")
     return read_checkpoint(there.path)
 
 
 def _refuse_taken(name: str, places: list[Path]) -> None:
     for checkpoint in _listed():
         if checkpoint.name == name:
-            other = "comes with the plugin" if is_shipped(checkpoint) else "is installed already"
-            raise CheckpointError(f"'{name}' {other}. Give the new one another name, or remove the old one first.")
+            how = "comes with the plugin" if is_shipped(checkpoint) else "is installed already; remove that one first"
+            raise CheckpointError(f"'{name}' {how}, or give the new one another name.")
     for place in places:
         if place.exists():
             raise CheckpointError(f"A damaged or misnamed file is in its place already: delete '{place}' first.")
@@ -182,12 +181,15 @@ def download(
     with tempfile.TemporaryDirectory(prefix="napari-mrtrans-") as folder:
         try:
             file = pooch.retrieve(url, f"sha256:{expected}", "download.safetensors", folder, downloader=downloader)
+        except (
+            requests.RequestException,
+            OSError,
+        ) as error:  # an address that is none, too
+            raise CheckpointError(f"Cannot download '{url}' ({_reason(error)}). Try again or elsewhere.") from None
         except ValueError:  # pooch's word for another digest
             raise CheckpointError(
                 f"What '{url}' gave does not have that SHA-256: damaged on the way, or another file. Compare both."
             ) from None
-        except (requests.RequestException, OSError) as error:
-            raise CheckpointError(f"Cannot download '{url}' ({_reason(error)}). Try again or elsewhere.") from None
         return install(file, sha256=expected)
 
 
@@ -213,7 +215,8 @@ class _Bar:
 
 
 def remove(name: str) -> list[Path]:
-    """Delete a checkpoint of the user's, with what lies beside it; returns what was deleted.
+    """Delete a checkpoint of the user's, with what lies beside it, or the user's calibration of one that comes with the
+    plugin; returns what was deleted.
 
     Raises:
         CheckpointError: there is none of that name, it comes with the plugin, or it cannot be deleted.
@@ -222,11 +225,13 @@ def remove(name: str) -> list[Path]:
     if found is None:
         own = ", ".join(checkpoint.name for checkpoint in _listed() if not is_shipped(checkpoint))
         raise CheckpointError(f"No checkpoint '{name}' is installed. Your own: {own or 'none'}.")
-    if is_shipped(found):
+    deleted: list[Path] = []
+    own_calibration = user_checkpoint_dir() / f"{name}{CALIBRATION_SUFFIX}"
+    if is_shipped(found) and not own_calibration.is_file():
         raise CheckpointError(f"'{name}' comes with the plugin and cannot be removed.")
-    deleted = []
     planes = own_planes(found)
-    for path in (*([planes] if planes else []), found.path.with_suffix(CALIBRATION_SUFFIX), found.path):
+    whole = (*([planes] if planes else []), found.path.with_suffix(CALIBRATION_SUFFIX), found.path)
+    for path in (own_calibration,) if is_shipped(found) else whole:
         try:
             path.unlink()
         except FileNotFoundError:

@@ -22,7 +22,9 @@ def correlation_interval(
     """95 % interval of a pooled Pearson correlation; None where it cannot be told.
 
     Whole lesions are drawn anew (percentile bootstrap), or with fewer than five of them blocks of 4 x 4 x 4 voxels,
-    larger ones in a region of more than about 2,000 blocks. The order and direction of the axes do not matter.
+    larger ones in a region of more than about 2,000 blocks. The order and direction of the axes do not matter. Too
+    narrow in smooth images: in simulations it held the true correlation in 0.6 to 0.9 of them by blocks, in 0.9 by 5 to
+    12 lesions.
 
     Args:
         values: (n, 2), what is correlated.

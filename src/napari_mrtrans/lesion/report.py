@@ -85,7 +85,7 @@ class LesionReport:
         where = f"{self.n_voxels} voxels of {plural(len(self.components), 'lesion')}"
         lines = [f"{where}, no reference" if self.r is None else f"r = {written(self.r, self.interval)} over {where}"]
         if self.interval:
-            lines.append("In brackets: 95 % interval (bootstrap over lesions, or over blocks of few)")
+            lines.append("In brackets: 95 % interval (bootstrap over lesions; of few over blocks, and then too narrow)")
         elif self.r is not None:
             block = " x ".join([str(BLOCK)] * 3)
             lines.append(f"No interval: that takes {FEWEST} lesions or, in fewer, {FEWEST} blocks of {block} voxels")

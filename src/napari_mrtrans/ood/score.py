@@ -226,7 +226,7 @@ class OodCalibration(_Strict):
         probability = self.assess(scores)
         if probability is None or probability < VERDICTS[1][0]:
             return ""
-        if not self.of_image and not scores["image"] >= scores[self.score]:
+        if self.score in RAW_SCORES or (not self.of_image and not scores["image"] >= scores[self.score]):
             return "the samples differ more than usual"
         signs = list(signs)
         clear = any(scores[name] >= least for name, least in CLEAR.items())

@@ -16,7 +16,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.pool import members_of, shares
 from ..devices import failure_line, is_out_of_memory, memory_line, to_channels_last
 from ..errors import MrtransError, OutOfMemory
-from ..scan.framing import Box
+from ..scan.framing import Box, Framing
 from ..scan.neighbours import seen
 from .job import Job, common_step, in_steps
 
@@ -77,6 +77,18 @@ class _Drawer:
         return len(self.plan(job)[1]) if self.model.reference[0] else 1
 
 
+def _reader(job: Job, framing: Framing, step: int) -> Callable[[int], tuple[NDArray[np.float32], Box]]:
+    """Slices on the model's grid, with their frames, each read once. A function of its own: a cached method would hold
+    its engine, and so volumes and networks, until Python looks for cycles."""
+
+    @lru_cache(maxsize=256)
+    def read(index: int) -> tuple[NDArray[np.float32], Box]:
+        image = job.grid.to_model(job.images[index])
+        return image, framing.box(image, step)
+
+    return read
+
+
 class Engine:
     """Holds the model on its device; knows how to compute a group of slices."""
 
@@ -103,11 +115,7 @@ class Engine:
         self.name = checkpoint.name
         self.framing, self.step = checkpoint.card.framing, common_step(d.model for d in self.drawers.values())
         self.job = in_steps(job, self.framing, self.step)
-        self._slice = lru_cache(maxsize=256)(self._read_slice)
-
-    def _read_slice(self, index: int) -> tuple[NDArray[np.float32], Box]:
-        image = self.job.grid.to_model(self.job.images[index])
-        return image, self.framing.box(image, self.step)
+        self._slice = _reader(self.job, self.framing, self.step)
 
     def _seen(self, index: int, box: Box, neighbours_mm: float) -> NDArray[np.float32]:
         """A slice's frame and, where the network sees them, those of its neighbours: (plane, row, column)."""
