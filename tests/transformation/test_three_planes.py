@@ -16,6 +16,7 @@ from napari_mrtrans.checkpoints.card import Card, Grid, Intensity, SamplerDefaul
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from napari_mrtrans.checkpoints.planes import beside_digest, has_planes, planes_of
 from napari_mrtrans.checkpoints.pool import make_pool
+from napari_mrtrans.errors import OutOfMemory
 from napari_mrtrans.scan.intensity import HEADROOM
 from napari_mrtrans.scan.planes import seen_from
 from napari_mrtrans.transformation import job
@@ -227,6 +228,23 @@ def test_it_can_be_cancelled_in_any_view(direct: Checkpoint, after: int) -> None
     calls = itertools.count()
     found = list(stream(brain(), direct, target="T2", three_planes=True, cancel=lambda: next(calls) > after))
     assert found == []
+
+
+def test_what_fails_in_a_view_is_said_of_it_and_not_tried_again(
+    direct: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, tried = SliceRunner.compute, []
+
+    def compute(self: SliceRunner, pending: Any) -> Any:
+        if len(pending) == 38:  # the first coronal ones
+            tried.append(pending)
+            raise OutOfMemory("The computer ran out of memory at slice 7.")
+        return good(self, pending)
+
+    monkeypatch.setattr(SliceRunner, "compute", compute)
+    with pytest.raises(OutOfMemory, match="Three planes, coronal view: The computer ran out of memory at slice 7"):
+        transform(brain(), direct, target="T2", three_planes=True, slices=(10, 20))
+    assert len(tried) == 1
 
 
 def test_slices_of_an_earlier_run_need_no_view_again(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import check_planes
+from ..errors import MrtransError
 from ..scan.planes import VIEWS, Plane, straight
 from ..scan.prepared import PreparedVolume
 from .job import Job, grid_of
@@ -49,6 +50,7 @@ class OtherPlanes:
         say: Callable[[str], None],
     ) -> None:
         self._job, self._checkpoint, self._start, self._say = job, check_planes(checkpoint), start, say
+        self._failure: MrtransError | None = None
 
     @cached_property
     def _mean(self) -> NDArray[np.float32]:
@@ -61,7 +63,11 @@ class OtherPlanes:
             runner, pending = self._start(side, self._checkpoint), list(side.order)
             seen = total.transpose(VIEWS[plane])  # a view of the same memory
             while pending:
-                done = runner.compute(pending)
+                try:
+                    done = runner.compute(pending)
+                except MrtransError as error:  # whose slice is one of that view
+                    self._failure = type(error)(f"Three planes, {plane} view: {error}")
+                    raise self._failure from None
                 for index, samples in done:
                     assert isinstance(samples, np.ndarray)
                     seen[index] += samples[0] / np.float32(len(OTHERS))
@@ -70,6 +76,8 @@ class OtherPlanes:
 
     def __call__(self, index: int) -> NDArray[np.float32]:
         """What the other views say of an axial slice (canonical): (row, column), in [0, 1], 0 outside the head."""
+        if self._failure is not None:  # computed once, and in vain
+            raise self._failure
         return self._mean[index]
 
 
