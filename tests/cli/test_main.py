@@ -483,6 +483,20 @@ def test_disk_full_while_writing(run: Run, scan: Path, tmp_path: Path, monkeypat
     assert [path.name[:12] for path in (tmp_path / "out").iterdir()] == [".unfinished-"]  # the slices, for another try
 
 
+def test_what_a_disk_did_not_keep_is_not_said_to_be_kept(
+    run: Run, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nib.Nifti1Image, "to_filename", full)
+    monkeypatch.setattr(np, "savez", full)
+    code, _, err = run("transform", scan, "--to", "T2", "-n", 1, "--steps", 1, "-o", "out")
+    *_, kept, last = err.splitlines()
+    assert code == 2 and kept.startswith("Finished slices cannot be kept in")
+    assert last == "Cannot write to 'out' (No space left on device). Free some space and run it again."
+
+
 @pytest.mark.parametrize(
     "where", ["napari_mrtrans.scan.volume.Volume.load", "napari_mrtrans.transformation.engine.Engine.transform"]
 )

@@ -173,10 +173,10 @@ def _transform(
     try:
         files = ensemble.save(output, overwrite=naming.overwrite, bids=naming.bids).values()
     except MrtransError as error:
-        for line in dict.fromkeys(notices):
-            typer.echo(line, err=True)
         if store.holds_slices:
             raise
+        for line in dict.fromkeys(notices):  # why nothing is kept among them
+            typer.echo(line, err=True)
         raise MrtransError(str(error).replace(KEPT, "")) from None
     if failure is None:
         store.remove()
