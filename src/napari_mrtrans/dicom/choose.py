@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast
 from ..scan.nifti import missing_line
+from ..wording import and_more
 from .damaged import named_series, unreadable_beside
 from .files import FOLDERS, MOST_FILES, dicom_folders, files_in, folders_in, is_dicom_file, listed
 from .header import Header, read_header, unreadable_line
@@ -199,5 +200,5 @@ def _only(path: Path, usable: list[Stack], stacks: list[Stack], contrast: Contra
 
 
 def _listed(lines: list[str]) -> str:
-    more = f" and {len(lines) - LISTED} more" if len(lines) > LISTED else ""
+    more = and_more(len(lines) - LISTED)
     return "; ".join(lines[:LISTED]) + more

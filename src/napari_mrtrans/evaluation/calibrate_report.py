@@ -107,15 +107,9 @@ def _of_people(found: Sequence[Mapping[str, Any]], name: str) -> list[float]:
 def stratified_auc(normal: Sequence[OodRow], unusual: Sequence[OodRow], score: str) -> float | None:
     """AUC within each pair (σ̂ of different targets do not compare), averaged over the unusual inputs; those of pairs
     that nobody usual has, and those without a score, count for nothing, and None: there are no others."""
-    aucs, counts = [], []
-    normal, unusual = ([row for row in rows if np.isfinite(row.scores[score])] for rows in (normal, unusual))
-    for pair in dict.fromkeys(row.pair for row in normal):
-        mine = [row for row in unusual if row.pair == pair]
-        pool = [*(row for row in normal if row.pair == pair), *mine]
-        if mine:
-            aucs.append(detection.auc([row.unusual for row in pool], [row.scores[score] for row in pool]))
-            counts.append(len(mine))
-    return float(np.average(aucs, weights=counts)) if aucs else None
+    rows = [row for row in (*normal, *unusual) if np.isfinite(row.scores[score])]
+    labels, scores = [row.unusual for row in rows], [row.scores[score] for row in rows]
+    return detection.stratified_auc(labels, scores, [row.pair for row in rows])
 
 
 def probability_lines(normal: Sequence[OodRow], unusual: Sequence[OodRow], best: str) -> list[str]:

@@ -25,6 +25,7 @@ from ..training.finished import Finished, digest
 from ..transformation.engine import MAX_HELD, BadNumbers
 from ..transformation.request import ANSWERS
 from ..transformation.streaming import SliceUpdate
+from ..wording import and_more
 from .cases import Case, Settings, Task, cases, not_there, tasks
 from .ensemble_figures import too_few_for
 from .held_out import NotMeasured, adapted_to, known_sessions, namesakes
@@ -174,8 +175,8 @@ def _without_lesions(planned: Sequence[Case], rows: Sequence[Row]) -> list[str]:
     lines = []
     for there, why in ((False, "there is no expert mask"), (True, "the expert mask marks nothing that was measured")):
         if names := [name for name in lacking if (name in masked) == there]:
-            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            lines.append(f"{names[0]}{others}{LESIONS}{why}, so there is no correlation inside lesions.")
+            told_of = f"{names[0]}{and_more(len(names) - 1)}"
+            lines.append(f"{told_of}{LESIONS}{why}, so there is no correlation inside lesions.")
     return lines
 
 

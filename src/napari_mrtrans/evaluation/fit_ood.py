@@ -199,19 +199,9 @@ def _figures(rows: Sequence[_Row], score: str, wanted: int) -> dict[str, float] 
     for train, test in GroupKFold(FOLDS).split(values, labels, people):
         fold = Isotonic.fit(values[train].tolist(), labels[train].tolist())
         probability[test] = [fold(value) for value in values[test]]
-    return {"auc": _auc(rows, score), **balanced_figures(labels.tolist(), probability.tolist())}
-
-
-def _auc(rows: Sequence[_Row], score: str) -> float:
-    """Of raw σ̂ within each pair, for that of different targets does not compare; averaged over the unusual inputs."""
-    aucs, counts = [], []
-    for pair in dict.fromkeys(row.pair if score in RAW_SCORES else "" for row in rows):
-        mine = [row for row in rows if score not in RAW_SCORES or row.pair == pair]
-        labels = [row.unusual for row in mine]
-        if any(labels) and not all(labels):
-            aucs.append(detection.auc(labels, [row.scores[score] for row in mine]))
-            counts.append(sum(labels))
-    return float(np.average(aucs, weights=counts)) if aucs else 0.5
+    pairs = [row.pair if score in RAW_SCORES else "" for row in rows]  # of raw σ̂, that of two targets does not compare
+    within = detection.stratified_auc(labels, values, pairs)
+    return {"auc": 0.5 if within is None else within, **balanced_figures(labels.tolist(), probability.tolist())}
 
 
 def sigma_ranges(sigmas: Iterable[tuple[str, float]]) -> dict[str, Range]:

@@ -21,6 +21,7 @@ from ..scan.contrasts import Pair
 from ..scan.grid import same_grid
 from ..scan.prepared import PreparedVolume
 from ..scan.volume import Volume, not_finite
+from ..wording import and_more
 
 #: Subjects that a line proposes, at most.
 MOST_PROPOSED = 4
@@ -265,10 +266,9 @@ def namesakes(
     alike = [name for name in names if known_by(name, bare if data_set(name) == "." else lost)]
     if not alike:
         return []
-    others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
     return [
-        f"'{alike[0]}'{others}: a training subject of a data set that is not there is called so. If it is this one, "
-        f"leave it out {_BY}."
+        f"'{alike[0]}'{and_more(len(alike) - 1)}: a training subject of a data set that is not there is called so. If "
+        f"it is this one, leave it out {_BY}."
     ]
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,6 +25,19 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(*_checked(labels, scores)))
+
+
+def stratified_auc(labels: ArrayLike, scores: ArrayLike, groups: Sequence[str]) -> float | None:
+    """:func:`auc` within each group, for scores that do not compare between them, averaged over the unusual inputs;
+    groups of one class count for nothing, and None: there are no others. Raises as :func:`auc`."""
+    truth, values, of = np.asarray(labels, dtype=bool), np.asarray(scores), np.asarray(groups)
+    aucs, counts = [], []
+    for group in dict.fromkeys(groups):
+        mine = truth[of == group]
+        if mine.any() and not mine.all():
+            aucs.append(auc(mine, values[of == group]))
+            counts.append(int(mine.sum()))
+    return float(np.average(aucs, weights=counts)) if aucs else None
 
 
 def roc(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -113,18 +113,18 @@ def prepare_session(
     if (done := finished_session(session, output, options, mask, say)) is not None:
         return done
     stem, record = session.stem, record_of(session, output)
-    key, edited = work_key(session, options, mask), edited_mask(record, stem)
+    edited = edited_mask(record, stem)
+    earlier = mask_given_before(record, stem, options) if mask is None and edited is None else None
+    key = work_key(session, options, earlier or mask)
     check_own(output, "prepare")
     check_free(record, session, overwrite=options.overwrite)
     if edited is not None and not options.overwrite and not (mask is not None and mask.samefile(edited)):
         raise MrtransError(f"'{edited}' was changed since it was written; give it with --mask, or --overwrite.")
-    earlier = mask_given_before(record, stem, options) if mask is None and edited is None else None
     if earlier is not None:
         mask = earlier
         if not options.strip or options.tool != "auto":
             raise MrtransError(f"'{mask}' was given with --mask and would be lost; leave out "
                                f"{'--brain' if options.strip else '--no-strip'}, or --overwrite.")  # fmt: skip
-        key = work_key(session, options, mask)
         say(f"{stem}: with the brain mask that was given before; --overwrite looks for the brain anew")
     volumes = {contrast: read_scan(path, contrast) for contrast, path in session.files.items()}
     for volume in volumes.values():

@@ -10,6 +10,7 @@ from ..datasets.splits import FILE, read_splits
 from ..datasets.store import Source
 from ..errors import RecipeError
 from ..paths import typed
+from ..wording import and_more
 from .recipe import Recipe
 from .state import STATE
 
@@ -55,10 +56,9 @@ def check_people(checkpoint: Path, splits: dict[str, Source]) -> None:
     now = {part: {*source.names} for part, source in splits.items()}
     moved = sorted({name for part in {*before, *now} for name in {*before.get(part, [])} ^ now.get(part, set())})
     if moved:
-        more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
         raise RecipeError(
-            f"'{checkpoint}' has been trained to its end, but with other people: {moved[0]}{more} came since, went, or "
-            "is in another part. Give it the same data, or train it anew in another folder."
+            f"'{checkpoint}' has been trained to its end, but with other people: {moved[0]}{and_more(len(moved) - 1)} "
+            "came since, went, or is in another part. Give it the same data, or train it anew in another folder."
         )
 
 

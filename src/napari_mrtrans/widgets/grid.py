@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 _inside: WeakKeyDictionary[ViewerModel, tuple[bool, WeakSet[Grid]]] = WeakKeyDictionary()
 
 
+def unwrapped(viewer: ViewerModel) -> ViewerModel:
+    """The viewer itself, of which napari gives each dock a proxy of its own."""
+    itself: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+    return itself
+
+
 class Grid:
     """Layers next to each other, each in a cell of its own, and back to what was there before: one picture or a grid.
 
@@ -23,8 +29,7 @@ class Grid:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        # napari gives each dock a proxy of its own
-        self._key: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+        self._key = unwrapped(viewer)
 
     @property
     def entered(self) -> bool:

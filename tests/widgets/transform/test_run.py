@@ -499,12 +499,18 @@ def test_volume_problem_is_told(loaded, errors):
     assert line.startswith("'flat_T1w' is constant; there is nothing to transform. Give another scan")
 
 
-def test_closing_the_viewer_mid_run_leaves_no_thread(make_napari_viewer, qtbot, engine, brain):
-    engine.pace = 0.5
+def with_image(make_napari_viewer, brain):
+    """A viewer, its dock, and an image in it."""
     viewer = make_napari_viewer()
     dock = TransformWidget(viewer)
     viewer.window.add_dock_widget(dock, name="dock")
     viewer.add_image(brain, name="a_T1w")
+    return viewer, dock
+
+
+def test_closing_the_viewer_mid_run_leaves_no_thread(make_napari_viewer, qtbot, engine, brain):
+    engine.pace = 0.5
+    viewer, dock = with_image(make_napari_viewer, brain)
     dock.start()
     qtbot.waitUntil(lambda: dock.state is DockState.RUNNING)
     assert QThreadPool.globalInstance().activeThreadCount() == 1
@@ -517,10 +523,7 @@ def test_closing_one_of_two_windows_ends_what_it_ran(make_napari_viewer, qtbot, 
     engine.pace = 0.5
     docks = []
     for _ in range(2):
-        viewer = make_napari_viewer()
-        docks.append(TransformWidget(viewer))
-        viewer.window.add_dock_widget(docks[-1], name="dock")
-        viewer.add_image(brain, name="a_T1w")
+        docks.append(with_image(make_napari_viewer, brain)[1])
     for dock in docks:
         dock.start()
     qtbot.waitUntil(lambda: all(dock.state is DockState.RUNNING for dock in docks))
@@ -719,10 +722,7 @@ def test_a_closed_dock_shows_nothing_any_more_and_runs_go_with_their_layers(load
 
 
 def test_runs_go_with_their_viewer(make_napari_viewer, qtbot, engine, brain):
-    viewer = make_napari_viewer()
-    dock = TransformWidget(viewer)
-    viewer.window.add_dock_widget(dock, name="dock")
-    viewer.add_image(brain, name="a_T1w")
+    viewer, dock = with_image(make_napari_viewer, brain)
     dock.start()
     qtbot.waitUntil(lambda: dock.state is DockState.DONE)
     qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=1000)

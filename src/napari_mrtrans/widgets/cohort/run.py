@@ -16,7 +16,7 @@ from ...paths import write_together
 from ...scan.grid import same_grid
 from ...scan.masked import unmasked
 from ...scan.volume import Volume
-from ...wording import plural
+from ...wording import and_more, plural
 from ..file_grid import FileGrid
 from ..source import LayerSource
 from ..transform.progress import clock
@@ -93,7 +93,7 @@ class Queue:
         if ended:
             parts.append(f"{clock((monotonic() - self._began) * (len(self._todo) - ended) / ended)} left")
         running = [f"{scan.stem} {100 * share:.0f} %" for scan, share in dict(self.shares).items()]
-        return " · ".join([*parts, *running[:1]]) + (f" and {len(running) - 1} more" if len(running) > 1 else "")
+        return " · ".join([*parts, *running[:1]]) + and_more(len(running) - 1)
 
     def ending(self) -> str:
         """What is said once it has ended without an error."""

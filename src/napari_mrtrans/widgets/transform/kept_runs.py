@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..grid import unwrapped
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
@@ -41,7 +43,7 @@ def kept_runs(viewer: ViewerModel) -> KeptRuns:
     Kept by its list of layers: napari's theme holds a closed window, and what holds the viewer must not be its value
     in a dictionary of weak keys.
     """
-    layers = getattr(viewer, "__wrapped__", viewer).layers
+    layers = unwrapped(viewer).layers
     if (kept := layers.__dict__.get(_NAME)) is None:
         kept = layers.__dict__[_NAME] = KeptRuns()
         layers.events.removed.connect(kept.forget)
