@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..wording import plural
-from .interval import BLOCK, FEWEST, written
+from .interval import FEWEST, written
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Lesion:
         centre: Mean voxel index.
         r: Pearson correlation, or None below 3 voxels or where an image is constant.
         p: Two-sided, as if voxels were independent; they are not, so it is too small.
-        interval: 95 % interval of r, from blocks of its voxels (:func:`~.interval.correlation_interval`).
+        interval: 95 % interval of r (:func:`~.interval.correlation_interval`).
     """
 
     n_voxels: int
@@ -52,7 +52,7 @@ class LesionReport:
         voxels: (n_voxels, 3) voxel indices.
         values: (n_voxels, 2) prediction and target there; NaN without a target.
         lesion: (n_voxels,) index into ``components``.
-        interval: 95 % interval of r, from drawing lesions anew (:func:`~.interval.correlation_interval`).
+        interval: 95 % interval of r (:func:`~.interval.correlation_interval`).
         n_missing: Voxels of the region that are left out, for they are not finite in some image: not computed, or not
             scanned.
         std_corrected: The standard deviation is the corrected one.
@@ -85,10 +85,9 @@ class LesionReport:
         where = f"{self.n_voxels} voxels of {plural(len(self.components), 'lesion')}"
         lines = [f"{where}, no reference" if self.r is None else f"r = {written(self.r, self.interval)} over {where}"]
         if self.interval:
-            lines.append("In brackets: 95 % interval (bootstrap over lesions; of few over blocks, and then too narrow)")
+            lines.append("In brackets: 95 % interval, by how many independent voxels these are worth")
         elif self.r is not None:
-            block = " x ".join([str(BLOCK)] * 3)
-            lines.append(f"No interval: that takes {FEWEST} lesions or, in fewer, {FEWEST} blocks of {block} voxels")
+            lines.append(f"No interval: these voxels are worth fewer than {FEWEST} independent ones")
         if self.sample_r:
             lines.append(f"Samples: {self._of_samples()}")
         told = [f"{name} {_signed(value)}" for name, value in self.contrast.items()]

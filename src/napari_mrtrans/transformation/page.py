@@ -229,7 +229,7 @@ def _lesions(beside: Beside, info: Mapping[str, Any]) -> Section | None:
     ]
     more = max(len(report.components) - MOST_LESIONS, 0)
     note = (f"The {MOST_LESIONS} largest; {more} more are not listed. " if more else "") + (
-        "r: Pearson correlation with the acquired image. 95 %: drawing lesions anew, or blocks of voxels of few."
+        "r: Pearson correlation with the acquired image. 95 %: its interval; neighbours are no independent voxels."
     )
     title = f"In '{without_folders(beside.region)}'" if beside.region else "In the region of interest"
     table = Table(title, ["lesion", "voxels", "r", "95 %"], rows, note)

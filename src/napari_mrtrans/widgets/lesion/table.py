@@ -28,8 +28,8 @@ class LesionTable(FigureTable):
         self._report: LesionReport | None = None
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setToolTip(
-            "Click a lesion to see where it lies. 95 %: interval of r, from drawing lesions anew, or blocks of voxels "
-            "where there are few; a dash where it cannot be told. Neighbours are alike, so voxels have no p."
+            "Click a lesion to see where it lies. 95 %: interval of r; a dash where it cannot be told. Neighbours are "
+            "alike: the interval knows how many independent voxels a lesion is worth, and there is no p over voxels."
         )
         header, side = self._header, self._side
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
