@@ -8,7 +8,7 @@
 # service, where there is one: small networks alone leave it idle, and without the service they wait for one another.
 #   PYTHON=python3     an interpreter with the packages of pyproject.toml's extra "train" (the package itself need not be
 #                      installed)
-#   MINUTES=25         stop after this long, resumable
+#   MINUTES=25         whole ones; stop after about this long, resumable: a validation and the writing come after it
 #   ONLY=              names of checkpoints, such as "t1-t2-flair-cgan"; default: all whose recipes are on whole slices
 #   STEPS=             of every stage, for a trial; default: the recipes'
 #   ACCELERATOR=cuda WORKERS=4 COMPILE=0
@@ -19,16 +19,25 @@ train() { PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c 'from n
 
 share_the_gpu() { # or not, where that cannot be had
   [[ ${ACCELERATOR:-cuda} == cuda && -z ${CUDA_MPS_PIPE_DIRECTORY:-} ]] || return 0 # a service that is there stays as it is
-  export CUDA_MPS_PIPE_DIRECTORY=$1/mps CUDA_MPS_LOG_DIRECTORY=$1/mps
+  export CUDA_MPS_PIPE_DIRECTORY=${TMPDIR:-/tmp}/mrtrans-mps-$UID # an absolute, short path; a run that was killed leaves it
+  export CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
   mkdir -p "$CUDA_MPS_PIPE_DIRECTORY"
-  if nvidia-cuda-mps-control -d; then
+  if nvidia-cuda-mps-control -d || echo get_server_list | nvidia-cuda-mps-control; then
     trap 'echo quit | nvidia-cuda-mps-control >/dev/null' EXIT
-    timeout 60 "$python" -c 'import torch; torch.rand(9, device="cuda").sum().item()' && return
+    # A program that cannot reach the service goes on without it: only the service knows.
+    timeout 60 "$python" -c 'import torch; torch.rand(9, device="cuda").sum().item()' &&
+      echo get_server_list | nvidia-cuda-mps-control | grep -q '[0-9]' && return
     echo quit | nvidia-cuda-mps-control || true
     trap - EXIT
   fi
   echo "no multi-process service: the trainings will wait for one another"
   unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+}
+
+check() { # before anything: what is missing, or a GPU that cannot be used, ends all lanes alike
+  PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c '
+import sys, torch, torch.utils.tensorboard, napari_mrtrans.cli.chain, napari_mrtrans.training.loop
+torch.ones(1, device=sys.argv[1]).sum().item()' "${ACCELERATOR:-cuda}"
 }
 
 case ${1:-} in
@@ -38,7 +47,9 @@ case ${1:-} in
     ;;
   train)
     [[ $# == 3 ]] || { echo "usage: $0 train data.mrpack RUNS" >&2; exit 2; }
+    [[ ${MINUTES:-25} =~ ^[0-9]+$ ]] || { echo "MINUTES=$MINUTES: give whole minutes" >&2; exit 2; }
     end=$((SECONDS + 60 * ${MINUTES:-25}))
+    check || { echo "nothing was trained: $python lacks a package or a device (above)" >&2; exit 1; }
     options=(--no-calibrate --data "$2" -o "$3" --accelerator "${ACCELERATOR:-cuda}" --workers "${WORKERS:-4}")
     [[ ${COMPILE:-0} == 1 ]] && options+=(--compile)
     [[ -n ${STEPS:-} ]] && options+=(--set "stages.0.steps=$STEPS")
@@ -84,6 +95,10 @@ case ${1:-} in
     tail -n 3 "$3"/lane-*.log
     mkdir -p "$3/checkpoints"
     ls -l "$3/checkpoints"
+    if grep -q ': failed$' "$3"/lane-*.log; then
+      echo "not everything was trained: $3/lane-*.log say why" >&2
+      exit 1
+    fi
     ;;
   *)
     sed -n '2,/^set/p' "${BASH_SOURCE[0]}" | sed '$d; s/^# \{0,1\}//'

@@ -15,9 +15,9 @@ import pytest
 
 from napari_mrtrans import paths
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.page.panels import in_memory
 from napari_mrtrans.paths import (
     WriteError,
-    in_memory,
     json_text,
     part_of,
     plain_line,

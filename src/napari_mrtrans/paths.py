@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -11,9 +12,7 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from importlib.resources import files
-from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +23,7 @@ from .errors import MrtransError
 
 _APP = "napari-mrtrans"
 #: This machine, among those that share a folder.
-_HOST = sha256(platform.node().encode()).hexdigest()[:4]
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
 #: Bytes that file systems allow a name, less those of a file that is not complete (:func:`part_of`).
 LONGEST_NAME = 255 - len(f".part-{_HOST}-1234567890-")
 #: What helps where a folder cannot be written, and where its disk is full.
@@ -253,6 +252,16 @@ def write_shared(path: Path, write: Callable[[BinaryIO], object]) -> None:
             left.unlink()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def json_text(document: Any, **options: Any) -> str:
     """A document as JSON, which knows no NaN and no infinity: they become null; ``options`` as of ``json.dumps``."""
 
@@ -264,20 +273,6 @@ def json_text(document: Any, **options: Any) -> str:
         return None if isinstance(part, float) and not isfinite(part) else part
 
     return json.dumps(known(document), allow_nan=False, **options)
-
-
-def in_memory(save: Callable[[BinaryIO], object]) -> Callable[[Path], None]:
-    """What writes a picture to a stream as what writes it to a path.
-
-    Pillow takes a short write for a whole one: on a full disk it would cut a picture off and say nothing.
-    """
-
-    def write(path: Path) -> None:
-        held = BytesIO()
-        save(held)
-        path.write_bytes(held.getvalue())
-
-    return write
 
 
 def reason(error: OSError) -> str:

@@ -204,6 +204,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 _PYTHON = """#!/bin/bash
 # In place of an interpreter: notes what is to be trained, and writes it unless it is direct.
+[[ $2 == *torch.ones* ]] && exit "${LACKS:-0}"
 while [[ $# -gt 0 ]]; do case $1 in --only) name=$2 ;; -o) out=$2 ;; esac; shift; done
 echo "$name" >>"$out/asked"
 [[ $name == *-direct ]] && exit "$FAILURE"
@@ -220,11 +221,36 @@ def test_on_a_gpu_nothing_is_trained_around_a_mean_that_is_not_there(only: str, 
     python.chmod(0o755)
     script = Path(__file__).parents[2] / "scripts" / "train_on_gpu.sh"
     variables = {"PYTHON": str(python), "ACCELERATOR": "cpu", "ONLY": only, "FAILURE": failure}
-    subprocess.run(
-        ["bash", str(script), "train", "x.mrpack", str(tmp_path / "runs")], env=os.environ | variables, check=True
+    ended = subprocess.run(
+        ["bash", str(script), "train", "x.mrpack", str(tmp_path / "runs")], env=os.environ | variables, check=False
     )
+    assert ended.returncode == int(failure)
     asked = (tmp_path / "runs" / "asked").read_text().split()
     expected = {"t1-t2-flair-ddpm"} if only else {f"t1-t2-flair-{one}" for one in ("ddpm", "ncsn", "resvit")}
     assert {*asked} == {"t1-t2-flair-direct"} | expected and len(asked) == len({*asked})
     said = (tmp_path / "runs" / "lane-1.log").read_text()
     assert said.endswith("t1-t2-flair-direct is not finished; flow and cgan wait for it\n")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the script is for bash")
+@pytest.mark.parametrize(
+    ("variables", "code", "line"),
+    [
+        ({"LACKS": "1"}, 1, "nothing was trained: {python} lacks a package or a device (above)"),
+        ({"MINUTES": "8.5"}, 2, "MINUTES=8.5: give whole minutes"),
+    ],
+)
+def test_on_a_gpu_what_all_lanes_would_fail_by_is_said_first(
+    variables: dict[str, str], code: int, line: str, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(_PYTHON)
+    python.chmod(0o755)
+    script = Path(__file__).parents[2] / "scripts" / "train_on_gpu.sh"
+    ended = subprocess.run(
+        ["bash", str(script), "train", "x.mrpack", str(tmp_path / "runs")],
+        env=os.environ | {"PYTHON": str(python), "ACCELERATOR": "cpu"} | variables,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr.strip()) == (code, line.format(python=python))
+    assert not (tmp_path / "runs").exists()

@@ -31,6 +31,7 @@ from napari_mrtrans.networks.blocks import ResBlock
 from napari_mrtrans.networks.critic import Critic
 from napari_mrtrans.paths import part_of
 from napari_mrtrans.scan.contrasts import Contrast, Pair
+from napari_mrtrans.training import loop
 from napari_mrtrans.training.card import make_card
 from napari_mrtrans.training.hardware import Hardware, check_shared
 from napari_mrtrans.training.initial import prepare_start
@@ -270,6 +271,17 @@ def test_validation_scores_what_samples_and_leaves_out_a_computed_contrast(
     computed = {**mixed.data.model_dump(mode="json", exclude_defaults=True), "computed_pd": True}
     assert [str(pair) for pair in recipe(pairs=["T1->T2", "T1->PD", "PD->T2"], data=computed).watched] == ["T1→T2"]
     assert [str(pair) for pair in recipe(pairs=["T1->PD"], data=computed).watched] == ["T1→PD"]
+
+
+@pytest.mark.parametrize(("every", "times"), [(2, 2), (3, 1)])
+def test_what_was_validated_at_the_last_step_is_not_validated_again(
+    every: int, times: int, splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask = [], loop.validate
+    monkeypatch.setattr(loop, "validate", lambda *given: asked.append(given[4]) or ask(*given))
+    path = train(recipe(steps=(1, 1), validate_every=every), splits, tmp_path, hardware=Hardware(workers=0))
+    assert asked == [2] * times  # with the slices trained on, which are only asked on the way
+    assert read_checkpoint(path).card.metrics["validation"].keys() == {"psnr"}
 
 
 def test_a_time_limit_leaves_a_usable_checkpoint_and_a_state(splits: dict[str, Source], tmp_path: Path) -> None:

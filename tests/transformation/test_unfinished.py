@@ -14,7 +14,7 @@ from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans.ood.signs import UNKNOWN
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.scan.volume import Volume
-from napari_mrtrans.transformation import whole_volume
+from napari_mrtrans.transformation import unfinished, whole_volume
 from napari_mrtrans.transformation.request import Request
 from napari_mrtrans.transformation.slice_update import SliceUpdate
 from napari_mrtrans.transformation.unfinished import Unfinished, finished
@@ -92,16 +92,14 @@ def test_a_disk_that_was_full_for_a_moment_costs_one_slice(tmp_path: Path, monke
     again = Unfinished(tmp_path / "a_T2.json", "one model")
     again.keep_to("built-in", {"torch": "1"})
     assert sorted(again.read()) == [2, 3] and again.makers == [{"torch": "1"}]
-    # Going on with another torch, what a full disk takes is the line of that, and no slice.
-    write = Path.write_text
 
-    def truncate(path: Path, *given: str, **more: str) -> int:
-        write(path, "")
-        raise OSError(28, "No space left on device")
+    # Going on with another torch, what a full disk takes is the line of that, and no slice.
+    def no_room(path: Path, _: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
 
     again.keep_to("built-in", {"torch": "2"})
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", truncate)
+        patch.setattr(unfinished, "write_shared", no_room)
         again.write(replace(update(0.25), index=5))
     last = Unfinished(tmp_path / "a_T2.json", "one model")
     last.keep_to("built-in", {"torch": "2"})

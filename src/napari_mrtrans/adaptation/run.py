@@ -14,13 +14,14 @@ from ..checkpoints.checkpoint import Checkpoint, read_checkpoint
 from ..checkpoints.installing import install
 from ..checkpoints.library import list_checkpoints, load_checkpoint
 from ..datasets.sessions import noted
+from ..datasets.subjects import find_sessions
 from ..errors import MrtransError
 from ..paths import adaptation_dir
 from ..scan.contrasts import Pair
 from .figures import Line, gain
 from .page import text_table
 from .result import file_names, read_table, write_result
-from .site import Images, Usable, find_sessions, given_sessions, open_site, wanted_pairs
+from .site import Images, Usable, given_sessions, open_site, wanted_pairs
 from .work import Work
 
 

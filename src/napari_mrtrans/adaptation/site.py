@@ -14,7 +14,6 @@ from ..datasets.bids import Session
 from ..datasets.loaded import LoadedSession
 from ..datasets.sessions import RawSession, check_one_person
 from ..datasets.store import Readable, Source
-from ..datasets.subjects import find_sessions as find_sessions
 from ..errors import MrtransError, RecipeError
 from ..models.base import VOCABULARY
 from ..models.families import POOL

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..paths import file_digest
 
 
 def digest(path: Path) -> str:
@@ -18,8 +18,7 @@ def digest(path: Path) -> str:
         CheckpointError: it is gone, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise CheckpointError(
             f"'{path}' cannot be read ({error.strerror or error}). Put it back, or choose another."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import CheckpointError
-from ..paths import judge_file
+from ..paths import file_digest, judge_file
 from ..scan.contrasts import Contrast
 from .card import DataSource, first_problem
 from .checkpoint import write_weights
@@ -130,4 +129,4 @@ def _load(path: Path) -> Judge:
             networks.append(network.eval().requires_grad_(False))
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, ValidationError) as error:
         raise CheckpointError(f"'{path}' is no file of judging networks ({first_problem(error)}).") from None
-    return Judge(card, networks, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Judge(card, networks, file_digest(path))

@@ -57,8 +57,8 @@ def adapt(
 
     try:
         from ..adaptation.run import adapt_sessions
-        from ..adaptation.site import find_sessions
         from ..asked.settings import Hooks, Settings
+        from ..datasets.subjects import find_sessions
     except ImportError as error:
         raise MrtransError(f"Adapting needs more packages ({error}): pip install 'napari-mrtrans[train]'.") from None
     wanted = None if pairs is None else tuple(Pair.parse(pair) for pair in pairs.split(","))

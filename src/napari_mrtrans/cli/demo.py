@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoints.library import choose_checkpoint
-from ..paths import check_folder, in_memory, write_together
+from ..page.panels import in_memory
+from ..paths import check_folder, write_together
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
 from ..scan.prepared import PreparedVolume

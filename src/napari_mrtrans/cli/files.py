@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,13 +44,12 @@ def check_shows(path: Path, contrast: Contrast | str) -> None:
 
 def made_as(mean: Path) -> Contrast | None:
     """What a mean that ``transform`` wrote shows, by the report beside it; None where there is none."""
+    from ..lesion.files import report_beside
     from ..scan.contrasts import Contrast
-    from ..scan.nifti import stem
 
-    record = mean.with_name(f"{stem(mean).removesuffix('_mean')}.json")
     try:
-        return Contrast.parse(json.loads(record.read_text(encoding="utf-8"))["target"])
-    except (OSError, ValueError, LookupError, TypeError, MrtransError):
+        return Contrast.parse(report_beside(mean).get("target", ""))
+    except MrtransError:
         return None
 
 

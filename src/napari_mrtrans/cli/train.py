@@ -277,6 +277,3 @@ def main() -> None:
 
     own = {command.name for command in checks.registered_commands}
     run_app(checks if {*sys.argv[1:2]} & own else app, "napari-mrtrans-train")
-
-
-__all__ = ["MrtransError", "app", "main"]

@@ -14,7 +14,7 @@ from ..checkpoints.planes import beside_digest
 from ..datasets.derivatives import check_own, finished_files
 from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError, VolumeError
-from ..paths import write_together
+from ..paths import file_digest, write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.nifti import missing_line, stem
 from ..scan.volume import Volume
@@ -164,7 +164,7 @@ class Order:
             MrtransError: the file cannot be read.
         """
         try:
-            content = hashlib.sha256(scan.path.read_bytes()).hexdigest()
+            content = file_digest(scan.path)
         except OSError as error:
             line = missing_line(scan.path) or f"'{scan.path}' cannot be read ({error.strerror})."
             raise MrtransError(line) from None

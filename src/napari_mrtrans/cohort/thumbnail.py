@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MrtransError
-from ..paths import holds_something, in_memory, write_together
+from ..page.panels import in_memory
+from ..paths import holds_something, write_together
 from ..scan.grid import Orientation
 from ..scan.prepared import PreparedVolume
 from ..transformation.ensemble import Ensemble

@@ -6,7 +6,6 @@ enough brain; their distance is recorded, so that what needs neighbours (thick s
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RecipeError
-from ..paths import write_together
+from ..paths import file_digest, write_together
 from ..scan.contrasts import Contrast
 from ..scan.framing import extent
 from ..wording import plural
@@ -176,4 +175,4 @@ def _table(file: Path) -> list[dict[str, Any]]:
 
 @cache
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return file_digest(file)

@@ -32,12 +32,11 @@ class Lookup:
     Args:
         sessions: Training subjects.
         pair: What it serves.
-        seed: Of the choice of voxels.
     """
 
-    def __init__(self, sessions: Sequence[Session], pair: Pair, seed: int = 0) -> None:
+    def __init__(self, sessions: Sequence[Session], pair: Pair) -> None:
         self.sessions = [session for session in sessions if {pair.source, pair.target} <= session.files.keys()]
-        self.pair, self.seed = pair, seed
+        self.pair = pair
         self._useless: MrtransError | None = None
 
     @cached_property
@@ -49,7 +48,7 @@ class Lookup:
         """
         if self._useless is not None:  # read once, not for everybody who is looked up
             raise self._useless
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(0)
         xs, ys = [], []
         last: MrtransError = NotMeasured(f"No training subject has both contrasts of {self.pair}.")
         for session in self.sessions:

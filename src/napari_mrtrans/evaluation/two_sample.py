@@ -76,7 +76,7 @@ def patches(
 
 
 class Classifier:
-    """A convolutional network of 25,000 weights that gives the log odds of a patch being an answer.
+    """A convolutional network of 24,000 weights that gives the log odds of a patch being an answer.
 
     Args:
         training: Of both classes.

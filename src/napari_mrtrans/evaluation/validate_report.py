@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..paths import in_memory, write_together
+from ..page.panels import in_memory
+from ..paths import write_together
 from ..wording import plural
 from . import slice_spread, spread
 from .spread import RANK

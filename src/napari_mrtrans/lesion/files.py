@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,9 @@ def measure_files(
         say(f"'{std.name}' is 0 throughout: one answer has no spread. It is left out.")
         std = None
     spread = onto(std)
-    predicted = computed_only(like.data, like.axial_axis, region_only=_of_region_only(prediction), std=spread)
+    asked = report_beside(prediction).get("roi")
+    region_only = isinstance(asked, dict) and bool(asked.get("only"))
+    predicted = computed_only(like.data, like.axial_axis, region_only=region_only, std=spread)
     if line := not_computed(predicted, mask):
         say(line)
     return lesion_report(
@@ -84,13 +87,13 @@ def _is_corrected(std: Path) -> bool:
     return "std-calibrated" in told or "StdCalibrated" in told
 
 
-def _of_region_only(mean: Path) -> bool:
-    """Whether the report beside a mean that ``transform`` wrote says that the rest of it was not asked for."""
-    record = mean.with_name(f"{stem(mean).removesuffix('_mean')}.json")
+def report_beside(mean: Path) -> dict[str, Any]:
+    """The report of a mean that ``transform`` wrote; empty where none lies beside it."""
     try:
-        return bool(json.loads(record.read_text(encoding="utf-8"))["roi"]["only"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
+        report = json.loads(mean.with_name(f"{stem(mean).removesuffix('_mean')}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return report if isinstance(report, dict) else {}
 
 
 def roi_from_file(

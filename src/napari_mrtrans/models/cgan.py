@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..networks.critic import Critic
-from .base import VOCABULARY, Batch, Solve, integers, normal, to_signed, uniform
+from .base import VOCABULARY, Batch, Solve, integers, noise_like, to_signed, uniform
 from .residual import Condition, ResidualModel
 
 #: What can be told of the critic's size, and what it is otherwise.
@@ -190,8 +190,8 @@ class CGAN(ResidualModel):
         """Source and ``critic_samples`` generated targets (channels) for each slice, in [-1, 1]."""
         condition, _ = self.conditioned(batch)
         shape = (self.latent,) if self.latent else batch.source.shape[-2:]
-        z = normal((len(batch.source), self.critic_samples, *shape), generator)
-        return condition.source[:, :1], to_signed(self._samples(condition, z.to(batch.source.device)))
+        z = noise_like(batch.source.new_empty(len(batch.source), self.critic_samples, *shape), generator)
+        return condition.source[:, :1], to_signed(self._samples(condition, z))
 
     def _real(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
         """What the critic is to tell from ``fake``: the target, in place of one of the samples (either, by chance)."""

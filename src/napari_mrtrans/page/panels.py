@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from numpy.typing import NDArray
 
@@ -63,3 +65,17 @@ def panels_png(rows: Sequence[tuple[str, Sequence[Panel]]], aspect: float) -> by
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05)
     return out.getvalue()
+
+
+def in_memory(save: Callable[[BinaryIO], object]) -> Callable[[Path], None]:
+    """What writes a picture to a stream as what writes it to a path.
+
+    Pillow takes a short write for a whole one: on a full disk it would cut a picture off and say nothing.
+    """
+
+    def write(path: Path) -> None:
+        held = io.BytesIO()
+        save(held)
+        path.write_bytes(held.getvalue())
+
+    return write

@@ -12,7 +12,7 @@ from ..datasets.derivatives import finished_files
 from ..datasets.sessions import RawSession
 from ..dicom.read import recorded, scan_files
 from ..errors import MrtransError
-from ..paths import holds_something
+from ..paths import file_digest, holds_something
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.nifti import missing_line
 from .tools import usable_tools
@@ -76,7 +76,7 @@ def work_key(session: RawSession, options: Options, mask: Path | None) -> str:
     scans = [file for contrast, path in session.files.items() for file in scan_files(path, contrast)]
     for path in [*scans, *([mask] if mask else [])]:
         try:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(bytes.fromhex(file_digest(path)))
         except OSError as error:
             why = f"'{path}' cannot be read ({error.strerror or error}). Make it readable, or copy it again."
             raise MrtransError(missing_line(path) or why) from None
@@ -86,15 +86,6 @@ def work_key(session: RawSession, options: Options, mask: Path | None) -> str:
 def mask_file(record: Path, stem: str) -> Path:
     """Where the brain mask of a session goes."""
     return record.with_name(f"{stem}_desc-brain_mask.nii.gz")
-
-
-def file_digest(path: Path) -> str:
-    """Of its content.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def edited_mask(record: Path, stem: str) -> Path | None:

@@ -18,7 +18,7 @@ from ..datasets.derivatives import check_own, description, ignored
 from ..datasets.sessions import RawSession
 from ..dicom.read import read_scan, recorded
 from ..errors import MrtransError, VolumeError
-from ..paths import part_of, write_together
+from ..paths import file_digest, part_of, write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.intensity import clean, min_max, white_level
 from ..scan.masks import read_mask
@@ -28,7 +28,6 @@ from .bias import log_bias, remove_bias
 from .earlier import (
     check_free,
     edited_mask,
-    file_digest,
     finished_session,
     mask_file,
     mask_given_before,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..paths import in_memory
+from ..page.panels import in_memory
 from ..scan.contrasts import Contrast
 from ..scan.grid import Orientation
 from ..scan.prepared import PreparedVolume

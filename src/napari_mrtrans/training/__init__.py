@@ -1,1 +1,1 @@
-"""Training: recipes, data, the loop, and evaluation. Started by ``napari-mrtrans-train``; never imports napari."""
+"""Training: recipes, the chain and the loop. Started by ``napari-mrtrans-train``; never imports napari."""

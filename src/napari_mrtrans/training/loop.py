@@ -128,6 +128,7 @@ def _train(
     torch.manual_seed(recipe.seed)
     if fabric.device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # Muon's products need no more
+        torch.backends.cudnn.allow_tf32 = False  # float32 is float32: a critic's scores differ little
     people = {part: [[s.name, *s.contrasts] for s in source.sessions] for part, source in splits.items()}
     kept_out = [name for part, source in splits.items() if part != "train" for name in source.names]
     kept_std = kept_residual_std(out / STATE) if resume else None
@@ -172,7 +173,7 @@ def _train(
     def took() -> Training:
         return what_it_took(before + (time.monotonic() - began) / 3600, fabric.device)
 
-    finished = True
+    finished, validated = True, (-1, dict[str, float]())
     losses = {"loss": 0.0}
     for batch in _all_batches(recipe, splits["train"], step, hardware.workers, fabric):
         torch.manual_seed(step_seed(recipe.seed, step, fabric.global_rank))
@@ -217,6 +218,7 @@ def _train(
                 board.add_scalar(f"train/{name}", value, step)
         if step % recipe.validate_every == 0 and held and fabric.is_global_zero:
             metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler)
+            validated = step, dict(metrics)
             if seen:  # where this stops rising, more of the same training is no use
                 on_seen = validate(averaged(ema), seen, fabric.device, None, step, recipe.sampler)
                 metrics["psnr_training"] = on_seen["psnr"]
@@ -234,8 +236,8 @@ def _train(
         if not finished:  # before all else: whoever is killed now loses nothing
             parts.hours = took().hours
             save_state(out / STATE, recipe, step, parts)
-        metrics = {}
-        if held and (finished or not stopping.asked):
+        metrics = validated[1] if validated[0] == step else {}
+        if held and not metrics and (finished or not stopping.asked):
             metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler)
         write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, metrics, took(), parts.parents))
         if finished:

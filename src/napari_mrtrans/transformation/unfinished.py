@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from .. import __version__
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import beside_digest
 from ..ood.signs import Signs
-from ..paths import holds_something, reason
+from ..paths import holds_something, reason, write_shared
 from ..scan.volume import Volume
 from .names import file_name
 from .request import Request
@@ -114,23 +113,15 @@ class Unfinished:
         values["signs"] = update.signs.to_array()
         if not self._samples:
             values["samples"] = None
-        path = self.folder / f"slice-{update.index:05}.npz"
-        part = path.with_suffix(".part")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             texts = {"key": self._work, MAKERS: json.dumps(makers)}
             for name, text in texts.items():
                 if not (self.folder / name).exists() or (name == MAKERS and not known):
-                    part.write_text(text, encoding="utf-8")
-                    part.replace(self.folder / name)
+                    write_shared(self.folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
             self.makers = makers
             kept: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if value is not None}
-            with part.open("wb") as file:
-                np.savez(file, **kept)
-            part.replace(path)
+            write_shared(self.folder / f"slice-{update.index:05}.npz", lambda file: np.savez(file, **kept))
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
             if not self._broken:  # said once; the next slice is tried again, for a full disk may have room by then
                 self._broken = True
                 self._say(f"Finished slices cannot be kept in '{self.folder.parent}' ({reason(error)}).")

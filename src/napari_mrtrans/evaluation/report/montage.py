@@ -12,8 +12,8 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from ...page.panels import SCALES, WHITE, Panel, panels_png
-from ...paths import in_memory, write_together
+from ...page.panels import SCALES, WHITE, Panel, in_memory, panels_png
+from ...paths import write_together
 
 #: Places in a strip; the last stays empty for models that do not sample.
 PANELS = 5

@@ -58,7 +58,7 @@ def draw(slices: Slices, results: Results, folder: Path) -> dict[str, Path]:
     for data in dict.fromkeys(data for _, data in slices.tiles):
         where = "" if data == "." else f" of {data}"
         tile = next(iter(next(tiles for (_, of), tiles in slices.tiles.items() if of == data).values()))
-        rows = _rows(slices, data, lambda pair, tiles: _overview(pair, tiles, names))
+        rows = _rows(slices, data, lambda _, tiles: _overview(tiles, names))
         add(f"overview-{data.strip('.') or 'all'}", f"One slice{where}, as the paper's Figs. 1 and 2: source, target, "
             "and of each checkpoint the prediction, its absolute error and the standard deviation",
             rows, tile)  # fmt: skip
@@ -79,7 +79,7 @@ def _rows(slices: Slices, data: str, make: Callable[[str, dict[str, Tile]], list
     return [(pair, panels) for pair, panels in made if panels]
 
 
-def _overview(pair: str, tiles: dict[str, Tile], names: list[str]) -> list[Panel]:
+def _overview(tiles: dict[str, Tile], names: list[str]) -> list[Panel]:
     first = next(iter(tiles.values()))
     panels = [Panel("source", first["source"]), Panel("target", first["target"])]
     sampling = {name for name in names if "std" in tiles.get(name, {})}
