@@ -32,6 +32,17 @@ _FULL = re.compile(r"out of memory|can(?:'|no)t allocate memory|not enough memor
 M = TypeVar("M", bound="torch.nn.Module")
 
 
+def checked_device(name: str) -> str:
+    """The name of a device, whether or not that is there; without torch.
+
+    Raises:
+        DeviceError: it is none.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise DeviceError(f"Unknown device '{name}'; choose auto, cpu, cuda, cuda:k or mps.")
+    return name
+
+
 def resolve_device(name: str = "auto") -> tuple[torch.device, str | None]:
     """The torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:k`` or ``mps``, and a notice for the user or None.
 
@@ -42,12 +53,11 @@ def resolve_device(name: str = "auto") -> tuple[torch.device, str | None]:
     """
     import torch
 
+    checked_device(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda"), None
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu"), None
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise DeviceError(f"Unknown device '{name}'; choose auto, cpu, cuda, cuda:k or mps.")
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         return torch.device("cpu"), "CUDA not available; using CPU."

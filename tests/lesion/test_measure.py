@@ -12,7 +12,7 @@ from scipy import stats
 import napari_mrtrans as mt
 from cli.test_main import assert_one_line, installed, run  # noqa: F401 (fixtures)
 from helpers import head, save_nifti
-from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.errors import MrtransError, VolumeError
 from napari_mrtrans.lesion import measure
 from napari_mrtrans.lesion.files import measure_files
 from napari_mrtrans.lesion.interval import written
@@ -403,6 +403,32 @@ def test_a_target_on_another_grid_is_resampled_by_its_affine(tmp_path: Path, run
     code, out, err = run("lesion", "--prediction", mean, "--target", far, "--roi", mask)
     assert (code, out) == (2, "")
     assert_one_line(err, "The ROI does not overlap 'far'.")
+
+
+def test_images_may_be_smaller_than_a_head_and_one_that_is_constant_is_said_to_be(
+    files: dict[str, Path],
+    tmp_path: Path,
+    run,  # noqa: F811
+) -> None:
+    (prediction, target), roi = images(), two_lesions()
+    lower, upper = np.argwhere(roi).min(axis=0) - 1, np.argwhere(roi).max(axis=0) + 2
+    affine = OBLIQUE @ nib.affines.from_matvec(np.eye(3), lower)
+    affine[:3] /= 10
+    part = tuple(slice(*ends) for ends in zip(lower, upper, strict=True))
+    small = {
+        name: save_nifti(tmp_path / f"small-{name}.nii.gz", image[part], affine)
+        for name, image in {"mean": prediction, "t2": target, "roi": roi.astype(np.uint8)}.items()
+    }
+    with pytest.raises(VolumeError, match="which no head is"):
+        mt.Volume.load(small["mean"])
+    report = measure_files(small["mean"], small["t2"], small["roi"])
+    assert report.r == pytest.approx(np.corrcoef(prediction[roi], target[roi])[0, 1], abs=1e-6)
+    flat = save_nifti(tmp_path / "flat.nii.gz", np.full(SHAPE, 0.5, np.float32), OBLIQUE)
+    for given in ({"mean": flat}, {"t2": flat}):
+        named = {**files, **given}
+        code, _, err = run("lesion", "--prediction", named["mean"], "--target", named["t2"], "--roi", named["roi"])
+        assert code == 2
+        assert_one_line(err, "Intensity is constant in this ROI; correlation undefined.")
 
 
 def test_images_of_two_people_and_one_given_twice_are_said(files: dict[str, Path], tmp_path: Path, run) -> None:  # noqa: F811

@@ -81,6 +81,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "repair": ({"repair": "yes"}, "repair='yes' is neither True nor False."),
     "prepare": ({"prepare": 1}, "prepare=1 is neither True nor False."),
     "device": ({"device": None}, "device=None is no name."),
+    "no such device": ({"device": "gpu"}, "Unknown device 'gpu'; choose auto, cpu, cuda, cuda:k or mps."),
     "batch in words": ({"batch": "x"}, "Batch 'x' is neither a positive number nor auto."),
     "batch 0": ({"batch": 0}, "Batch '0' is neither a positive number nor auto."),
     "batch broken": ({"batch": 2.5}, "Batch '2.5' is neither a positive number nor auto."),

@@ -16,11 +16,12 @@ from .header import quiet, unreadable_line
 from .stack import Stack
 
 
-def read_scan(path: str | Path, contrast: Contrast | str | None = None) -> Volume:
+def read_scan(path: str | Path, contrast: Contrast | str | None = None, *, kind: type[Volume] = Volume) -> Volume:
     """A volume of a NIfTI file or of DICOM slices; the contrast is guessed from name or headers when not given.
 
     What the slices say of the patient stays with them: the volume is named after its folder, and where that holds a
     word of the patient's tags, after the number of its series; then it does not know its path either.
+    A NIfTI file is read as ``kind``.
 
     Raises:
         VolumeError: nothing that can be used is there, or several series are.
@@ -28,7 +29,7 @@ def read_scan(path: str | Path, contrast: Contrast | str | None = None) -> Volum
     path = Path(path)
     wanted = None if contrast is None else Contrast.parse(contrast)
     if not is_scan_of_slices(path):
-        return Volume.load(path, wanted)
+        return kind.load(path, wanted)
     stack, left = choose(path, wanted)
     volume = read_stack(stack, path, wanted)
     volume.notices += (left,) if left else ()

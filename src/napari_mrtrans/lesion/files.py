@@ -16,7 +16,7 @@ from ..scan.grid import turned_onto
 from ..scan.masks import load_mask
 from ..scan.nifti import open_nifti, read_voxels, stem
 from ..scan.resample import resample
-from ..scan.volume import Volume, read_samples
+from ..scan.volume import AnyImage, read_samples
 from .computed import computed_only, not_computed
 from .measure import RING, box_around, check_large_enough, lesion_report, nothing_there
 from .report import LesionReport
@@ -40,7 +40,7 @@ def measure_files(
     Raises:
         MrtransError: a file cannot be used, the region and a file do not overlap, or it cannot be measured.
     """
-    like = Volume.load(prediction)
+    like = AnyImage.load(prediction)
     mask = roi_from_file(roi, like.affine, like.data.shape, name=like.name, say=say)
     if not mask.any():
         finite = np.isfinite(read_voxels(open_nifti(roi), roi)).any()
@@ -52,7 +52,7 @@ def measure_files(
     def onto(path: Path | None) -> NDArray | None:
         if path is None:
             return None
-        volume = read_scan(path)
+        volume = read_scan(path, kind=AnyImage)
         to_volume = np.linalg.inv(volume.affine) @ like.affine
         data = resample(volume.data, to_volume, like.data.shape, box=box)
         if data is not volume.data:

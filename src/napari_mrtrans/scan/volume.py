@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nibabel as nib
 import numpy as np
@@ -56,6 +56,8 @@ class Volume:
     header: nib.Nifti1Header | None = field(default=None, repr=False)
     unit_mm: float = 1.0
     notices: tuple[str, ...] = ()
+    #: To be transformed: it has the size of a head, and is not constant.
+    _to_transform: ClassVar[bool] = True
 
     def __repr__(self) -> str:
         """In a line: ``<Volume 'sub-01_T1w', T1, 240 x 240 x 155 voxels of 1 x 1 x 1 mm>``."""
@@ -64,8 +66,11 @@ class Volume:
 
     def __post_init__(self) -> None:
         self.data = _check_data(unmasked(self.data), self.name)
+        if self._to_transform:
+            _check_contrast(self.data, self.name)
         self.affine = check_affine(self.affine, self.name)
-        check_field_of_view(self.affine, self.data.shape, self.name, stated_unit(self.header))
+        if self._to_transform:
+            check_field_of_view(self.affine, self.data.shape, self.name, stated_unit(self.header))
         if self.contrast is not None:
             self.contrast = Contrast.parse(self.contrast)
 
@@ -155,6 +160,12 @@ class Volume:
         return image
 
 
+class AnyImage(Volume):
+    """An image to compare with others, such as the part of a head around a lesion: of any size, constant or not."""
+
+    _to_transform = False
+
+
 def describe(header: nib.Nifti1Header, descrip: str) -> None:
     """Take out of a header all that tells of the scan rather than of its grid: names, remarks, timing, extensions."""
     for name in _OF_SCAN:
@@ -223,14 +234,17 @@ def _check_data(data: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     if data.dtype.kind not in "buif":
         raise VolumeError(f"'{name}' holds {data.dtype}, not numbers. {_AGAIN}")
     out = np.ascontiguousarray(data, dtype=np.float32)
-    finite = out[np.isfinite(out)]
-    if finite.size == 0:
+    if not np.isfinite(out).any():
         raise VolumeError(f"'{name}' has no finite voxel (all NaN or infinite). {_AGAIN}")
+    return out
+
+
+def _check_contrast(data: NDArray[np.float32], name: str) -> None:
+    finite = data[np.isfinite(data)]
     if finite.min() == finite.max():
         raise VolumeError(f"'{name}' is constant; there is nothing to transform. Give another scan.")
-    if finite.max() <= 0 and not (background(out) or 0.0) < finite.max():
+    if finite.max() <= 0 and not (background(data) or 0.0) < finite.max():
         raise VolumeError(f"'{name}' has no positive voxel; MR magnitudes are positive. {_AGAIN}")
-    return out
 
 
 def check_affine(affine: NDArray[np.generic], name: str) -> NDArray[np.float64]:

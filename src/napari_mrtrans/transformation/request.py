@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import does_not_serve_line
 from ..checkpoints.planes import check_planes
+from ..devices import checked_device
 from ..errors import CheckpointError, MrtransError
 from ..scan.contrasts import Contrast, Pair
 from ..scan.masks import inside
@@ -292,6 +293,6 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "roi_only": _checked_switch,
     "repair": _checked_switch,
     "prepare": _checked_switch,
-    "device": _checked_name,
+    "device": lambda name, value: checked_device(_checked_name(name, value)),
     "batch": _checked_batch,
 }

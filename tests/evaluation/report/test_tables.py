@@ -284,7 +284,8 @@ def test_the_paper_s_figures_stand_beside_ours_where_both_are() -> None:
     assert float(found["average SSIM, lead of ddpm over ncsn (%)"][1]) == pytest.approx(100 * (80 / 75 - 1), abs=0.01)
     assert found["SCSSIM, all models (%)"] == ("97.20 to 99.25", "50.00 to 99.00")
     assert found["voxels with normal samples, ddpm (%)"] == ("41", "50")
-    assert found["AUC of σ̂, cgan, T1→T2"] == ("0.976 (IXI)", "1.000")
+    assert found["AUC of σ̂, cgan, T1→T2"] == ("0.976 (IXI)", "1.000 (1 usual, 1 unusual)")
+    assert found["max F1 of σ̂, cgan, T1→T2"][1] == "1.000 (1 usual, 1 unusual; all called unusual: 0.667)"
     assert "SSIM of ddpm, PD→T2 (%)" not in found
     assert "seconds per slice, ncsn" not in found
     assert "do not compare head to head" in table.note
