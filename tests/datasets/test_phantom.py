@@ -5,12 +5,14 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from helpers import bids_folder
+from napari_mrtrans.datasets import phantom
 from napari_mrtrans.datasets.anatomy import Anatomy, draw_anatomy, random_field
 from napari_mrtrans.datasets.phantom import LESIONS, Phantom, PhantomSubject, acquire, phantom_subject
 from napari_mrtrans.datasets.phantom_options import PhantomOptions
@@ -254,3 +256,33 @@ def test_without_nilearn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nilearn", None)
     with pytest.raises(MrtransError, match="pip install nilearn"):
         phantom_subject(0, 0, PhantomOptions(resolution_mm=7))
+
+
+def test_what_is_inverted_adds_with_its_sign_and_the_magnitude_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    acquired = phantom.acquire
+
+    def acquire(image: np.ndarray, *more: Any) -> np.ndarray:
+        seen.append(image.copy())
+        return acquired(image, *more)
+
+    monkeypatch.setattr(phantom, "acquire", acquire)
+    made = phantom_subject(4, 3, PhantomOptions(resolution_mm=4))
+    flair = seen[list(made.volumes).index(Contrast.FLAIR)]
+    assert flair.min() < 0 < flair.max()
+    assert min(volume.min() for volume in made.volumes.values()) >= 0
+    inside = np.ones((4, 4, 6), bool)
+    mixed = np.where(np.arange(6) % 2, 1.0, -0.6).astype(np.float32) * inside
+    thick = phantom.acquire(mixed, inside, 2.0, 0.0, FirstPlace())
+    assert thick.mean() < 0.4 * np.abs(mixed).mean()
+    assert phantom.acquire(mixed, inside, 1.0, 0.0, FirstPlace()) == pytest.approx(np.abs(mixed))
+
+
+class FirstPlace:
+    """In place of a generator: slices begin with the first voxel, and there is no noise."""
+
+    def random(self) -> float:
+        return 0.0
+
+    def standard_normal(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        return np.zeros(shape, dtype)

@@ -32,7 +32,7 @@ def test_spin_echo_limits() -> None:
 
 def test_inversion_recovery_limits() -> None:
     assert inversion_recovery(WHITE, NEVER, 0, NEVER / 2) == pytest.approx(0.77)
-    assert inversion_recovery(WHITE, NEVER, 0, 0) == pytest.approx(0.77)  # inverted, seen as magnitude
+    assert inversion_recovery(WHITE, NEVER, 0, 0) == pytest.approx(-0.77)  # inverted
     assert inversion_recovery(FLUID, NEVER, 100, 2569 * log(2)) == pytest.approx(0, abs=1e-9)
     assert inversion_recovery(WHITE, NEVER, 70, 500 * log(4)) == pytest.approx(0.77 / 2 / exp(1))
 

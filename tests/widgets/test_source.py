@@ -111,6 +111,23 @@ def test_a_plain_array_shown_upside_down_is_read_as_shown() -> None:
     assert nib.aff2axcodes(layer_affine(Image(np.zeros((4, 5, 6)), scale=(-3, -1, -2)))) == ("S", "A", "R")
 
 
+def test_without_an_affine_a_layer_is_read_as_it_is_shown_however_it_was_turned() -> None:
+    data = RNG.random((4, 5, 5)).astype(np.float32)
+    shown = layer_affine(Image(data, scale=(2, -1, -1)))
+    for turned in (
+        Image(data, scale=(2, 1, 1), rotate=np.diag([1.0, -1, -1])),
+        Image(data, affine=np.diag([2.0, -1, -1, 1])),
+        Image(data, scale=(2, -1, 1), affine=np.diag([1.0, 1, -1, 1])),
+    ):
+        np.testing.assert_allclose(layer_affine(turned), shown)
+    swapped = np.eye(4)[[0, 2, 1, 3]]  # the window's rows are the array's columns
+    np.testing.assert_allclose(
+        layer_affine(Image(data, affine=swapped)), [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    )
+    sheared = layer_affine(Image(data, shear=(0, 0, 0.5)))
+    np.testing.assert_allclose(sheared[:3, :3], [[0, 0, -1], [0, -1, -0.5], [1, 0, 0]])
+
+
 @pytest.mark.parametrize(
     "layer, line",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
@@ -71,10 +72,16 @@ def lazy(request, both):
     if request.param == "slices":
         return sparse, whole
     if request.param == "film":
-        layers = SimpleNamespace(mean=SimpleNamespace(data=np.nan_to_num(whole[0])), n_kept=0)
+        mean = SimpleNamespace(data=np.nan_to_num(whole[0]))
+        layers = SimpleNamespace(mean=mean, n_kept=0, viewer=(part for part in ()))  # a generator cannot be copied
         return Morph(SimpleNamespace(layers=layers)), np.nan_to_num(whole[0])
     lines = Contours(whole[0], 0.2)
     return lines, lines[...]
+
+
+def test_a_layer_of_it_can_be_duplicated(lazy) -> None:
+    array, whole = lazy
+    np.testing.assert_array_equal(np.asarray(deepcopy(array)), whole)
 
 
 def test_the_console_takes_it_for_an_array(lazy) -> None:

@@ -23,7 +23,7 @@ from .phantom_options import PhantomOptions
 from .signals import draw_sequences, draw_tissues, vary
 
 #: Raise when other phantoms come of the same seed.
-FORMAT = 1
+FORMAT = 2
 #: Of the names of simulated people, who are in no data folder.
 PREFIX = "sub-phantom"
 #: Of the random numbers of a scanner that shows several phantoms.
@@ -85,7 +85,7 @@ def phantom_subject(seed: int, index: int, options: PhantomOptions, scanner: int
         bias = rng.uniform(0, 0.18)
         image[brain] *= np.exp(bias * random_field(shape, 60 / options.resolution_mm, rng)[brain])
         thickness = (rng if scanner is None else slices_rng).uniform(1, options.max_slice_mm) / options.resolution_mm
-        noise = (rng if scanner is None else noise_rng).uniform(0.01, 0.05) * float(np.median(image[brain]))
+        noise = (rng if scanner is None else noise_rng).uniform(0.01, 0.05) * float(np.median(np.abs(image[brain])))
         volumes[contrast] = acquire(image, brain, max(thickness, 1.0), noise, rng)
     lesion = np.zeros(shape, dtype=bool)
     lesion[brain] = sum(anatomy.fractions[name] for name in LESIONS if name in anatomy.fractions) > 0.5
@@ -96,7 +96,7 @@ def acquire(image: Map, brain: NDArray[np.bool_], thickness: float, noise: float
     """Scan in slices along the last axis, ``thickness`` voxels thick, and interpolate them back; 0 outside the brain.
 
     Args:
-        image: Signal, 0 outside the brain.
+        image: Signal, 0 outside the brain; below 0 where magnetisation is inverted.
         brain: Same shape.
         thickness: At least 1, which leaves the slices as they are.
         noise: Standard deviation in each of the two channels of which the magnitude is taken.

@@ -51,9 +51,10 @@ def spin_echo(tissue: Tissue, tr: float, te: float) -> Values:
 
 
 def inversion_recovery(tissue: Tissue, tr: float, te: float, ti: float) -> Values:
-    """PD |1 - 2 exp(-TI/T1) + exp(-TR/T1)| exp(-TE/T2): magnitude image, spin-echo readout (same source)."""
+    """PD (1 - 2 exp(-TI/T1) + exp(-TR/T1)) exp(-TE/T2): spin-echo readout (same source). Below 0 what is inverted
+    still; the magnitude is taken of what a voxel holds together."""
     recovered = 1 - 2 * np.exp(-ti / tissue.t1) + np.exp(-tr / tissue.t1)
-    return tissue.pd * np.abs(recovered) * np.exp(-te / tissue.t2)
+    return tissue.pd * recovered * np.exp(-te / tissue.t2)
 
 
 def gradient_echo(tissue: Tissue, tr: float, te: float, flip_deg: float) -> Values:

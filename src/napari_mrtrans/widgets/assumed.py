@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from napari.layers import Layer
 from numpy.typing import NDArray
 from pint import get_application_registry
 
@@ -19,34 +20,32 @@ def assumed_axis(metadata: Mapping[str, Any]) -> int:
     return chosen if chosen in (0, 1, 2) else 0
 
 
-def assumed_affine(scale: Sequence[float] | NDArray[np.floating], axial: int = 0) -> NDArray[np.float64]:
-    """An affine for a 3-D layer that comes without one, from its voxel sizes as napari shows them.
+def assumed_affine(placed: NDArray[np.floating], axial: int = 0) -> NDArray[np.float64]:
+    """An affine for a 3-D layer that comes without one, from how napari shows it.
 
-    The other two axes are taken as anterior-posterior and left-right, drawn the usual way: anterior up and the
-    patient's right on the left of the screen. A negative scale turns an axis on the screen.
+    The other two axes of the window are taken as anterior-posterior and left-right, drawn the usual way: anterior up
+    and the patient's right on the left of the screen.
+
+    Args:
+        placed: (3, 3), of :func:`placed_in_mm`.
+        axial: The axis of the array that is taken as axial, from inferior to superior.
     """
-    row, column = (axis for axis in range(3) if axis != axial)
-    affine = np.zeros((4, 4))
-    affine[2, axial] = abs(float(scale[axial]))
-    affine[1, row] = -float(scale[row])
-    affine[0, column] = -float(scale[column])
-    affine[3, 3] = 1.0
+    through = int(np.abs(placed[:, axial]).argmax())
+    row, column = (axis for axis in range(3) if axis != through)
+    affine = np.eye(4)
+    affine[2, :3] = placed[through] * np.copysign(1, placed[through, axial])
+    affine[1, :3], affine[0, :3] = -placed[row], -placed[column]
+    affine[:3] += 0.0  # no -0
     return affine
 
 
-def voxel_steps(
-    scale: Sequence[float] | NDArray[np.floating], affine: NDArray[np.floating], units: Sequence[Any]
-) -> NDArray[np.float64]:
-    """Size of a voxel along each axis of the array in mm, negative where the axis is turned on the screen.
-
-    Args:
-        scale: Of the layer.
-        affine: Of the layer, (axes + 1, axes + 1), applied after the scale.
-        units: Of the layer, for each axis; what is no length (``pixel``, napari's default) counts as mm.
-    """
-    linear = np.asarray(affine, dtype=np.float64)[:-1, :-1] * np.asarray(scale, dtype=np.float64)
-    main = np.take_along_axis(linear, np.abs(linear).argmax(axis=0)[None], axis=0)[0]
-    return np.copysign(np.linalg.norm(linear, axis=0), main) * [_millimetres(unit) for unit in units]
+def placed_in_mm(layer: Layer) -> NDArray[np.float64]:
+    """(axes, axes): by how many mm a voxel's step along each axis of the array (columns) goes along each axis of the
+    window (rows), scale, rotation, shear and affine together. A unit that is no length (``pixel``, napari's default)
+    counts as mm."""
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))
+    linear = np.stack([np.asarray(layer.data_to_world(step)) - origin for step in np.eye(layer.ndim)], axis=1)
+    return np.asarray(linear * [[_millimetres(unit)] for unit in layer.units], dtype=np.float64)
 
 
 def unit_ratios(units: Sequence[Any], others: Sequence[Any]) -> NDArray[np.float64]:

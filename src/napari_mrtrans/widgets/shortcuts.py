@@ -25,6 +25,7 @@ def bind(widget: QWidget, actions: Mapping[str, Callable[[], object]]) -> None:
     """Let the keys of :data:`KEYS` call these, by name, while ``widget`` is in sight."""
     for name, action in actions.items():
         shortcut = QShortcut(QKeySequence(KEYS[name]), widget)
+        shortcut.setAutoRepeat(False)  # a key that is held is pressed once
         shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
         shortcut.activated.connect(action)
 

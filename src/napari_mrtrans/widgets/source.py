@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import VolumeError
 from ..scan.contrasts import Contrast, guess_contrast, names_mask
-from .assumed import assumed_affine, assumed_axis, unit_ratios, voxel_steps
+from .assumed import assumed_affine, assumed_axis, placed_in_mm, unit_ratios
 from .parts import add_part
 from .recorded import of_four_axes, recorded_affine
 from .reopened import reopened_record
@@ -91,8 +91,7 @@ def layer_affine(layer: Layer) -> NDArray[np.float64]:
     recorded = nifti_affine(layer)
     if recorded is not None:
         return recorded
-    steps = voxel_steps(layer.scale, layer.affine.affine_matrix, layer.units)
-    return assumed_affine(steps, assumed_axis(layer.metadata))
+    return assumed_affine(placed_in_mm(layer)[:3, :3], assumed_axis(layer.metadata))
 
 
 def layer_header(layer: Layer) -> nib.Nifti1Header | None:

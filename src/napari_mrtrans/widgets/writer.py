@@ -23,7 +23,7 @@ from ..paths import write_together
 from ..scan.masked import unmarked, unmasked
 from ..scan.volume import describe
 from ..transformation.names import synthetic
-from .assumed import AXIAL_KEY, assumed_affine, assumed_axis, voxel_steps
+from .assumed import AXIAL_KEY, assumed_affine, assumed_axis, placed_in_mm
 from .file_grid import FileGrid
 from .lesion.roi import between, moved_by_hand
 from .placement import PLACEMENT, lying_there
@@ -61,12 +61,10 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         what = f"{array.ndim}-D" if array.ndim not in (3, 4) else str(array.dtype)
         raise VolumeError(f"'{name}' is {what}; expected a 3-D volume, or 4-D samples, of real numbers.")
     metadata = attributes.get("metadata", {})
-    axes = len(attributes["scale"])
-    placed = attributes.get("affine", np.eye(axes + 1)), attributes.get("units", ("pixel",) * axes)
-    scale = voxel_steps(attributes["scale"], *placed)
     made = metadata.get(RESULT_KEY, {})
     affine = recorded_affine(metadata, array.shape)
     here = _lying_as(attributes, array.shape)
+    placed = placed_in_mm(here)
     for line in moved_by_hand(here):
         show_warning(line)
     lying = _lying_there(attributes, array.shape) if affine is None else []
@@ -78,7 +76,7 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
         if found:
             metadata, affine = found, recorded_affine(found)
     if array.ndim == 4 and _outer_axis(metadata, made) == 0:
-        array, scale = np.moveaxis(array, 0, -1), np.roll(scale, -1)
+        array, placed = np.moveaxis(array, 0, -1), np.roll(placed, -1, axis=(0, 1))
     shape = array.shape[:3]
     if affine is None and not made and not any(isinstance(one, Image) for one in lying):
         other = _sharing_most(here)
@@ -91,7 +89,7 @@ def write_nifti(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if affine is None:
         show_warning(f"No open image says where '{name}' lies in the scanner; the file says it by its axes alone.")
         axes_of = next((one.metadata for one in lying if AXIAL_KEY in one.metadata), metadata)
-        affine = assumed_affine(scale[:3], assumed_axis(metadata if AXIAL_KEY in metadata else axes_of))
+        affine = assumed_affine(placed[:3, :3], assumed_axis(metadata if AXIAL_KEY in metadata else axes_of))
     grid = FileGrid.of(shape, affine, metadata)
     record = metadata.get(RESULT_KEY, {})
     if record and array.dtype.kind == "f":
@@ -135,7 +133,7 @@ def _storable(array: NDArray[Any]) -> NDArray[Any]:
 
 def _lying_as(attributes: Mapping[str, Any], shape: tuple[int, ...]) -> Image:
     """An empty image of the name, in the place and with the metadata of a layer."""
-    own = {key: attributes[key] for key in (*PLACEMENT, "affine", "name", "metadata") if key in attributes}
+    own = {key: attributes[key] for key in (*PLACEMENT, "affine", "units", "name", "metadata") if key in attributes}
     return Image(np.broadcast_to(np.float32(0), shape), rgb=False, contrast_limits=(0, 1), **own)
 
 

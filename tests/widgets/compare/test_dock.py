@@ -113,6 +113,22 @@ def normalised(truth: np.ndarray) -> np.ndarray:
     return normalise(truth, truth > 0, Contrast.T2)
 
 
+def test_figures_are_of_the_image_and_target_that_are_chosen(desk: Desk, head: np.ndarray) -> None:
+    desk.dock.form.samples.setValue(2)
+    desk.run()
+    results, form = desk.dock._results, desk.dock.form
+    assert results.isVisible() and desk.dock._file()[0] == "a_T1w_T2_comparison.csv"
+    other = desk.viewer.add_image(head, name="b_T1w")
+    form.image.choose(other)
+    assert not results.isVisible()
+    form.image.choose(desk.source)
+    assert results.isVisible()
+    form.target.setCurrentText("FLAIR")
+    assert not results.isVisible()
+    form.target.setCurrentText("T2")
+    assert results.isVisible()
+
+
 def test_every_model_leaves_layers_and_a_row(desk: Desk, engine: FakeEngine, head: np.ndarray) -> None:
     form = desk.dock.form
     assert [form.models.item(row).text() for row in range(form.models.count())] == ["flow", "direct"]

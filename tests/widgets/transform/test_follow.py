@@ -302,6 +302,24 @@ def test_numbers_take_effect_too_and_others_do_not_restart(loaded):
     loaded.qtbot.waitUntil(lambda: loaded.layer(MEAN).metadata["mrtrans"]["seed"] == 3)  # with its first slice
 
 
+def test_a_brain_mask_that_is_painted_on_takes_effect_and_scrolling_over_it_is_no_edit(loaded, network, brain):
+    mask = loaded.viewer.add_labels((brain > 0).astype(np.uint8), name="mask")
+    loaded.viewer.layers.selection.active = loaded.source
+    loaded.dock.form.advanced.brain.choose(mask)
+    loaded.press()
+    wait_for_slice(loaded, 6)
+    run = loaded.dock._run
+    loaded.viewer.dims.set_point(0, 7)
+    wait_for_slice(loaded, 7)
+    loaded.qtbot.wait(700)
+    assert loaded.dock._run is run
+    inside = np.argwhere(mask.data)
+    corner = tuple(inside[inside[:, 0] == 7][:4].T)
+    mask.data_setitem(corner, 0)
+    loaded.qtbot.waitUntil(lambda: loaded.dock._run is not run)
+    loaded.qtbot.waitUntil(lambda: has(loaded.viewer, STD) and not np.nan_to_num(loaded.layer(STD).data[corner]).any())
+
+
 def test_another_image_gets_layers_of_its_own(loaded, brain):
     loaded.press()
     wait_for_slice(loaded, 6)

@@ -87,6 +87,16 @@ class CompareWidget(RunDock):
             self._say("\n".join(line for line in comparison.notices if not passing(line)))
         self._show_table()
 
+    def _on_choice(self) -> None:
+        """Of another image or target, nothing has been compared; what was comes back with its own."""
+        super()._on_choice()
+        if self._run is None or self._state.busy:
+            return
+        known = bool(self._run.succeeded) and self._run.about(self.form.layer, self.form.pair)
+        self._results.setVisible(known)
+        if not known:
+            self.grid.setChecked(False)
+
     def _show_table(self) -> None:
         if self._run is not None:
             self._results.show()
@@ -118,4 +128,4 @@ class CompareWidget(RunDock):
             self._grid.leave()
 
     def _file(self) -> tuple[str, str] | None:
-        return None if self._run is None else ("comparison.csv", self._run.csv())
+        return None if self._run is None else (f"{self._run.stem}_comparison.csv", self._run.csv())

@@ -24,6 +24,7 @@ from .worker import ComparisonRequest, Event, ModelEnded, ReferenceReady, Refere
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from ...scan.contrasts import Pair
     from .form import CompareForm
 
 
@@ -86,6 +87,15 @@ class Comparison:
     def title(self) -> str:
         """``sub-01_T1w → T2 (6 models)``."""
         return f"{self._layer.name} → {self._runs[0].pair.target} ({plural(len(self._runs), 'model')})"
+
+    @property
+    def stem(self) -> str:
+        """``sub-01_T1w_T2``, what a file of it begins with."""
+        return f"{self._layer.name}_{self._runs[0].pair.target}"
+
+    def about(self, layer: Layer | None, pair: Pair | None) -> bool:
+        """It is what came of this image and pair."""
+        return layer is self._layer and pair == self._runs[0].pair
 
     @property
     def windows(self) -> dict[Layer, tuple[float, float]]:

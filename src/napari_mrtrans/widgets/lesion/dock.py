@@ -72,7 +72,8 @@ class LesionWidget(Dock):
         self.prediction.renamed.connect(self._suggest_reference)
         for combo in (self.prediction, self.reference, self.roi):
             combo.layer_changed.connect(self._on_choice)
-        napari_viewer.layers.events.inserted.connect(self._suggest_reference, position="last")
+        for event in (napari_viewer.layers.events.inserted, napari_viewer.layers.events.renamed):
+            event.connect(self._suggest_reference, position="last")
         changes.completed.connect(self._on_completed)
         changes.forgotten.connect(self._on_forgotten)
         self.button.clicked.connect(self.measure)

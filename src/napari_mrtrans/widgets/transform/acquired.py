@@ -77,7 +77,8 @@ class AcquiredPanel(QWidget):
         column.addWidget(self.figures)
         self.reference.layer_changed.connect(self._on_reference)
         self.button.clicked.connect(self.compare)
-        viewer.layers.events.inserted.connect(self._suggest, position="last")
+        for event in (viewer.layers.events.inserted, viewer.layers.events.renamed):
+            event.connect(self._suggest, position="last")
         self.show_run(None)
 
     def show_run(self, run: Result | None) -> None:
@@ -110,6 +111,8 @@ class AcquiredPanel(QWidget):
     def _on_reference(self) -> None:
         if isalive(self):
             self.figures.clear()
+            if self._run is not None and self._chosen() is not None:
+                self._remove_error(self._run)
             self.refresh()
 
     def compare(self) -> None:
@@ -153,12 +156,16 @@ class AcquiredPanel(QWidget):
         mean = run.layers.mean
         if mean is None or mean not in self._viewer.layers:
             return
-        for layer in list(run.layers.alive()):
-            if layer.metadata[RESULT_KEY].get("kind") == _KIND:
-                self._viewer.layers.remove(layer)
+        self._remove_error(run)
         layer = Image(error, rgb=False, colormap="inferno", contrast_limits=(0, ERROR_LIMIT), **beside(mean, _KIND))
         layer.editable = False
         run.layers.adopt(_KIND, layer)
+
+    def _remove_error(self, run: Result) -> None:
+        """It is of another reference."""
+        for layer in list(run.layers.alive()):
+            if layer.metadata[RESULT_KEY].get("kind") == _KIND:
+                self._viewer.layers.remove(layer)
 
 
 def _compared(run: Result, request: ReferenceRequest, mean: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:

@@ -58,5 +58,9 @@ class Morph(LazyArray):
         moved = mean + np.cos(turn) * (image - mean) + np.sin(turn) * (other - mean)
         return np.clip(moved, 0, 1).astype(np.float32)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> NDArray[np.float32]:
+        """A duplicate of the layer is a picture of this moment."""
+        return np.array(self)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[(slice(None),) * self.ndim].astype(dtype or self.dtype, copy=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from ...errors import CheckpointError
@@ -17,6 +17,7 @@ from ..lesion.roi import roi_on
 from ..model_combo import ModelCombo
 from ..pair_form import PairForm
 from ..preferences import defaults
+from ..watch import EDITS, MOVES, Watch, fingerprint
 from .advanced import Advanced
 from .extent import Extent, SliceRange
 from .run import RunSettings
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
     from ...checkpoints.checkpoint import Checkpoint
 
 
+#: A stroke of the brush sends many events; this long after the last one, the mask is looked at.
+PAUSE_MS = 300
+
+
 class TransformForm(PairForm):
     """Targets follow the source contrast, models follow the pair.
 
     Signals:
-        edited: A choice, number or setting changed.
+        edited: A choice, number or setting changed, or the brain mask was painted on.
     """
 
     edited = Signal()
@@ -50,6 +55,13 @@ class TransformForm(PairForm):
         self.advanced = Advanced(viewer)
         self.extent = Extent(viewer)
         self._masked: Layer | None = None
+        self._mask: tuple[object, ...] = ()
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(PAUSE_MS)
+        self._pause.timeout.connect(self._look_at_mask)
+        self._mask_edits = Watch(self._on_mask_edit, [*EDITS, *MOVES])
+        self.advanced.brain.layer_changed.connect(self._on_mask)
         self._build()
         self._remember()
         self._choice.changed.connect(self._on_pair)
@@ -119,6 +131,20 @@ class TransformForm(PairForm):
         if self.layer is not self._masked:
             self._masked = self.layer
             self.advanced.brain.setCurrentIndex(0)
+
+    def _on_mask(self) -> None:
+        self._mask = fingerprint(self.advanced.brain.layer)
+        self._mask_edits.follow(self.advanced.brain.layer)
+
+    def _on_mask_edit(self, event: Any = None) -> None:
+        if isalive(self):
+            self._pause.start()
+
+    def _look_at_mask(self) -> None:
+        """Scrolling, too, looks like an edit."""
+        if isalive(self) and (now := fingerprint(self.advanced.brain.layer)) != self._mask:
+            self._mask = now
+            self.edited.emit()
 
     def _on_range(self) -> None:
         self._show_extent()

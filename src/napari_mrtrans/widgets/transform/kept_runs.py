@@ -32,6 +32,7 @@ class KeptRuns(list["Run"]):
         """A dock that has it is gone, in the middle of a run perhaps, which keeps what came; what the dock has then."""
         if running is not None:
             running.close()
+            running.layers.finish()  # what would have done it in steps goes with the dock
         self.users -= 1
         self.forget()
         return KeptRuns()

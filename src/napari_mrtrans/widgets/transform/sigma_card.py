@@ -36,6 +36,7 @@ class SigmaCard(QFrame):
         self._title, self._headline, self._reason, self._sentence = QLabel(), QLabel(), QLabel(), QLabel()
         for label in (self._title, self._headline, self._reason, self._sentence):
             label.setWordWrap(True)
+        self._title.setTextFormat(Qt.TextFormat.PlainText)  # a layer may be called anything
         self.sign = VerdictSign()
         self.bar = RangeBar()
         self.bar.hide()
