@@ -20,6 +20,7 @@ from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.card_text import essence
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.cli import main as cli
+from napari_mrtrans.cli.main import each_with_its_option
 from napari_mrtrans.ood.score import verdict
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from scan.test_volume import REFUSED
@@ -709,3 +710,17 @@ def test_ood_without_a_model_for_the_contrast(run: Run, tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "sub-01_PDw.nii.gz", head(SHAPE))
     status, _, err = run("ood", str(path))
     assert status == 2 and "No checkpoint transforms PD. Installed: " in err
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("r.yaml --set seed=1 ema=0.9 --data d", "r.yaml --set seed=1 --set ema=0.9 --data d"),
+        ("--set seed=1 r.yaml --data d e=f", "--set seed=1 r.yaml --data d e=f"),
+        ("evaluate --checkpoint a b c -o out", "evaluate --checkpoint a --checkpoint b --checkpoint c -o out"),
+        ("evaluate --checkpoint a --checkpoint b", "evaluate --checkpoint a --checkpoint b"),
+        ("transform a.nii b.nii --to T2", "transform a.nii b.nii --to T2"),
+    ],
+)
+def test_several_values_may_follow_an_option_that_takes_several(given: str, taken: str) -> None:
+    assert each_with_its_option(given.split()) == taken.split()

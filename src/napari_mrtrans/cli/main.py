@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,8 +65,27 @@ for command in (models, transform, report, goes_on()(prepare), ood, lesion, goes
     app.command()(command)
 
 
+def each_with_its_option(arguments: Iterable[str]) -> list[str]:
+    """``--set a=1 b=2`` and ``--checkpoint A B`` as typer takes them: the option again before each further value."""
+    out: list[str] = []
+    option, first = "", False
+    for argument in arguments:
+        if argument.startswith("-"):
+            option, first = argument if argument in ("--set", "--checkpoint") else "", True
+        elif option and not first:
+            if option == "--set" and "=" not in argument:  # a recipe, say
+                option = ""
+            else:
+                out.append(option)
+        else:
+            first = False
+        out.append(argument)
+    return out
+
+
 def run_app(application: typer.Typer, name: str) -> None:
     """Run the command line ``name``; a user's mistake prints one plain line to stderr and exits 2, no traceback."""
+    sys.argv[1:] = each_with_its_option(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         # A redirect on Windows is written in cp1252, which has no σ: a replaced character is better than no answer.
         if isinstance(stream, io.TextIOWrapper):
