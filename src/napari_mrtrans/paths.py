@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from importlib.resources import files
@@ -38,6 +39,14 @@ class WriteError(MrtransError):
     everywhere: bool = False
 
 
+def _own(place: Callable[[str], Path]) -> Path:
+    """The user's folder of a kind; one among the temporary files for a user without a home."""
+    try:
+        return place(_APP)
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"{_APP}-{os.getuid()}"
+
+
 def shipped_checkpoint_dir() -> Path:
     """Checkpoints that come with the package."""
     return Path(str(files("napari_mrtrans"))) / "resources" / "checkpoints"
@@ -59,7 +68,7 @@ def user_checkpoint_dir() -> Path:
     override = os.environ.get("NAPARI_MRTRANS_CHECKPOINTS")
     if override:
         return typed(override).absolute()
-    return _preferred_checkpoints or platformdirs.user_data_path(_APP) / "checkpoints"
+    return _preferred_checkpoints or _own(platformdirs.user_data_path) / "checkpoints"
 
 
 def prefer_checkpoint_dir(folder: Path | None) -> None:
@@ -70,32 +79,32 @@ def prefer_checkpoint_dir(folder: Path | None) -> None:
 
 def last_used_file() -> Path:
     """What was chosen last in the window."""
-    return platformdirs.user_state_path(_APP) / "last-used.ini"
+    return _own(platformdirs.user_state_path) / "last-used.ini"
 
 
 def trial_file() -> Path:
     """Which number format and memory order are faster on the machines that share this home folder."""
-    return platformdirs.user_cache_path(_APP) / "bf16.json"
+    return _own(platformdirs.user_cache_path) / "bf16.json"
 
 
 def training_cache_dir() -> Path:
     """Decoded training volumes."""
-    return platformdirs.user_cache_path(_APP) / "training"
+    return _own(platformdirs.user_cache_path) / "training"
 
 
 def adaptation_dir() -> Path:
     """Where adaptations go that were given no folder."""
-    return platformdirs.user_data_path(_APP) / "adaptations"
+    return _own(platformdirs.user_data_path) / "adaptations"
 
 
 def prepared_cache_dir() -> Path:
     """Brain masks and bias fields of whole heads that were prepared while they were transformed."""
-    return platformdirs.user_cache_path(_APP) / "prepared"
+    return _own(platformdirs.user_cache_path) / "prepared"
 
 
 def metrics_cache_dir() -> Path:
     """Downloaded weights of the networks that metrics use."""
-    return platformdirs.user_cache_path(_APP) / "metrics"
+    return _own(platformdirs.user_cache_path) / "metrics"
 
 
 def alexnet_file() -> Path | None:
@@ -253,11 +262,7 @@ def write_shared(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

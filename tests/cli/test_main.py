@@ -20,7 +20,7 @@ from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.card_text import essence
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint
 from napari_mrtrans.cli import main as cli
-from napari_mrtrans.cli.main import each_with_its_option
+from napari_mrtrans.cli.main import at_home, each_with_its_option, run_app
 from napari_mrtrans.ood.score import verdict
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from scan.test_volume import REFUSED
@@ -724,3 +724,39 @@ def test_ood_without_a_model_for_the_contrast(run: Run, tmp_path: Path) -> None:
 )
 def test_several_values_may_follow_an_option_that_takes_several(given: str, taken: str) -> None:
     assert each_with_its_option(given.split()) == taken.split()
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = ["--output=~/x", "~/a.nii.gz", "~", "--model=a~/b", "b~/c", "--set", "a=~/b"]
+    taken = [f"--output={tmp_path}/x", f"{tmp_path}/a.nii.gz", str(tmp_path), "--model=a~/b", "b~/c", "--set", "a=~/b"]
+    assert [at_home(argument) for argument in given] == taken
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(**_: object) -> None:
+        raise MemoryError("Unable to allocate 2.7 GiB")
+
+    monkeypatch.setattr(sys, "argv", ["tell"])
+    with pytest.raises(SystemExit) as ended:
+        run_app(full, "tell")  # type: ignore[arg-type]
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said == "Memory is too short (Unable to allocate 2.7 GiB). Give the job more, or a smaller volume.\n"
+
+
+def test_the_version_is_told(run: Callable[..., tuple[int, str, str]]) -> None:
+    from napari_mrtrans import __version__
+
+    assert run("--version")[:2] == (0, f"napari-mrtrans {__version__}\n")
+
+
+def test_a_user_without_a_home_has_folders_among_the_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: str) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for kind in ("data", "cache", "state"):
+        monkeypatch.setattr(paths.platformdirs, f"user_{kind}_path", none)
+    monkeypatch.delenv("NAPARI_MRTRANS_CHECKPOINTS", raising=False)
+    folders = (paths.user_checkpoint_dir(), paths.last_used_file(), paths.training_cache_dir())
+    assert {folder.parent.name for folder in folders} == {f"napari-mrtrans-{os.getuid()}"}

@@ -33,7 +33,7 @@ from napari_mrtrans.paths import part_of
 from napari_mrtrans.scan.contrasts import Contrast, Pair
 from napari_mrtrans.training import loop
 from napari_mrtrans.training.card import make_card
-from napari_mrtrans.training.hardware import Hardware, check_shared
+from napari_mrtrans.training.hardware import Hardware, check_shared, fabric_of
 from napari_mrtrans.training.initial import prepare_start
 from napari_mrtrans.training.loop import Progress, train
 from napari_mrtrans.training.opponent import Opponent
@@ -271,6 +271,25 @@ def test_validation_scores_what_samples_and_leaves_out_a_computed_contrast(
     computed = {**mixed.data.model_dump(mode="json", exclude_defaults=True), "computed_pd": True}
     assert [str(pair) for pair in recipe(pairs=["T1->T2", "T1->PD", "PD->T2"], data=computed).watched] == ["T1→T2"]
     assert [str(pair) for pair in recipe(pairs=["T1->PD"], data=computed).watched] == ["T1→PD"]
+
+
+def test_a_killed_background_process_is_one_line(
+    splits: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(loop, "_all_batches", killed)
+    with pytest.raises(TrainingError, match=r"was killed, as where memory is short; --resume goes on"):
+        train(recipe(), splits, tmp_path, hardware=Hardware(workers=0))
+
+
+def test_one_device_is_one_process_in_a_slurm_job_of_several_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = {"NTASKS": "4", "JOB_NAME": "train", "JOB_ID": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    fabric = fabric_of(Hardware("cpu"), "32-true")
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)
 
 
 @pytest.mark.parametrize(("every", "times"), [(2, 2), (3, 1)])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import nibabel as nib
@@ -18,7 +19,7 @@ from napari_mrtrans.training.augment import change_curve, change_gamma, random_c
 from napari_mrtrans.training.recipe import Recipe
 from napari_mrtrans.training.recipe_parts import Augmentation, Stage
 from napari_mrtrans.training.setup import open_splits
-from napari_mrtrans.training.slices import TrainingSlices, batches
+from napari_mrtrans.training.slices import TrainingSlices, batches, sockets_in_short_paths
 from napari_mrtrans.training.validation import fixed_slices
 
 STILL = Augmentation.model_validate(dict.fromkeys(Augmentation.model_fields, 0))
@@ -258,3 +259,10 @@ def test_curves_keep_the_median_and_the_range() -> None:
         assert wild.min() >= 0 and wild.max() <= 1
         falling += bool((np.diff(wild[0]) < -1e-5).any())
     assert falling >= 5
+
+
+def test_background_processes_meet_where_paths_are_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for folder, kept in ((Path("/tmp/short"), True), (tmp_path / ("long" * 30), False)):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        sockets_in_short_paths()
+        assert tempfile.gettempdir() == (str(folder) if kept else "/tmp")

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -30,7 +29,7 @@ from ..models import Model
 from ..models.base import step_seed
 from ..paths import write_together
 from ..training.ema import averaged, ema_rule
-from ..training.hardware import arrange, finite_gradients, precision
+from ..training.hardware import Hardware, arrange, fabric_of, finite_gradients, precision
 from ..training.muon import make_optimiser
 from ..training.opponent import Opponent
 from ..training.recipe import Recipe
@@ -136,7 +135,7 @@ class _Run:
         self.model, self.recipe, self.source, self.held = model, recipe, source, held
         self.folder, self.budget = folder, seconds
         number_format = precision("auto", held.device.type)
-        self.fabric = Fabric(accelerator=held.device.type, devices=1, precision=number_format)
+        self.fabric = fabric_of(Hardware(held.device.type), number_format)
         self.curve: list[tuple[float, float]] = []
         _network(model).requires_grad_(True)
         arrange(model, held.device, number_format)

@@ -68,6 +68,8 @@ def adapt(
     orders = Orders(sys.stdin.fileno()) if listen else NO_ORDERS
     if as_json:
         told = _Lines()
+        for line in skipped:
+            told.say(noted(line))
         hooks = Hooks(told.progress, told.say, orders.stop.is_set, orders.leave.is_set)
         told.end(adapt_sessions(parent, sessions, output, settings, hooks), output)
         return

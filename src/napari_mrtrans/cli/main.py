@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import __version__
 from ..errors import MrtransError
-from ..paths import plain_line
+from ..paths import plain_line, typed
 from .closing import goes_on
 from .cohort import cohort
 from .evaluate import evaluate
@@ -30,8 +31,18 @@ _UsageError: Any = typer.BadParameter.__base__
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"napari-mrtrans {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Brain MR contrast transformation with uncertainty. Research use only, not for diagnosis."""
 
 
@@ -83,9 +94,15 @@ def each_with_its_option(arguments: Iterable[str]) -> list[str]:
     return out
 
 
+def at_home(argument: str) -> str:
+    """``~/x`` and ``--output=~/x``, where the shell has left the tilde as it was."""
+    option, equals, value = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{equals}{typed(value)}" if value == "~" or value.startswith("~/") else argument
+
+
 def run_app(application: typer.Typer, name: str) -> None:
     """Run the command line ``name``; a user's mistake prints one plain line to stderr and exits 2, no traceback."""
-    sys.argv[1:] = each_with_its_option(sys.argv[1:])
+    sys.argv[1:] = each_with_its_option(map(at_home, sys.argv[1:]))
     for stream in (sys.stdout, sys.stderr):
         # A redirect on Windows is written in cp1252, which has no σ: a replaced character is better than no answer.
         if isinstance(stream, io.TextIOWrapper):
@@ -110,6 +127,10 @@ def run_app(application: typer.Typer, name: str) -> None:
             status = 2
         except OSError as error:
             print(MrtransError(plain_line(error)), file=sys.stderr)
+            status = 2
+        except MemoryError as error:
+            why = f" ({error})" if str(error) else ""
+            print(f"Memory is too short{why}. Give the job more, or a smaller volume.", file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
             status = 130

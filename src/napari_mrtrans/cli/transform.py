@@ -194,11 +194,13 @@ def _what(info: dict[str, Any]) -> str:
 
 
 def _replaced(record: Path, info: dict[str, Any]) -> list[str]:
-    """What is said of a result whose place one with the report ``info`` takes, if model, samples or slices differ."""
+    """What is said of a result whose place that of ``info`` takes, if scan, model, samples or slices differ."""
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
-        same = all(before[name] == info[name] for name in ("checkpoint", "n", "slices"))
-        return [f"Replaced {_what(before)}."] if before["complete"] and not same else []
+        other = before["input_digest"] != info["input_digest"]
+        same = not other and all(before[name] == info[name] for name in ("checkpoint", "n", "slices"))
+        why = " That file held another scan then." if other else ""
+        return [f"Replaced {_what(before)}.{why}"] if before["complete"] and not same else []
     except (OSError, ValueError, LookupError, TypeError):
         return []
 

@@ -14,7 +14,16 @@ PROGRAM = "napari-mrtrans"
 DESCRIPTION = "dataset_description.json"
 #: What BIDS has no name for, which its validator passes by: tables, pages, pictures, our own records, and spreads and
 #: samples, of which the JSON of the mean tells.
-IGNORED = ("cohort_*", "**/figures", "*_qc.png", "*_desc-preproc.json", "*Std_*", "*StdCalibrated_*", "*Samples_*")
+IGNORED = (
+    "cohort_*",
+    "**/figures",
+    "*_qc.png",
+    "*_report.html",
+    "*_desc-preproc.json",
+    "*Std_*",
+    "*StdCalibrated_*",
+    "*Samples_*",
+)
 
 
 def description(out: Path, name: str, command: str) -> dict[str, str]:

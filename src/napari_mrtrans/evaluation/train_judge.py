@@ -18,6 +18,7 @@ from ..datasets.bids import subject_of
 from ..datasets.store import Source
 from ..errors import MrtransError
 from ..networks.judge import SliceJudge
+from ..training.slices import sockets_in_short_paths
 from .judge_slices import CONTRASTS, KINDS, JudgeSlices
 from .scans import person
 
@@ -95,6 +96,8 @@ def train_judge(
     optimiser = torch.optim.AdamW([p for net in networks for p in net.parameters()], lr=settings.lr, weight_decay=0.02)
     steps = settings.slices // settings.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=steps, pct_start=0.1)
+    if settings.workers:
+        sockets_in_short_paths()
     loader = DataLoader(
         JudgeSlices(source, steps * settings.batch, settings.seed), settings.batch, num_workers=settings.workers
     )

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 
 from ..checkpoints.card import Training
@@ -45,6 +46,18 @@ def precision(asked: Literal["auto", "float32", "bf16"], accelerator: str) -> Li
     if asked == "auto":
         return "bf16-mixed" if bf16_is_fast(accelerator) else "32-true"
     return "bf16-mixed" if asked == "bf16" else "32-true"
+
+
+def fabric_of(hardware: Hardware, number_format: Literal["bf16-mixed", "32-true"]) -> Fabric:
+    """What drives the devices. One device is one process, however many tasks a SLURM job around it has."""
+    alone = hardware.devices * hardware.num_nodes == 1
+    return Fabric(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        precision=number_format,
+        plugins=[LightningEnvironment()] if alone else None,
+    )
 
 
 def arrange(model: nn.Module, device: torch.device, number_format: str) -> None:

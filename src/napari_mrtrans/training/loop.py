@@ -28,7 +28,7 @@ from .board import open_board, told_once
 from .card import make_card
 from .ema import averaged, ema_rule
 from .finished import digest
-from .hardware import HERE, Hardware, arrange, check_shared, finite_gradients, precision, what_it_took
+from .hardware import HERE, Hardware, arrange, check_shared, fabric_of, finite_gradients, precision, what_it_took
 from .initial import parents_of, prepare_start
 from .muon import make_optimiser
 from .one_contrast import normalise_as_in_use
@@ -95,7 +95,15 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     stopping = Stopping(max_minutes, hardware.devices * hardware.num_nodes)
     with alone(out), told_once(), stopping.listening():
-        finished = _train(recipe, splits, out, hardware, resume, stopping, progress, say)
+        try:
+            finished = _train(recipe, splits, out, hardware, resume, stopping, progress, say)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                "A background process that decodes scans was killed, as where memory is short; --resume goes on from "
+                "the last state, and --workers 0 needs less."
+            ) from None
     if stopping.asked and not finished:
         raise KeyboardInterrupt
     return path
@@ -114,12 +122,7 @@ def _train(
     """:func:`train` in a folder that it has to itself; whether it came to its end."""
     path, table_is_given = out / f"{recipe.checkpoint_name}.safetensors", is_given(out / FILE, recipe)
     number_format = precision(recipe.precision, hardware.accelerator)
-    fabric = Fabric(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.num_nodes,
-        precision=number_format,
-    )
+    fabric = fabric_of(hardware, number_format)
     fabric.launch()
     if not fabric.is_global_zero:
         progress, say = None, lambda line: None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +25,8 @@ from .stopping import deaf
 
 #: How often a network that sees neighbours is trained as if there were none.
 ALONE = 0.1
+#: Bytes of the path of the temporary files' folder with which sockets below it still have paths that Linux takes (107).
+LONGEST_TEMPORARY = 70
 
 Item = tuple[NDArray[np.float32], NDArray[np.float32], int, int, int]
 
@@ -124,6 +128,13 @@ def collate(items: list[Item]) -> Batch:
     )
 
 
+def sockets_in_short_paths() -> None:
+    """Background processes hand over their work through sockets in the folder of temporary files, whose paths a system
+    cuts at about a hundred characters: where that folder's is long, they would wait for one another for ever."""
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY and os.path.isdir("/tmp"):  # noqa: PTH112
+        tempfile.tempdir = "/tmp"
+
+
 def batches(dataset: TrainingSlices, first_step: int, workers: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
     """Batches of a stage from step ``first_step`` on, decoded and augmented in background processes.
 
@@ -132,6 +143,8 @@ def batches(dataset: TrainingSlices, first_step: int, workers: int, rank: int = 
     Raises:
         MrtransError: a session cannot be decoded.
     """
+    if workers:
+        sockets_in_short_paths()
     order = range(first_step * dataset.stage.batch + rank, len(dataset), world)
     options: dict[str, Any] = {"prefetch_factor": 4} if workers else {}
     loader: DataLoader[Item] = DataLoader(
