@@ -16,7 +16,7 @@ from ..checkpoints.calibration import Calibration
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.library import load_checkpoint
 from ..devices import memory_line
-from ..errors import MrtransError, OutOfMemory, SliceError, fault_line
+from ..errors import MrtransError, OutOfMemory, SliceError
 from ..ood.score import std_bias
 from ..ood.signs import UNKNOWN, Signs
 from ..scan.masks import inside as inside_of
@@ -122,7 +122,7 @@ def run_job(job: Job, checkpoint: Checkpoint, hooks: Hooks, store: SliceStore | 
             done += 1
             yield replace(update, done=done, total=total)
     if failures:
-        first = str(failures[0]) if isinstance(failures[0], MrtransError) else fault_line(failures[0])
+        first = str(failures[0]) if isinstance(failures[0], MrtransError) else _plain(failures[0])
         raise SliceError(f"{len(failures)} of {total} slices failed, the others were kept. {first}")
 
 
@@ -147,6 +147,10 @@ def _computed(runner: SliceRunner, group: list[int]) -> tuple[list[SliceUpdate],
         updates += one
         failed += errors
     return updates, failed, []
+
+
+def _plain(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
 class SliceRunner:

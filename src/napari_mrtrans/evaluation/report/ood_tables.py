@@ -70,7 +70,7 @@ def by_kind(rows: Sequence[OodRow]) -> Table | None:
             for name in names:
                 scores = [row.scores[name] for row in some if name in row.scores]
                 texts.append(f"{detection.auc(labels, scores):.3f}" if len(scores) == len(some) else NONE)
-            lines.append([*map(Cell, (checkpoint, pair, kind, f"{sum(labels)} of {len(labels)}", *texts))])
+            lines.append([*map(Cell, (checkpoint, pair, kind, str(sum(labels)), *texts))])
     head = ["checkpoint", "pair", "kind", "inputs", "σ̂", *names]
     note = "AUC of each score, against all normal inputs: 0.5 is chance, 1 perfect, below 0.5 the wrong way round."
     return Table("AUC by kind of input and score", head, lines, note) if lines else None
