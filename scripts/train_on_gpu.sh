@@ -15,7 +15,8 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-python3}
-train() { PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c 'from napari_mrtrans.cli.train import main; main()' "$@"; }
+run() { PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c "$@"; } # CODE ARGUMENTS...
+train() { run 'from napari_mrtrans.cli.train import main; main()' "$@"; }
 
 share_the_gpu() { # or not, where that cannot be had
   [[ ${ACCELERATOR:-cuda} == cuda && -z ${CUDA_MPS_PIPE_DIRECTORY:-} ]] || return 0 # a service that is there stays as it is
@@ -35,7 +36,7 @@ share_the_gpu() { # or not, where that cannot be had
 }
 
 check() { # before anything: what is missing, or a GPU that cannot be used, ends all lanes alike
-  PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" "$python" -c '
+  run '
 import sys, torch, torch.utils.tensorboard, napari_mrtrans.cli.chain, napari_mrtrans.training.loop
 torch.ones(1, device=sys.argv[1]).sum().item()' "${ACCELERATOR:-cuda}"
 }

@@ -8,6 +8,7 @@ from zlib import crc32
 
 import numpy as np
 from napari.layers import Layer, Shapes
+from qtpy.QtCore import QObject, QTimer
 
 from .placement import place_of
 
@@ -16,6 +17,19 @@ from .placement import place_of
 EDITS = ("labels_update", "data", "set_data")
 #: Events of a layer that lies elsewhere now.
 MOVES = ("translate", "scale", "rotate", "shear", "affine")
+
+
+#: A stroke of the brush sends many events; this long after the last one, what was marked is looked at.
+PAUSE_MS = 300
+
+
+def pause_before(look: Callable[[], None], parent: QObject) -> QTimer:
+    """A timer of ``parent``, to be started at each edit, that looks once they have paused."""
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(PAUSE_MS)
+    timer.timeout.connect(look)
+    return timer
 
 
 def place(layer: Layer) -> tuple[bytes, ...]:

@@ -22,12 +22,13 @@ from skimage.draw import ellipse, polygon2mask
 from napari_mrtrans.lesion.files import measure_files
 from napari_mrtrans.lesion.measure import NO_CONTRAST
 from napari_mrtrans.widgets.lesion import dock
-from napari_mrtrans.widgets.lesion.dock import PAUSE_MS, LesionWidget
+from napari_mrtrans.widgets.lesion.dock import LesionWidget
 from napari_mrtrans.widgets.lesion.latest import ended, forget, latest
 from napari_mrtrans.widgets.lesion.measure import _source_of, in_file, measured
 from napari_mrtrans.widgets.lesion.roi import between, roi_on
 from napari_mrtrans.widgets.parts import add_part
 from napari_mrtrans.widgets.reopened import remember_source
+from napari_mrtrans.widgets.watch import PAUSE_MS
 
 SHAPE = (12, 20, 16)
 TURN = np.radians(20)

@@ -17,6 +17,7 @@ from napari_mrtrans.widgets.source import show_slice, slice_on_screen
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform import extent as extent_of
 from napari_mrtrans.widgets.transform.extent import SliceRange
+from napari_mrtrans.widgets.watch import PAUSE_MS
 
 from ..test_source import AFFINES
 
@@ -297,11 +298,11 @@ def test_scrolling_does_not_look_at_a_region_again(loaded, brain, monkeypatch):
     mask[3:5, 8:12, 6:10] = 1
     roi = loaded.viewer.add_labels(mask, name="roi")
     choose(loaded, SliceRange.ROI_SLICES)
-    loaded.qtbot.wait(extent_of.PAUSE_MS + 150)
+    loaded.qtbot.wait(PAUSE_MS + 150)
     before = len(looked)
     for step in (4, 5):
         loaded.viewer.dims.set_current_step(0, step)
-        loaded.qtbot.wait(extent_of.PAUSE_MS + 150)
+        loaded.qtbot.wait(PAUSE_MS + 150)
     assert len(looked) == before
     for edit in (lambda: roi.paint((7, 10, 8), 1), lambda: setattr(roi, "translate", (1, 0, 0))):
         before = len(looked)

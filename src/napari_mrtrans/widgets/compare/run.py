@@ -91,7 +91,7 @@ class Comparison:
     @property
     def stem(self) -> str:
         """``sub-01_T1w_T2``, what a file of it begins with."""
-        return f"{self._layer.name}_{self._runs[0].pair.target}"
+        return f"{layer_stem(self._layer)}_{self._runs[0].pair.target}"
 
     def about(self, layer: Layer | None, pair: Pair | None) -> bool:
         """It is what came of this image and pair."""

@@ -10,7 +10,6 @@ import numpy as np
 from napari.layers import Layer
 from numpy.typing import NDArray
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ...errors import MrtransError
@@ -22,7 +21,7 @@ from ..csv_buttons import CsvButtons
 from ..dock import Dock, research_note
 from ..layer_combo import LayerCombo
 from ..source import guess_layer_contrast, is_region, layer_stem, show_voxel
-from ..watch import EDITS, MOVES, Watch, fingerprint
+from ..watch import EDITS, MOVES, Watch, fingerprint, pause_before
 from .latest import Measured, changes, remember
 from .measure import in_file, labels_from_file, measured
 from .prediction_combo import PredictionCombo
@@ -31,9 +30,6 @@ from .table import LesionTable
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-#: A stroke of the brush sends many events; this long after the last one, it is measured.
-PAUSE_MS = 300
 
 
 class LesionWidget(Dock):
@@ -61,10 +57,7 @@ class LesionWidget(Dock):
         self._region: tuple[object, ...] = ()
         self._images: tuple[object, ...] | None = None
         self._build()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PAUSE_MS)
-        self._timer.timeout.connect(self._look_again)
+        self._timer = pause_before(self._look_again, self)
         self._roi_edits = Watch(self._on_edit, [*EDITS, *MOVES])
         self._reference_edits = Watch(self._on_image_edit, ["data", "set_data", *MOVES])
         self._prediction_edits = Watch(self._on_image_edit, ["data", *MOVES])  # set_data with each slice that comes

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels, Shapes
 from numpy.typing import NDArray
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from ...errors import MrtransError
@@ -18,13 +18,11 @@ from ..layer_combo import LayerCombo
 from ..lesion.roi import roi_on
 from ..placement import drawn_on
 from ..source import axial_axis, is_region, layer_affine, slice_on_screen, slider_numbers
-from ..watch import EDITS, MOVES, Watch, fingerprint, place
+from ..watch import EDITS, MOVES, Watch, fingerprint, pause_before, place
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-#: A stroke of the brush sends many events; this long after the last one, the region is looked at.
-PAUSE_MS = 300
 #: The slab that is offered first: so many slices before and after the one on screen.
 HALF_SLAB = 5
 _WIDEST = 100_000
@@ -77,10 +75,7 @@ class Extent(QWidget):
         self.count = QLabel()
         self._slab_row, self._roi_row = QWidget(), QWidget()
         self._build()
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(PAUSE_MS)
-        self._pause.timeout.connect(self._look_again)
+        self._pause = pause_before(self._look_again, self)
         self._roi_edits = Watch(self._on_edit, [*EDITS, *MOVES])
         self._image_edits = Watch(self._on_edit, ["data", *MOVES])
         for box in (self.first, self.last):

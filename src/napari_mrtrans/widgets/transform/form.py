@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from ...errors import CheckpointError
@@ -17,7 +17,7 @@ from ..lesion.roi import roi_on
 from ..model_combo import ModelCombo
 from ..pair_form import PairForm
 from ..preferences import defaults
-from ..watch import EDITS, MOVES, Watch, fingerprint
+from ..watch import EDITS, MOVES, Watch, fingerprint, pause_before
 from .advanced import Advanced
 from .extent import Extent, SliceRange
 from .run import RunSettings
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from ...checkpoints.checkpoint import Checkpoint
-
-
-#: A stroke of the brush sends many events; this long after the last one, the mask is looked at.
-PAUSE_MS = 300
 
 
 class TransformForm(PairForm):
@@ -56,10 +52,7 @@ class TransformForm(PairForm):
         self.extent = Extent(viewer)
         self._masked: Layer | None = None
         self._mask: tuple[object, ...] = ()
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(PAUSE_MS)
-        self._pause.timeout.connect(self._look_at_mask)
+        self._pause = pause_before(self._look_at_mask, self)
         self._mask_edits = Watch(self._on_mask_edit, [*EDITS, *MOVES])
         self.advanced.brain.layer_changed.connect(self._on_mask)
         self._build()
