@@ -38,13 +38,16 @@ def test_without_a_terminal_there_is_a_line_now_and_then(clock: SimpleNamespace)
     assert text(out).splitlines() == ["30/100 scans", "61/100 scans", "92/100 scans"]
 
 
-def test_without_a_line_it_is_quiet(clock: SimpleNamespace) -> None:
+def test_without_a_line_it_says_what_the_bar_would(clock: SimpleNamespace) -> None:
+    """A log of a night's job tells that it goes on, and for how long."""
     out = console()
     with ProgressBar("T1→T2 · flow", console=out) as (tell, _):
-        for done in range(3):
-            clock.now += 1000
+        for done in range(4):
+            clock.now += 100
             tell(SimpleNamespace(done=done, total=3))
-    assert text(out) == ""
+    first, *_, last = text(out).splitlines()
+    assert first.startswith("T1→T2 · flow: slice 1/3")
+    assert last == "T1→T2 · flow: slice 3/3, 0:00 left"
 
 
 def test_on_a_terminal_the_bar_says_it_all(clock: SimpleNamespace) -> None:

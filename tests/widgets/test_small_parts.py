@@ -17,7 +17,8 @@ from napari_mrtrans.widgets.dock import research_note
 from napari_mrtrans.widgets.plots import CURVE, MARK, SlicePlot
 from napari_mrtrans.widgets.quantile import RunningQuantile
 from napari_mrtrans.widgets.state import DockState
-from napari_mrtrans.widgets.transform.progress import Countdown, clock
+from napari_mrtrans.widgets.transform.progress import Countdown
+from napari_mrtrans.wording import clock
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "system"])

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MrtransError
+from ..wording import clock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,7 @@ class ProgressBar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.title, self.console, self.pause = title, console or Console(stderr=True), pause
+        self.title, self.unit, self.console, self.pause = title, unit, console or Console(stderr=True), pause
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -61,9 +62,15 @@ class ProgressBar:
     def show(self, title: str, done: float, total: int, line: str = "") -> None:
         """Set it: what is computed, how far it is, and the line that says so where there is no terminal."""
         self.bar.update(self.task, description=title, completed=done, total=total)
-        if line and not self.visible and time.monotonic() - self._spoken > self.pause:
+        if done and not self.visible and time.monotonic() - self._spoken > self.pause:
             self._spoken = time.monotonic()
-            self.say(line)
+            self.say(line or self._line(done, total))
+
+    def _line(self, done: float, total: int) -> str:
+        """``T1→T2 · t1-t2-flair-flow: slice 41/180, 1:20 left``."""
+        left = self.bar.tasks[0].time_remaining
+        line = f"{self.title}: {self.unit} {done:.0f}/{total}"
+        return line if left is None else f"{line}, {clock(left)} left"
 
     def say(self, line: str) -> None:
         """Print a line as it is, above the bar."""

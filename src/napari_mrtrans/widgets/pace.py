@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..wording import clock
 from .last_used import settings
-from .transform.progress import clock
 
 if TYPE_CHECKING:
     from ..checkpoints.checkpoint import Checkpoint

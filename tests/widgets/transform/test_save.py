@@ -254,6 +254,29 @@ def test_a_result_that_was_reopened_is_listed_shown_reported_and_removed(bench, 
     assert list(bench.viewer.layers) == [acquired, copy, roi] and not results.isVisible()
 
 
+def test_an_unsaved_result_that_took_long_is_removed_only_if_the_user_says_so(loaded, engine, out, monkeypatch):
+    """A minute of computing and more; what was saved, or is there again in a moment, goes unasked."""
+    asked, answers = [], [QMessageBox.StandardButton.No]
+    monkeypatch.setattr(QMessageBox, "question", lambda *args: asked.append(args[2]) or answers[0])
+    loaded.run()
+    loaded.dock._shown.seconds = 754.0
+    remove = loaded.dock.results.remove
+    loaded.qtbot.mouseClick(remove, Qt.MouseButton.LeftButton)
+    (line,) = asked
+    assert "12:34" in line and "sub-01_T1w → T2" in line and has(loaded.viewer, "sub-01_T1w_T2_mean")
+    save(loaded)
+    answers[0] = QMessageBox.StandardButton.Yes
+    loaded.qtbot.mouseClick(remove, Qt.MouseButton.LeftButton)
+    assert len(asked) == 1 and len(loaded.viewer.layers) == 1
+    loaded.run()
+    loaded.qtbot.mouseClick(remove, Qt.MouseButton.LeftButton)
+    assert len(asked) == 1 and len(loaded.viewer.layers) == 1
+    loaded.run()
+    loaded.dock._shown.seconds = 61.0
+    loaded.qtbot.mouseClick(remove, Qt.MouseButton.LeftButton)
+    assert len(asked) == 2 and len(loaded.viewer.layers) == 1
+
+
 def test_results_are_listed_shown_and_removed_together(loaded, engine):
     loaded.run()
     loaded.dock.form.samples.setValue(4)
@@ -289,7 +312,7 @@ def test_a_run_that_ends_before_its_first_slice_leaves_the_other_result_to_be_sa
 def test_a_run_that_fails_before_its_first_slice_is_closed_and_no_other(loaded, engine, earlier):
     if earlier:
         loaded.run()
-        took = loaded.dock._run._seconds
+        took = loaded.dock._run.seconds
     engine.error, engine.error_after = MrtransError("No head."), 0
     loaded.dock.form.samples.setValue(4)
     loaded.run()
@@ -297,7 +320,7 @@ def test_a_run_that_fails_before_its_first_slice_is_closed_and_no_other(loaded, 
     assert loaded.dock._activity is None and loaded.dock._ending is None
     assert loaded.dock.save.isVisible() is earlier
     if earlier:
-        assert loaded.dock._run._seconds == took
+        assert loaded.dock._run.seconds == took
 
 
 def test_another_result_ends_the_film_of_the_one_before(loaded, engine):

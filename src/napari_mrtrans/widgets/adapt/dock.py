@@ -13,11 +13,11 @@ from ...asked.begun import Begun, drop
 from ...checkpoints.checkpoint import read_checkpoint
 from ...checkpoints.installing import install
 from ...errors import MrtransError
+from ...wording import clock
 from ..background import in_background
 from ..checkpoints.installed import installed
 from ..start_dock import StartDock
 from ..state import DockState
-from ..transform.progress import clock
 from ..wording import for_adapting
 from .curve import ErrorCurve
 from .form import AdaptForm

@@ -16,10 +16,9 @@ from ...paths import write_together
 from ...scan.grid import same_grid
 from ...scan.masked import unmasked
 from ...scan.volume import Volume
-from ...wording import and_more, plural
+from ...wording import and_more, clock, plural
 from ..file_grid import FileGrid
 from ..source import LayerSource
-from ..transform.progress import clock
 from ..transform.worker import Monitor, TransformWorker, plain_error
 from ..wording import for_window
 from .asked import SOURCES, Asked

@@ -7,12 +7,7 @@ from time import monotonic
 
 from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
 
-
-def clock(seconds: float) -> str:
-    """``80`` as ``1:20``, ``4000`` as ``1:06:40``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+from ...wording import clock
 
 
 class Countdown:

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QMessageBox, QPushButton, QWidget
+
+from ...wording import clock
 
 if TYPE_CHECKING:
     from .saved_run import Result
+
+#: Seconds of computing that are not thrown away unasked.
+WORTH_ASKING = 60.0
 
 
 class ResultList(QWidget):
@@ -38,7 +43,7 @@ class ResultList(QWidget):
         line.addWidget(self.runs, 1)
         line.addWidget(self.remove)
         self.runs.activated.connect(lambda index: self.chosen.emit(self._runs[index]))
-        self.remove.clicked.connect(lambda: self.removed.emit(self._runs[self.runs.currentIndex()]))
+        self.remove.clicked.connect(self._on_remove)
         self.show_runs([], None)
 
     def show_runs(self, runs: Sequence[Result], current: Result | None) -> None:
@@ -49,3 +54,11 @@ class ResultList(QWidget):
         if current in self._runs:
             self.runs.setCurrentIndex(self._runs.index(current))
         self.setVisible(bool(runs))
+
+    def _on_remove(self) -> None:
+        run = self._runs[self.runs.currentIndex()]
+        if not run.saved and run.seconds >= WORTH_ASKING:
+            question = f"'{run.title}' took {clock(run.seconds)} and has not been saved. Remove it?"
+            if QMessageBox.question(self, "Remove a result", question) != QMessageBox.StandardButton.Yes:
+                return
+        self.removed.emit(run)

@@ -117,7 +117,7 @@ class Run:
         self._told = told_path(layer)
         self._grid = FileGrid.of(layer.data.shape, affine, layer.metadata)
         self._compared: tuple[Any, NDArray[np.float64], Acquired] | None = None
-        self._began, self._seconds = perf_counter(), 0.0
+        self._began, self.seconds, self.saved = perf_counter(), 0.0, False
         on_screen = slice_on_screen(viewer, layer, self.axis)
         self.work = Work(
             LayerSource.of(layer, pair.source),
@@ -193,7 +193,7 @@ class Run:
     def close(self) -> None:
         """Nothing more will come."""
         self.work.begin = nothing  # what the worker holds outlives the run, whose layers it must not keep
-        self._seconds = round(perf_counter() - self._began, 3)
+        self.seconds = round(perf_counter() - self._began, 3)
         if self.complete:
             self.layers.fill_rest()
             self._remember_pace()
@@ -225,7 +225,7 @@ class Run:
         name, affine, header = work.source.name, self._grid.affine, self._grid.header
         volume = Volume.from_file(voxels, affine, header, contrast=self.pair.source, name=name, path=self._told)
         turned = self.gathered.turned(self._grid.turn)
-        ensemble = turned.ensemble(volume, work.checkpoint, work.request, self._seconds, self.notices)
+        ensemble = turned.ensemble(volume, work.checkpoint, work.request, self.seconds, self.notices)
         samples = self.layers.samples
         return ensemble if samples is None else replace(ensemble, samples=self._turned(samples))
 

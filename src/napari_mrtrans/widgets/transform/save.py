@@ -97,14 +97,15 @@ class SaveButton(QPushButton):
         self._saving = True
         self._name()
         self.setEnabled(False)
-        tell = partial(self._on_saved, moved_by_hand(run.source))
+        tell = partial(self._on_saved, run, moved_by_hand(run.source))
         in_background(lambda: run.ensemble().save(folder, _REMEDY, overwrite=True), tell, "Nothing was saved: ")
 
     def _may_replace(self, folder: Path, names: list[str]) -> bool:
         question = f"{len(names)} of these files are in '{folder}' already ({names[0]}, …). Replace them?"
         return QMessageBox.question(self, "Save results", question) == QMessageBox.StandardButton.Yes
 
-    def _on_saved(self, notes: list[str], files: dict[str, Path] | None, problem: str) -> None:
+    def _on_saved(self, run: Run, notes: list[str], files: dict[str, Path] | None, problem: str) -> None:
+        run.saved = run.saved or files is not None
         if not isalive(self):
             return
         self._saving = False

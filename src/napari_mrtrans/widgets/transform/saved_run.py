@@ -159,6 +159,7 @@ class SavedRun:
     """
 
     monitor = None
+    saved, seconds = True, 0.0
 
     def __init__(self, viewer: ViewerModel, mean: Image) -> None:
         self._record = record = result_record(mean)
