@@ -305,7 +305,8 @@ def test_what_is_fitted_is_what_is_shown(tmp_path: Path) -> None:
     job = Input(T1_T2, session.name, "validation", Scan(session, Contrast.T1))
     volume = Volume.load(session.files[Contrast.T1])
     middle = volume.n_slices // 2
-    (update,) = stream(volume, made, target="T2", n=2, slices=(middle, middle + 1), prepare=False)
+    usual = made.card.sampler.n  # the std of fewer is made wider before it is shown
+    (update,) = stream(volume, made, target="T2", n=usual, slices=(middle, middle + 1), prepare=False)
     kept = job._answered([update], volume.axial_axis)
     both = PairedVolumes.open(session, T1_T2).both.take(middle, volume.axial_axis)
     assert volume.axial_axis == 1 and update.calibrated_std is not None
