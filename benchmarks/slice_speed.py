@@ -11,7 +11,7 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -46,15 +46,17 @@ def forward(net: UNet, batch: int, size: tuple[int, int]) -> Callable[[], None]:
     return run
 
 
-def measure(variants: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median seconds of each variant; one warm-up round first."""
+def measure(
+    variants: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Median seconds of each variant by a clock; one warm-up round first."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for i in range(rounds + 1):
         for name, run in variants.items():
-            began = time.perf_counter()
+            began = clock()
             run()
             if i:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
