@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import napari
 import nibabel as nib
 import numpy as np
 import pytest
@@ -95,3 +96,20 @@ def test_a_dock_opened_from_the_menu_has_a_title_that_fits(make_napari_viewer, q
     (dock,) = (d for d in window.findChildren(QDockWidget) if d.windowTitle().startswith(NAMES[1]))
     qtbot.waitUntil(lambda: dock.windowTitle() == NAMES[1])
     assert dock.titleBarWidget().findChild(QLabel).text() == NAMES[1]
+
+
+def test_larger_text_of_napari_makes_a_dock_wider_and_cuts_no_label(laptop, qtbot):
+    """A form squeezed into the width for small text drops its labels and the ends of its lines."""
+    _, ((first, transform), _) = laptop
+    first.raise_()
+    usual = transform.minimumWidth()
+    settings = napari.settings.get_settings().appearance
+    settings.font_size = 14
+    qtbot.waitUntil(lambda: transform.minimumWidth() > usual)
+    transform.form.advanced.expand(animate=False)
+    qtbot.wait(50)
+    labels = [label for label in transform.findChildren(QLabel) if label.isVisible() and not label.wordWrap()]
+    assert len(labels) > 10
+    assert [label.text() for label in labels if label.width() < label.sizeHint().width()] == []
+    settings.font_size = 9
+    qtbot.waitUntil(lambda: transform.minimumWidth() == usual)

@@ -13,7 +13,7 @@ from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, QUrl
-from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtGui import QFontInfo, QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -29,6 +29,8 @@ from qtpy.QtWidgets import (
 
 #: What napari adds to the name of a plugin's dock, opened from code or from its menu; with it, the title does not fit.
 _PLUGIN = re.compile(r" \((napari-mrtrans|MR contrast transformation)\)$")
+#: How wide a form must be for text of so many pixels, the usual size of napari's labels; larger text needs more.
+_FORM, _TEXT = 340, 13
 #: Of links, on napari's light and dark backgrounds.
 _LINKS = {"light": "#1f4fa8", "dark": "#7aa2f7"}
 
@@ -61,15 +63,17 @@ class Dock(QWidget):
         self.message.setWordWrap(True)
         self.message.setOpenExternalLinks(True)
         self._placed = False
+        self._content: QWidget | None = None
+        self._narrowest = 0
         self._at_end = AtEnd()
         self.destroyed.connect(self._at_end)
 
     def _scroll(self, column: QVBoxLayout, width: int) -> None:
         """Show ``column``, at least ``width`` pixels wide, in whatever height the window has for it."""
-        content = QWidget()
+        content = self._content = QWidget()
         content.setLayout(column)
-        content.setMinimumWidth(width)
-        area = QScrollArea()
+        self._narrowest = width
+        area = self._area = QScrollArea()
         area.setWidget(content)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
@@ -77,12 +81,27 @@ class Dock(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)
-        bar = area.verticalScrollBar()
-        self.setMinimumWidth(width + (bar.sizeHint().width() if bar is not None else 0))
+        self._fit_width()
         for kind in (QComboBox, QAbstractSpinBox, QSlider):
             for field in content.findChildren(kind):
                 field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
                 field.installEventFilter(self)
+
+    def _fit_width(self) -> None:
+        """As wide as was asked for, or as a form needs whose labels would be cut: napari's text may be larger."""
+        if self._content is None:
+            return
+        self.message.ensurePolished()
+        width = max(self._narrowest, round(_FORM * QFontInfo(self.message.font()).pixelSize() / _TEXT))
+        bar = self._area.verticalScrollBar()
+        self._content.setMinimumWidth(width)
+        self.setMinimumWidth(width + (bar.sizeHint().width() if bar is not None else 0))
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """The window's text may have got another size."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.StyleChange, QEvent.Type.FontChange):
+            self._fit_width()
 
     def _stack(self, widgets: Iterable[QWidget], width: int, tall: QWidget | None = None) -> None:
         """Show ``widgets`` below one another, and the line at the foot; ``tall`` takes the height that is left."""
