@@ -98,6 +98,16 @@ def test_a_dock_opened_from_the_menu_has_a_title_that_fits(make_napari_viewer, q
     assert dock.titleBarWidget().findChild(QLabel).text() == NAMES[1]
 
 
+def test_docks_opened_at_once_are_tabs_the_last_one_in_front(make_napari_viewer, qtbot, engine):
+    """As by a script, or by several names behind ``napari --with napari-mrtrans``."""
+    viewer = make_napari_viewer(show=True)
+    names = (*NAMES, "Lesion check", "Checkpoints")
+    docks = [viewer.window.add_plugin_dock_widget("napari-mrtrans", name)[0] for name in names]
+    window = viewer.window._qt_window
+    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(docks[0])) == len(docks) - 1)
+    assert [not dock.widget().visibleRegion().isEmpty() for dock in docks] == [False, False, False, True]
+
+
 def test_larger_text_of_napari_makes_a_dock_wider_and_cuts_no_label(laptop, qtbot):
     """A form squeezed into the width for small text drops its labels and the ends of its lines."""
     _, ((first, transform), _) = laptop

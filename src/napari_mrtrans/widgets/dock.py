@@ -126,21 +126,22 @@ class Dock(QWidget):
         super().showEvent(event)
         self._fit_title()
         if not self._placed:
-            self._placed = True
             QTimer.singleShot(0, self._take_place)
 
     def _take_place(self) -> None:
-        """One tab beside the other docks of this plugin, not below them, with a title that fits."""
-        mine = self.parent() if isalive(self) else None
+        """One tab beside the docks of this plugin that have theirs, not below them, with a title that fits."""
+        mine = self.parent() if isalive(self) and not self._placed else None
         window = mine.parent() if isinstance(mine, QDockWidget) else None
         if not isinstance(mine, QDockWidget) or not isinstance(window, QMainWindow):
             return
+        self._placed = True
         # napari makes the title bar anew at each of these
         for changed in (mine.visibilityChanged, mine.topLevelChanged, mine.dockLocationChanged):
             changed.connect(self._fit_title_later)
         self._fit_title()
         for other in window.findChildren(QDockWidget):
-            ours = other is not mine and isinstance(other.widget(), Dock) and other.isVisible()
+            widget = other.widget()
+            ours = other is not mine and isinstance(widget, Dock) and widget._placed and other.isVisible()
             if ours and not other.isFloating() and window.dockWidgetArea(other) == window.dockWidgetArea(mine):
                 window.tabifyDockWidget(other, mine)
                 mine.raise_()
