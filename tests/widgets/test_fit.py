@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QScrollArea
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QLabel,
+    QListWidget,
+    QScrollArea,
+    QSlider,
+    QSpinBox,
+    QTableWidget,
+)
 
 from .test_source import AFFINES
 
@@ -123,3 +133,18 @@ def test_larger_text_of_napari_makes_a_dock_wider_and_cuts_no_label(laptop, qtbo
     assert [label.text() for label in labels if label.width() < label.sizeHint().width()] == []
     settings.font_size = 9
     qtbot.waitUntil(lambda: transform.minimumWidth() == usual)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "Lesion check", "Adapt to my scanner", "Many scans", "Checkpoints"])
+def test_every_field_has_a_name_for_who_cannot_see_the_form(name, make_napari_viewer, engine):
+    """Its own, or that of the label that it is the buddy of."""
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-mrtrans", name)
+    fields = [
+        field
+        for kind in (QComboBox, QSpinBox, QSlider, QTableWidget, QListWidget)
+        for field in widget.findChildren(kind)
+    ]
+    named = {label.buddy() for label in widget.findChildren(QLabel)}
+    unnamed = [field for field in fields if not field.accessibleName() and field not in named]
+    assert fields and unnamed == []

@@ -77,6 +77,7 @@ class FrameRow(QObject):
         self._layer: Image | None = None
         self._label = QLabel("Frame")
         self.number = QSpinBox()
+        self._label.setBuddy(self.number)
         self.button = QPushButton("Take this frame")
         self.button.setToolTip("Adds the frame as a 3-D layer, which can be transformed.")
         self._row = QWidget()

@@ -54,6 +54,7 @@ class ViewRow(QObject):
         self._one_slice = False
         self.axis = QComboBox()
         self._axis_label = QLabel("Axial axis")
+        self._axis_label.setBuddy(self.axis)
         self.note = _Note()
         self.button = QPushButton("Show axial")
         self.button.setToolTip(

@@ -62,6 +62,7 @@ class AcquiredPanel(QWidget):
         self._working = False
         self.label = QLabel()
         self.reference = ReferenceCombo(viewer, "None")
+        self.label.setBuddy(self.reference)
         self.reference.setToolTip("An acquired image of the target's contrast: the report compares with it, too.")
         self.button = QPushButton(_IDLE)
         self.button.setToolTip("Add |mean - acquired| as a layer, and tell SSIM and PSNR over the computed slices.")
