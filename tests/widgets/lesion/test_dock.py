@@ -623,6 +623,17 @@ def test_the_reference_of_the_same_contrast_is_suggested(check: Check) -> None:
     assert check.dock.report.r < 0
 
 
+def test_of_a_prediction_that_may_be_anything_no_other_contrast_is_told(check: Check) -> None:
+    """Its name tells none: it was said to be None."""
+    check.viewer.add_image(check.mean.data, name="mine", **check.placement)
+    roi = check.labels()
+    roi.data[5:8, 5:8, 5:8] = 1
+    check.dock.prediction.choose(check.viewer.layers["mine"])
+    check.dock.reference.choose(check.truth)
+    check.press()
+    assert check.dock.report.r > 0 and check.dock.message.text() == ""
+
+
 def test_another_name_of_a_layer_leaves_the_figures(check: Check) -> None:
     roi = check.labels()
     roi.data[5:8, 5:8, 5:8] = 1

@@ -162,7 +162,9 @@ class LesionWidget(Dock):
         if prediction is None or reference is None:
             return []
         made, shown = guess_layer_contrast(prediction), guess_layer_contrast(reference)
-        return [] if shown in (made, None) else [f"'{reference.name}' seems to be {shown}; the prediction is {made}."]
+        if made is None or shown in (made, None):
+            return []
+        return [f"'{reference.name}' seems to be {shown}; the prediction is {made}."]
 
     def _on_choice(self) -> None:
         """Another layer: forget the figures, and follow what is done to those that are chosen now."""
