@@ -14,10 +14,11 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
 from napari_mrtrans.widgets.dock import research_note
+from napari_mrtrans.widgets.named_text import NamedText
 from napari_mrtrans.widgets.plots import CURVE, MARK, SlicePlot
 from napari_mrtrans.widgets.quantile import RunningQuantile
 from napari_mrtrans.widgets.state import DockState
-from napari_mrtrans.widgets.transform.progress import Countdown
+from napari_mrtrans.widgets.transform.progress import Countdown, ProgressLine
 from napari_mrtrans.wording import clock
 
 
@@ -136,3 +137,28 @@ def test_an_empty_plot_ignores_clicks(qtbot) -> None:
     qtbot.addWidget(widget)
     with qtbot.assertNotEmitted(widget.slice_clicked):
         qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def test_a_long_name_is_wrapped_and_told_as_it_is(qtbot) -> None:
+    """What a name joins by low lines was cut at the edge of the dock: in messages, progress, card and notes."""
+    name = "T1_MPRAGE_SAG_P2_ISO_WITH_CONTRAST_AGENT_CORRECTED_AND_REGISTERED_TO_T2_0012"
+    label = NamedText()
+    qtbot.addWidget(label)
+    label.setText(f"0 of 3 scans · 1:09 left · {name} 40 %")
+    assert label.text() == f"0 of 3 scans · 1:09 left · {name} 40 %"
+    narrowest = max(label.fontMetrics().horizontalAdvance(part) for part in ("REGISTERED_", "CORRECTED_"))
+    assert label.minimumSizeHint().width() <= 2 * narrowest
+    assert label.textFormat() == Qt.TextFormat.PlainText  # '<b>' in a name is no markup
+    label.clear()
+    assert label.text() == ""
+
+
+def test_the_line_of_a_long_name_does_not_end_at_the_edge(qtbot) -> None:
+    line = ProgressLine()
+    qtbot.addWidget(line)
+    line.show_count(
+        1, 3, "1 of 3 scans · sub_01_ses_1_acq_mprage_1mm_isotropic_run_01_desc_preproc_and_defaced_T1w 40 %"
+    )
+    line.resize(300, 80)
+    line.show()
+    assert line._label.height() > 2 * line._label.fontMetrics().height()

@@ -27,6 +27,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from .named_text import NamedText
+
 #: What napari adds to the name of a plugin's dock, opened from code or from its menu; with it, the title does not fit.
 _PLUGIN = re.compile(r" \((napari-mrtrans|MR contrast transformation)\)$")
 #: How wide a form must be for text of so many pixels, the usual size of napari's labels; larger text needs more.
@@ -59,8 +61,7 @@ class Dock(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = NamedText()
         self.message.setOpenExternalLinks(True)
         self._placed = False
         self._content: QWidget | None = None
@@ -172,7 +173,7 @@ class Dock(QWidget):
         """Stop what is going on: the dock is gone."""
 
     def _say(self, text: str) -> None:
-        self.message.setTextFormat(Qt.TextFormat.PlainText)  # names of layers and files are no markup
+        self.message.setTextFormat(Qt.TextFormat.PlainText)
         self.message.setText(text)
         self.message.setVisible(bool(text))
 

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QLabel,
     QLineEdit,
     QWidget,
 )
@@ -26,6 +25,7 @@ from ...checkpoints.library import list_checkpoints
 from ...errors import MrtransError
 from ...models.families import POOL, family_of
 from ..model_combo import ModelCombo
+from ..named_text import NamedText
 from ..path_row import PathRow
 from ..placement import check_axial
 from ..preferences import defaults
@@ -79,7 +79,7 @@ class AdaptForm(QWidget):
             "contrasts on different grids, are registered and stripped first, which takes minutes for each."
         )
         self.pairs = LayerPairs(viewer)
-        self.found, self.makes = QLabel(), QLabel()
+        self.found, self.makes = NamedText(), NamedText()
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.5, 1440)
         self.minutes.setDecimals(1)
@@ -105,8 +105,6 @@ class AdaptForm(QWidget):
         self.reload()
 
     def _build(self) -> None:
-        for label in (self.found, self.makes):
-            label.setWordWrap(True)
         rows = QFormLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QSpinBox, QWidget
 
 from ...errors import MrtransError
@@ -19,6 +19,7 @@ from ...scan.nifti import is_nifti_name
 from ...transformation.request import Request
 from .. import choices
 from ..model_combo import ModelCombo
+from ..named_text import NamedText
 from ..opening import READER
 from ..pair_choice import refill
 from ..pair_form import sample_box, seed_box
@@ -69,9 +70,7 @@ class CohortForm(QWidget):
         self.target.setAccessibleName("Contrast to make")
         self.folder = PathRow("Folder of scans")
         self.folder.setToolTip("BIDS, or any folder: NIfTI files in it and below it whose names tell the contrast.")
-        self.found = QLabel()
-        self.found.setWordWrap(True)
-        self.found.setTextFormat(Qt.TextFormat.PlainText)  # names of files are no markup
+        self.found = NamedText()
         self.layers = LayerList(viewer)
         self.samples, self.seed, self.three_planes = sample_box(), seed_box(), ThreePlanesBox()
         self.out = PathRow("Output folder")

@@ -6,12 +6,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...checkpoints.shared import sharing_lines
 from ...transformation.request import Request
 from ..last_used import LastUsed
 from ..model_list import ModelList
+from ..named_text import NamedText
 from ..pace import estimate
 from ..pair_form import PairForm
 from ..preferences import defaults
@@ -38,9 +39,7 @@ class CompareForm(PairForm):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(viewer, ComparedSlices, parent)
         self.models = ModelList(LastUsed({}).model)
-        self.note, self.shared, self.time = QLabel(), QLabel(), QLabel()
-        for label in (self.note, self.shared, self.time):
-            label.setWordWrap(True)
+        self.note, self.shared, self.time = NamedText(), NamedText(), NamedText()
         self.reference = ReferenceCombo(viewer, "None")
         self.rows = self._rows(
             ("Models", self.models), ("", self.note), ("", self.shared), ("Reference", self.reference)

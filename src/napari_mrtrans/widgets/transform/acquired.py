@@ -19,6 +19,7 @@ from ..compare.layers import ERROR_LIMIT
 from ..compare.reference_combo import ReferenceCombo
 from ..compare.worker import ReferenceRequest
 from ..lesion.roi import moved_by_hand
+from ..named_text import NamedText
 from ..placement import beside
 from ..source import RESULT_KEY, nifti_affine
 
@@ -66,8 +67,7 @@ class AcquiredPanel(QWidget):
         self.reference.setToolTip("An acquired image of the target's contrast: the report compares with it, too.")
         self.button = QPushButton(_IDLE)
         self.button.setToolTip("Add |mean - acquired| as a layer, and tell SSIM and PSNR over the computed slices.")
-        self.figures = QLabel()
-        self.figures.setWordWrap(True)
+        self.figures = NamedText()
         line = QHBoxLayout()
         line.addWidget(self.label)
         line.addWidget(self.reference, 1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from ...errors import CheckpointError
 from ...scan.contrasts import Contrast, Pair
@@ -15,6 +15,7 @@ from .. import choices
 from ..last_used import LastUsed
 from ..lesion.roi import roi_on
 from ..model_combo import ModelCombo
+from ..named_text import NamedText
 from ..pair_form import PairForm
 from ..preferences import defaults
 from ..watch import EDITS, MOVES, Watch, fingerprint, pause_before
@@ -42,8 +43,7 @@ class TransformForm(PairForm):
         super().__init__(viewer, SliceRange, parent)
         self._viewer = viewer
         self.model = ModelCombo()
-        self.note = QLabel()
-        self.note.setWordWrap(True)
+        self.note = NamedText()
         self.range.setToolTip(
             "The slice on screen always comes first, then its neighbours outwards. While the slider is followed, the "
             "slice you scroll to is computed next, a quick preview first; another model or target is shown at once."

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from ...wording import clock
+from ..named_text import NamedText
 
 
 class Countdown:
@@ -74,7 +75,7 @@ class ProgressLine(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bar = _Bar()
-        self._label = QLabel()
+        self._label = NamedText()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)

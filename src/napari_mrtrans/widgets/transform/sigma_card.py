@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ...ood.score import verdict
 from ...wording import plural
+from ..named_text import NamedText
 from ..plots import SlicePlot
 from ..tally import SigmaTally
 from ..verdict_sign import VerdictSign
@@ -33,10 +34,10 @@ class SigmaCard(QFrame):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._title, self._headline, self._reason, self._sentence = QLabel(), QLabel(), QLabel(), QLabel()
-        for label in (self._title, self._headline, self._reason, self._sentence):
+        self._title = NamedText()
+        self._headline, self._reason, self._sentence = QLabel(), QLabel(), QLabel()
+        for label in (self._headline, self._reason, self._sentence):
             label.setWordWrap(True)
-        self._title.setTextFormat(Qt.TextFormat.PlainText)  # a layer may be called anything
         self.sign = VerdictSign()
         self.bar = RangeBar()
         self.bar.hide()
