@@ -237,6 +237,11 @@ def test_images_of_the_window(hands: Hands, tmp_path: Path) -> None:
     count = len(hands.viewer.layers)
     hands.double_click(0)
     assert len(hands.viewer.layers) == count + 2  # the source is open already
+    layer = hands.viewer.layers["b_T1w"]
+    layer.visible = False
+    hands.double_click(1)
+    assert len(hands.viewer.layers) == count + 4 and layer.visible  # so is this one, not to be opened as its copy
+    assert form.layers.chosen == [hands.viewer.layers["a_T1w.nii"], layer]  # else Start would count a person twice
     # Denoised, say: what the window shows is what is transformed.
     hands.viewer.layers["a_T1w.nii"].data = edited = 1.1 * head(SHAPE, seed=4).T
     form.out.line.setText(str(tmp_path / "edited"))

@@ -94,7 +94,7 @@ class CohortWidget(StartDock):
             self._say(f"{scan.path.name} is not done yet.")
             return
         try:
-            open_scan(self._viewer, scan, queue.order)
+            open_scan(self._viewer, scan, queue.order, queue.voxels.get(scan.path))
         except Exception as error:  # of any reader
             logger.info("A result cannot be opened", exc_info=True)
             said = str(error).splitlines()[:1] or [type(error).__name__]

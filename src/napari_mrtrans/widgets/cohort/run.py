@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.qt.threading import thread_worker
@@ -42,6 +42,7 @@ class Queue:
         shares: How much of each unfinished scan is done, in [0, 1].
         order: How they are done; None until they are found.
         problem: Why it ended, in one line; empty where nothing was wrong.
+        voxels: Of the images of the window that were asked for, by the file that each is transformed as.
     """
 
     def __init__(self, asked: Asked) -> None:
@@ -53,6 +54,7 @@ class Queue:
         self.shares: dict[Scan, float] = {}
         self.order: Order | None = None
         self.problem = ""
+        self.voxels: dict[Path, Any] = {}
         self._todo: tuple[Scan, ...] = ()
         self._began = 0.0
 
@@ -144,11 +146,13 @@ class Queue:
 
     def _files(self) -> list[tuple[str, Path]]:
         """The images of the window as files: their own where they are what it holds, else copies."""
-        return [
-            (image.name, path if path and _still_holds(path, volume) else self._copied(image.name, volume))
-            for image, path in self.asked.images
-            for volume in (_as_stored(image),)
-        ]
+        files = []
+        for image, path in self.asked.images:
+            volume = _as_stored(image)
+            file = path if path and _still_holds(path, volume) else self._copied(image.name, volume)
+            self.voxels[file] = image.data
+            files.append((image.name, file))
+        return files
 
     def _copied(self, name: str, volume: Volume) -> Path:
         folder = self.asked.out / SOURCES
