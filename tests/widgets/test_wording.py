@@ -23,6 +23,13 @@ def test_slices_have_the_slider_s_numbers(line: str, told: str) -> None:
     assert in_slider_numbers(line, lambda index: 19 - index) == told
 
 
+def test_a_window_names_no_option_of_a_command() -> None:
+    assert for_window("its result would be called as that of 'b'; rename one, or use --no-bids.").endswith(
+        "rename one."
+    )
+    assert for_window("Run it again with fewer --workers to go on.") == "Run it again with fewer workers to go on."
+
+
 @pytest.mark.parametrize("first", ["c", "C"])
 def test_a_window_offers_what_it_has_for_another_folder(first: str) -> None:
     line = f"'out' is there already; {first}hoose another folder with -o."

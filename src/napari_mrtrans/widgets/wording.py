@@ -15,6 +15,8 @@ _WORDS = (
     ("so it was not installed; --keep installs it all the same.", "so it was not installed."),
     ("; the same command then goes on where it was", "; Go on then continues where it was"),
     ("or choose another --model", "or choose another model"),
+    (", or use --no-bids", ""),
+    ("fewer --workers", "fewer workers"),
 )
 #: What is said of a step while it goes on, and means nothing once it is over.
 _PASSING = ("extracting its brain first.",)

@@ -187,6 +187,22 @@ def test_a_cancel_keeps_what_is_finished_and_start_goes_on(
     assert any(layer.name.startswith("2-T1") for layer in hands.viewer.layers)
 
 
+def test_a_scan_that_is_left_out_has_no_row(hands: Hands, tmp_path: Path) -> None:
+    """It had an empty one, was counted as not done for ever, and what to do named an option of the command."""
+    anat = tmp_path / "data" / "sub-01" / "anat"
+    for acquisition in ("0.8mm", "08mm"):
+        save_nifti(anat / f"sub-01_acq-{acquisition}_T1w.nii.gz", head(SHAPE), VOXELS)
+    hands.choose(tmp_path / "data", tmp_path / "out")
+    hands.dock.form.target.setCurrentText("T2")
+    hands.run()
+    assert hands.states == ["done"]
+    assert hands.dock.message.text().splitlines() == [
+        f"1 of 1 scan done, in '{tmp_path / 'out'}'.",
+        "'sub-01_acq-08mm_T1w.nii.gz' is left out: its result would be called as that of "
+        "'sub-01_acq-0.8mm_T1w.nii.gz'; rename one.",
+    ]
+
+
 def test_it_ends_with_its_window(hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which may be one of several: napari ends its workers with the last."""
     save_nifti(tmp_path / "data" / "0-T1.nii.gz", head(SHAPE), VOXELS)

@@ -177,6 +177,7 @@ class Queue:
     def _on_ledger(self, ledger: Ledger, shares: dict[Scan, float]) -> None:
         if self.order is None:
             self._todo, self._began = tuple(ledger.todo), monotonic()
+            self.scans = list(ledger.done)  # without those that are left out
         self.shares = shares
         for scan, done in list(ledger.done.items()):
             status = "done" if done else "failed" if scan in ledger.failures else "not done"
