@@ -114,6 +114,26 @@ def test_deleted_layers_are_let_go_of(session: Session) -> None:
     assert not alive(before)
 
 
+@pytest.mark.parametrize("name", ["MR contrast transformation", "Compare models"])
+def test_a_closed_dock_ends_though_nobody_holds_it(
+    name: str, make_napari_viewer: Callable, qtbot: object, engine
+) -> None:
+    """Python may collect it before the event loop comes round, as deleting a layer makes it do at once."""
+    viewer = make_napari_viewer(show=True)
+    docks = [viewer.window.add_plugin_dock_widget("napari-mrtrans", name)[1]]
+    qtbot.wait(50)
+    beside = docks[0].compare if name != "Compare models" else docks[0].grid
+    beside.setChecked(True)
+    if name == "Compare models":  # nothing was compared
+        docks[0]._grid._grid.enter()
+    assert viewer.canvas.grid.enabled
+    del beside
+    viewer.window.remove_dock_widget(docks.pop())
+    gc.collect()
+    qtbot.waitUntil(lambda: not viewer.canvas.grid.enabled)
+    assert not viewer.mouse_move_callbacks
+
+
 @pytest.mark.nightly
 def test_five_hundred_rounds(session: Session) -> None:
     """Memory after the hundredth grows by less than 5 %, and no thread or process is left."""

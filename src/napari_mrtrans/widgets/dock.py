@@ -163,11 +163,13 @@ class Dock(QWidget):
     def hideEvent(self, event: QHideEvent | None) -> None:
         """A dock closed for good has lost its parent once this event is over: then nobody could press Cancel."""
         super().hideEvent(event)
-        QTimer.singleShot(0, self._end_if_removed)
 
-    def _end_if_removed(self) -> None:
-        if isalive(self) and self.parent() is None:
-            self._end()
+        def end_if_removed() -> None:
+            if isalive(self) and self.parent() is None:
+                self._end()
+
+        # a function that holds the dock, or it may be collected before it has ended: nobody else holds a closed one
+        QTimer.singleShot(0, end_if_removed)
 
     def _end(self) -> None:
         """Stop what is going on: the dock is gone."""
