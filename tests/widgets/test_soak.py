@@ -13,6 +13,7 @@ import pytest
 from qtpy.QtCore import QThreadPool
 
 from helpers import head, tiny_checkpoint
+from napari_mrtrans.widgets.background import in_background
 from napari_mrtrans.widgets.state import DockState
 from napari_mrtrans.widgets.transform.dock import TransformWidget
 
@@ -132,6 +133,24 @@ def test_a_closed_dock_ends_though_nobody_holds_it(
     gc.collect()
     qtbot.waitUntil(lambda: not viewer.canvas.grid.enabled)
     assert not viewer.mouse_move_callbacks
+
+
+def test_a_job_in_the_background_keeps_nothing_once_it_has_ended(make_napari_viewer: Callable, qtbot: object) -> None:
+    """napari holds its worker until the window goes, and with it the result that was saved, reported or compared."""
+
+    class Result:
+        def save(self) -> int:
+            return 1
+
+    viewer = make_napari_viewer()
+    result, panel, told = Result(), Result(), []
+    seen = [weakref.ref(one) for one in (result, panel)]
+    in_background(result.save, lambda made, problem, panel=panel: told.append((made, problem)))
+    del result, panel
+    qtbot.waitUntil(lambda: told == [(1, "")])
+    qtbot.wait(50)
+    gc.collect()
+    assert viewer is not None and [one() for one in seen] == [None, None]
 
 
 @pytest.mark.nightly

@@ -18,14 +18,16 @@ def in_background(job: Callable[[], Any], tell: Callable[[Any, str], None] = lam
 
     ``failed``: how that line begins if the fault is ours: ``Nothing was saved: ``.
     """
-    worker = thread_worker(_outcome)(job, failed)
-    worker.returned.connect(lambda outcome: tell(*outcome))
+    # napari holds a worker until its window goes: what it was given, a result with its volumes say, is taken from it
+    jobs, listeners = [job], [tell]
+    worker = thread_worker(_outcome)(jobs, failed)
+    worker.returned.connect(lambda outcome: listeners.pop()(*outcome))
     worker.start()
 
 
-def _outcome(job: Callable[[], Any], failed: str) -> tuple[Any, str]:
+def _outcome(jobs: list[Callable[[], Any]], failed: str) -> tuple[Any, str]:
     try:
-        return job(), ""
+        return jobs.pop()(), ""
     except MrtransError as error:
         return None, str(error)
     except Exception as error:
