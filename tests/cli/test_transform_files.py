@@ -52,6 +52,15 @@ def hidden(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_head_that_was_taken_whole_is_not_called_stripped(whole: bool, run: Run, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(1, 20, SHAPE).astype(np.float32)
+    save_nifti(tmp_path / "sub-01_T1w.nii.gz", head(SHAPE) + noise if whole else head(SHAPE), RAI)
+    words = ("sub-01_T1w.nii.gz", *WORDS, "--slices", "3:5", "--no-prepare", "--bids", "-o", "out")
+    assert run("transform", *words)[0] == 0
+    assert report(tmp_path / "out", "sub-01_desc-synthetic_T2w")["SkullStripped"] is not whole
+
+
 def test_two_inputs_of_one_name_do_not_replace_one_another(run: Run, tmp_path: Path) -> None:
     for name, data in (("s1", head(SHAPE)), ("s2", head(SHAPE, seed=1))):
         save_nifti(tmp_path / name / "T1.nii.gz", data, RAI)

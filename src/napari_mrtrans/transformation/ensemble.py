@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import MrtransError
 from ..paths import write_together
+from ..prepare.whole_head import WHOLE_HEAD
 from ..scan.volume import Volume
 from ..wording import plural
 from .names import KINDS, check_free, file_name, synthetic
@@ -109,8 +110,8 @@ class Ensemble:
         images = self.images()
         every = {kind: file_name(self.volume.name, target, kind, bids=bids) for kind in KINDS}
         names = {kind: every[kind] for kind in (*images, "json")}
-        if bids:  # which asks that of a derivative: the head alone has an answer
-            self.info["SkullStripped"] = True
+        if bids:  # which asks that of a derivative; a brain alone has an answer, but for a head that was taken whole
+            self.info["SkullStripped"] = WHOLE_HEAD.format(self.volume.name) not in self.info.get("notices", ())
         if not overwrite and "input" in self.info:  # one made by hand has no report
             check_free(Path(folder) / names["json"], self.info["input"], self.info["input_digest"])
         writers = {
