@@ -362,6 +362,27 @@ def test_hidden_files_are_no_scans(tmp_path: Path) -> None:
     assert [scan.path.name for scan in scans] == ["sub-1_T1w.nii.gz"]
 
 
+def test_results_where_nobody_may_look_cost_that_scan_alone(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of another user, in a folder that is closed to all others."""
+    scans, _ = find_any(bids_folder(tmp_path / "in", 3, SHAPE), Contrast.T1, print)
+    closed, stat, mkdir = tmp_path / "out" / scans[1].subject, Path.stat, Path.mkdir
+
+    def refused(call: Callable[..., object], path: Path, *words: object, **more: object) -> object:
+        if closed in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return call(path, *words, **more)
+
+    monkeypatch.setattr(Path, "stat", lambda *words, **more: refused(stat, *words, **more))
+    monkeypatch.setattr(Path, "mkdir", lambda *words, **more: refused(mkdir, *words, **more))
+    asked = Output(tmp_path / "out"), checkpoint, Request("T2", "T1", n=2, steps=1, slices=(3, 5))
+    for computed in (2, 0):
+        cohort = run_scans(scans, *asked, workers=Workers(here=True), watch=Watch())
+        assert [row.status for row in cohort.rows] == ["failed", "done", "done"] and cohort.computed == computed
+        assert "(Permission denied). Choose another folder" in cohort.rows[0].reason
+
+
 @pytest.mark.parametrize("left", [None, b"{", b"[]"])
 def test_a_result_that_is_moved_away_during_the_run_costs_that_scan_alone(
     checkpoint: Checkpoint, tmp_path: Path, left: bytes | None

@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MrtransError, fault_line
+from ..paths import holds_something
 from ..training.stopping import later
 from .plan import Order, Scan
 from .work import Outcome, work
@@ -221,12 +222,12 @@ def seen(outcomes: Generator[Outcome | None], order: Order) -> Generator[Outcome
         for outcome in outcomes:
             if outcome is not None and outcome.reason is None:
                 record, last = order.record(outcome.scan), monotonic() + UNSEEN
-                while not record.is_file() and monotonic() < last:
+                while not holds_something(record) and monotonic() < last:
                     sleep(TICK)
                     for folder in reversed(record.relative_to(order.out).parents):
                         with suppress(OSError):
                             list((order.out / folder).iterdir())  # a network disk then asks anew
-                if not record.is_file():
+                if not holds_something(record):
                     raise MrtransError(
                         f"Workers wrote '{record.name}' where this machine cannot see it; choose a folder that all of "
                         "them share with -o."

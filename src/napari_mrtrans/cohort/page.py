@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..page.html import document
+from ..paths import holds_something
 from ..wording import plural
 from .summary import DONE, FAILED, MISSING, Row
 from .thumbnail import SPREAD
@@ -74,7 +75,7 @@ def _done(row: Row, pictures: Path | None) -> str:
 
 
 def _img(path: Path) -> str:
-    if not path.is_file():
+    if not holds_something(path):
         return ""
     return (
         f'<img src="data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}" alt="{escape(path.stem)}">'

@@ -14,7 +14,7 @@ from ..checkpoints.planes import beside_digest
 from ..datasets.derivatives import check_own, finished_files
 from ..datasets.sessions import anat_folders, anat_images
 from ..errors import MrtransError, VolumeError
-from ..paths import file_digest, write_together
+from ..paths import file_digest, holds_something, write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.nifti import missing_line, stem
 from ..scan.volume import Volume
@@ -199,7 +199,7 @@ class Order:
     def is_done(self, scan: Scan) -> bool:
         """Whether all that is wanted of the scan is there."""
         record = self.record(scan)
-        if not record.is_file():  # spares reading the scan
+        if not holds_something(record):  # spares reading the scan
             return False
         try:
             files = finished_files(record, self.key(scan))

@@ -14,7 +14,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..datasets.derivatives import description, ignored
 from ..devices import resolve_device
 from ..errors import MrtransError
-from ..paths import check_folder, write_together
+from ..paths import check_folder, holds_something, write_together
 from ..transformation.job import sampler_notice
 from ..transformation.request import Request
 from ..transformation.whole_volume import check_kept
@@ -175,7 +175,7 @@ def run_scans(
         order.check_free(ledger.todo)
         before = ledger.count
         watch.say(plural(len(scans), "scan") + (f", {before} of them done before." if before else "."))
-        if replaced := sum(order.record(scan).is_file() for scan in ledger.todo):
+        if replaced := sum(holds_something(order.record(scan)) for scan in ledger.todo):
             watch.say(f"Replacing {plural(replaced, 'result')} of another checkpoint, other settings or changed scans.")
         try:
             _compute_all(ledger, replace(workers, count=count), watch)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..paths import holds_something
 from ..scan.nifti import stem
 from ..transformation.request import INDIFFERENT
 from ..wording import plural
@@ -141,7 +142,7 @@ def _of_result(out: Path, who: tuple[str, str, str], result: str, picture: str, 
     return Row(
         *who, DONE, **{name: info[name] for name in _NUMBERS}, verdict=info["verdict"],
         ood_reason=info.get("ood_reason") or "", result=result,
-        thumbnail=picture if (out / picture).is_file() else "", reason=" ".join(info["notices"]),
+        thumbnail=picture if holds_something(out / picture) else "", reason=" ".join(info["notices"]),
     )  # fmt: skip
 
 

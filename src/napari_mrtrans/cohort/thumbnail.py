@@ -63,7 +63,7 @@ def redraw(order: Order, scans: Iterable[Scan]) -> None:
     """Draw the pictures that finished scans lack, of what is saved; none where that or the scan cannot be read."""
     for scan in scans:
         path, record = order.thumbnail(scan), order.record(scan)
-        if holds_something(path) or not record.is_file():
+        if holds_something(path) or not holds_something(record):
             continue
         with suppress(MrtransError, OSError, ValueError):
             result, found = saved_result(record)

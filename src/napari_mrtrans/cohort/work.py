@@ -6,6 +6,7 @@ import functools
 import shutil
 import threading
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -187,8 +188,9 @@ def remove_unfinished(scans: Iterable[Scan], order: Order) -> None:
     """Remove what runs that were killed have left beside the results of these scans."""
     places = {path.parent for scan in scans for path in (order.record(scan), order.thumbnail(scan))}
     for place in places:
-        for left in place.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # nobody may look there
+            for left in place.glob(f"{_UNFINISHED}*"):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _changed_line(path: Path) -> str:
