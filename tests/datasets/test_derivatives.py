@@ -86,3 +86,16 @@ def test_what_is_not_ours(document: object, tmp_path: Path) -> None:
     write(tmp_path, {DESCRIPTION: json.dumps(document)})
     with pytest.raises(MrtransError, match="holds another data set; choose another folder with -o"):
         check_own(tmp_path, "prepare")
+
+
+def test_what_cannot_be_read_is_not_called_another_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, description(tmp_path, "Scans", "prepare"))
+
+    def refuse(path: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(
+        MrtransError, match=rf"'.*{DESCRIPTION}' cannot be read \(Permission denied\). Make it readable"
+    ):
+        check_own(tmp_path, "prepare")

@@ -51,13 +51,18 @@ def check_own(out: Path, command: str) -> None:
     """See that a folder holds nothing, or what earlier runs of ``napari-mrtrans COMMAND`` made.
 
     Raises:
-        MrtransError: it holds another data set.
+        MrtransError: it holds another data set, or what it holds cannot be read.
     """
     try:
         there = _read(out / DESCRIPTION)
         makers = [] if there is None else there.get("GeneratedBy")
         ours = there is None or (isinstance(makers, list) and any(_is_ours(maker, command) for maker in makers))
-    except (OSError, ValueError):
+    except OSError as error:
+        why = error.strerror or error
+        raise MrtransError(
+            f"'{out / DESCRIPTION}' cannot be read ({why}). Make it readable, or choose another folder with -o."
+        ) from None
+    except ValueError:
         ours = False
     if not ours:
         raise MrtransError(f"'{out}' holds another data set; choose another folder with -o.")
