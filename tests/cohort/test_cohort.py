@@ -608,6 +608,26 @@ def test_scans_whose_results_would_have_one_name(run: Run, data: Path, tmp_path:
     assert not list(out.rglob("*.jpg"))
 
 
+@pytest.mark.parametrize("bids", [True, False])
+def test_two_people_whose_results_would_have_one_name(
+    bids: bool, data: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """Their folders differ, but whoever goes by the names of files takes them for one person."""
+    names = ("a/sub-1.2", "a/sub-12", "b/sub-12", "b/sub-é5", "b/sub-5", "b/sub-张", "b/sub-李")
+    for name in names:
+        anat = tmp_path / name / "anat"
+        anat.mkdir(parents=True)
+        name = f"{anat.parent.name}_T1w.nii.gz" if bids else "scan_T1w.nii.gz"
+        shutil.copy(data / "sub-01" / "anat" / "sub-01_T1w.nii.gz", anat / name)
+    what = replace(order(tmp_path / "out", checkpoint), bids=bids)
+    said: list[str] = []
+    kept = what.apart(scans(tmp_path), said.append)
+    assert len(kept) == len(names) - bids and len({what.places(scan) for scan in kept}) == len(kept)
+    told = "'sub-12_T1w.nii.gz' is left out: its result would be called as that of 'sub-1.2_T1w.nii.gz'; rename one"
+    assert [line.startswith(told) for line in said] == [True] * bids
+    assert not bids or {"sub-张", "sub-é5"} <= {what.record(scan).name.partition("_")[0] for scan in kept}
+
+
 def test_two_data_sets_in_one_folder_share_its_table(run: Run, data: Path, tmp_path: Path) -> None:
     out, table = tmp_path / "out", tmp_path / "out" / "cohort_T1_T2.tsv"
     for number in (1, 2):

@@ -17,6 +17,8 @@ from napari_mrtrans.transformation.names import KINDS, check_free, file_name, sy
         ("sub-01_ses-2_run-1_FLAIR", "std", "sub-01_ses-2_run-1_desc-syntheticStd_T2w.nii.gz"),
         ("sub-01_desc-preproc_T1w", "mean", "sub-01_desc-preprocSynthetic_T2w.nii.gz"),
         ("IXI002-Guys-0828-T1", "std-calibrated", "sub-IXI002Guys0828_desc-syntheticStdCalibrated_T2w.nii.gz"),
+        ("sub-é5_ses-张_acq-0.8é_T1w", "mean", "sub-é5_ses-张_acq-08_desc-synthetic_T2w.nii.gz"),
+        ("张三-T1", "mean", "sub-张三_desc-synthetic_T2w.nii.gz"),
         ("T1", "samples", "sub-T1_desc-syntheticSamples_T2w.nii.gz"),
     ],
 )

@@ -18,7 +18,7 @@ from ..paths import file_digest, holds_something, write_together
 from ..scan.contrasts import BIDS_SUFFIX, Contrast
 from ..scan.nifti import missing_line, stem
 from ..scan.volume import Volume
-from ..transformation.names import file_name
+from ..transformation.names import bids_entity, file_name
 from ..transformation.request import Request
 from ..wording import plural
 
@@ -122,7 +122,10 @@ class Order:
         """The scans without those whose results would have the name of another's; ``say`` is told of these."""
         first: dict[Path, Scan] = {}
         for scan in scans:
-            other = first.setdefault(self.record(scan), scan)
+            parts = scan.folder.parts
+            if self.bids:  # in names sub-1.2 is sub-12, who may be another person in a folder of their own
+                parts = tuple(bids_entity(part) if part[:4] in ("sub-", "ses-") else part for part in parts)
+            other = first.setdefault(Path(*parts, self.file_name(scan, "json")), scan)
             if other is not scan:
                 say(
                     f"'{scan.path.name}' is left out: its result would be called as that of '{other.path.name}'; "

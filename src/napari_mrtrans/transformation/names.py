@@ -25,8 +25,8 @@ def file_name(name: str, target: str, kind: str, *, bids: bool = False) -> str:
     """What the file of one of :data:`KINDS` is called for the volume ``name``.
 
     As a BIDS derivative, ``sub-01_ses-2_T1w`` becomes ``sub-01_ses-2_desc-synthetic_T2w.nii.gz``, and its standard
-    deviation ``…_desc-syntheticStd_T2w.nii.gz``. What BIDS does not allow in a label is left out of it (``acq-0.8mm``
-    becomes ``acq-08mm``).
+    deviation ``…_desc-syntheticStd_T2w.nii.gz``. What BIDS does not allow in a label is left out of it
+    (:func:`bids_entity`).
     """
     plain = re.sub(r"[\\/\n\r]", "_", name)
     if not bids:
@@ -41,13 +41,23 @@ def file_name(name: str, target: str, kind: str, *, bids: bool = False) -> str:
 def _entities(stem: str) -> tuple[str, str]:
     """What a BIDS name starts with, without suffix and description, and the description."""
     parts = stem.split("_")
-    if not re.match(r"sub-.*[A-Za-z0-9]", parts[0]) or guess_contrast(parts[0]) is not None:
-        label = re.sub(r"[^A-Za-z0-9]", "", "".join(p for p in re.split(r"[_-]", stem) if guess_contrast(p) is None))
-        return f"sub-{label or re.sub(r'[^A-Za-z0-9]', '', stem) or 'volume'}", ""
-    pairs = (part.partition("-") for part in parts if re.fullmatch(r"[A-Za-z]+-.*[A-Za-z0-9+].*", part))
-    kept = [f"{key}-{re.sub('[^A-Za-z0-9+]', '', label)}" for key, _, label in pairs]
+    if not re.match(r"sub-.*[^\W_]", parts[0]) or guess_contrast(parts[0]) is not None:
+        told = "".join(part for part in re.split(r"[_-]", stem) if guess_contrast(part) is None)
+        label = re.sub(r"[\W_]", "", told) or re.sub(r"[\W_]", "", stem) or "volume"
+        return f"sub-{label}", ""
+    kept = [entity for part in parts if (entity := bids_entity(part))]
     described = "".join(part.removeprefix("desc-") for part in kept if part.startswith("desc-"))
     return "_".join(part for part in kept if not part.startswith("desc-")), described
+
+
+def bids_entity(part: str) -> str:
+    """``acq-0.8mm`` as BIDS has it, ``acq-08mm``; empty where it is no entity.
+
+    In the labels of people and visits letters of any script stay: without them two people may have one name.
+    """
+    key, _, label = part.partition("-")
+    kept = re.sub(r"[^\w+]|_" if key in ("sub", "ses") else r"[^A-Za-z0-9+]", "", label)
+    return f"{key}-{kept}" if kept and re.fullmatch(r"[A-Za-z]+", key) else ""
 
 
 def is_result(path: Path) -> bool:
