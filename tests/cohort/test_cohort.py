@@ -419,6 +419,7 @@ def test_the_command_writes_derivatives_and_names_what_failed(run: Run, data: Pa
         (("DATA", "--to", "T2", "-o", "DATA"), "lies among the scans of"),
         (("DATA", "--to", "T2", "-o", "DATA/results"), "lies among the scans of"),
         (("DATA/sub-00", "--to", "T2", "-o", "DATA"), "holds the scans of '.*sub-00' itself; choose another"),
+        (("DATA/sub-00/anat", "--to", "T2", "-o", "DATA/sub-00"), "lies among the scans of"),
         (("DATA", "--to", "T2", "-o", "OTHER"), "holds another data set; choose another folder with -o"),
         (("DATA", "--to", "T2", "-o", "FILE"), "is no folder"),
         (("DATA", "--to", "T2", "--sampler", "best"), "best"),
@@ -442,7 +443,7 @@ def test_a_mistake_is_one_line(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "dataset_description.json").write_text('{"Name": "raw scans"}')
     places = {"DATA": data, "FILE": tmp_path / "file", "EMPTY": tmp_path / "empty", "OTHER": tmp_path / "other"}
-    places |= {name: data / name.removeprefix("DATA/") for name in ("DATA/results", "DATA/sub-00")}
+    places |= {name: data / name.removeprefix("DATA/") for name in ("DATA/results", "DATA/sub-00", "DATA/sub-00/anat")}
     chosen = [places.get(word, word) for word in words]
     code, _, notices = run(*chosen, *(() if "-o" in words else ("-o", tmp_path / "out")))
     assert code == 2

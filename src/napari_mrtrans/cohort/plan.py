@@ -272,6 +272,8 @@ def check_output(out: Path, folder: Path) -> None:
     if inside in root.parents and root.relative_to(inside).parts[0].startswith("sub-"):
         raise MrtransError(f"The output '{out}' holds the scans of '{folder}' itself; choose another -o, or one below "
                            f"'{out / 'derivatives'}'.")  # fmt: skip
+    if root.name == "anat" or root.name.startswith("ses-"):  # of a visit; what lies beside it is of the subject
+        root = next((above for above in root.parents if above.name.startswith("sub-")), root)
     if inside == root or (root in inside.parents and inside.relative_to(root).parts[0] != "derivatives"):
         raise MrtransError(f"The output '{out}' lies among the scans of '{folder}'; choose another -o, or one below "
                            f"'{folder / 'derivatives'}'.")  # fmt: skip
