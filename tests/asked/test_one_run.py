@@ -25,6 +25,15 @@ def test_two_runs_do_not_meet_and_the_lock_of_one_that_ended_is_free(tmp_path: P
             pytest.fail("both are at work")
 
 
+def test_a_lock_that_was_put_under_version_control_is_made_anew(tmp_path: Path) -> None:
+    """As datalad does it: a link to a file that must not be written."""
+    (lock := tmp_path / "lock").symlink_to(kept := tmp_path / "kept")
+    kept.touch(0o444)
+    with one_run(lock, BUSY), pytest.raises(MrtransError, match="Another run is at work"), one_run(lock, BUSY):
+        pytest.fail("both are at work")
+    assert kept.is_file() and not lock.is_symlink()
+
+
 @pytest.mark.parametrize(
     "error", [NotImplementedError("no flock"), *(OSError(number, "x") for number in (errno.ENOLCK, errno.EOPNOTSUPP))]
 )

@@ -30,6 +30,8 @@ def one_run(lock: Path, busy: MrtransError) -> Iterator[None]:
     no_marker: dict[str, Any] = {}
     if "fallback_to_soft" in signature(FileLock.__init__).parameters:
         no_marker["fallback_to_soft"] = False
+    if lock.is_symlink():  # git-annex put it away with the results; no lock is taken through a link
+        lock.unlink()
     with ExitStack() as held:
         try:
             held.enter_context(FileLock(str(lock), timeout=0, **no_marker))
