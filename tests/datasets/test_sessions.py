@@ -177,3 +177,15 @@ def test_a_data_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.M
     for look in (read_folder, lambda folder: find_sessions([folder]), nifti_files):
         with pytest.raises(MrtransError, match=rf"^'{data}' cannot be read \(Permission denied\)\. Make it readable"):
             look(data)
+
+
+def test_what_was_prepared_is_known_where_git_annex_keeps_all_files_above(tmp_path: Path) -> None:
+    anat = tmp_path / "study" / "raw" / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    for name in ("T1w.nii.gz", "desc-preproc_T1w.nii.gz", "desc-preproc.json"):
+        (kept := tmp_path / "study" / f"kept-{name}").touch()
+        (anat / f"sub-01_{name}").symlink_to(kept)
+    (session,), left_out = find_sessions([anat.parents[1]], anat.parents[1])
+    assert [path.name for path in session.files.values()] == ["sub-01_T1w.nii.gz"] and not left_out
+    (anat / "sub-01_T1w.nii.gz").unlink()
+    assert find_sessions([anat.parents[1]], anat.parents[1]) == ([], [])

@@ -63,7 +63,8 @@ def by_preference(path: Path) -> tuple[bool, bool, str]:
 def is_prepared_in(path: Path, out: Path | None) -> bool:
     """Whether ``napari-mrtrans prepare`` has written an image, by its name and the record beside it, below ``out``."""
     start, mark, _ = path.name.partition(PREPARED)
-    if out is None or not mark or not path.resolve().is_relative_to(out.resolve()):
+    # The folder decides: with git-annex the file itself is a link to where the data set above keeps all of them.
+    if out is None or not mark or not path.parent.resolve().is_relative_to(out.resolve()):
         return False
     return path.with_name(f"{start}_desc-preproc.json").is_file()
 
