@@ -6,7 +6,6 @@ exactly the steps that the uninterrupted run takes. Batch and noise do not depen
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,8 +13,6 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from ..checkpoints.card import Training
 from ..checkpoints.checkpoint import write_checkpoint
@@ -23,16 +20,13 @@ from ..datasets.splits import FILE, write_splits
 from ..datasets.store import Source
 from ..errors import RecipeError, TrainingError
 from ..models import Batch
-from ..models.base import SharedGenerator, step_seed
 from .board import open_board, told_once
 from .card import make_card
-from .ema import averaged, ema_rule
+from .ema import averaged
 from .finished import digest
-from .hardware import HERE, Hardware, arrange, check_shared, fabric_of, finite_gradients, precision, what_it_took
+from .hardware import HERE, Hardware, fabric_of, precision, what_it_took
 from .initial import parents_of, prepare_start
-from .muon import make_optimiser
-from .one_contrast import normalise_as_in_use
-from .opponent import Opponent
+from .learner import Learner
 from .recipe import Recipe
 from .slices import TrainingSlices, batches
 from .state import STATE, Parts, alone, check_begun, drop_state, is_trained, kept_residual_std, load_state, save_state
@@ -136,21 +130,9 @@ def _train(
     kept_out = [name for part, source in splits.items() if part != "train" for name in source.names]
     kept_std = kept_residual_std(out / STATE) if resume else None
     start = prepare_start(recipe, splits["train"], say, kept_out, kept_std)
-    raw = start.model
-    check_shared(raw, fabric)
-    arrange(raw, fabric.device, number_format)
-    options = recipe.optimiser
-    if recipe.only_contrast is not None:  # weights that it leaves alone do not decay either
-        options = options.model_copy(update={"weight_decay": 0.0})
-    optimiser = make_optimiser([p for p in raw.parameters() if p.requires_grad], options)
-    model, optimiser = fabric.setup(raw, optimiser)
-    model.mark_forward_method("loss")
-    model.mark_forward_method("critic_loss")
-    opponent = Opponent.make(raw, recipe, fabric)
-    ema = AveragedModel(raw, multi_avg_fn=ema_rule(recipe.ema), use_buffers=True)
-    if hardware.compiled:
-        torch.nn.Module.compile(raw.get_submodule("net"), dynamic=False)
-    parts = Parts(raw, ema, optimiser, opponent, people=digest(people), parents=parents_of(recipe))
+    learner = Learner(recipe, start, fabric, number_format, compiled=hardware.compiled)
+    raw, ema = learner.raw, learner.ema
+    parts = Parts(raw, ema, learner.optimiser, learner.opponent, people=digest(people), parents=parents_of(recipe))
     parts.residual_std = start.options.get("residual_std")
     step = load_state(out / STATE, recipe, parts) if resume else 0
     if not resume and (out / STATE).exists():
@@ -177,35 +159,9 @@ def _train(
         return what_it_took(before + (time.monotonic() - began) / 3600, fabric.device)
 
     finished, validated = True, (-1, dict[str, float]())
-    losses = {"loss": 0.0}
     for batch in _all_batches(recipe, splits["train"], step, hardware.workers, fabric):
-        torch.manual_seed(step_seed(recipe.seed, step, fabric.global_rank))
-        factor = _lr_factor(step, recipe)
-        for group in optimiser.param_groups:
-            group["lr"] = options.lr * factor
-        if opponent is not None:
-            opponent.set_rate(options, factor)
-        model.train()
-        if recipe.only_contrast is not None:
-            normalise_as_in_use(raw)
-        batch, generator = batch.to(fabric.device), _generator(recipe, step, fabric)
-        if start.restyle is not None:
-            batch = start.restyle(batch, generator)
-        if opponent is not None:
-            losses["critic"] = opponent.learn(model, batch, generator, fabric, options.clip)
-        if (step + 1) % raw.critic_steps == 0 or opponent is None:
-            with fabric.autocast():  # of its own accord Fabric does that for forward() alone
-                loss = model.loss(batch, generator, opponent.critic if opponent else None)
-            losses["loss"] = _shared(loss, fabric)
-            if math.isfinite(losses["loss"]):
-                fabric.backward(loss)
-                if finite_gradients(fabric, model, optimiser, options.clip):
-                    optimiser.step()
-                    ema.update_parameters(raw)
-                else:
-                    losses["gradient"] = math.inf
-                optimiser.zero_grad(set_to_none=True)
-        if not all(math.isfinite(value) for value in losses.values()):
+        learner.learn(batch, step)
+        if learner.diverged:
             if fabric.is_global_zero:
                 write_checkpoint(path, averaged(ema), make_card(recipe, start, splits, step, {}, took(), parts.parents))
             raise TrainingError(
@@ -215,9 +171,9 @@ def _train(
         step += 1
         now = time.monotonic()
         if progress and not stopping.asked:
-            progress(Progress(step, recipe.total_steps, losses["loss"], now - began))
+            progress(Progress(step, recipe.total_steps, learner.losses["loss"], now - began))
         if board is not None and step % 10 == 0:
-            for name, value in losses.items():
+            for name, value in learner.losses.items():
                 board.add_scalar(f"train/{name}", value, step)
         if step % recipe.validate_every == 0 and held and fabric.is_global_zero:
             metrics = validate(averaged(ema), held, fabric.device, board, step, recipe.sampler)
@@ -268,29 +224,3 @@ def _all_batches(recipe: Recipe, source: Source, step: int, workers: int, fabric
 def _scans(source: Source) -> Source:
     """Without phantoms."""
     return replace(source, sessions=tuple(s for s in source.sessions if not s.simulated))
-
-
-def _shared(loss: Tensor, fabric: Fabric) -> float:
-    """Mean over the processes, so that all of them stop at a loss that is not finite."""
-    mean = fabric.all_reduce(loss.detach(), reduce_op="mean")
-    assert isinstance(mean, Tensor)
-    return float(mean)
-
-
-def _generator(recipe: Recipe, step: int, fabric: Fabric) -> SharedGenerator:
-    generator = SharedGenerator()
-    generator.manual_seed(step_seed(recipe.seed, step))
-    generator.rank, generator.world = fabric.global_rank, fabric.world_size
-    return generator
-
-
-def _lr_factor(step: int, recipe: Recipe) -> float:
-    options = recipe.optimiser
-    warm = min(1.0, (step + 1) / max(1, options.warmup))
-    done = step / recipe.total_steps
-    decay = {
-        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
-        "half-linear": min(1.0, 2 * (1 - done)),
-        "constant": 1.0,
-    }[options.schedule]
-    return warm * (options.final + (1 - options.final) * decay)
