@@ -134,26 +134,7 @@ def prepare_session(
     chosen = _reference(volumes, options.reference, session)
     reference = volumes.pop(chosen)
     say(f"{stem}: {', '.join(session.files)} onto the grid of {chosen}")
-    motions: dict[Contrast, Registration] = {}
-    onto = {chosen: clean(reference.data)}
-    for contrast, volume in volumes.items():
-        if options.register:
-            # The paper's way for IXI: the T1, with the finest voxels, is held still whatever comes onto whose grid.
-            still = contrast is not Contrast.T1
-            found = register(reference, volume) if still else register(volume, reference).inverse()
-            motions[contrast] = found
-            what = "lies best where its file has it" if found.stays else "registered"
-            say(f"{stem}: {contrast} {what}, NMI {found.nmi_before:.3f} to {found.nmi_after:.3f}")
-            if found.edges < LEAST_SAME_EDGES:
-                say(
-                    f"{stem}: the edges of {contrast} agree with those of {chosen} only {found.edges:.2f} times as "
-                    "well as by chance; look in the picture whether both show one head, and leave it out if not."
-                )
-        onto[contrast] = resample(volume, reference, motions[contrast].matrix if options.register else np.eye(4))
-        if not onto[contrast].any():
-            raise MrtransError(
-                f"{session.stem}: {contrast} and {chosen} do not overlap by their headers; leave out --no-register."
-            )
+    onto, motions = _onto(reference, chosen, volumes, options, stem, say)
     try:
         brain, method = _brain(reference, mask, options, say)
     except VolumeError:
@@ -163,15 +144,7 @@ def prepare_session(
                            "that grid, or --overwrite to look for the brain anew.") from None  # fmt: skip
     if options.strip:
         say(f"{stem}: brain mask ({method}), {brain.sum() * np.prod(reference.voxel_sizes) / 1000.0:.0f} ml")
-    images = {}
-    for contrast, data in onto.items():
-        if not (data[brain] > 0).any():
-            raise MrtransError(f"{stem}: {contrast} shows nothing of the brain; leave it out, or give another --mask.")
-        volume = replace(reference, data=data, contrast=contrast)
-        if options.bias:
-            volume.data = remove_bias(volume, log_bias(volume, brain & (data > 0)))
-        kept = np.where(brain, volume.data, np.float32(0)) if options.strip else volume.data
-        images[contrast] = NORMALISATIONS[options.normalise](kept, brain, contrast)
+    images = {contrast: _finished(data, contrast, reference, brain, options, stem) for contrast, data in onto.items()}
     info: dict[str, Any] = {
         "napari_mrtrans": __version__,
         "SimpleITK": version("SimpleITK"),
@@ -179,16 +152,7 @@ def prepare_session(
         "options": asdict(options),
         "sources": {contrast: recorded(path) for contrast, path in session.files.items()},
         "reference": chosen,
-        "registration": {
-            contrast: {
-                "to_moving_ras_mm": found.matrix.round(6).tolist(),
-                "degrees": round(found.degrees, 3),
-                "nmi_before": round(found.nmi_before, 4),
-                "nmi_after": round(found.nmi_after, 4),
-                "edges": round(found.edges, 2),
-            }
-            for contrast, found in motions.items()
-        },
+        "registration": {contrast: _motion(found) for contrast, found in motions.items()},
         "brain": {"method": method, "millilitres": round(float(brain.sum() * np.prod(reference.voxel_sizes)) / 1e3, 1)}
         if options.strip
         else None,
@@ -222,12 +186,76 @@ def prepare_session(
     return write_together(record.parent, names, replaced=owned_names(stem) - {*names})
 
 
+def _onto(
+    reference: Volume, chosen: Contrast, volumes: dict[Contrast, Volume], options: Options, stem: str, say: Say
+) -> tuple[dict[Contrast, NDArray[np.float32]], dict[Contrast, Registration]]:
+    """All contrasts on the grid of ``reference``, which is ``chosen``; and how they were moved, where they were.
+
+    Raises:
+        MrtransError: one does not overlap.
+    """
+    motions: dict[Contrast, Registration] = {}
+    onto = {chosen: clean(reference.data)}
+    for contrast, volume in volumes.items():
+        if options.register:
+            # The paper's way for IXI: the T1, with the finest voxels, is held still whatever comes onto whose grid.
+            still = contrast is not Contrast.T1
+            found = register(reference, volume) if still else register(volume, reference).inverse()
+            motions[contrast] = found
+            what = "lies best where its file has it" if found.stays else "registered"
+            say(f"{stem}: {contrast} {what}, NMI {found.nmi_before:.3f} to {found.nmi_after:.3f}")
+            if found.edges < LEAST_SAME_EDGES:
+                say(
+                    f"{stem}: the edges of {contrast} agree with those of {chosen} only {found.edges:.2f} times as "
+                    "well as by chance; look in the picture whether both show one head, and leave it out if not."
+                )
+        onto[contrast] = resample(volume, reference, motions[contrast].matrix if options.register else np.eye(4))
+        if not onto[contrast].any():
+            raise MrtransError(
+                f"{stem}: {contrast} and {chosen} do not overlap by their headers; leave out --no-register."
+            )
+    return onto, motions
+
+
 def _reference(volumes: dict[Contrast, Volume], wanted: Contrast | None, session: RawSession) -> Contrast:
     if wanted is not None and wanted not in volumes:
         raise MrtransError(f"{session.stem} has no {wanted} to serve as reference; choose one of {', '.join(volumes)}.")
     if wanted is not None:
         return wanted
     return Contrast.T1 if Contrast.T1 in volumes else min(volumes, key=lambda c: volumes[c].voxel_sizes.prod())
+
+
+def _motion(found: Registration) -> dict[str, Any]:
+    """What the record says of it."""
+    return {
+        "to_moving_ras_mm": found.matrix.round(6).tolist(),
+        "degrees": round(found.degrees, 3),
+        "nmi_before": round(found.nmi_before, 4),
+        "nmi_after": round(found.nmi_after, 4),
+        "edges": round(found.edges, 2),
+    }
+
+
+def _finished(
+    data: NDArray[np.float32],
+    contrast: Contrast,
+    reference: Volume,
+    brain: NDArray[np.bool_],
+    options: Options,
+    stem: str,
+) -> NDArray[np.float32]:
+    """An image on the grid of ``reference`` without bias field and skull, normalised.
+
+    Raises:
+        MrtransError: it is empty in the brain.
+    """
+    if not (data[brain] > 0).any():
+        raise MrtransError(f"{stem}: {contrast} shows nothing of the brain; leave it out, or give another --mask.")
+    volume = replace(reference, data=data, contrast=contrast)
+    if options.bias:
+        volume.data = remove_bias(volume, log_bias(volume, brain & (data > 0)))
+    kept = np.where(brain, volume.data, np.float32(0)) if options.strip else volume.data
+    return NORMALISATIONS[options.normalise](kept, brain, contrast)
 
 
 def _brain(reference: Volume, mask: Path | None, options: Options, say: Say) -> tuple[NDArray[np.bool_], str]:
