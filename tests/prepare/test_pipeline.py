@@ -17,6 +17,7 @@ from helpers import save_nifti, turned_head
 from napari_mrtrans.cli.main import app
 from napari_mrtrans.datasets.sessions import RawSession, find_sessions
 from napari_mrtrans.errors import MrtransError
+from napari_mrtrans.paths import part_of
 from napari_mrtrans.prepare import pipeline, tools, whole_head
 from napari_mrtrans.prepare.images import resample, working_image
 from napari_mrtrans.prepare.pipeline import Options, prepare_session
@@ -498,6 +499,19 @@ def test_a_contrast_that_shows_nothing_of_the_brain_is_named(session: Path) -> N
         words = (str(session / "raw"), "--no-register", "--mask", mask, "--normalise", normalise)
         status, said = prepare(session, *words)
         assert status == 2 and said.endswith("T2 shows nothing of the brain; leave it out, or give another --mask.")
+
+
+def test_what_a_killed_run_had_put_into_place_is_ours(session: Path) -> None:
+    """The record comes last; until then it lies beside the images under the name of a part."""
+    assert prepare(session, str(session / "raw"), *PLAIN)[0] == 0
+    record = session / "out" / "sub-07" / "ses-2" / "anat" / "sub-07_ses-2_desc-preproc.json"
+    record.rename(part_of(record))
+    status, said = prepare(session, str(session / "raw"), *PLAIN)
+    assert status == 0 and "1 of 1 session prepared" in said
+    assert record.is_file() and not part_of(record).exists()
+    record.write_text('{"sources": "of another program"}')  # a record that is there counts, whatever else is
+    shutil.copy(record, part_of(record))
+    assert prepare(session, str(session / "raw"), *PLAIN)[0] == 2
 
 
 def test_the_scans_may_lie_in_the_output(session: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..datasets.derivatives import finished_files
 from ..datasets.sessions import RawSession
@@ -88,11 +90,25 @@ def mask_file(record: Path, stem: str) -> Path:
     return record.with_name(f"{stem}_desc-brain_mask.nii.gz")
 
 
+def _told(record: Path) -> Any:
+    """What a record says; where there is none, for a run was killed while its files came into place, what it was to
+    say, which lies beside them.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON.
+    """
+    for part in () if record.exists() else record.parent.glob(f".part-*-{glob.escape(record.name)}"):
+        with suppress(OSError, ValueError):  # written in part: no file has come into place then
+            return json.loads(part.read_text(encoding="utf-8"))
+    return json.loads(record.read_text(encoding="utf-8"))
+
+
 def edited_mask(record: Path, stem: str) -> Path | None:
     """The brain mask of an earlier result, if it is another than was written, as after a correction by hand."""
     mask = mask_file(record, stem)
     try:
-        written = json.loads(record.read_text(encoding="utf-8")).get("mask_sha256")
+        written = _told(record).get("mask_sha256")
         return mask if written and holds_something(mask) and file_digest(mask) != written else None
     except (OSError, ValueError, AttributeError):
         return None
@@ -102,7 +118,7 @@ def mask_given_before(record: Path, stem: str, options: Options) -> Path | None:
     """The brain mask of an earlier result, if it was given and not found: a correction by hand, for instance."""
     mask = mask_file(record, stem)
     try:
-        given = json.loads(record.read_text(encoding="utf-8"))["brain"]["method"] == GIVEN
+        given = _told(record)["brain"]["method"] == GIVEN
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return mask if given and not options.overwrite and holds_something(mask) else None
@@ -127,12 +143,13 @@ def check_free(record: Path, session: RawSession, *, overwrite: bool) -> None:
         raise MrtransError(f"'{own[0]}' is a scan to be prepared and would be replaced; choose another folder with -o.")
     if overwrite:
         return
-    if not record.exists() and (there := [path for path in written if path.exists()]):
-        raise MrtransError(f"'{there[0]}' is there already, of another program; choose another folder, or --overwrite.")
     try:
-        sources = json.loads(record.read_text(encoding="utf-8"))["sources"]
-        before = {str(contrast): str(path) for contrast, path in sources.items()}
+        before = {str(contrast): str(path) for contrast, path in _told(record)["sources"].items()}
     except FileNotFoundError:
+        if there := [path for path in written if path.exists()]:
+            raise MrtransError(
+                f"'{there[0]}' is there already, of another program; choose another folder, or --overwrite."
+            ) from None
         return
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         before = {"": "something else"}
