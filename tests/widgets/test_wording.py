@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mrtrans.widgets.wording import for_adapting, for_window, in_slider_numbers
+from napari_mrtrans.widgets.wording import for_adapting, for_many, for_window, in_slider_numbers
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ def test_a_window_names_no_option_of_a_command() -> None:
         "rename one."
     )
     assert for_window("Run it again with fewer --workers to go on.") == "Run it again with fewer workers to go on."
+
+
+def test_many_scans_sends_a_scan_that_needs_a_brain_mask_where_one_can_be_chosen() -> None:
+    line = "No plausible brain found in 'a' (40 ml); give a brain mask with --mask."
+    assert for_many(line).endswith("choose a brain mask in MR contrast transformation.")
 
 
 @pytest.mark.parametrize("first", ["c", "C"])

@@ -40,6 +40,11 @@ def for_adapting(line: str) -> str:
     return for_window(line, "another name")
 
 
+def for_many(line: str) -> str:
+    """:func:`for_window` of the dock for many scans, which takes no brain mask."""
+    return for_window(line).replace("under Advanced", "in MR contrast transformation")
+
+
 def passing(line: str) -> bool:
     """It tells of something that goes on now, not of something that stays true."""
     return line.endswith(_PASSING)

@@ -18,6 +18,7 @@ from qtpy.QtCore import Qt, QThreadPool
 
 from helpers import bids_folder, head, save_nifti, tiny_checkpoint
 from napari_mrtrans.checkpoints import library
+from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.scan.contrasts import Contrast
 from napari_mrtrans.widgets.assumed import AXIAL_KEY
 from napari_mrtrans.widgets.cohort import form as form_module
@@ -135,6 +136,25 @@ def test_a_bids_folder_from_start_to_the_layers_of_a_row(hands: Hands, tmp_path:
     hands.run()
     assert hands.states == ["done"] * 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_failed_scan_names_no_option_of_a_command(
+    hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_mrtrans.cohort import work
+
+    def fails(*_: object, **__: object) -> None:
+        raise MrtransError("No plausible brain found; give a brain mask with --mask.")
+
+    monkeypatch.setattr(work, "_make", fails)
+    save_nifti(tmp_path / "data" / "0-T1.nii.gz", head(SHAPE), VOXELS)
+    hands.choose(tmp_path / "data")
+    hands.dock.form.target.setCurrentText("T2")
+    hands.run()
+    told = "No plausible brain found; choose a brain mask in MR contrast transformation."
+    assert hands.column(VERDICT) == [f"failed: {told}"]
+    hands.double_click(0)
+    assert hands.dock.message.text() == f"0-T1.nii.gz: {told}"
 
 
 def test_a_cancel_keeps_what_is_finished_and_start_goes_on(

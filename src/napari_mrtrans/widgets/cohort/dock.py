@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QWidget
 from ...errors import MrtransError
 from ..start_dock import REFRESH_MS, StartDock
 from ..state import DockState
+from ..wording import for_many
 from .form import CohortForm
 from .opening import open_scan
 from .run import Queue
@@ -88,7 +89,7 @@ class CohortWidget(StartDock):
             return
         row = queue.rows[scan]
         if row.status == "failed":
-            self._say(f"{scan.path.name}: {row.reason}")
+            self._say(f"{scan.path.name}: {for_many(row.reason)}")
             return
         if row.status != "done":
             self._say(f"{scan.path.name} is not done yet.")

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidgetItem, QWi
 
 from ..figure_table import FigureTable
 from ..verdict_sign import verdict_icon
+from ..wording import for_many
 
 if TYPE_CHECKING:
     from ...cohort.plan import Scan
@@ -133,7 +134,7 @@ def _texts(scan: Scan, row: Row, share: float | None, running: bool) -> tuple[st
     """What the cells of a row say."""
     name = row.scan.rpartition("/")[2].removesuffix(".gz").removesuffix(".nii")
     if row.status == "failed":
-        said = f"failed: {row.reason.replace(str(scan.path), scan.path.name)}"
+        said = f"failed: {for_many(row.reason).replace(str(scan.path), scan.path.name)}"
     elif row.status == "done":
         said = f"{row.verdict}: {row.ood_reason}" if row.ood_reason else row.verdict
     else:
