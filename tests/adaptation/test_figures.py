@@ -10,10 +10,12 @@ import torch
 
 from napari_mrtrans.adaptation.figures import Judge, Judged, lines
 from napari_mrtrans.adaptation.held_error import HeldOut, head_of
+from napari_mrtrans.adaptation.own_voxels import OwnVoxels
 from napari_mrtrans.adaptation.page import text_table
 from napari_mrtrans.checkpoints.card import SamplerDefaults
 from napari_mrtrans.models import Model
 from napari_mrtrans.scan.contrasts import Pair
+from napari_mrtrans.scan.grid import AxisMap, SliceGrid
 from napari_mrtrans.training.validation import FixedSlice
 
 CPU = torch.device("cpu")
@@ -29,10 +31,16 @@ def one() -> FixedSlice:
     return FixedSlice(Pair.parse("T1->T2"), head[None], head / 2, (32, 32), (slice(0, 32), slice(0, 32)))
 
 
+def scanned(one: FixedSlice) -> OwnVoxels:
+    """Of a scan whose voxels are the model's pixels."""
+    grid = SliceGrid(AxisMap(32, 32, 0.0, 1.0), AxisMap(32, 32, 0.0, 1.0))
+    return OwnVoxels(one.source[0], one.target, head_of(one.target), (1.0, 1.0), grid, ((0, 0), (0, 0)))
+
+
 def judged(monkeypatch: pytest.MonkeyPatch, one: FixedSlice, samples: np.ndarray) -> Judged:
     monkeypatch.setattr(Judge, "answer", lambda *_: samples.astype(np.float32))
     model = None  # nothing asks it
-    return Judge(CPU, SamplerDefaults(steps=2, n=len(samples)), 1.0).judge(model, one, 1)[0]  # type: ignore[arg-type]
+    return Judge(CPU, SamplerDefaults(steps=2, n=len(samples))).judge(model, one, scanned(one), 1)[0]  # type: ignore[arg-type]
 
 
 def test_errors_in_fluid_that_is_0_count(monkeypatch: pytest.MonkeyPatch, one: FixedSlice) -> None:

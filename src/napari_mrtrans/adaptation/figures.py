@@ -20,6 +20,7 @@ from ..models import Model
 from ..scan.contrasts import Pair
 from ..training.validation import FixedSlice, draw
 from .held_error import autocast, head_of
+from .own_voxels import OwnVoxels
 
 #: Samples of a slice, at most: twice as many cost twice the time and give a tenth of a dB to all models alike.
 SAMPLES = 10
@@ -29,7 +30,7 @@ VOXELS = 400
 
 @dataclass(frozen=True)
 class Judged:
-    """One held-out slice, answered.
+    """One held-out slice, answered, on the scan's own voxels.
 
     Attributes:
         pair: ``T1->T2``.
@@ -73,13 +74,11 @@ class Judge:
     Attributes:
         device: Where they are.
         sampler: How they are sampled.
-        spacing_mm: Of the slices' pixels.
         seed: Of the voxels that are kept.
     """
 
     device: torch.device
     sampler: SamplerDefaults
-    spacing_mm: float
     seed: int = 0
 
     def samples(self, model: Model) -> int:
@@ -94,32 +93,29 @@ class Judge:
             drawn = draw(model, one, range(self.samples(model)), self.device, self.sampler)[:, 0]
         return np.asarray(drawn.float().cpu())
 
-    def judge(self, model: Model, one: FixedSlice, person: int) -> tuple[Judged, Answer]:
-        """All figures of one slice."""
-        samples = self.answer(model, one)
+    def judge(self, model: Model, one: FixedSlice, own: OwnVoxels, person: int) -> tuple[Judged, Answer]:
+        """All figures of one slice, on ``own`` voxels; and the answer on the model's pixels."""
+        answer = self.answer(model, one)
+        samples = own.delivered(answer, one)
         mean, std = samples.mean(axis=0), samples.std(axis=0)
-        inside = head_of(one.source[0]) & head_of(one.target)
-        error = one.target - mean
+        heads = head_of(own.source), head_of(own.source) & head_of(own.target)
+        inside = heads[1]
         rng = np.random.default_rng([self.seed, person])
         single = len(samples) == 1
         apart = samples[::2]  # of pairs of opposite noise one each
-        ranks = pit(apart[:, inside], one.target[inside], rng) if len(apart) > 1 else None
+        ranks = pit(apart[:, inside], own.target[inside], rng) if len(apart) > 1 else None
+        voxels = Voxels.of_slice(std, mean, own.source, own.target, heads, own.spacing)
         judged = Judged(
             pair=one.pair.key,
             person=person,
             voxels=int(inside.sum()),
-            square=float(np.square(error[inside], dtype=np.float64).mean()),
-            ssim=metrics.ssim(np.where(inside, mean, 0), np.where(inside, one.target, 0), inside),
+            square=float(np.square(voxels.error, dtype=np.float64).mean()),
+            ssim=metrics.ssim(np.where(inside, mean, 0), np.where(inside, own.target, 0), inside),
             mean_std=None if single else float(std[inside].mean(dtype=np.float64)),
             covered=None if ranks is None else coverage(ranks, [0.9])[0],
-            kept={} if single else self._voxels(one, mean, std).lists(rng, VOXELS),
+            kept={} if single else voxels.lists(rng, VOXELS),
         )
-        return judged, Answer(mean, None if single else std)
-
-    def _voxels(self, one: FixedSlice, mean: NDArray[np.float32], std: NDArray[np.float32]) -> Voxels:
-        head = head_of(one.source[0])
-        heads, spacing = (head, head & head_of(one.target)), (self.spacing_mm, self.spacing_mm)
-        return Voxels.of_slice(std, mean, one.source[0], one.target, heads, spacing)
+        return judged, Answer(answer.mean(axis=0), None if single else answer.std(axis=0))
 
 
 def digest(model: Model) -> str:

@@ -90,7 +90,7 @@ def html(report: Report, pictures: Path | None) -> str:
         "Before → after, in the brain, on slices that the network was not trained on; PSNR and SSIM of the mean (data "
         "range 1; SSIM of each slice in its plane). 'in 90 %': share of voxels within the central 90 % interval of the "
         "samples, and within that of the corrected standard deviation, whose correction is fitted to other slices. "
-        "All on the model's pixels of 1 mm: the voxels of a finer scan show more, which no answer has."
+        "All on the scan's own voxels: what a finer one shows beyond the model's pixels of 1 mm no answer has."
     )
     table = Table(f"Judged on {report.judged_on}", head, rows, note)
     sections = [

@@ -24,6 +24,7 @@ from ..training.validation import FixedSlice
 from ..wording import plural
 from .figures import Answer, Judge, Judged, Line, digest, lines
 from .held_error import HeldOut
+from .own_voxels import OwnVoxels, own_voxels
 from .page import Shown
 from .parts import Part, parent_model, parts, recipe_of
 from .plan import LONGER, Clock, Plan
@@ -51,7 +52,7 @@ class Work:
         self.clock = Clock(self.plan.total)
         self.before, self.options = self._fresh()
         self.view = View(parent.card.framing, self.before.multiple, self.before.neighbours_mm)
-        self.judge = Judge(device, parent.card.sampler, parent.card.grid.spacing_mm, settings.seed)
+        self.judge = Judge(device, parent.card.sampler, settings.seed)
         self.finished = Finished(self.work / "judged.jsonl", Judged)
         self.rows: tuple[list[Judged], list[Judged]] = ([], [])
         self.shown: dict[str, Shown] = {}
@@ -163,14 +164,22 @@ class Work:
         ids = digest(self.before), digest(model)
         each, done = self._how_many(division), 0
         chosen = fixed(self.site.source, division.judging, _learned(self.site.pairs, division), each, self.view)
+        scanned = own_voxels(self.site.source, chosen, self.view)
         title = "figures" if phase == "figures" else f"{phase}: figures"
-        for index, one in chosen:
+        for (index, one), own in zip(chosen, scanned, strict=True):
             answers: list[Answer] = []
             if self.hooks.leave():
                 raise MrtransError(LEFT)
             for side, net in enumerate((self.before, model)):
-                key = {"net": ids[side], "pair": one.pair.key, "session": index, "at": one.position, "blur_mm": BLUR_MM}
-                made = partial(self._judged, net, one, numbers[index], answers)
+                key = {
+                    "net": ids[side],
+                    "pair": one.pair.key,
+                    "session": index,
+                    "at": one.position,
+                    "blur_mm": BLUR_MM,
+                    "own": True,
+                }
+                made = partial(self._judged, net, one, own, numbers[index], answers)
                 self.rows[side].append(self.finished.row(key, made))
                 done += 1
                 share, left = self.clock.at(self.plan.figures * done / (2 * len(chosen)))
@@ -179,8 +188,8 @@ class Work:
                 self.shown[one.pair.key] = Shown(one.pair.key, one, answers[0], answers[1])
         self.clock.finish(self.plan.figures)
 
-    def _judged(self, model: Model, one: FixedSlice, person: int, answers: list[Answer]) -> Judged:
-        judged, answer = self.judge.judge(model, one, person)
+    def _judged(self, model: Model, one: FixedSlice, own: OwnVoxels, person: int, answers: list[Answer]) -> Judged:
+        judged, answer = self.judge.judge(model, one, own, person)
         answers.append(answer)
         return judged
 

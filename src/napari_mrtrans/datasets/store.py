@@ -165,7 +165,34 @@ class Source:
 _open = lru_cache(maxsize=128)(decode)
 
 
-def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dict[str, Any]]:
+@dataclass(frozen=True)
+class Canonical:
+    """A session's own voxels, and where the model's pixels lie in them.
+
+    Attributes:
+        images: By contrast, (slice, row, column) in [0, 1].
+        masks: Its head in each.
+        lesions: (slice, row, column), or None.
+        sizes: Of the voxels, in mm.
+        grid: From them to the model's pixels.
+        whole: An image looks as if skull and scalp were still there.
+    """
+
+    images: dict[Contrast, NDArray[np.float32]]
+    masks: dict[Contrast, NDArray[np.bool_]]
+    lesions: NDArray[np.bool_] | None
+    sizes: NDArray[np.float64]
+    grid: SliceGrid
+    whole: bool
+
+    @property
+    def head(self) -> NDArray[np.bool_]:
+        """What any image shows of it."""
+        return np.logical_or.reduce(list(self.masks.values()))
+
+
+def canonical(session: Loadable, spacing: float) -> Canonical:
+    """Read a session; the model's pixels are of ``spacing`` mm."""
     volumes, mask = session.load()
     first = next(iter(volumes.values()))
     orientation = Orientation.from_affine(first.affine)
@@ -174,21 +201,28 @@ def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dic
     found = {contrast: find_head(array, sizes) for contrast, array in arrays.items()}
     masks = {contrast: head for contrast, (head, _) in found.items()}
     head = np.logical_or.reduce(list(masks.values()))
-    grid = SliceGrid.fit(head, (float(sizes[1]), float(sizes[2])), spacing, multiple=STEP)
-    images = np.stack(
-        [grid.to_model(normalise(array, masks[contrast], contrast)) for contrast, array in arrays.items()]
+    return Canonical(
+        {contrast: normalise(array, masks[contrast], contrast) for contrast, array in arrays.items()},
+        masks,
+        None if mask is None else orientation.to_canonical(mask),
+        sizes,
+        SliceGrid.fit(head, (float(sizes[1]), float(sizes[2])), spacing, multiple=STEP),
+        any(whole for _, whole in found.values()),
     )
-    marked = np.zeros(len(head), dtype=bool)
-    if mask is not None:
-        marked = np.asarray(orientation.to_canonical(mask).any(axis=(1, 2)))
-    area = grid.to_model(head.astype(np.float32)).sum(axis=(1, 2)).round().astype(int)
+
+
+def _decode(session: Loadable, spacing: float) -> tuple[NDArray[np.float16], dict[str, Any]]:
+    own = canonical(session, spacing)
+    images = np.stack([own.grid.to_model(image) for image in own.images.values()])
+    area = own.grid.to_model(own.head.astype(np.float32)).sum(axis=(1, 2)).round().astype(int)
     kept = np.clip(images, 0, 1).astype(np.float16)
+    marked = np.zeros(len(area), dtype=bool) if own.lesions is None else own.lesions.any(axis=(1, 2))
     info = {
-        "contrasts": [contrast.value for contrast in arrays],
+        "contrasts": [contrast.value for contrast in own.images],
         "area": area.tolist(),
         "marked": marked.tolist(),
         "covered": covered(kept, area).tolist(),
-        "spacing": float(sizes[0]),
-        "whole": any(whole for _, whole in found.values()),
+        "spacing": float(own.sizes[0]),
+        "whole": own.whole,
     }
     return kept, info
