@@ -128,7 +128,9 @@ def test_members_are_installed_with_it_and_leave_with_it(
     assert {member.path.parent for member in members_of(there)} == {user}
     copies = export("lab-pool", tmp_path / "share")
     assert [copy.name for copy in copies] == ["one-flow.safetensors", "two-cgan.safetensors", "lab-pool.safetensors"]
-    remove("two-cgan")
+    with pytest.raises(CheckpointError, match="'lab-pool' takes samples of 'two-cgan'; remove 'lab-pool' first"):
+        remove("two-cgan")
+    (user / "two-cgan.safetensors").unlink()  # by hand
     assert load_checkpoint("lab-pool") in list_checkpoints()  # it can still be removed
     with pytest.raises(CheckpointError, match="takes samples of 'two-cgan', which is not installed"):
         members_of(there)
@@ -136,6 +138,20 @@ def test_members_are_installed_with_it_and_leave_with_it(
         export("lab-pool", tmp_path / "again")
     remove("lab-pool")
     assert install(copies[-1]).name == "lab-pool" and len(members_of(load_checkpoint("lab-pool"))) == 3
+    remove("lab-pool")
+    assert [file.name for file in (*remove("two-cgan"), *remove("one-flow"))] == [
+        "two-cgan.safetensors", "one-flow.safetensors"
+    ]  # fmt: skip
+
+
+def test_a_member_that_the_pool_finds_elsewhere_can_be_removed(
+    user: Path, members: list[Checkpoint], made: Checkpoint, tmp_path: Path
+) -> None:
+    install(made.path)
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "two-cgan.safetensors").write_bytes(members[1].path.read_bytes())
+    remove("two-cgan")
+    assert {member.path.parent.name for member in members_of(load_checkpoint("lab-pool"))} == {"user", "shipped"}
 
 
 def test_a_pool_is_not_installed_without_a_member(user: Path, members: list[Checkpoint], made: Checkpoint) -> None:

@@ -18,7 +18,7 @@ from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, calibration_text, read_c
 from .header import digest
 from .library import is_shipped, list_checkpoints
 from .planes import PLANES_SUFFIX, is_planes, own_planes
-from .pool import left_behind
+from .pool import check_unneeded, left_behind
 
 #: Seconds without an answer before a download is given up.
 TIMEOUT = 30
@@ -219,7 +219,7 @@ def remove(name: str) -> list[Path]:
     plugin; returns what was deleted.
 
     Raises:
-        CheckpointError: there is none of that name, it comes with the plugin, or it cannot be deleted.
+        CheckpointError: there is none of that name, it comes with the plugin, a pool needs it, or it cannot be deleted.
     """
     found = next((checkpoint for checkpoint in _listed() if checkpoint.name == name), None)
     if found is None:
@@ -229,6 +229,8 @@ def remove(name: str) -> list[Path]:
     own_calibration = user_checkpoint_dir() / f"{name}{CALIBRATION_SUFFIX}"
     if is_shipped(found) and not own_calibration.is_file():
         raise CheckpointError(f"'{name}' comes with the plugin and cannot be removed.")
+    if not is_shipped(found):
+        check_unneeded(found, _listed())
     planes = own_planes(found)
     whole = (*([planes] if planes else []), found.path.with_suffix(CALIBRATION_SUFFIX), found.path)
     for path in (own_calibration,) if is_shipped(found) else whole:

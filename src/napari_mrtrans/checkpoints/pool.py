@@ -9,7 +9,7 @@ the digest of each file.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,21 @@ def left_behind(pool: Checkpoint, folder: Path) -> list[Checkpoint]:
     return [member for member in members.values() if not _lies(member, folder, shipped_checkpoint_dir())]
 
 
+def check_unneeded(checkpoint: Checkpoint, others: Iterable[Checkpoint]) -> None:
+    """See that no pool among ``others`` would miss a checkpoint once its file is gone.
+
+    Raises:
+        CheckpointError: one would.
+    """
+    for pool in others:
+        if pool.card.options.get("sha256", {}).get(checkpoint.name) == checkpoint.sha256:
+            elsewhere = [folder for folder in _places(pool) if folder != checkpoint.path.parent]
+            if not _lies(checkpoint, *elsewhere):
+                raise CheckpointError(
+                    f"'{pool.name}' takes samples of '{checkpoint.name}'; remove '{pool.name}' first."
+                )
+
+
 def _bring(members: Sequence[Checkpoint], folder: Path) -> None:
     """Copy those that a pool in ``folder`` would not find to there."""
     known = folder, user_checkpoint_dir(), shipped_checkpoint_dir()
@@ -201,7 +216,7 @@ def once(items: Any) -> list[Any]:
 
 
 def _member(pool: Checkpoint, name: str, sha256: str) -> Checkpoint:
-    folders = pool.path.parent, user_checkpoint_dir(), shipped_checkpoint_dir()
+    folders = _places(pool)
     file = _find(name, sha256, folders)
     if file is not None:
         return type(pool)(file, read_checkpoint(file).card)
@@ -211,6 +226,11 @@ def _member(pool: Checkpoint, name: str, sha256: str) -> Checkpoint:
         f"'{pool.name}' takes samples of '{name}', which {why}. Install it, or make a pool of what you have with "
         "napari-mrtrans-train pool."
     )
+
+
+def _places(pool: Checkpoint) -> tuple[Path, ...]:
+    """Where its members are looked for."""
+    return pool.path.parent, user_checkpoint_dir(), shipped_checkpoint_dir()
 
 
 def _find(name: str, sha256: str, folders: Sequence[Path]) -> Path | None:
