@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -45,16 +45,20 @@ class OwnVoxels:
         return self.grid.to_source(whole[..., top : top + rows, left : left + columns], self.head)
 
 
-def own_voxels(source: Source, chosen: Sequence[tuple[int, FixedSlice]], view: View) -> list[OwnVoxels]:
-    """Of each slice; every session is read once.
+def own_voxels(
+    source: Source, chosen: Sequence[tuple[int, FixedSlice]], view: View, before_each: Callable[[], None] = lambda: None
+) -> list[OwnVoxels]:
+    """Of each slice; every session is read once, which takes seconds.
 
     Args:
         source: Whose slices.
         chosen: Number of the session, and its slice.
         view: How they were framed.
+        before_each: Called before a session is read; may raise.
     """
     out: dict[int, OwnVoxels] = {}
     for index in dict.fromkeys(index for index, _ in chosen):
+        before_each()
         scan = canonical(cast(Loadable, source.sessions[index]), source.spacing)
         for number, (of, one) in enumerate(chosen):
             if of == index:

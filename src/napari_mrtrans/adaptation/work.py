@@ -164,12 +164,11 @@ class Work:
         ids = digest(self.before), digest(model)
         each, done = self._how_many(division), 0
         chosen = fixed(self.site.source, division.judging, _learned(self.site.pairs, division), each, self.view)
-        scanned = own_voxels(self.site.source, chosen, self.view)
+        scanned = own_voxels(self.site.source, chosen, self.view, self._check_stays)
         title = "figures" if phase == "figures" else f"{phase}: figures"
         for (index, one), own in zip(chosen, scanned, strict=True):
             answers: list[Answer] = []
-            if self.hooks.leave():
-                raise MrtransError(LEFT)
+            self._check_stays()
             for side, net in enumerate((self.before, model)):
                 key = {
                     "net": ids[side],
@@ -187,6 +186,10 @@ class Work:
             if one.pair.key not in self.shown and len(answers) == 2:  # not those of an earlier, killed run
                 self.shown[one.pair.key] = Shown(one.pair.key, one, answers[0], answers[1])
         self.clock.finish(self.plan.figures)
+
+    def _check_stays(self) -> None:
+        if self.hooks.leave():
+            raise MrtransError(LEFT)
 
     def _judged(self, model: Model, one: FixedSlice, own: OwnVoxels, person: int, answers: list[Answer]) -> Judged:
         judged, answer = self.judge.judge(model, one, own, person)
