@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,30 +129,34 @@ def test_members_are_installed_with_it_and_leave_with_it(
     assert {member.path.parent for member in members_of(there)} == {user}
     copies = export("lab-pool", tmp_path / "share")
     assert [copy.name for copy in copies] == ["one-flow.safetensors", "two-cgan.safetensors", "lab-pool.safetensors"]
-    with pytest.raises(CheckpointError, match="'lab-pool' takes samples of 'two-cgan'; remove 'lab-pool' first"):
+    with pytest.raises(CheckpointError, match=r"^'lab-pool' would miss samples of 'two-cgan'; remove it first\.$"):
         remove("two-cgan")
+    assert members_of(there) and not any(label == "cannot be used" for label, _ in details(there))
     (user / "two-cgan.safetensors").unlink()  # by hand
+    line = dict(details(there))["cannot be used"]
+    assert "'lab-pool' takes samples of 'two-cgan', which is not installed. Install it, or" in line
     assert load_checkpoint("lab-pool") in list_checkpoints()  # it can still be removed
     with pytest.raises(CheckpointError, match="takes samples of 'two-cgan', which is not installed"):
         members_of(there)
     with pytest.raises(CheckpointError, match="takes samples of 'two-cgan', which is not installed"):
         export("lab-pool", tmp_path / "again")
     remove("lab-pool")
+    remove("one-flow")  # nothing needs it any more
     assert install(copies[-1]).name == "lab-pool" and len(members_of(load_checkpoint("lab-pool"))) == 3
-    remove("lab-pool")
-    assert [file.name for file in (*remove("two-cgan"), *remove("one-flow"))] == [
-        "two-cgan.safetensors", "one-flow.safetensors"
-    ]  # fmt: skip
 
 
-def test_a_member_that_the_pool_finds_elsewhere_can_be_removed(
-    user: Path, members: list[Checkpoint], made: Checkpoint, tmp_path: Path
-) -> None:
+def test_another_file_of_a_members_name_can_be_removed(user: Path, made: Checkpoint, tmp_path: Path) -> None:
+    """The pool has no use for it; it is in the way of the member."""
     install(made.path)
+    tiny_checkpoint(user / "one-flow.safetensors", "flow", seed=9)
+    remove("one-flow")
+    install(made.path.parent / "one-flow.safetensors")
+    make_pool("second-pool", members_of(made)[:2], user)
+    with pytest.raises(CheckpointError, match=r"'lab-pool', 'second-pool' would miss .*; remove them first"):
+        remove("one-flow")
     (tmp_path / "shipped").mkdir()
-    (tmp_path / "shipped" / "two-cgan.safetensors").write_bytes(members[1].path.read_bytes())
-    remove("two-cgan")
-    assert {member.path.parent.name for member in members_of(load_checkpoint("lab-pool"))} == {"user", "shipped"}
+    shutil.copy(user / "one-flow.safetensors", tmp_path / "shipped")  # a later version comes with this very file
+    assert remove("one-flow") and len(members_of(load_checkpoint("lab-pool"))) == 3
 
 
 def test_a_pool_is_not_installed_without_a_member(user: Path, members: list[Checkpoint], made: Checkpoint) -> None:

@@ -10,7 +10,7 @@ from ..wording import plural
 from .card import Adapted, Card, Unnamed
 from .checkpoint import Checkpoint
 from .planes import has_planes
-from .pool import drawn_by, n_parameters
+from .pool import drawn_by, missing_line, n_parameters
 
 
 def headline(checkpoint: Checkpoint) -> str:
@@ -64,6 +64,7 @@ def details(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     card = checkpoint.card
     lines = [
         ("is", essence(checkpoint)),
+        *((("cannot be used", missing),) if (missing := missing_line(checkpoint)) else ()),
         ("pairs", ", ".join(map(str, checkpoint.pairs))),
         *((("three planes", "coronal and sagittal slices too, where asked for"),) if has_planes(checkpoint) else ()),
         *((("adapted", adaptation(card.adapted)),) if card.adapted else ()),

@@ -18,7 +18,7 @@ from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, calibration_text, read_c
 from .header import digest
 from .library import is_shipped, list_checkpoints
 from .planes import PLANES_SUFFIX, is_planes, own_planes
-from .pool import check_unneeded, left_behind
+from .pool import check_unpooled, left_behind
 
 #: Seconds without an answer before a download is given up.
 TIMEOUT = 30
@@ -230,7 +230,7 @@ def remove(name: str) -> list[Path]:
     if is_shipped(found) and not own_calibration.is_file():
         raise CheckpointError(f"'{name}' comes with the plugin and cannot be removed.")
     if not is_shipped(found):
-        check_unneeded(found, _listed())
+        check_unpooled(found, _listed())
     planes = own_planes(found)
     whole = (*([planes] if planes else []), found.path.with_suffix(CALIBRATION_SUFFIX), found.path)
     for path in (own_calibration,) if is_shipped(found) else whole:

@@ -9,7 +9,7 @@ the digest of each file.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -152,19 +152,26 @@ def left_behind(pool: Checkpoint, folder: Path) -> list[Checkpoint]:
     return [member for member in members.values() if not _lies(member, folder, shipped_checkpoint_dir())]
 
 
-def check_unneeded(checkpoint: Checkpoint, others: Iterable[Checkpoint]) -> None:
-    """See that no pool among ``others`` would miss a checkpoint once its file is gone.
+def check_unpooled(checkpoint: Checkpoint, installed: Sequence[Checkpoint]) -> None:
+    """See that none of the installed pools would miss a checkpoint that is to be removed.
 
     Raises:
-        CheckpointError: one would.
+        CheckpointError: naming those that would.
     """
-    for pool in others:
-        if pool.card.options.get("sha256", {}).get(checkpoint.name) == checkpoint.sha256:
-            elsewhere = [folder for folder in _places(pool) if folder != checkpoint.path.parent]
-            if not _lies(checkpoint, *elsewhere):
-                raise CheckpointError(
-                    f"'{pool.name}' takes samples of '{checkpoint.name}'; remove '{pool.name}' first."
-                )
+    name, every = checkpoint.name, [one for one in installed if one.card.model == POOL]
+    pools = [pool for pool in every if pool.card.options["sha256"].get(name) == checkpoint.sha256]
+    if pools and not _lies(checkpoint, shipped_checkpoint_dir()):
+        whose, first = ", ".join(f"'{pool.name}'" for pool in pools), "it" if len(pools) == 1 else "them"
+        raise CheckpointError(f"{whose} would miss samples of '{name}'; remove {first} first.")
+
+
+def missing_line(checkpoint: Checkpoint) -> str:
+    """Why a pool cannot be used, and what to do; empty where all members are there, and of what is no pool."""
+    try:
+        members_of(checkpoint)
+    except CheckpointError as error:
+        return str(error)
+    return ""
 
 
 def _bring(members: Sequence[Checkpoint], folder: Path) -> None:
@@ -216,7 +223,7 @@ def once(items: Any) -> list[Any]:
 
 
 def _member(pool: Checkpoint, name: str, sha256: str) -> Checkpoint:
-    folders = _places(pool)
+    folders = pool.path.parent, user_checkpoint_dir(), shipped_checkpoint_dir()
     file = _find(name, sha256, folders)
     if file is not None:
         return type(pool)(file, read_checkpoint(file).card)
@@ -226,11 +233,6 @@ def _member(pool: Checkpoint, name: str, sha256: str) -> Checkpoint:
         f"'{pool.name}' takes samples of '{name}', which {why}. Install it, or make a pool of what you have with "
         "napari-mrtrans-train pool."
     )
-
-
-def _places(pool: Checkpoint) -> tuple[Path, ...]:
-    """Where its members are looked for."""
-    return pool.path.parent, user_checkpoint_dir(), shipped_checkpoint_dir()
 
 
 def _find(name: str, sha256: str, folders: Sequence[Path]) -> Path | None:
