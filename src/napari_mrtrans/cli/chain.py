@@ -47,6 +47,8 @@ def shipped(
     from ..training.chain import FINISHED, links, pool_of, run_chain, to_calibrate
     from ..training.hardware import Hardware
     from ..training.recipe import Recipe
+    from ..training.setup import open_splits
+    from ..training.table import check_people
     from .train import train_recipe
 
     hardware = Hardware(accelerator, workers=workers, compiled=compile_)
@@ -73,7 +75,10 @@ def shipped(
         left = None if end is None else max((end - time.monotonic()) / 60, 0.0)
         train_recipe(recipe, str(root), folder, cache, hardware=hardware, resume=resume, max_minutes=left)
 
-    made, names = run_chain(chain, output, train, typer.echo), to_calibrate([link.recipe for link in chain])
+    def check(recipe: Recipe, before: Path) -> None:
+        check_people(before, open_splits(recipe, root, cache)[0])
+
+    made, names = run_chain(chain, output, train, typer.echo, check), to_calibrate([link.recipe for link in chain])
     finished = len(made) == len(chain)
     if finished and (pooled := pool_of(output / FINISHED)) is not None:
         made.append(pooled)

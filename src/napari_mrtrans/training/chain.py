@@ -30,6 +30,8 @@ POOLED, TURNS = "t1-t2-flair-pool", ("flow", "cgan", "flow", "ncsn", "ddpm")
 
 #: Trains one recipe into a folder; second: resume.
 Train = Callable[[Recipe, Path, bool], None]
+#: Sees that a finished checkpoint of a recipe was trained on the data at hand.
+Check = Callable[[Recipe, Path], None]
 
 
 @dataclass(frozen=True)
@@ -104,17 +106,25 @@ def _with_parents(recipes: Sequence[Recipe], name: str) -> list[Recipe]:
     return chosen[::-1]
 
 
-def run_chain(chain: Sequence[Link], out: Path, train: Train, say: Callable[[str], None] = print) -> list[Path]:
+def run_chain(
+    chain: Sequence[Link],
+    out: Path,
+    train: Train,
+    say: Callable[[str], None] = print,
+    check: Check = lambda recipe, made: None,
+) -> list[Path]:
     """Train what is not trained yet; the checkpoints, in their order.
 
     Raises:
-        MrtransError: a recipe cannot be trained; those before it are kept.
+        MrtransError: a recipe cannot be trained, or what was trained before is refused by ``check``; those before it
+            are kept.
     """
     finished = out / FINISHED
     made: list[Path] = []
     with searched_first(finished):
         for number, link in enumerate(chain, 1):
             if link.done:
+                check(link.recipe, link.made)
                 say(f"{number}/{len(chain)} {link.recipe.name}: done before")
             else:
                 say(f"{number}/{len(chain)} {link.recipe.name}")
