@@ -402,7 +402,7 @@ def test_what_was_made_of_an_adapted_checkpoint_may_know_them_too(tmp_path: Path
     child = tiny_checkpoint(tmp_path / "child.safetensors", "direct", unnamed_before=before)
     plain = tiny_checkpoint(tmp_path / "plain.safetensors", "direct")
     (line,) = adapted_to([plain, child])
-    assert "(evaluate: --subjects, validate-sampler: --subject)" in line
+    assert "leave them out (--subjects)" in line
     assert line.startswith(
         "'child' was made of what was adapted to 1 person of 'A' and 3 people of 'B', whom its card does not name"
     )

@@ -339,7 +339,9 @@ def test_whom_a_parent_has_seen_is_left_out_and_told(
     assert said[1].startswith("'child' was made of what was adapted to 2 people of 'Lab', whom its card does not name")
     assert report["notices"][:2] == said[:2]
     known = tiny_checkpoint(folder / "known.safetensors", splits=SPLITS, seen_before=["sub-02", "sub-03"])
-    with pytest.raises(MrtransError, match=r"name some by --subject\. sub-02: held out, but what a checkpoint started"):
+    with pytest.raises(
+        MrtransError, match=r"name some by --subjects\. sub-02: held out, but what a checkpoint started"
+    ):
         validate_sampler(root, known, tmp_path / "none", Settings())
 
 
@@ -385,7 +387,7 @@ def test_help_tells_of_both_forms(command: Command) -> None:
     code, out, err = command("validate-sampler", "--help")
     assert (code, err) == (0, "")
     assert "napari-mrtrans-train validate-sampler [OPTIONS]" in out
-    for option in ("--data", "--sampler", "--steps", "--reference-steps", "--pair", "--subject", "-n",
+    for option in ("--data", "--sampler", "--steps", "--reference-steps", "--pairs", "--subjects", "-n",
                    "--slices-per-subject", "--seed", "--device", "--output"):  # fmt: skip
         assert option in out
 

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import MrtransError
 from ..wording import plural
+from .options import Pairs, each_of
 from .orders import NO_ORDERS, Orders
 from .terminal import ProgressBar
 
@@ -31,10 +32,10 @@ def adapt(
     name: Annotated[
         str, typer.Option(help="What the card calls the site; the file is called NAME-FAMILY.")
     ] = "my-scanner",
-    pairs: Annotated[
-        str | None, typer.Option(metavar="T1->T2,…", help="Only these; default: all that the sessions have.")
+    pairs: Pairs = None,
+    subjects: Annotated[
+        list[str] | None, typer.Option("--subjects", metavar="NAME,…", help="Only these; may be repeated.")
     ] = None,
-    subject: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     prepare: Annotated[
         bool, typer.Option("--prepare/--no-prepare", help="Register and strip whole heads first, or refuse them.")
     ] = True,
@@ -61,10 +62,10 @@ def adapt(
         from ..datasets.subjects import find_sessions
     except ImportError as error:
         raise MrtransError(f"Adapting needs more packages ({error}): pip install 'napari-mrtrans[train]'.") from None
-    wanted = None if pairs is None else tuple(Pair.parse(pair) for pair in pairs.split(","))
+    wanted = tuple(Pair.parse(pair) for pair in each_of("--pairs", pairs) or ()) or None
     settings = Settings(minutes, name, wanted, seed, device, prepare, install, keep)
     parent = load_checkpoint(model)
-    sessions, skipped = find_sessions(data, subject or ())
+    sessions, skipped = find_sessions(data, each_of("--subjects", subjects) or ())
     orders = Orders(sys.stdin.fileno()) if listen else NO_ORDERS
     if as_json:
         told = _Lines()

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import MrtransError
-from .options import Antithetic, Device, Output
+from .options import Antithetic, Device, Output, Pairs, Subjects, each_of
 from .terminal import ProgressBar
 
 
@@ -16,10 +15,8 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Data folder, as for training.")],
     checkpoint: Annotated[list[str], typer.Option("--checkpoint", help="Installed name or file; may be repeated.")],
     output: Output,
-    pairs: Annotated[str | None, typer.Option(help="Only these, e.g. 'T1->T2,T1->FLAIR'.")] = None,
-    subjects: Annotated[
-        str | None, typer.Option(help="Only these, or visits of them, comma-separated; default: the card's.")
-    ] = None,
+    pairs: Pairs = None,
+    subjects: Subjects = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="Samples.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Noise levels.")] = None,
     slab: Annotated[
@@ -55,13 +52,10 @@ def evaluate(
     from ..evaluation.report.ood_rows import read_rows
     from ..scan.contrasts import Pair
 
-    named = None if subjects is None else [name.strip() for name in subjects.split(",")]
-    if named is not None and not all(named):
-        raise MrtransError(f"--subjects '{subjects}' holds an empty name; give subjects with commas between them.")
     scored = [row for path in ood for row in read_rows(path)] if ood else None
     settings = Settings(
-        pairs=None if pairs is None else [Pair.parse(text) for text in pairs.split(",")],
-        subjects=named,
+        pairs=[Pair.parse(text) for text in each_of("--pairs", pairs) or ()] or None,
+        subjects=each_of("--subjects", subjects),
         n=n,
         steps=steps,
         slab=slab,

@@ -21,6 +21,7 @@ from .evaluate import evaluate
 from .lesion import lesion
 from .models import models
 from .ood import ood
+from .options import SPELLINGS
 from .prepare import prepare
 from .report import report
 from .transform import transform
@@ -28,7 +29,9 @@ from .transform import transform
 #: Base of all that typer finds wrong with a command line (recent versions bring a click of their own).
 _UsageError: Any = typer.BadParameter.__base__
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=SPELLINGS
+)
 
 
 def _version(asked: bool) -> None:

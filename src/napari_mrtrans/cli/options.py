@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import MrtransError
+
 Output = Annotated[Path, typer.Option("-o", "--output", help="Output folder.")]
 Model = Annotated[str | None, typer.Option(help="Family (flow, ddpm, …), installed name, or file.")]
 Samples = Annotated[int | None, typer.Option("-n", min=1, help="Samples; default: the checkpoint's (20).")]
@@ -18,6 +20,14 @@ Roi = Annotated[
     typer.Option(metavar="MASK.nii.gz", help="Only slices that this region touches; any grid, by its affine."),
 ]
 RoiOnly = Annotated[bool, typer.Option("--roi-only", help="And only its voxels: 0 elsewhere.")]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option("--pairs", metavar="T1->T2,…", help="Only these; may be repeated. Default: all that can be had."),
+]
+Subjects = Annotated[
+    list[str] | None,
+    typer.Option("--subjects", metavar="NAME,…", help="Only these, or visits; may be repeated. Default: the card's."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of the starting noise.")]
 Antithetic = Annotated[
     bool, typer.Option("--antithetic/--no-antithetic", help="Samples in pairs of opposite noise, or independent ones.")
@@ -42,3 +52,20 @@ Cache = Annotated[Path | None, typer.Option(help="Where decoded volumes are kept
 Batch = Annotated[str, typer.Option(help="Images for each network call, or auto.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also replace what another input of that name gave.")]
 Bids = Annotated[bool, typer.Option("--bids", help="Name results as BIDS derivatives: sub-01_desc-synthetic_T2w.")]
+
+#: For an application: an option that takes several is found by the name of one, too.
+SPELLINGS = {"token_normalize_func": lambda name: {"pair": "pairs", "subject": "subjects"}.get(name, name)}
+
+
+def each_of(option: str, given: list[str] | None) -> list[str] | None:
+    """What was given with commas between, or one by one.
+
+    Raises:
+        MrtransError: an empty one is among them.
+    """
+    if not given:
+        return None
+    named = [one.strip() for text in given for one in text.split(",")]
+    if not all(named):
+        raise MrtransError(f"{option} '{' '.join(given)}' holds an empty name; give them with commas between.")
+    return named

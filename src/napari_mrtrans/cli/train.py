@@ -14,7 +14,7 @@ from .adapt import adapt, phantom_site
 from .chain import pack, shipped
 from .closing import goes_on
 from .judge import judge
-from .options import Accelerator, Cache, Decoders, Device, Output
+from .options import SPELLINGS, Accelerator, Cache, Decoders, Device, Output, Pairs, Subjects, each_of
 from .pool import pool
 from .terminal import ProgressBar
 
@@ -27,7 +27,9 @@ JUDGE, ADAPT, PHANTOM_SITE, POOL = "judge", "adapt", "phantom-site", "pool"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 #: A second one, because typer cannot tell a RECIPE from a command.
-checks = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+checks = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=SPELLINGS
+)
 
 
 @app.command(
@@ -181,12 +183,8 @@ def validate_sampler(
         int | None,
         typer.Option(min=1, help="Of the reference; default: the model's own (fewer is cheaper, and worse)."),
     ] = None,
-    pair: Annotated[
-        list[str] | None, typer.Option(metavar="T1->T2", help="Only this; may be repeated. Default: all.")
-    ] = None,
-    subject: Annotated[
-        list[str] | None, typer.Option(help="This one; may be repeated. Default: the card's test subjects.")
-    ] = None,
+    pairs: Pairs = None,
+    subjects: Subjects = None,
     n: Annotated[int, typer.Option("-n", min=2, help="Samples in each of three sets.")] = 20,
     slices_per_subject: Annotated[int, typer.Option(min=1, help="Over the thick part of the head.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Of all noise.")] = 0,
@@ -203,8 +201,8 @@ def validate_sampler(
         sampler=sampler,
         steps=steps,
         reference_steps=reference_steps,
-        pairs=[Pair.parse(text) for text in pair] if pair else None,
-        subjects=subject or None,
+        pairs=[Pair.parse(text) for text in each_of("--pairs", pairs) or ()] or None,
+        subjects=each_of("--subjects", subjects),
         n=n,
         slices_per_subject=slices_per_subject,
         seed=seed,

@@ -25,8 +25,6 @@ from ..wording import and_more
 
 #: Subjects that a line proposes, at most.
 MOST_PROPOSED = 4
-#: How a command is told who is measured.
-_BY = "(evaluate: --subjects, validate-sampler: --subject)"
 
 
 class NotMeasured(MrtransError):
@@ -80,11 +78,12 @@ class PairedVolumes:
 
 
 def known_sessions(
-    root: Path, checkpoints: Sequence[Checkpoint], subjects: Sequence[str] | None = None
+    root: Path, checkpoints: Sequence[Checkpoint], subjects: Sequence[str] | None = None, *, others_do: bool = True
 ) -> dict[str, Session]:
     """Sessions by name, below ``root`` in the data sets of ``subjects`` and in those that the checkpoints' splits name.
 
-    Where ``subjects`` are given, the checkpoints' own data sets may be absent.
+    Where ``subjects`` are given, the checkpoints' own data sets may be absent. ``others_do``: whoever asks can be told
+    other subjects, which an error then proposes.
 
     Raises:
         RecipeError: a data set that is needed is missing or holds no subjects.
@@ -99,7 +98,7 @@ def known_sessions(
             if folder in needed and (subjects or not root.is_dir()):
                 raise
             if folder in needed:
-                raise RecipeError(_lacking(root, folder, checkpoints)) from None
+                raise RecipeError(_lacking(root, folder, checkpoints, others_do)) from None
             continue
         for session in (s for name in formats for s in read_folder(place, name).sessions):
             prefixed = session if folder == "." else replace(session, subject=f"{folder}/{session.subject}")
@@ -113,9 +112,11 @@ def _data_sets(checkpoints: Sequence[Checkpoint]) -> set[str]:
     return {data_set(name) for name in names if not name.startswith(PREFIX)} or {"."}
 
 
-def _lacking(root: Path, folder: str, checkpoints: Sequence[Checkpoint]) -> str:
+def _lacking(root: Path, folder: str, checkpoints: Sequence[Checkpoint], others_do: bool) -> str:
     """What is said where a data set of some checkpoints is not there; those that another one held out are proposed."""
     named = " and ".join(f"'{c.name}'" for c in checkpoints if folder in _data_sets([c]))
+    if not others_do:
+        return f"'{root / folder}', with the subjects of {named}, is not there; give the folder it was trained with."
     proposal = ""
     for other in (c for c in checkpoints if folder not in _data_sets([c])):
         with suppress(RecipeError):
@@ -123,7 +124,7 @@ def _lacking(root: Path, folder: str, checkpoints: Sequence[Checkpoint]) -> str:
                 proposal = f", such as those that '{other.name}' held out: --subjects {','.join(there)}"
     return (
         f"'{root / folder}', with the subjects that {named} held out, is not there; give the folder it was trained "
-        f"with, or name subjects of '{root}' it has not seen {_BY}{proposal}."
+        f"with, or name subjects of '{root}' it has not seen (--subjects){proposal}."
     )
 
 
@@ -155,7 +156,7 @@ def sessions_of(root: Path, checkpoint: Checkpoint, *parts: str) -> dict[str, Se
     Raises:
         RecipeError: as :func:`known_sessions`.
     """
-    there = known_sessions(root, [checkpoint])
+    there = known_sessions(root, [checkpoint], others_do=False)
     named = _called([name for part in parts for name in checkpoint.card.splits.get(part, [])], checkpoint, root)
     return {name: there[name] for name in named if name in there}
 
@@ -184,8 +185,7 @@ def trained_on(checkpoint: Checkpoint, root: Path) -> list[str]:
 
 
 def _called(names: Sequence[str], checkpoint: Checkpoint, root: Path) -> list[str]:
-    home = "" if _is_home(root, checkpoint) else checkpoint.card.folder
-    return people_in(home, names)
+    return people_in("" if _is_home(root, checkpoint) else checkpoint.card.folder, names)
 
 
 def _is_home(root: Path, checkpoint: Checkpoint) -> bool:
@@ -248,7 +248,7 @@ def adapted_to(checkpoints: Sequence[Checkpoint]) -> list[str]:
     """Lines on those that have seen people whom their cards do not name, who may be among those held out."""
     return [
         f"'{c.name}' {card_text.adapted_to(c.card)}, whom its card does not name: the figures of these would flatter "
-        f"it, so leave them out {_BY}."
+        f"it, so leave them out (--subjects)."
         for c in checkpoints
         if c.card.unnamed
     ]
@@ -268,7 +268,7 @@ def namesakes(
         return []
     return [
         f"'{alike[0]}'{and_more(len(alike) - 1)}: a training subject of a data set that is not there is called so. If "
-        f"it is this one, leave it out {_BY}."
+        f"it is this one, leave it out (--subjects)."
     ]
 
 
@@ -292,7 +292,7 @@ def held_out_sessions(
         lines.append(f"Not in the data folder: {', '.join(absent)}.")
     if not (present := [name for name in dict.fromkeys(names) if name in there]):
         raise MrtransError(
-            f"None of the held-out subjects of '{checkpoint.name}' is in '{root}'; name some by --subject."
+            f"None of the held-out subjects of '{checkpoint.name}' is in '{root}'; name some by --subjects."
             + (f" {lines[0]}" if told else "")
             + elsewhere(checkpoint, root)
         )
