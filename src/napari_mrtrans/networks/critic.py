@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from .embedding import Embedding
 
+#: Whose pooling wants sides that divide.
+_LACKING = "mps"
+
 
 class _Block(nn.Module):
     """Pre-activated residual block; ``norm``: layer normalisation over channels and pixels before each activation."""
@@ -27,6 +30,31 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.body(x)
         return out
+
+
+class _Pool(nn.Module):
+    """On Apple's GPUs torch has this for sides that divide only, and 176 x 144 pixels arrive as 11 x 9, for 8 x 8."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = mean_of_parts if x.device.type == _LACKING else nn.functional.adaptive_avg_pool2d
+        return pool(x, self.count)
+
+
+def mean_of_parts(x: Tensor, count: int) -> Tensor:
+    """What ``adaptive_avg_pool2d(x, count)`` is, but for rounding: each side in so many parts, which may overlap."""
+
+    def parts(size: int) -> Tensor:
+        weights = torch.zeros(count, size, dtype=x.dtype)
+        for k in range(count):
+            first, end = k * size // count, -(-(k + 1) * size // count)
+            weights[k, first:end] = 1 / (end - first)
+        return weights.to(x)
+
+    return parts(x.shape[-2]) @ x @ parts(x.shape[-1]).T
 
 
 class Critic(nn.Module):
@@ -57,7 +85,7 @@ class Critic(nn.Module):
             nn.Conv2d(2 * width, 4 * width, 3, padding=1),
             nn.AvgPool2d(4),
             _Block(4 * width, norm=True),
-            nn.AdaptiveAvgPool2d(grid),
+            _Pool(grid),
             nn.Flatten(),
         )
         self.head = nn.Sequential(
