@@ -124,6 +124,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"epochs": 3}, "epochs: Extra inputs are not permitted"),
     "unknown key below": ({"optimiser": {"learning_rate": 1}}, "optimiser.learning_rate: Extra inputs"),
     "unknown key in a stage": ({"stages": [{"steps": 1, "size": 2}]}, "stages.0.size: Extra inputs"),
+    "no list": ({"data": {"test": "sub-01"}}, "data.test: expected a list, such as [a, b]"),
+    "no keys": ({"data": None}, "data: expected keys below it"),
     "wrong type": ({"seed": "zero"}, "seed: Input should be a valid integer"),
     "fraction of a step": ({"stages": [{"steps": 2.5}]}, "stages.0.steps: Input should be a valid integer"),
     "no number": ({"optimiser": {"lr": "fast"}}, "optimiser.lr: Input should be a valid number"),
@@ -185,7 +187,8 @@ def test_what_is_wrong_is_named_by_its_key(kind: str, write) -> None:
         ("name: [1\nmodel: x\n", "is not YAML"),
         ("name: 'x\n", "is not YAML"),
         ("a: b: c\n", "is not YAML"),
-        ("name: x\ndata: {seed: 1}\ndata: {seed: 2}\n", "'data' stands twice in \"<unicode string>\", line 3"),
+        ("name: x\ndata: {seed: 1}\ndata: {seed: 2}\n", "'data' stands twice, line 3"),
+        ("name: x\n\tmodel: y\n", ". Indent with spaces instead of tabs."),
         ("name: !!python/object/apply:os.getcwd []\n", "is not YAML"),
     ],
 )
@@ -203,7 +206,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     assert "cannot be read" in refusal(tmp_path / "folder.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"description: \xe9\n")
-    assert "is not YAML" in refusal(tmp_path / "latin.yaml")
+    assert "is not in UTF-8; save it" in refusal(tmp_path / "latin.yaml")
 
 
 def test_unknown_name_lists_what_is_shipped() -> None:
@@ -304,6 +307,12 @@ def test_digest_depends_on_content_alone(write) -> None:
         ("options.network.widths=[]", "options: "),
         ("options.network=null", "options: "),
         ("options.network.groups=3", "options: "),
+        ("options.network.heads=3", "options: heads: 3 do not divide 16 channels."),
+        ("options.network.unshuffle=0", "options: unshuffle: give 1 or more."),
+        ("options.network.latent=5", "options: "),
+        ("options.network.context_channels=2", "options: "),
+        ("options.network.attention=[2]", "options.network.attention: no level 2; they are 0 (the finest) to 1."),
+        ("options.network.attention=[1.5]", "options.network.attention: no level 1.5"),
         ("stages.0.crop=[15, 16]", "stages.0.crop: not a multiple of 4"),
         ("stages.1.crop=[16, 0]", "stages.1.crop: not a multiple of 4"),
         ("sampler.name=dpmpp2m", "sampler.name: Unknown sampler 'dpmpp2m'; choose one of dpm++2m, "),

@@ -267,11 +267,15 @@ class Card(_Strict):
         return family_of(self.model).repaired
 
 
+#: For those who write YAML and not Python.
+_PLAIN = {"tuple_type": "expected a list, such as [a, b]", "model_type": "expected keys below it, such as {key: value}"}
+
+
 def first_problem(error: Exception) -> str:
     """The first complaint of a validation error, naming the key; of any other error, its text."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        words = str(first["msg"]).removeprefix("Value error, ").removesuffix(".")
+        words = _PLAIN.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ").removesuffix(".")
         return f"{key}: {words}" if key else words
     return f"missing key {error}" if isinstance(error, KeyError) else str(error)

@@ -114,6 +114,8 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, *, groups: int, heads: int) -> None:
         super().__init__()
+        if heads < 1 or channels % heads:
+            raise ValueError(f"heads: {heads} do not divide {channels} channels")
         self.heads = heads
         self.norm = nn.GroupNorm(groups, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)

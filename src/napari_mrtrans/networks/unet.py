@@ -114,11 +114,14 @@ class UNet(nn.Module):
 
     Raises:
         TypeError: ``in_channels`` is missing, or there is no option of that name.
+        ValueError: an option's value is none.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         o = UNetOptions(**options)
+        if o.unshuffle < 1:
+            raise ValueError("unshuffle: give 1 or more")
         self.unshuffle = o.unshuffle
         self.multiple = o.unshuffle * 2 ** (len(o.widths) - 1)
         base, size = o.widths[0], o.embedding

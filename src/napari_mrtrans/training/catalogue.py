@@ -115,8 +115,12 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
             document = _shipped(str(name))
     except OSError as error:
         raise RecipeError(f"Recipe '{path}' cannot be read ({error.strerror}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"Recipe '{path}' is not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"Recipe '{path}' is not in UTF-8; save it in that encoding.") from None
+    except yaml.YAMLError as error:
+        words = " ".join(str(error).split()).replace(' in "<unicode string>"', "")
+        spaces = ". Indent with spaces instead of tabs." if "'\\t'" in words else ""
+        raise RecipeError(f"Recipe '{path}' is not YAML: {words}{spaces}") from None
     if not isinstance(document, dict):
         raise RecipeError(f"Recipe '{path}' is empty or not a mapping of keys.")
     for override in overrides or []:

@@ -6,12 +6,10 @@ import json
 from functools import cache
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..models import build
-from ..models.samplers import Predict
-from ..scan.neighbours import planes
+from ..models.shapes import answer_once
 from .recipe import Recipe
 
 #: Sustained rates for the estimate, in FLOP/s: a data-centre GPU in 32-bit precision, two laptop cores.
@@ -42,13 +40,6 @@ def _forward(model: str, options: str, rows: int, columns: int) -> float:
     """One image through the model once, counted on shapes alone."""
     with torch.device("meta"), torch.no_grad():
         built = build(model, json.loads(options)).eval()
-        image = torch.zeros(1, planes(built.neighbours_mm), rows, columns)
-        index = torch.zeros(1, dtype=torch.int64)
-        noise = torch.zeros(1, 1, built.latent) if built.latent else torch.zeros(1, 1, rows, columns)
-
-        def once(predict: Predict, start: Tensor) -> Tensor:
-            return predict(start, torch.ones(len(start)))
-
         with FlopCounterMode(display=False) as counter:
-            built.sample(image, index, index, noise, once)
+            answer_once(built, rows, columns)
     return float(counter.get_total_flops())

@@ -40,6 +40,7 @@ def check_model(recipe: Recipe) -> None:
 
     from ..models import build
     from ..models.sampler_plan import check_sampler
+    from ..models.shapes import answer_once
 
     try:
         check_sampler(recipe.sampler.name)
@@ -59,14 +60,31 @@ def check_model(recipe: Recipe) -> None:
     try:
         with torch.device("meta"):
             model = build(recipe.model, {**recipe.options, "conditional": recipe.conditional})
+        answer_once(model.eval(), *(model.multiple * -(-model.smallest_crop // model.multiple),) * 2)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise RecipeError(f"Recipe '{recipe.name}': options: {' '.join(str(error).split())}.") from None
+    _check_attention(recipe)
     for index, stage in enumerate(recipe.stages):
         where = f"Recipe '{recipe.name}': stages.{index}.crop"
         if any(size < 1 or size % model.multiple for size in stage.crop):
             raise RecipeError(f"{where}: not a multiple of {model.multiple}.")
         if min(stage.crop) < model.smallest_crop:
             raise RecipeError(f"{where}: {recipe.model} needs at least {model.smallest_crop}.")
+
+
+def _check_attention(recipe: Recipe) -> None:
+    """A level that is not there would be left out without a word."""
+    from ..networks.unet import UNetOptions
+
+    network = recipe.options.get("network")
+    if not isinstance(network, dict) or recipe.model == "resvit":
+        return
+    levels = range(len(network.get("widths", UNetOptions.widths)))
+    if none := [level for level in network.get("attention", ()) if level not in levels]:
+        raise RecipeError(
+            f"Recipe '{recipe.name}': options.network.attention: no level {none[0]}; they are 0 (the finest) to "
+            f"{levels[-1]}."
+        )
 
 
 def check_parents(recipe: Recipe) -> None:
