@@ -147,6 +147,10 @@ def test_a_table_may_begin_with_the_mark_of_a_spreadsheet(tmp_path: Path) -> Non
         (b"subject\tpart\n", "needs tab-separated columns"),
         (b"subject,part\nsub-1,train\n", "needs tab-separated columns"),
         (b"subject\tpart\nsub-1\n", "needs tab-separated columns"),
+        (
+            b"subject\tpart\nsub-1\ttrain\nsub-2\ttrain \n",
+            "one of train, validation, test; row 2 has 'sub-2' and 'train '.",
+        ),
         (b"subject\tpart\nsub-1\tdev\n", "each part one of train, validation, test"),
         (
             b"subject\tsession\tpart\nsub-1\tses-1\ttrain\nsub-1\tses-2\ttest\n",

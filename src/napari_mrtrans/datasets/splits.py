@@ -95,9 +95,11 @@ def read_splits(path: Path) -> dict[str, str]:
         why = reason(error) if isinstance(error, OSError) else error
         raise RecipeError(f"data.splits: '{path}' cannot be read ({why}). Give another table.") from None
     parts: dict[str, str] = {}
-    for row in rows:
+    wrong = ""
+    for number, row in enumerate(rows, 1):
         subject, part = row.get("subject"), row.get("part")
         if not subject or part not in PARTS:
+            wrong = f"; row {number} has '{subject or ''}' and '{part or ''}'" if {"subject", "part"} <= {*row} else ""
             break
         if parts.setdefault(subject, part) != part:
             raise RecipeError(
@@ -107,5 +109,6 @@ def read_splits(path: Path) -> dict[str, str]:
         if parts:
             return parts
     raise RecipeError(
-        f"data.splits: '{path}' needs tab-separated columns subject and part, each part one of {', '.join(PARTS)}."
+        f"data.splits: '{path}' needs tab-separated columns subject and part, each part one of {', '.join(PARTS)}"
+        f"{wrong}."
     )
