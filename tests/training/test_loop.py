@@ -505,6 +505,27 @@ def test_one_pair_of_a_network_that_knows_several(splits: dict[str, Source], tmp
     assert made.build().state_dict().keys() == parent.build().state_dict().keys()
 
 
+@pytest.mark.parametrize(
+    ("model", "widths", "first"),
+    [
+        ("flow", [8, 16], "Unexpected key(s) in state_dict: "),
+        ("direct", [8, 24], "size mismatch for "),
+    ],
+)
+def test_a_parent_of_another_network_says_what_to_do(
+    model: str, widths: list[int], first: str, splits: dict[str, Source], tmp_path: Path
+) -> None:
+    """And of torch's complaints the first one, not cut within a word."""
+    parent = tiny_checkpoint(tmp_path / "parent.safetensors", model)
+    with pytest.raises(RecipeError) as caught:
+        chosen = recipe(start_from=str(parent.path), options={"network": {**TINY, "widths": widths}})
+        train(chosen, splits, tmp_path / "one", hardware=Hardware(workers=0))
+    line = str(caught.value)
+    assert line.startswith(f"start_from: 'parent' is another network than the recipe's ({first}") and "\n" not in line
+    assert "Error(s) in loading" not in line
+    assert line.endswith(f"); give the recipe its model ({model}) and options, or start from another.")
+
+
 def test_a_parent_that_knows_who_is_kept_out_is_named(splits: dict[str, Source], tmp_path: Path) -> None:
     """Else the card would call people unseen from whom its weights began, at this visit or another."""
     once = splits["validation"]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 CARD_KEY = "napari_mrtrans"
 #: What a checkpoint's calibration is called instead of ``.safetensors``.
 CALIBRATION_SUFFIX = ".calibration.json"
+_NEWER = "Update the plugin, or get the file again."
 
 
 @dataclass(frozen=True)
@@ -175,9 +176,8 @@ class Checkpoint:
                 model = build(self.card.model, self.card.options)
             tensors = load_file(str(self.path))
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
-            raise CheckpointError(
-                f"'{self.path.name}' does not describe a '{self.card.model}' model ({' '.join(str(error).split())})."
-            ) from None
+            words = f"a '{self.card.model}' model ({' '.join(str(error).split())}). {_NEWER}"
+            raise CheckpointError(f"'{self.path.name}' does not describe {words}") from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"'{self.path.name}' is truncated or damaged ({error}); install it again.") from None
         self.hold()
@@ -196,8 +196,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read and check a checkpoint's header and card.
 
     Raises:
-        CheckpointError: missing, not safetensors, truncated, without a card, or with one of a newer version or for
-            another scale of intensities.
+        CheckpointError: missing, damaged, without a card, or with one of a newer version or another scale.
     """
     path = Path(path)
     if not path.is_file():
@@ -212,14 +211,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"'{path.name}' has an unreadable card; install it again.") from None
     if version > CARD_VERSION:
         raise CheckpointError(
-            f"'{path.name}' has card version {version}, newer than this napari-mrtrans reads ({CARD_VERSION}). "
-            "Update the plugin."
+            f"'{path.name}' has card version {version}, newer than this napari-mrtrans reads ({CARD_VERSION}). {_NEWER}"
         )
     try:
         raw["pairs"] = [Pair.parse(pair) for pair in raw["pairs"]]
         card = Card.model_validate(raw)
     except (ValidationError, KeyError, TypeError, MrtransError) as error:
-        raise CheckpointError(f"'{path.name}' has an invalid card ({first_problem(error)}).") from None
+        why = first_problem(error).removesuffix(".")
+        raise CheckpointError(f"'{path.name}' has an invalid card ({why}). {_NEWER}") from None
     if card.other_scale:
         raise CheckpointError(f"'{path.name}' {card.other_scale}")
     end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)

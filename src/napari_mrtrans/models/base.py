@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import partial
 from numbers import Integral
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,8 @@ class Model(nn.Module, ABC):
         try:
             self.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(" ".join(str(error).split())[:200]) from None
+            first = (str(error).splitlines()[1:] or [str(error)])[0]  # below torch's heading
+            raise ValueError(shorten(first.strip().rstrip("."), 200, placeholder=" …")) from None
 
     def of_contrast(self, index: int) -> list[tuple[Tensor, tuple[int | slice, ...]]]:
         """The parameters that serve one contrast of :data:`VOCABULARY` alone, with where in each; none: there are none

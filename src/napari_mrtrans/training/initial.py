@@ -123,7 +123,8 @@ def prepare_start(
         except ValueError as error:
             around = "" if recipe.mean_checkpoint or "mean_network" not in parent.card.options else _AROUND
             raise RecipeError(
-                f"start_from: '{parent.name}' is another network than the recipe's ({error}).{around}"
+                f"start_from: '{parent.name}' is another network than the recipe's ({error}); give the recipe its "
+                f"model ({parent.card.model}) and options, or start from another.{around}"
             ) from None
         if recipe.only_contrast is not None:
             same = parent.card.splits.get("train") == source.names
