@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,8 +57,10 @@ def split_sessions(sessions: Sequence[Session], held_out: HeldOut) -> dict[str, 
     subjects = {session.subject for session in sessions}
     for name in (*held_out.test, *held_out.validation):
         if name not in subjects:
+            close = get_close_matches(name, sorted(subjects), 1, cutoff=0.5)
+            remedy = f"Leave it out, or give another, such as '{close[0]}'" if close else "Leave it out"
             raise RecipeError(
-                f"Held-out subject '{name}' is not in the data folder, or has no pair of the recipe. Leave it out."
+                f"Held-out subject '{name}' is not in the data folder, or has no pair of the recipe. {remedy}."
             )
     if both := set(held_out.test) & set(held_out.validation):
         raise RecipeError(f"Subject '{sorted(both)[0]}' is listed under both test and validation. Leave it out of one.")

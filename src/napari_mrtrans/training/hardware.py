@@ -28,6 +28,9 @@ class Hardware:
         num_nodes: Machines, each of which torchrun or SLURM starts.
         workers: Background decoding processes.
         compiled: Compile the network first.
+
+    Raises:
+        RecipeError: the accelerator is one GPU of several, as other commands take it.
     """
 
     accelerator: str = "auto"
@@ -35,6 +38,14 @@ class Hardware:
     num_nodes: int = 1
     workers: int = 1
     compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.accelerator.startswith("cuda:"):
+            number = self.accelerator.removeprefix("cuda:")
+            raise RecipeError(
+                "Training takes a kind of device and no number: give cuda, and choose the GPU by the environment, "
+                f"CUDA_VISIBLE_DEVICES={number}."
+            )
 
 
 #: One device, whichever there is.
