@@ -19,9 +19,10 @@ from napari_mrtrans.checkpoints import library
 from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.card import SamplerDefaults
 from napari_mrtrans.checkpoints.checkpoint import CALIBRATION_SUFFIX, read_checkpoint, write_calibration
-from napari_mrtrans.checkpoints.installing import DownloadCancelled, check_digest, download, export, install, remove
+from napari_mrtrans.checkpoints.installing import DownloadCancelled, check_digest, download, export, install
 from napari_mrtrans.checkpoints.library import list_checkpoints
 from napari_mrtrans.checkpoints.planes import PLANES_SUFFIX, planes_of
+from napari_mrtrans.checkpoints.removing import remove
 from napari_mrtrans.errors import CheckpointError, MrtransError
 
 

@@ -18,9 +18,10 @@ from napari_mrtrans.checkpoints import library, pool
 from napari_mrtrans.checkpoints.card import Adapted, DataSource
 from napari_mrtrans.checkpoints.card_text import details, essence, headline
 from napari_mrtrans.checkpoints.checkpoint import Checkpoint, card_metadata, read_checkpoint, write_tensors
-from napari_mrtrans.checkpoints.installing import export, install, remove
+from napari_mrtrans.checkpoints.installing import export, install
 from napari_mrtrans.checkpoints.library import list_checkpoints, load_checkpoint
 from napari_mrtrans.checkpoints.pool import drawn_by, make_pool, members_of, n_parameters, shares
+from napari_mrtrans.checkpoints.removing import remove
 from napari_mrtrans.checkpoints.shared import partners, sharing, sharing_lines
 from napari_mrtrans.cli import train
 from napari_mrtrans.errors import CheckpointError, RecipeError

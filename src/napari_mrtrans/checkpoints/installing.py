@@ -1,11 +1,10 @@
-"""Checkpoints come and go: from a file, from the web, and out again. Only the user's own folder is touched."""
+"""Checkpoints come from a file or from the web, and are passed on. Only the user's own folder is touched."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from .calibration import Calibration
 from .card import is_file_name
 from .checkpoint import CALIBRATION_SUFFIX, Checkpoint, calibration_text, read_checkpoint
 from .header import digest
-from .library import is_shipped, list_checkpoints
+from .library import is_shipped, listed_quietly
 from .planes import PLANES_SUFFIX, is_planes, own_planes
-from .pool import check_unpooled, left_behind
+from .pool import left_behind
 
 #: Seconds without an answer before a download is given up.
 TIMEOUT = 30
@@ -109,7 +108,9 @@ def _brought(
 ) -> Checkpoint | None:
     """This very file where it is installed already, with another calibration, or another network for other planes, than
     it had; None: there is nothing to bring. The calibration of a shipped one goes to the user's folder."""
-    there = next((one for one in _listed() if (one.name, one.sha256) == (checkpoint.name, checkpoint.sha256)), None)
+    there = next(
+        (one for one in listed_quietly() if (one.name, one.sha256) == (checkpoint.name, checkpoint.sha256)), None
+    )
     if there is None:
         return None
     folder = user_checkpoint_dir() if is_shipped(there) else there.path.parent
@@ -128,7 +129,7 @@ def _brought(
 
 
 def _refuse_taken(name: str, places: list[Path]) -> None:
-    for checkpoint in _listed():
+    for checkpoint in listed_quietly():
         if checkpoint.name == name:
             how = "comes with the plugin" if is_shipped(checkpoint) else "is installed already; remove that one first"
             raise CheckpointError(f"'{name}' {how}, or give the new one another name.")
@@ -214,36 +215,6 @@ class _Bar:
         pass
 
 
-def remove(name: str) -> list[Path]:
-    """Delete a checkpoint of the user's, with what lies beside it, or the user's calibration of one that comes with the
-    plugin; returns what was deleted.
-
-    Raises:
-        CheckpointError: there is none of that name, it comes with the plugin, a pool needs it, or it cannot be deleted.
-    """
-    found = next((checkpoint for checkpoint in _listed() if checkpoint.name == name), None)
-    if found is None:
-        own = ", ".join(checkpoint.name for checkpoint in _listed() if not is_shipped(checkpoint))
-        raise CheckpointError(f"No checkpoint '{name}' is installed. Your own: {own or 'none'}.")
-    deleted: list[Path] = []
-    own_calibration = user_checkpoint_dir() / f"{name}{CALIBRATION_SUFFIX}"
-    if is_shipped(found) and not own_calibration.is_file():
-        raise CheckpointError(f"'{name}' comes with the plugin and cannot be removed.")
-    if not is_shipped(found):
-        check_unpooled(found, _listed())
-    planes = own_planes(found)
-    whole = (*([planes] if planes else []), found.path.with_suffix(CALIBRATION_SUFFIX), found.path)
-    for path in (own_calibration,) if is_shipped(found) else whole:
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise CheckpointError(f"Cannot delete '{path}' ({error.strerror}). Delete it by hand.") from None
-        deleted.append(path)
-    return deleted
-
-
 def export(name: str, folder: Path) -> list[Path]:
     """Copy an installed checkpoint, and what lies beside it, to where it can be passed on; the copies.
 
@@ -254,9 +225,9 @@ def export(name: str, folder: Path) -> list[Path]:
             missing.
         MrtransError: the folder cannot be written.
     """
-    found = next((checkpoint for checkpoint in _listed() if checkpoint.name == name), None)
+    found = next((checkpoint for checkpoint in listed_quietly() if checkpoint.name == name), None)
     if found is None:
-        installed = ", ".join(checkpoint.name for checkpoint in _listed()) or "none"
+        installed = ", ".join(checkpoint.name for checkpoint in listed_quietly()) or "none"
         raise CheckpointError(f"No checkpoint '{name}' is installed. Installed: {installed}.")
     file = f"{name}.safetensors"
     fitted = found.calibration
@@ -281,12 +252,6 @@ def check_digest(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", plain):
         raise CheckpointError("A SHA-256 has 64 hexadecimal digits; copy it from where the checkpoint is offered.")
     return plain
-
-
-def _listed() -> list[Checkpoint]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damaged neighbours are not what was asked about
-        return list_checkpoints()
 
 
 def _reason(error: Exception) -> str:

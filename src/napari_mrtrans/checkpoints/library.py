@@ -52,6 +52,13 @@ def list_checkpoints() -> list[Checkpoint]:
     return sorted(found.values(), key=order)
 
 
+def listed_quietly() -> list[Checkpoint]:
+    """As :func:`list_checkpoints`, without a word of damaged ones, where they are not what was asked about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return list_checkpoints()
+
+
 def is_installed(file: Path) -> bool:
     """Whether a checkpoint's file lies where its name finds it."""
     return file.parent in (shipped_checkpoint_dir(), user_checkpoint_dir(), *_first)

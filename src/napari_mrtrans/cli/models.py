@@ -41,7 +41,7 @@ def models(
         for line in brought or [f"installed {installed.name} as {installed.path}"]:
             typer.echo(line)
     elif remove is not None:
-        from ..checkpoints.installing import remove as delete
+        from ..checkpoints.removing import remove as delete
 
         for path in delete(remove):
             typer.echo(f"deleted {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from unittest.mock import Mock
 
 import pytest
 from qtpy.QtCore import Qt, QThreadPool
@@ -105,6 +106,18 @@ def test_remove_asks_first(manager, monkeypatch, checkpoints):
     assert not (checkpoints / "mine.safetensors").exists()
     assert [cells[0] for cells in manager.rows()] == ["many-flow", "one-direct"]
     assert manager.dock.message.text() == "Removed 'mine'."
+
+
+def test_what_a_pool_needs_is_refused_before_the_question(manager, monkeypatch, checkpoints):
+    asked = []
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: asked.append(True))
+    monkeypatch.setattr(
+        "napari_mrtrans.checkpoints.removing.check_unpooled", Mock(side_effect=CheckpointError("a pool needs it"))
+    )
+    manager.choose("mine")
+    manager.click(manager.dock.remove)
+    assert not asked and (checkpoints / "mine.safetensors").exists()
+    assert "a pool needs it" in manager.dock.message.text()
 
 
 def test_installed_from_a_file_other_docks_offer_it(manager, new, brain):

@@ -10,7 +10,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from ...asked.begun import Begun, drop, has_learned, is_done, tidy
-from ...checkpoints.installing import remove
+from ...checkpoints.removing import remove
 from ..background import in_background
 from .process import AdaptProcess
 

@@ -21,8 +21,9 @@ from qtpy.QtWidgets import (
 )
 
 from ...checkpoints.card_text import details, headline, provenance
-from ...checkpoints.installing import download, install, remove
+from ...checkpoints.installing import download, install
 from ...checkpoints.library import is_shipped, list_checkpoints
+from ...checkpoints.removing import removable, remove
 from ...errors import MrtransError
 from ...paths import user_checkpoint_dir
 from ..background import in_background
@@ -194,9 +195,10 @@ class CheckpointsWidget(Dock):
         if checkpoint is None:
             return
         question = f"Delete '{checkpoint.name}' ({checkpoint.path}) for good?"
-        if QMessageBox.question(self, "Remove a checkpoint", question) != QMessageBox.StandardButton.Yes:
-            return
         try:
+            removable(checkpoint.name)  # before the question is asked
+            if QMessageBox.question(self, "Remove a checkpoint", question) != QMessageBox.StandardButton.Yes:
+                return
             remove(checkpoint.name)
         except MrtransError as error:
             self._complain(str(error))
