@@ -160,7 +160,10 @@ def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp
 @pytest.mark.parametrize(
     ("only", "expected"),
     [
-        ("t1-t2-flair-flow", ["direct-whole", "t1-t2-flair-direct", "flow-whole", "t1-t2-flair-flow"]),
+        (
+            "t1-t2-flair-flow",
+            ["direct-whole", "direct-pd", "t1-t2-flair-direct", "flow-whole", "flow-pd", "t1-t2-flair-flow"],
+        ),
         ("t1-t2-flair-ddpm", ["ddpm-whole", "ddpm-pd", "t1-t2-flair-ddpm"]),
         (
             "t1-t2-flair-resvit",
@@ -168,6 +171,7 @@ def test_what_starts_from_a_checkpoint_that_was_trained_anew_is_trained_anew(tmp
                 "resvit-phase1",
                 "resvit-crops",
                 "direct-whole",
+                "direct-pd",
                 "t1-t2-flair-direct",
                 "resvit-average",
                 "resvit-whole",
