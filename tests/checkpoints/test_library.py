@@ -165,6 +165,15 @@ def test_what_is_half_written_or_macos_left_is_no_checkpoint(shipped: Place, tmp
         assert names() == ["mine"]
 
 
+def test_two_contrasts_and_a_family_in_any_letters(shipped: Place) -> None:
+    shipped("mine", "flow")
+    shipped("other", "direct")
+    assert load_checkpoint("Flow").name == choose_checkpoint("FLOW", *T1T2).name == "mine"
+    assert load_checkpoint("t1-t2-direct").name == load_checkpoint("T1-T2-Direct").name == "other"
+    with pytest.raises(CheckpointError, match="No checkpoint 't2-t1-direct'"):
+        load_checkpoint("t2-t1-direct")
+
+
 def test_a_name_beats_a_family(shipped: Place) -> None:
     shipped("direct", "flow")
     shipped("a", "direct")

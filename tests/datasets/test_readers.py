@@ -305,7 +305,9 @@ def test_folders_that_cannot_be_told(tmp_path: Path) -> None:
         ("mixed", AUTO, r"several data sets \(ixi, bids\); choose one by data.format of a recipe or --format of"),
         ("unknown", AUTO, r"no data set that can be told .*ixi: .*oasis: .*mslesion: .*brats: .*bids: "),
         ("bids", "brats", r"holds no brats data \(BraTS2021_00000_t1.nii.gz"),
-        ("gone", AUTO, "does not exist; give the right one with --data."),
+        ("gone", AUTO, "gone' does not exist; give the right one with --data."),
+        ("gone/glioma", AUTO, "gone' does not exist; give the right one with --data."),
+        ("unknown/scan.nii.gz/glioma", AUTO, "scan.nii.gz' is no folder; give the right one with --data."),
     ):
         with pytest.raises(RecipeError, match=expected) as caught:
             read_folder(tmp_path / folder, name)

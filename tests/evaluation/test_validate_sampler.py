@@ -186,6 +186,7 @@ def test_too_little_to_judge_is_not_accepted() -> None:
     lines = verdict({**report, "checkpoint": "c", "n": 4, "fast": FAST, "reference": FAST})
     assert lines[0].startswith("FAIL")
     assert "–" in lines[0]
+    assert any(line.startswith("not measured: what sigma-hat tells") for line in lines)
 
 
 FAST = {"sampler": "dpm++2m", "steps": 3, "own_steps": 3}

@@ -206,3 +206,15 @@ def test_lpips_that_was_lacking_comes_back_and_small_slices_lack_it_alone(
     assert figures.lpips(small, small, 2) is None and figures.lpips(small, small, 2) is None
     assert figures.lpips(large, large, 2) == 0
     assert len(said) == 1 and "at least 31 pixels" in said[0]
+
+
+def test_whether_lpips_can_be_had_is_asked_without_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else a run that goes on would say more was lacking than one that was not stopped."""
+    monkeypatch.setenv("NAPARI_MRTRANS_ALEXNET", str(tmp_path / "gone.pth"))
+    said: list[str] = []
+    figures = Optional(said.append, Path(), {}, Sampling(n=1))
+    assert not figures.has_more(planted_row("a", lpips=None))
+    assert not said and not figures.missing
+    large = np.full((40, 40, 1), 0.5, np.float32)
+    assert figures.lpips(large, large, 2) is None
+    assert len(said) == 1 and "Cannot read AlexNet" in said[0]

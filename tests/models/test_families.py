@@ -65,6 +65,12 @@ def test_no_two_families_that_sample_start_from_the_same_noise() -> None:
     assert len({model.stream for model in models}) == len(models)
 
 
+@pytest.mark.parametrize(("family", "options"), [("flow", {}), ("ncsn", {}), ("ddpm", {}), ("ddpm", {"steps": 40})])
+def test_the_reference_is_known_without_the_model(family: str, options: dict[str, int]) -> None:
+    name, steps = build(family, {"network": TINY, **options}).reference
+    assert family_of(family).reference_of(options) == {"sampler": name, "steps": steps}
+
+
 def test_direct_loss_is_the_mean_squared_error_in_signed_units() -> None:
     model, _ = tiny_model("direct")
     assert isinstance(model, Direct)

@@ -78,6 +78,14 @@ def test_what_lay_beside_the_checkpoint_is_told_as_it_was_when_it_began(tmp_path
         late.ensemble(volume, direct, request, 1.5)
 
 
+def test_the_reference_is_told_by_its_name_and_levels(checkpoint) -> None:
+    request = Request(PAIRS[0].target, PAIRS[0].source, n=2, sampler="reference")
+    info = gathered(1).ensemble(Volume(DATA, np.eye(4)), checkpoint, request, 1.5).info
+    assert (info["sampler"], info["steps"]) == ("reference", None)
+    assert info["reference"] == {"sampler": "dpm++2m", "steps": 200}
+    assert "reference" not in result(gathered(1), checkpoint).info
+
+
 def test_without_median_and_samples(checkpoint) -> None:
     found = Gathered(SHAPE, 1)
     found.add(update(1))

@@ -77,6 +77,8 @@ def checkpoints_for(source: Contrast, target: Contrast) -> list[Checkpoint]:
 def load_checkpoint(name: str | Path) -> Checkpoint:
     """A checkpoint by installed name, by file, or by family name (``flow``: the preferred one of that family).
 
+    Two contrasts and a family (``t1-t2-flow``) are the preferred one of the family that makes the second of the first.
+
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
@@ -88,7 +90,11 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
         if text == checkpoint.name:
             return checkpoint
     for checkpoint in installed:
-        if text == checkpoint.card.model:
+        if text.lower() == checkpoint.card.model:
+            return checkpoint
+    for checkpoint in installed:
+        called = (f"{pair.source}-{pair.target}-{checkpoint.card.model}" for pair in checkpoint.pairs)
+        if text.lower() in map(str.lower, called):
             return checkpoint
     if typed(text).is_file():
         return read_checkpoint(typed(text))
@@ -108,7 +114,7 @@ def choose_checkpoint(name: str | Path | None, source: Contrast, target: Contras
             return serving[0]
         raise CheckpointError(no_checkpoint_line(pair))
     named = load_checkpoint(name)
-    of_family = str(name) == named.card.model != named.name  # of these, the first that serves the pair
+    of_family = str(name).lower() == named.card.model != named.name  # of these, the first that serves the pair
     checkpoint = next((c for c in serving if c.card.model == named.card.model), named) if of_family else named
     if pair not in checkpoint.pairs:
         raise CheckpointError(does_not_serve_line(checkpoint, pair))

@@ -11,7 +11,7 @@ import typer
 from ..errors import MrtransError
 from ..wording import plural
 from .closing import close, judged, unexpected
-from .options import Device, Model
+from .options import Device, Model, Seed
 
 
 def ood(
@@ -26,7 +26,7 @@ def ood(
     model: Model = None,
     n: Annotated[int | None, typer.Option("-n", min=2, help="Samples; default: the checkpoint's (20).")] = None,
     slices: Annotated[int, typer.Option(min=1, help="Axial slices of each volume, evenly spread.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the starting noise.")] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -147,7 +147,8 @@ def _images(base: Path, closed: list[str]) -> list[str]:
     ``closed`` is given a line for each folder that cannot be read.
     """
     if not base.is_dir():
-        what = f"'{base}' is no folder" if base.exists() else f"Data folder '{base}' does not exist"
+        above = next(folder for folder in (*reversed(base.parents), base) if not folder.is_dir())
+        what = f"'{above}' is no folder" if above.exists() else f"Data folder '{above}' does not exist"
         raise RecipeError(f"{what}; give the right one with --data.")
     start = base.absolute()
     return sorted(path.relative_to(start).as_posix() for path in nifti_files(base, closed))

@@ -32,6 +32,7 @@ def verdict(report: dict[str, Any]) -> list[str]:
     for c in report["criteria"]:
         limits = f"{c['low']:g} to {c['high']:g}; reference against itself {_text(c['itself'])}"
         lines.append(f"{'pass' if c['passed'] else 'FAIL'}  {c['name']:38} {_text(c['value']):>7}  ({limits})")
+    lines.append("not measured: what sigma-hat tells of unusual scans (AUC)")
     fast, slow = ("{sampler}, {steps} steps".format(**report[key]) for key in ("fast", "reference"))
     if report["reference"]["steps"] != report["reference"]["own_steps"]:
         slow += f" instead of its {report['reference']['own_steps']}"

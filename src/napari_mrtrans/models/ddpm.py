@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import Batch, integers, noise_like
+from .families import FAMILIES
 from .residual import Condition
 from .sigma import Denoiser, Prediction, SigmaModel, Weighting, wide
 
@@ -46,7 +47,7 @@ class DDPM(SigmaModel):
         conditional: Tell the network the contrast pair.
     """
 
-    reference = ("ancestral", 1000)
+    reference = FAMILIES["ddpm"].reference
     stream = 3
 
     def __init__(
@@ -65,7 +66,7 @@ class DDPM(SigmaModel):
         self.predicts_noise = prediction == "noise"
         self.weighting = weighting
         self.steps = steps
-        self.reference = ("ancestral", steps)
+        self.reference = (self.reference[0], steps)
         self.vlb_weight = vlb_weight
         self.discretised = first_term == "discretised"
         self.clamps = stability == "clamped"

@@ -20,6 +20,8 @@ class Family:
         published_slices: Millions of slices that the published one saw; 0 = not told.
         repaired: Outliers of voxels are repaired (paper, "Evaluation of mean …") unless the user says otherwise.
         critic_option: The option that is false or 0 where it is trained without its critic; empty: it never has one.
+        reference: Sampler that its others are measured against (``--sampler reference``), with its number of levels,
+            unless an option ``steps`` says another; empty: there is none.
     """
 
     home: str
@@ -30,18 +32,31 @@ class Family:
     published_slices: float = 0.0
     repaired: bool = False
     critic_option: str = ""
+    reference: tuple[str, int] = ("", 0)
 
     def has_critic(self, options: Mapping[str, Any]) -> bool:
         """Whether a model of these options is trained against a critic."""
         return bool(self.critic_option and options.get(self.critic_option, True))
 
+    def reference_of(self, options: Mapping[str, Any]) -> dict[str, str | int]:
+        """``sampler`` and ``steps`` that ``--sampler reference`` stands for with a model of these options."""
+        name, levels = self.reference
+        return {"sampler": name, "steps": options.get("steps", levels)}
+
 
 #: In the order in which they are offered; the first that serves a pair is the default.
 FAMILIES: dict[str, Family] = {
-    "flow": Family("flow:Flow", described="Flow matching (not among the paper's models)"),
+    "flow": Family("flow:Flow", described="Flow matching (not among the paper's models)", reference=("dpm++2m", 200)),
     # The weights are those of the published code at 128 x 128; the slices follow from the paper's hours of training.
-    "ddpm": Family("ddpm:DDPM", described="DDPM", published_weights=85.6, published_slices=9.6, repaired=True),
-    "ncsn": Family("ncsn:NCSN", described="NCSN"),
+    "ddpm": Family(
+        "ddpm:DDPM",
+        described="DDPM",
+        published_weights=85.6,
+        published_slices=9.6,
+        repaired=True,
+        reference=("ancestral", 1000),
+    ),
+    "ncsn": Family("ncsn:NCSN", described="NCSN", reference=("langevin", 1000)),
     "cgan": Family(
         "cgan:CGAN",
         single_pass=True,

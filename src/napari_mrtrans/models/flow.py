@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import Batch, noise_like, normal, uniform
+from .families import FAMILIES
 from .residual import Condition
 from .sigma import SigmaModel, wide
 
@@ -36,7 +37,7 @@ class Flow(SigmaModel):
         conditional: Tell the network the contrast pair.
     """
 
-    reference = ("dpm++2m", 200)
+    reference = FAMILIES["flow"].reference
 
     def __init__(
         self,

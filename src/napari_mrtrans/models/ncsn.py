@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import Batch, integers, noise_like
+from .families import FAMILIES
 from .residual import Condition
 from .samplers import log_sigmas
 from .sigma import Prediction, SigmaModel, Weighting, wide
@@ -39,7 +40,7 @@ class NCSN(SigmaModel):
         conditional: Tell the network the contrast pair.
     """
 
-    reference = ("langevin", 1000)
+    reference = FAMILIES["ncsn"].reference
     stream = 2
 
     def __init__(

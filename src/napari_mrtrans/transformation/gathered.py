@@ -15,7 +15,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.planes import beside_digest
 from ..checkpoints.pool import drawn_by
 from ..devices import made_on, resolve_device
-from ..models.families import POOL
+from ..models.families import POOL, family_of
 from ..ood.score import verdict
 from ..ood.signs import UNKNOWN
 from ..scan.masks import inside
@@ -121,6 +121,7 @@ class Gathered:
         weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
         pooled = checkpoint.card.model == POOL
         steps = None if request.sampler == "reference" else request.steps
+        reference = family_of(checkpoint.card.model).reference_of(checkpoint.card.options)
         n, pair, calibrated = request.n, request.pair, self._calibrated
         ood = checkpoint.calibration.ood if checkpoint.calibration else None
         scores = ood.scores(pair.key, n, weighed, self._per_slice, self._signs, request.antithetic) if ood else {}
@@ -141,6 +142,7 @@ class Gathered:
             "n": n,
             "sampler": None if checkpoint.single_pass else request.sampler,
             "steps": checkpoint.steps if checkpoint.single_pass else steps,
+            **({"reference": reference} if request.sampler == "reference" else {}),
             **({"drawn_by": drawn_by(checkpoint, n)} if pooled else {}),
             "device": str(resolve_device(request.device)[0]),
             "made_on": made_on(request.device),
