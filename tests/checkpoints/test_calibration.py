@@ -12,6 +12,7 @@ from helpers import RAS, head, tiny_checkpoint
 from napari_mrtrans.checkpoints.calibration import Calibration
 from napari_mrtrans.checkpoints.checkpoint import read_checkpoint, write_calibration
 from napari_mrtrans.checkpoints.correction import Z90, SpreadCorrection, Voxels
+from napari_mrtrans.errors import MrtransError
 from napari_mrtrans.ood.image_quality import NAMES
 from napari_mrtrans.ood.score import Isotonic, Novelty, OodCalibration, Range
 from napari_mrtrans.scan.contrasts import Contrast
@@ -40,6 +41,14 @@ def test_heavy_tails_still_give_ninety_percent() -> None:
     error = std * rng.standard_t(3, std.shape)
     fit = SpreadCorrection.fit(std, error)
     assert np.mean(np.abs(error) <= Z90 * fit(std, *HALF)) == pytest.approx(0.9, abs=0.005)
+
+
+def test_errors_without_a_spread_are_a_floor_and_no_errors_are_refused() -> None:
+    error = np.random.default_rng(1).normal(0, 0.1, 10_000)
+    fit = SpreadCorrection.fit(np.zeros_like(error), error)
+    assert fit.floor == pytest.approx(0.1, rel=0.03) and fit.factor == 1
+    with pytest.raises(MrtransError, match="No answer differs from its target"):
+        SpreadCorrection.fit(np.full_like(error, 0.1), np.zeros_like(error))
 
 
 def planted(rng: np.random.Generator, count: int = 60_000) -> Voxels:

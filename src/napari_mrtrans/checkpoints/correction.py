@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..errors import MrtransError
+
 #: Two-sided 90 % of a normal distribution lie within this many standard deviations.
 Z90 = 1.6448536
 #: Width (standard deviation) of the Gaussian surroundings that variances are averaged over.
@@ -153,10 +155,17 @@ class SpreadCorrection(BaseModel):
         Args:
             std: Population standard deviation of the samples in voxels of validation subjects, any shape.
             error: Truth minus mean, same shape.
+
+        Raises:
+            MrtransError: every error is 0, which no spread fits.
         """
         from scipy.optimize import minimize
 
         s2, e2 = (np.square(np.asarray(a, dtype=np.float64).ravel()) for a in (std, error))
+        if not e2.any():
+            raise MrtransError("No answer differs from its target, so no spread fits the errors; give other targets.")
+        if not s2.any():
+            return cls(floor=float(np.quantile(np.sqrt(e2), 0.9) / Z90), factor=1.0).scaled(1.0)
 
         def likelihood(logs: NDArray[np.floating]) -> float:
             variance = np.exp(logs[0]) + np.exp(logs[1]) * s2

@@ -38,8 +38,8 @@ GIVE_UP = 3
 #: and the slice on screen is there sooner.
 AUTO_BATCH = {"mps": 40, "cuda": 160}
 CPU_BATCH = 32
-#: Share of the variance that both of an antithetic pair have in common, for they are not exactly opposite: 0.10 (ncsn)
-#: to 0.16 (cgan).
+#: Twice the share of the variance that both of an antithetic pair have in common, for they are not exactly opposite:
+#: 0.10 (ncsn) to 0.16 (cgan).
 SHARED = 0.13
 
 

@@ -73,7 +73,8 @@ def beside(results: Results, ood: Sequence[OodRow]) -> Table:
                 rows.append((f"{name} of σ̂, {model}, {pair}", f"{theirs[model]:.3f} (IXI)", ours))
     note = (
         "The paper's figures are of its own data sets (IXI, OASIS-3), networks and hardware, ours of the subjects of "
-        "this report: they do not compare head to head. Only what its text gives is here."
+        "this report: they do not compare head to head. Only what its text gives is here. Normal samples are told of "
+        "independent draws, of which antithetic samples have half: the fewer there are, the more voxels pass."
     )
     if alike:
         left = [model for model in known if names[model] in alike]
