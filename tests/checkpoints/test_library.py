@@ -169,6 +169,8 @@ def test_two_contrasts_and_a_family_in_any_letters(shipped: Place) -> None:
     shipped("mine", "flow")
     shipped("other", "direct")
     assert load_checkpoint("Flow").name == choose_checkpoint("FLOW", *T1T2).name == "mine"
+    shipped("of-later", "NewNet")
+    assert load_checkpoint("NewNet").name == load_checkpoint("newnet").name == "of-later"
     assert load_checkpoint("t1-t2-direct").name == load_checkpoint("T1-T2-Direct").name == "other"
     with pytest.raises(CheckpointError, match="No checkpoint 't2-t1-direct'"):
         load_checkpoint("t2-t1-direct")

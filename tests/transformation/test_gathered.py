@@ -86,6 +86,13 @@ def test_the_reference_is_told_by_its_name_and_levels(checkpoint) -> None:
     assert "reference" not in result(gathered(1), checkpoint).info
 
 
+def test_a_model_of_one_pass_has_no_reference(tmp_path: Path) -> None:
+    request = Request(PAIRS[0].target, PAIRS[0].source, n=2, sampler="reference")
+    direct = tiny_checkpoint(tmp_path / "tiny-direct.safetensors", "direct")
+    info = gathered(1).ensemble(Volume(DATA, np.eye(4)), direct, request, 1.5).info
+    assert (info["sampler"], info["steps"]) == (None, 1) and "reference" not in info
+
+
 def test_without_median_and_samples(checkpoint) -> None:
     found = Gathered(SHAPE, 1)
     found.add(update(1))

@@ -165,7 +165,7 @@ class SpreadCorrection(BaseModel):
         if not e2.any():
             raise MrtransError("No answer differs from its target, so no spread fits the errors; give other targets.")
         if not s2.any():
-            return cls(floor=float(np.quantile(np.sqrt(e2), 0.9) / Z90), factor=1.0).scaled(1.0)
+            return cls(floor=float(np.quantile(np.sqrt(e2), 0.9) / Z90), factor=1.0).scaled(1.0)  # to four digits
 
         def likelihood(logs: NDArray[np.floating]) -> float:
             variance = np.exp(logs[0]) + np.exp(logs[1]) * s2

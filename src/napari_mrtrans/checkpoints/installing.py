@@ -225,10 +225,11 @@ def export(name: str, folder: Path) -> list[Path]:
             missing.
         MrtransError: the folder cannot be written.
     """
-    found = next((checkpoint for checkpoint in listed_quietly() if checkpoint.name == name), None)
+    installed = listed_quietly()
+    found = next((checkpoint for checkpoint in installed if checkpoint.name == name), None)
     if found is None:
-        installed = ", ".join(checkpoint.name for checkpoint in listed_quietly()) or "none"
-        raise CheckpointError(f"No checkpoint '{name}' is installed. Installed: {installed}.")
+        there = ", ".join(checkpoint.name for checkpoint in installed) or "none"
+        raise CheckpointError(f"No checkpoint '{name}' is installed. Installed: {there}.")
     file = f"{name}.safetensors"
     fitted = found.calibration
     if _calibration(folder / file, found) is not None:

@@ -90,11 +90,9 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
         if text == checkpoint.name:
             return checkpoint
     for checkpoint in installed:
-        if text.lower() == checkpoint.card.model:
-            return checkpoint
-    for checkpoint in installed:
-        called = (f"{pair.source}-{pair.target}-{checkpoint.card.model}" for pair in checkpoint.pairs)
-        if text.lower() in map(str.lower, called):
+        family = checkpoint.card.model
+        kinds = [family, *(f"{pair.source}-{pair.target}-{family}" for pair in checkpoint.pairs)]
+        if text.lower() in map(str.lower, kinds):
             return checkpoint
     if typed(text).is_file():
         return read_checkpoint(typed(text))
@@ -114,7 +112,8 @@ def choose_checkpoint(name: str | Path | None, source: Contrast, target: Contras
             return serving[0]
         raise CheckpointError(no_checkpoint_line(pair))
     named = load_checkpoint(name)
-    of_family = str(name).lower() == named.card.model != named.name  # of these, the first that serves the pair
+    # Of a family, the first that serves the pair.
+    of_family = str(name).lower() == named.card.model.lower() != named.name.lower()
     checkpoint = next((c for c in serving if c.card.model == named.card.model), named) if of_family else named
     if pair not in checkpoint.pairs:
         raise CheckpointError(does_not_serve_line(checkpoint, pair))

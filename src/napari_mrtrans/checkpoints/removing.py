@@ -19,16 +19,17 @@ def removable(name: str) -> list[Path]:
     Raises:
         CheckpointError: there is none of that name, it comes with the plugin, or a pool needs it.
     """
-    found = next((checkpoint for checkpoint in listed_quietly() if checkpoint.name == name), None)
+    installed = listed_quietly()
+    found = next((checkpoint for checkpoint in installed if checkpoint.name == name), None)
     if found is None:
-        own = ", ".join(checkpoint.name for checkpoint in listed_quietly() if not is_shipped(checkpoint))
+        own = ", ".join(checkpoint.name for checkpoint in installed if not is_shipped(checkpoint))
         raise CheckpointError(f"No checkpoint '{name}' is installed. Your own: {own or 'none'}.")
     own_calibration = user_checkpoint_dir() / f"{name}{CALIBRATION_SUFFIX}"
     if is_shipped(found):
         if not own_calibration.is_file():
             raise CheckpointError(f"'{name}' comes with the plugin and cannot be removed.")
         return [own_calibration]
-    check_unpooled(found, listed_quietly())
+    check_unpooled(found, installed)
     planes = own_planes(found)
     beside = (own_calibration, *([planes] if planes else []), found.path.with_suffix(CALIBRATION_SUFFIX))
     return [*dict.fromkeys(path for path in beside if os.path.lexists(path)), found.path]

@@ -120,8 +120,9 @@ class Gathered:
         known = np.isfinite(self._per_slice) & (self._weights > 0)
         weighed = float(np.average(self._per_slice[known], weights=self._weights[known])) if known.any() else np.nan
         pooled = checkpoint.card.model == POOL
-        steps = None if request.sampler == "reference" else request.steps
-        reference = family_of(checkpoint.card.model).reference_of(checkpoint.card.options)
+        family = family_of(checkpoint.card.model)
+        by_reference = request.sampler == "reference" and not checkpoint.single_pass
+        steps = None if by_reference else request.steps
         n, pair, calibrated = request.n, request.pair, self._calibrated
         ood = checkpoint.calibration.ood if checkpoint.calibration else None
         scores = ood.scores(pair.key, n, weighed, self._per_slice, self._signs, request.antithetic) if ood else {}
@@ -142,7 +143,7 @@ class Gathered:
             "n": n,
             "sampler": None if checkpoint.single_pass else request.sampler,
             "steps": checkpoint.steps if checkpoint.single_pass else steps,
-            **({"reference": reference} if request.sampler == "reference" else {}),
+            **({"reference": family.reference_of(checkpoint.card.options)} if by_reference else {}),
             **({"drawn_by": drawn_by(checkpoint, n)} if pooled else {}),
             "device": str(resolve_device(request.device)[0]),
             "made_on": made_on(request.device),
